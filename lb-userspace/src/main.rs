@@ -1,0 +1,2 @@
+//! lb-userspace.
+fn main() {}
