@@ -1,4 +1,9 @@
 //! The daemon's parts: pure cores (config, plan, maglev, the health machine) and the shells that drive them.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking"))]
+
+pub mod backend;
 pub mod config;
 pub mod health;
-pub mod backend;
+pub mod kernel;
+pub mod maglev;
+pub mod plan;

@@ -1,0 +1,302 @@
+//! Flows: what is remembered of a connection.
+
+use super::BackendId;
+use crate::wire::checksum::Difference;
+use crate::wire::ethernet::Addresses;
+use crate::wire::{Ports, U16be, U32be, ipv4, tcp};
+
+/// A point in time, in ticks of the kernel's clock (`jiffies`), modulo 2³².
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ticks(pub u32);
+
+plain!(Ticks, 4);
+
+impl Ticks {
+    /// Ticks since an earlier point; right across one wrap.
+    #[inline(always)]
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u32 {
+        self.0.wrapping_sub(earlier.0)
+    }
+}
+
+/// A packet's addresses, ports and protocol, as it arrives. `A` is the address: [`U32be`] for IPv4.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowKey<A> {
+    /// Sender.
+    pub source: A,
+    /// Receiver.
+    pub destination: A,
+    /// Sender's port.
+    pub source_port: U16be,
+    /// Receiver's port.
+    pub destination_port: U16be,
+    /// IP protocol.
+    pub protocol: u8,
+    reserved: [u8; 3],
+}
+
+plain!(FlowKey<U32be>, 16);
+
+impl<A: Copy> FlowKey<A> {
+    /// A key from its parts.
+    #[inline(always)]
+    pub const fn new(source: A, destination: A, ports: Ports, protocol: u8) -> Self {
+        Self {
+            source,
+            destination,
+            source_port: ports.source,
+            destination_port: ports.destination,
+            protocol,
+            reserved: [0; 3],
+        }
+    }
+
+    /// The key of packets the other way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            ..*self
+        }
+    }
+}
+
+impl FlowKey<U32be> {
+    /// The flow's hash: the same on every host with the same seed. The upper bits are the best mixed.
+    ///
+    /// Two rounds of multiply and fold over the sixteen bytes, constants from Source: Pelle Evensen's rrmxmx
+    /// and the golden ratio; uniformity is tested in this file.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half is kept")]
+    pub const fn hash(&self, seed: u64) -> u32 {
+        let addresses = (self.source.raw() as u64) << 32 | self.destination.raw() as u64;
+        let rest = (self.source_port.raw() as u64) << 32
+            | (self.destination_port.raw() as u64) << 16
+            | self.protocol as u64;
+        let mut hash = (addresses ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash = (hash ^ hash >> 32 ^ rest).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        hash = (hash ^ hash >> 28).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        (hash >> 32) as u32
+    }
+}
+
+/// What kind of record a flow has.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowKind {
+    /// Says which backend the flow belongs to, nothing more.
+    Pinned = 0,
+    /// Client to backend: carries the translation.
+    Forward = 1,
+    /// Backend to client: carries the translation back.
+    Reply = 2,
+}
+
+/// What was seen of a flow in one direction.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowState(pub u8);
+
+plain!(FlowState, 1);
+
+impl FlowState {
+    /// The sender gives no more data.
+    pub const FINISHED: Self = Self(1);
+    /// The sender broke the connection off.
+    pub const RESET: Self = Self(2);
+    /// A packet that does not open a connection was seen.
+    pub const ESTABLISHED: Self = Self(4);
+
+    /// Whether all of `other`'s bits are set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether this direction ended.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_closing(self) -> bool {
+        self.0 & (Self::FINISHED.0 | Self::RESET.0) != 0
+    }
+
+    /// The state after a packet with these control bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn after(self, flags: tcp::Flags) -> Self {
+        if flags.opens() {
+            return Self(0);
+        }
+        let finished = if flags.finishes() { Self::FINISHED.0 } else { 0 };
+        let reset = if flags.resets() { Self::RESET.0 } else { 0 };
+        Self(self.0 | Self::ESTABLISHED.0 | finished | reset)
+    }
+}
+
+/// A flow record: which backend, and the finished translation. A NAT flow has two, one for each direction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow<A> {
+    /// Source the packet leaves with.
+    pub source: A,
+    /// Destination the packet leaves with.
+    pub destination: A,
+    /// Ports the packet leaves with.
+    pub source_port: U16be,
+    /// Port of the destination.
+    pub destination_port: U16be,
+    /// What the new addresses do to a header checksum.
+    pub address_difference: Difference,
+    /// What the new addresses and ports do to a TCP or UDP checksum.
+    pub difference: Difference,
+    /// The backend.
+    pub backend: BackendId,
+    kind: u8,
+    /// What was seen in this direction.
+    pub state: FlowState,
+    /// When a packet was last seen in this direction, late by at most [`Flow::GRAIN`].
+    pub last_seen: Ticks,
+    /// Replies: the way back to the client, learnt from its packets.
+    pub link: Addresses,
+    /// Replies: the interface the client's packets come by.
+    pub ifindex: u32,
+    /// Replies: the 802.1Q tag the client's packets carry; 0 for none.
+    pub vlan: U16be,
+    reserved: [u16; 3],
+}
+
+plain!(Flow<U32be>, 48);
+
+impl<A: Copy> Flow<A> {
+    /// Ticks between two writes of `last_seen`, so that a busy flow does not dirty its cache line for every packet:
+    /// a quarter of a second at 250 Hz.
+    pub const GRAIN: u32 = 64;
+
+    /// What the record is for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kind(&self) -> FlowKind {
+        match self.kind {
+            1 => FlowKind::Forward,
+            2 => FlowKind::Reply,
+            _ => FlowKind::Pinned,
+        }
+    }
+
+    /// Notes a packet: its time, and for TCP its control bits.
+    #[inline(always)]
+    pub const fn note(&mut self, flags: tcp::Flags, now: Ticks) {
+        let state = self.state.after(flags);
+        if state.0 != self.state.0 {
+            self.state = state;
+        }
+        if now.since(self.last_seen) >= Self::GRAIN {
+            self.last_seen = now;
+        }
+    }
+}
+
+impl Flow<U32be> {
+    /// A record that only names a backend.
+    #[inline(always)]
+    #[must_use]
+    pub fn pinned(backend: BackendId, now: Ticks) -> Self {
+        Self { backend, last_seen: now, ..Self::default() }
+    }
+
+    /// A record that turns packets with the key `arriving` into packets with the key `leaving`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn translation(
+        kind: FlowKind,
+        arriving: &FlowKey<U32be>,
+        leaving: &FlowKey<U32be>,
+        backend: BackendId,
+        now: Ticks,
+    ) -> Self {
+        let addresses = ipv4::address_difference(
+            (arriving.source, arriving.destination),
+            (leaving.source, leaving.destination),
+        );
+        let all = addresses
+            .sum()
+            .subtract(arriving.source_port)
+            .subtract(arriving.destination_port)
+            .add(leaving.source_port)
+            .add(leaving.destination_port);
+        Self {
+            source: leaving.source,
+            destination: leaving.destination,
+            source_port: leaving.source_port,
+            destination_port: leaving.destination_port,
+            address_difference: addresses,
+            difference: all.difference(),
+            backend,
+            kind: kind as u8,
+            state: FlowState(0),
+            last_seen: now,
+            link: Addresses::NONE,
+            ifindex: 0,
+            vlan: U16be::ZERO,
+            reserved: [0; 3],
+        }
+    }
+
+    /// The key of the opposite direction's record: what a packet with this record's answer is replied to with.
+    #[inline(always)]
+    #[must_use]
+    pub const fn opposite(&self, protocol: u8) -> FlowKey<U32be> {
+        let ports = Ports { source: self.source_port, destination: self.destination_port };
+        FlowKey::new(self.source, self.destination, ports, protocol).reversed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u32) -> FlowKey<U32be> {
+        let ports = Ports { source: U16be::new((n % 50_000) as u16), destination: U16be::new(80) };
+        FlowKey::new(U32be::new(0x0a00_0000 + n / 50_000), U32be::new(0xcb00_710a), ports, 6)
+    }
+
+    #[test]
+    fn neighbouring_flows_spread_evenly_over_slots() {
+        let (slots, flows) = (1021u64, 500_000u32);
+        let mut counts = vec![0u32; 1021];
+        for n in 0..flows {
+            let slot = (u64::from(key(n).hash(0x1234_5678)) * slots) >> 32;
+            counts[usize::try_from(slot).unwrap()] += 1;
+        }
+        let expected = f64::from(flows) / 1021.0;
+        let chi: f64 = counts.iter().map(|c| (f64::from(*c) - expected).powi(2) / expected).sum();
+        // 1,020 degrees of freedom: mean 1,020, standard deviation 45.
+        assert!((800.0..1250.0).contains(&chi), "chi square {chi}");
+    }
+
+    #[test]
+    fn a_flow_closes_by_fin_or_reset_and_opens_again_by_syn() {
+        let state = FlowState::default().after(tcp::Flags(0x18));
+        assert!(!state.is_closing());
+        assert!(state.after(tcp::Flags::FIN).is_closing() && state.after(tcp::Flags::RST).is_closing());
+        assert_eq!(state.after(tcp::Flags::FIN).after(tcp::Flags::SYN), FlowState::default());
+    }
+
+    #[test]
+    fn time_is_noted_at_most_once_a_grain() {
+        let mut flow = Flow::pinned(BackendId::NONE, Ticks(u32::MAX - 3));
+        flow.note(tcp::Flags::ACK, Ticks(10));
+        assert_eq!(flow.last_seen, Ticks(u32::MAX - 3));
+        flow.note(tcp::Flags::ACK, Ticks(60));
+        assert_eq!(flow.last_seen, Ticks(60));
+    }
+}

@@ -1,0 +1,33 @@
+//! ICMP for IPv4. Source: RFC 792.
+
+use super::{U16be, U32be};
+
+/// Bytes of the header; in an error the offending packet's first bytes follow.
+pub const LENGTH: usize = 8;
+/// Where the checksum lies.
+pub const CHECKSUM: usize = 2;
+
+/// The header.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Message type.
+    pub kind: u8,
+    /// Code within the type.
+    pub code: u8,
+    /// Checksum over the whole message.
+    pub checksum: U16be,
+    /// Depends on the type; the next hop's MTU in "fragmentation needed" (RFC 1191).
+    pub rest: U32be,
+}
+
+plain!(Header, LENGTH);
+
+impl Header {
+    /// Whether this message reports about a packet it quotes: unreachable, time exceeded, parameter problem.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_error(&self) -> bool {
+        matches!(self.kind, 3 | 11 | 12)
+    }
+}

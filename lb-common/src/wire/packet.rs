@@ -1,0 +1,106 @@
+//! The one door to packet bytes.
+
+/// A type whose bytes may be copied from and to a packet or a map as they are.
+///
+/// # Safety
+/// `repr(C)` or `repr(transparent)`, no padding, and every bit pattern is a value. Use `plain!`, which checks the size.
+#[allow(unsafe_code, reason = "a marker whose promise the compiler cannot check; plain! checks the size")]
+pub unsafe trait Plain: Copy + 'static {}
+
+/// Marks a type [`Plain`] and checks that it has the size its layout says, which is how padding would show.
+macro_rules! plain {
+    ($type:ty, $size:expr) => {
+        const _: () = assert!(core::mem::size_of::<$type>() == $size);
+        #[allow(unsafe_code, reason = "the promise of Plain")]
+        // SAFETY: repr(C) or transparent over integers only; the size check above excludes padding.
+        unsafe impl $crate::wire::Plain for $type {}
+    };
+}
+
+/// A packet from its Ethernet header on.
+///
+/// Every access is checked and of a fixed size; none ever hands out a slice, because the verifier wants each access
+/// compared with the end pointer.
+pub trait Packet {
+    /// Bytes from the Ethernet header to the end.
+    fn length(&self) -> u32;
+
+    /// Copies a header out; `None` if it does not lie wholly within the packet.
+    fn read<T: Plain>(&self, offset: usize) -> Option<T>;
+
+    /// Copies a header in; `None`, and nothing written, if it does not fit.
+    fn write<T: Plain>(&mut self, offset: usize, value: T) -> Option<()>;
+
+    /// Moves the start of the packet: a negative `delta` makes room in front, a positive one strips bytes.
+    /// `None` if there is no such room; the packet is then as before.
+    fn move_front(&mut self, delta: i32) -> Option<()>;
+}
+
+#[cfg(feature = "host")]
+pub use host::Buffer;
+
+#[cfg(feature = "host")]
+mod host {
+    use super::{Packet, Plain};
+    use std::vec::Vec;
+
+    /// Bytes the kernel keeps free before a packet (`XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h).
+    const HEADROOM: usize = 256;
+
+    /// A packet in ordinary memory, with the headroom a driver would give it.
+    #[derive(Clone, Debug)]
+    pub struct Buffer {
+        memory: Vec<u8>,
+        start: usize,
+    }
+
+    impl Buffer {
+        /// A packet with these bytes.
+        #[must_use]
+        pub fn new(bytes: &[u8]) -> Self {
+            let mut memory = vec![0; HEADROOM];
+            memory.extend_from_slice(bytes);
+            Self { memory, start: HEADROOM }
+        }
+
+        /// The packet's bytes.
+        #[must_use]
+        pub fn bytes(&self) -> &[u8] {
+            self.memory.get(self.start..).unwrap_or_default()
+        }
+
+        fn range<T>(&self, offset: usize) -> Option<core::ops::Range<usize>> {
+            let from = self.start.checked_add(offset)?;
+            let to = from.checked_add(size_of::<T>())?;
+            (to <= self.memory.len()).then_some(from..to)
+        }
+    }
+
+    #[allow(unsafe_code, reason = "the host's counterpart of the kernel's packet loads")]
+    impl Packet for Buffer {
+        fn length(&self) -> u32 {
+            u32::try_from(self.bytes().len()).unwrap_or(u32::MAX)
+        }
+
+        fn read<T: Plain>(&self, offset: usize) -> Option<T> {
+            let bytes = self.memory.get(self.range::<T>(offset)?)?;
+            // SAFETY: the slice has size_of::<T>() bytes and T: Plain takes any bit pattern.
+            Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+        }
+
+        fn write<T: Plain>(&mut self, offset: usize, value: T) -> Option<()> {
+            let range = self.range::<T>(offset)?;
+            let bytes = self.memory.get_mut(range)?;
+            // SAFETY: the slice has size_of::<T>() bytes and is exclusively borrowed.
+            unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) };
+            Some(())
+        }
+
+        fn move_front(&mut self, delta: i32) -> Option<()> {
+            let start = self.start.checked_add_signed(isize::try_from(delta).ok()?)?;
+            // The kernel keeps at least an Ethernet header (bpf_xdp_adjust_head, net/core/filter.c).
+            let fits = start + crate::wire::ethernet::LENGTH <= self.memory.len();
+            fits.then(|| self.start = start)
+        }
+    }
+}
