@@ -11,6 +11,9 @@ pub struct Address(pub [U32be; 4]);
 plain!(Address, 16);
 
 impl Address {
+    /// All zero.
+    pub const UNSPECIFIED: Self = Self([U32be::ZERO; 4]);
+
     /// An IPv4 address.
     #[inline(always)]
     #[must_use]

@@ -105,6 +105,22 @@ plain!(Backend, 64);
 const OUTER_TIME_TO_LIVE: u8 = 64;
 
 impl Backend {
+    /// All zero: what an unwritten record is.
+    pub const UNWRITTEN: Self = Self {
+        link: Addresses::NONE,
+        ifindex: 0,
+        address: Address::UNSPECIFIED,
+        source: Address::UNSPECIFIED,
+        port: U16be::ZERO,
+        vlan: U16be::ZERO,
+        outer: Difference::NONE,
+        mtu: 0,
+        service: 0,
+        flags: BackendFlags(0),
+        reserved: 0,
+        generation: 0,
+    };
+
     /// The record with its outer header's checksum prepared. Call it last: it sums the addresses.
     #[must_use]
     pub fn prepared(self) -> Self {

@@ -35,3 +35,16 @@ pub struct BackendCount {
 }
 
 plain!(BackendCount, 64);
+
+impl BackendCount {
+    /// Counts one packet to or from the backend.
+    #[inline(always)]
+    pub const fn add(&mut self, to_backend: bool, opened: bool, bytes: u32) {
+        if to_backend {
+            self.forward.add(bytes);
+            self.new_flows += opened as u64;
+        } else {
+            self.reply.add(bytes);
+        }
+    }
+}

@@ -142,6 +142,30 @@ impl FlowState {
     }
 }
 
+/// Where a packet leaves to: link-layer addresses, interface and tag.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hop {
+    /// The next hop's and our own link-layer address.
+    pub link: Addresses,
+    /// Interface to send by.
+    pub ifindex: u32,
+    /// 802.1Q tag to send with; 0 for none.
+    pub vlan: U16be,
+    reserved: u16,
+}
+
+plain!(Hop, 20);
+
+impl Hop {
+    /// A hop from its parts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(link: Addresses, ifindex: u32, vlan: U16be) -> Self {
+        Self { link, ifindex, vlan, reserved: 0 }
+    }
+}
+
 /// A flow record: which backend, and the finished translation. A NAT flow has two, one for each direction.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,13 +189,9 @@ pub struct Flow<A> {
     pub state: FlowState,
     /// When a packet was last seen in this direction, late by at most [`Flow::GRAIN`].
     pub last_seen: Ticks,
-    /// Replies: the way back to the client, learnt from its packets.
-    pub link: Addresses,
-    /// Replies: the interface the client's packets come by.
-    pub ifindex: u32,
-    /// Replies: the 802.1Q tag the client's packets carry; 0 for none.
-    pub vlan: U16be,
-    reserved: [u16; 3],
+    /// The way back to the client, learnt from its packets. Replies take it.
+    pub way_back: Hop,
+    reserved: u32,
 }
 
 plain!(Flow<U32be>, 48);
@@ -220,7 +240,7 @@ impl Flow<U32be> {
         kind: FlowKind,
         arriving: &FlowKey<U32be>,
         leaving: &FlowKey<U32be>,
-        backend: BackendId,
+        (backend, way_back): (BackendId, Hop),
         now: Ticks,
     ) -> Self {
         let addresses = ipv4::address_difference(
@@ -244,10 +264,8 @@ impl Flow<U32be> {
             kind: kind as u8,
             state: FlowState(0),
             last_seen: now,
-            link: Addresses::NONE,
-            ifindex: 0,
-            vlan: U16be::ZERO,
-            reserved: [0; 3],
+            way_back,
+            reserved: 0,
         }
     }
 

@@ -16,3 +16,5 @@ pub const SLOTS: u32 = 1 << 22;
 pub const FLOWS: u32 = 1 << 18;
 /// Ports tried for a new NAT flow. With half of a backend's ports in use, one new flow in 65,000 finds none.
 pub const PORT_PROBES: u32 = 16;
+/// Entries of the counter map of reasons; more than there are, so that a reason can be added without a new layout.
+pub const REASONS: u32 = 64;

@@ -13,6 +13,6 @@ mod slot;
 pub use address::Address;
 pub use backend::{Backend, BackendFlags, BackendId};
 pub use counters::{BackendCount, Count};
-pub use flow::{Flow, FlowKey, FlowKind, FlowState, Ticks};
+pub use flow::{Flow, FlowKey, FlowKind, FlowState, Hop, Ticks};
 pub use service::{Forward, Service, ServiceFlags, ServiceKey};
 pub use slot::Slot;

@@ -122,6 +122,17 @@ pub struct Service {
 plain!(Service, 64);
 
 impl Service {
+    /// Nothing: what an unwritten entry is, and what ends a search.
+    pub const VACANT: Self = Self {
+        key: ServiceKey { address: Address::UNSPECIFIED, port: U16be::ZERO, protocol: 0, family: 0 },
+        first_slot: 0,
+        slots: 0,
+        forward: Forward::Own as u8,
+        flags: ServiceFlags(0),
+        id: 0,
+        reserved: [0; 8],
+    };
+
     /// A live entry.
     #[must_use]
     pub const fn new(

@@ -1,1 +1,30 @@
-//! x
+//! The packet path: what happens to a packet, and why.
+//!
+//! [`balance`] is the whole way on one page. Everything here is generic over [`crate::wire::Packet`] and [`Tables`]:
+//! the kernel programs, the tests and the tools run this one source. Time and the arrival port are arguments.
+//!
+//! Laws: nothing but checked reads and writes of fixed size; loops with a named bound; no division; no panic.
+//! *Not ours* passes untouched, *ours but malformed* drops, *our own failure* drops under a reason of its own.
+
+mod classify;
+mod decapsulate;
+mod icmp;
+mod ipip;
+mod link;
+mod nat;
+mod parse;
+mod pipeline;
+mod select;
+mod tables;
+mod verdict;
+
+#[cfg(feature = "host")]
+mod host;
+
+pub use decapsulate::decapsulate;
+#[cfg(feature = "host")]
+pub use host::HostTables;
+pub use pipeline::balance;
+pub use select::slot_index;
+pub use tables::{Arrival, FlowTable, PortPool, Refused, Tables};
+pub use verdict::{Direction, Outcome, Reason, Steered, Verdict};

@@ -89,6 +89,9 @@ pub struct Difference(u16);
 plain!(Difference, 2);
 
 impl Difference {
+    /// No difference.
+    pub const NONE: Self = Self(0);
+
     /// The difference as a sum that more words can be added to.
     #[inline(always)]
     #[must_use]

@@ -4,6 +4,8 @@ use super::{U16be, U32be};
 
 /// Bytes of the header.
 pub const LENGTH: usize = 14;
+/// Where the type lies.
+pub const TYPE: usize = 12;
 /// Type of IPv4 (RFC 894).
 pub const IPV4: U16be = U16be::new(0x0800);
 /// Type of an 802.1Q tag.

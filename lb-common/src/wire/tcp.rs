@@ -31,6 +31,15 @@ pub struct Header {
 
 plain!(Header, LENGTH);
 
+impl Header {
+    /// Bytes of the header with its options.
+    #[inline(always)]
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        (self.data_offset as usize >> 4) << 2
+    }
+}
+
 /// The control bits.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +48,8 @@ pub struct Flags(pub u8);
 plain!(Flags, 1);
 
 impl Flags {
+    /// No bit set; what a packet without TCP counts as.
+    pub const NONE: Self = Self(0);
     /// No more data from the sender.
     pub const FIN: Self = Self(0x01);
     /// Synchronise sequence numbers.

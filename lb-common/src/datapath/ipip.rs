@@ -1,0 +1,47 @@
+//! Direct server return through IP in IP (RFC 2003): the backend takes the outer header off and answers the client.
+
+use super::link;
+use super::parse::{Frame, Segment};
+use super::select::{self, Choice};
+use super::{Arrival, Direction, Outcome, Reason, Steered, Tables};
+use crate::abi::{FlowKey, Service};
+use crate::wire::{Packet, U32be, ipv4};
+
+/// Sends a client's packet to the backend that owns its flow.
+#[inline(always)]
+pub(super) fn forward(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame,
+    service: &Service,
+    (key, segment): (&FlowKey<U32be>, &Segment),
+    arrival: Arrival,
+) -> Outcome {
+    let choice = select::owner(tables, service, key, segment, arrival.now)?;
+    encapsulate(packet, tables, frame, choice)
+}
+
+/// Puts the chosen backend's outer header around the packet.
+#[inline(always)]
+pub(super) fn encapsulate(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame,
+    choice: Choice,
+) -> Outcome {
+    let backend = link::backend(tables, choice.backend)?;
+    let hop = link::hop_to(backend)?;
+    let inner = frame.ip.total_length.get();
+    if u32::from(inner) + ipv4::LENGTH as u32 > u32::from(backend.mtu) {
+        return Err(Reason::TooBig);
+    }
+    let outer = link::address(packet, frame, &hop, ipv4::LENGTH)?;
+    packet.write(outer, backend.outer_header(inner, frame.ip.traffic_class)).ok_or(Reason::Inconsistent)?;
+    Ok(Steered {
+        reason: choice.reason,
+        ifindex: hop.ifindex,
+        backend: choice.backend,
+        direction: Direction::ToBackend,
+        opened: choice.opened,
+    })
+}

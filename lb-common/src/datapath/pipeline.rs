@@ -1,0 +1,68 @@
+//! The whole way of a packet on one page.
+
+use super::{Arrival, Outcome, Reason, Tables, classify, icmp, ipip, nat, parse};
+use crate::abi::{FlowKey, Forward, Service, ServiceKey};
+use crate::wire::{Packet, U32be, protocol};
+use parse::Frame;
+
+/// Steers a packet or says why not, and counts it once under its reason and, if it has one, its backend.
+#[inline(always)]
+pub fn balance(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
+    let bytes = packet.length();
+    let outcome = steer(packet, tables, arrival);
+    match &outcome {
+        Ok(steered) => {
+            tables.count(steered.reason, bytes);
+            tables.count_backend(steered.backend, steered.direction, steered.opened, bytes);
+        }
+        Err(reason) => tables.count(*reason, bytes),
+    }
+    outcome
+}
+
+#[inline(always)]
+fn steer(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
+    let frame = parse::frame(packet)?;
+    if frame.ip.protocol == protocol::ICMP {
+        return icmp::steer(packet, tables, &frame, arrival);
+    }
+    let key = parse::flow_key(packet, &frame)?;
+    let vip = ServiceKey::v4(key.destination, key.destination_port, key.protocol);
+    match classify::service(tables, &vip) {
+        Some(service) => to_backend(packet, tables, &frame, service, &key, arrival),
+        None => to_client(packet, tables, &frame, &key, arrival),
+    }
+}
+
+/// A client's packet for a service.
+#[inline(always)]
+fn to_backend(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame,
+    service: &Service,
+    key: &FlowKey<U32be>,
+    arrival: Arrival,
+) -> Outcome {
+    let segment = parse::segment(packet, frame)?;
+    match service.forward() {
+        Forward::Nat => nat::forward(packet, tables, frame, service, (key, &segment), arrival),
+        Forward::DsrIpip => ipip::forward(packet, tables, frame, service, (key, &segment), arrival),
+        Forward::Own => Err(Reason::Inconsistent),
+    }
+}
+
+/// A backend's reply to an address of ours, or a packet that is none of our business.
+#[inline(always)]
+fn to_client(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame,
+    key: &FlowKey<U32be>,
+    arrival: Arrival,
+) -> Outcome {
+    if !tables.ports().contains(key.destination_port) || !classify::is_own(tables, key.destination) {
+        return Err(Reason::NotAVip);
+    }
+    nat::reply(packet, tables, frame, key, arrival)
+}

@@ -1,0 +1,124 @@
+//! What the packet path looks things up in.
+
+use super::{Direction, Reason};
+use crate::abi::{Backend, BackendId, Flow, FlowKey, Service, Slot, Ticks};
+use crate::wire::{U16be, U32be};
+
+/// Where and when a packet arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Interface it came by.
+    pub ifindex: u32,
+    /// The kernel's clock.
+    pub now: Ticks,
+}
+
+/// Why a record was not inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is one with this key.
+    Exists,
+    /// No room, or the kernel would not.
+    Full,
+}
+
+/// Flow records of one address family.
+pub trait FlowTable<A> {
+    /// Lets `visit` look at and note in the record with this key, if there is one.
+    fn flow<R>(&self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow<A>) -> R) -> Option<R>;
+    /// Adds a record; never replaces one, which is what makes port allocation free of collisions.
+    fn insert(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Result<(), Refused>;
+    /// Takes a record away, if it is there.
+    fn remove(&self, key: &FlowKey<A>);
+}
+
+/// The tables of the packet path. Records are changed in place by several CPUs at once, so all take `&self`.
+pub trait Tables: FlowTable<U32be> {
+    /// Seed of the flow hash.
+    fn seed(&self) -> u64;
+    /// Ports of the balancer's own addresses that NAT may use.
+    fn ports(&self) -> PortPool;
+    /// Entry of the service table at a place.
+    fn service_at(&self, place: u32) -> Option<&Service>;
+    /// A slot word.
+    fn slot(&self, index: u32) -> Option<Slot>;
+    /// Notes that an older flow used the slot's settled owner.
+    fn note_settled_use(&self, index: u32, now: Ticks);
+    /// A backend record.
+    fn backend(&self, id: BackendId) -> Option<&Backend>;
+    /// Counts a packet under its reason.
+    fn count(&self, reason: Reason, bytes: u32);
+    /// Counts a packet under its backend.
+    fn count_backend(&self, id: BackendId, direction: Direction, opened: bool, bytes: u32);
+}
+
+/// The ports NAT may use: two ranges, so that the host's own ephemeral ports can lie between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortPool {
+    first: u16,
+    first_count: u16,
+    second: u16,
+    second_count: u16,
+}
+
+impl PortPool {
+    /// Ranges of `count` ports from `first` on; a range may be empty.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new([first, first_count, second, second_count]: [u16; 4]) -> Self {
+        Self { first, first_count, second, second_count }
+    }
+
+    /// As it is handed to the kernel programs.
+    #[must_use]
+    pub const fn to_words(self) -> [u16; 4] {
+        [self.first, self.first_count, self.second, self.second_count]
+    }
+
+    /// The port a hash picks.
+    #[inline(always)]
+    #[must_use]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the product's upper half is below the number of ports"
+    )]
+    pub const fn pick(self, hash: u32) -> U16be {
+        let ports = self.first_count as u64 + self.second_count as u64;
+        let index = ((hash as u64 * ports) >> 32) as u16;
+        if index < self.first_count {
+            U16be::new(self.first.wrapping_add(index))
+        } else {
+            U16be::new(self.second.wrapping_add(index - self.first_count))
+        }
+    }
+
+    /// Whether NAT may have picked this port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn contains(self, port: U16be) -> bool {
+        let port = port.get();
+        port.wrapping_sub(self.first) < self.first_count || port.wrapping_sub(self.second) < self.second_count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_pool_picks_only_what_it_contains(hash in any::<u32>()) {
+            let pool = PortPool::new([1024, 31_744, 61_000, 4_536]);
+            prop_assert!(pool.contains(pool.pick(hash)));
+        }
+    }
+
+    #[test]
+    fn a_pool_picks_its_very_first_and_last_port_and_contains_no_other() {
+        let pool = PortPool::new([1024, 2, 65_535, 1]);
+        assert_eq!((pool.pick(0).get(), pool.pick(u32::MAX).get()), (1024, 65_535));
+        let contained = (0..=u16::MAX).filter(|port| pool.contains(U16be::new(*port))).count();
+        assert_eq!(contained, 3);
+    }
+}
