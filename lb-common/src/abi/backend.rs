@@ -87,14 +87,16 @@ pub struct Backend {
     pub port: U16be,
     /// 802.1Q tag to send with; 0 for none.
     pub vlan: U16be,
-    outer: Difference,
+    /// Sum of the outer header but for length and traffic class; [`Backend::prepared`] fills it in.
+    pub outer: Difference,
     /// Largest packet the interface takes, in bytes from the IP header on.
     pub mtu: u16,
     /// Number of the service it serves.
     pub service: u16,
     /// What is known of it.
     pub flags: BackendFlags,
-    reserved: u8,
+    /// Zero.
+    pub reserved: u8,
     /// The plan that wrote the record.
     pub generation: u32,
 }

@@ -1,0 +1,198 @@
+//! Packets built layer by layer, lengths and checksums worked out here by the definition, not by the code under test.
+
+/// A packet from the inside out: begin with a transport, wrap it, end with [`Stack::bytes`].
+#[derive(Clone)]
+pub struct Stack(Vec<u8>);
+
+/// An IPv4 address with a port.
+pub(super) type End = ([u8; 4], u16);
+
+impl Stack {
+    /// A TCP segment from `source` to `destination` in an IPv4 packet.
+    #[must_use]
+    pub fn tcp(source: End, destination: End, flags: u8, payload: &[u8]) -> Ipv4 {
+        let mut segment = Vec::new();
+        segment.extend(source.1.to_be_bytes());
+        segment.extend(destination.1.to_be_bytes());
+        segment.extend(1_000_000u32.to_be_bytes());
+        segment.extend(2_000_000u32.to_be_bytes());
+        segment.extend([0x50, flags, 0x20, 0, 0, 0, 0, 0]);
+        segment.extend(payload);
+        Ipv4::new(source.0, destination.0, 6, segment).summed_at(16)
+    }
+
+    /// A UDP datagram in an IPv4 packet.
+    #[must_use]
+    pub fn udp(source: End, destination: End, payload: &[u8]) -> Ipv4 {
+        let mut segment = Vec::new();
+        segment.extend(source.1.to_be_bytes());
+        segment.extend(destination.1.to_be_bytes());
+        segment.extend(u16::try_from(8 + payload.len()).unwrap_or(u16::MAX).to_be_bytes());
+        segment.extend([0, 0]);
+        segment.extend(payload);
+        Ipv4::new(source.0, destination.0, 17, segment).summed_at(6)
+    }
+
+    /// An ICMP message; `body` follows the checksum.
+    #[must_use]
+    pub fn icmp(source: [u8; 4], destination: [u8; 4], kind: u8, code: u8, body: &[u8]) -> Ipv4 {
+        let mut message = vec![kind, code, 0, 0];
+        message.extend(body);
+        let sum = checksum(&[&message]);
+        message.splice(2..4, sum.to_be_bytes());
+        Ipv4::new(source, destination, 1, message)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// The packet with one byte changed, for malformed ones.
+    #[must_use]
+    pub fn with_byte(mut self, at: usize, value: u8) -> Self {
+        self.0.splice(at..=at, [value]);
+        self
+    }
+
+    /// The packet's first bytes.
+    #[must_use]
+    pub fn cut(mut self, length: usize) -> Self {
+        self.0.truncate(length);
+        self
+    }
+
+    /// The packet with zeros behind it, as short frames have.
+    #[must_use]
+    pub fn padded(mut self, length: usize) -> Self {
+        self.0.resize(length, 0);
+        self
+    }
+}
+
+/// An IPv4 packet whose header is still open to change.
+#[derive(Clone)]
+pub struct Ipv4 {
+    source: [u8; 4],
+    destination: [u8; 4],
+    protocol: u8,
+    ttl: u8,
+    class: u8,
+    identification: u16,
+    fragment: u16,
+    options: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Ipv4 {
+    fn new(source: [u8; 4], destination: [u8; 4], protocol: u8, payload: Vec<u8>) -> Self {
+        Self {
+            source,
+            destination,
+            protocol,
+            ttl: 64,
+            class: 0,
+            identification: 0x1234,
+            fragment: 0x4000,
+            options: Vec::new(),
+            payload,
+        }
+    }
+
+    /// Puts the transport checksum, over the pseudo-header (RFC 9293, section 3.1), at an offset of the payload.
+    fn summed_at(mut self, at: usize) -> Self {
+        self.payload.splice(at..at + 2, [0, 0]);
+        let length = u16::try_from(self.payload.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let pseudo = [&self.source[..], &self.destination[..], &[0, self.protocol], &length[..]].concat();
+        let sum = match checksum(&[&pseudo, &self.payload]) {
+            0 if self.protocol == 17 => 0xffff,
+            sum => sum,
+        };
+        self.payload.splice(at..at + 2, sum.to_be_bytes());
+        self
+    }
+
+    /// Without a transport checksum: what a UDP sender may do.
+    #[must_use]
+    pub fn unsummed(mut self) -> Self {
+        self.payload.splice(6..8, [0, 0]);
+        self
+    }
+
+    /// Another time to live.
+    #[must_use]
+    pub fn ttl(self, ttl: u8) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// Another traffic class.
+    #[must_use]
+    pub fn class(self, class: u8) -> Self {
+        Self { class, ..self }
+    }
+
+    /// Another word of flags and fragment offset, and identification.
+    #[must_use]
+    pub fn fragment(self, fragment: u16) -> Self {
+        Self { fragment, ..self }
+    }
+
+    /// Options of a multiple of four bytes.
+    #[must_use]
+    pub fn options(self, options: &[u8]) -> Self {
+        Self { options: options.to_vec(), ..self }
+    }
+
+    /// IPv4 around this packet.
+    #[must_use]
+    pub fn within(self, source: [u8; 4], destination: [u8; 4]) -> Self {
+        let class = self.class;
+        Self { identification: 0, class, ..Self::new(source, destination, 4, self.ip_bytes()) }
+    }
+
+    /// Header and payload without a link layer, as an ICMP error quotes them.
+    #[must_use]
+    pub fn ip_bytes(&self) -> Vec<u8> {
+        let length = 20 + self.options.len();
+        let mut header = vec![0x40 | u8::try_from(length / 4).unwrap_or(0xf), self.class];
+        let total = u16::try_from(length + self.payload.len()).unwrap_or(u16::MAX);
+        header.extend(total.to_be_bytes());
+        header.extend(self.identification.to_be_bytes());
+        header.extend(self.fragment.to_be_bytes());
+        header.extend([self.ttl, self.protocol, 0, 0]);
+        header.extend(self.source);
+        header.extend(self.destination);
+        header.extend(&self.options);
+        let sum = checksum(&[&header]);
+        header.splice(10..12, sum.to_be_bytes());
+        header.extend(&self.payload);
+        header
+    }
+
+    /// The packet in an Ethernet frame.
+    #[must_use]
+    pub fn ethernet(&self, destination: [u8; 6], source: [u8; 6]) -> Stack {
+        Stack([&destination[..], &source[..], &[0x08, 0x00], &self.ip_bytes()].concat())
+    }
+
+    /// The packet in a tagged Ethernet frame.
+    #[must_use]
+    pub fn tagged(&self, destination: [u8; 6], source: [u8; 6], control: u16) -> Stack {
+        let tag = control.to_be_bytes();
+        Stack([&destination[..], &source[..], &[0x81, 0], &tag, &[0x08, 0x00], &self.ip_bytes()].concat())
+    }
+}
+
+/// The Internet checksum of several pieces, all but the last of even length (RFC 1071).
+fn checksum(pieces: &[&[u8]]) -> u16 {
+    let bytes = pieces.concat();
+    let mut sum: u64 = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        sum += u64::from(*byte) << if at % 2 == 0 { 8 } else { 0 };
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(0)
+}

@@ -1,0 +1,84 @@
+//! The tables every row starts from.
+
+use super::rows::Row;
+use lb_common::abi::{
+    Address, Backend, BackendFlags, BackendId, Forward, Service, ServiceFlags, ServiceKey, Slot,
+};
+use lb_common::datapath::{HostTables, PortPool};
+use lb_common::wire::ethernet::Addresses;
+use lb_common::wire::{U16be, U32be, protocol};
+
+/// Seed of the flow hash in the fixtures.
+pub const SEED: u64 = 0x5eed;
+/// One port, so that a row can say which one a flow gets.
+pub const PORTS: [u16; 4] = [40_000, 1, 0, 0];
+/// The loopback interface: where the kernel's test run says a packet arrived.
+pub const ARRIVAL_IFINDEX: u32 = 1;
+
+pub(super) const NAT_VIP: [u8; 4] = [203, 0, 113, 10];
+pub(super) const DSR_VIP: [u8; 4] = [203, 0, 113, 20];
+pub(super) const OWN: [u8; 4] = [10, 0, 0, 1];
+pub(super) const BACKEND: [u8; 4] = [10, 0, 0, 11];
+pub(super) const MOVED: [u8; 4] = [10, 0, 0, 12];
+pub(super) const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
+pub(super) const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x02];
+pub(super) const BACKEND_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x0b];
+pub(super) const BACK_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x0a];
+pub(super) const BACKEND_IFINDEX: u32 = 7;
+
+/// The backend every service's only slot names, unless the row says otherwise.
+pub(super) const FIRST: BackendId = BackendId::from_bits(1);
+/// The backend a moved slot names.
+pub(super) const SECOND: BackendId = BackendId::from_bits(2);
+
+const SERVICES: [([u8; 4], u16, u8, Forward, ServiceFlags); 5] = [
+    (NAT_VIP, 80, protocol::TCP, Forward::Nat, ServiceFlags(0)),
+    (NAT_VIP, 53, protocol::UDP, Forward::Nat, ServiceFlags(0)),
+    (DSR_VIP, 80, protocol::TCP, Forward::DsrIpip, ServiceFlags(0)),
+    (DSR_VIP, 53, protocol::UDP, Forward::DsrIpip, ServiceFlags::TRACK_ALWAYS),
+    (DSR_VIP, 443, protocol::TCP, Forward::DsrIpip, ServiceFlags::TRACK_NEVER),
+];
+
+/// The tables a row starts with: its services have one slot each.
+#[must_use]
+pub fn house(row: &Row) -> HostTables {
+    let mut tables = HostTables {
+        seed: SEED,
+        ports: PortPool::new(PORTS),
+        room: row.room,
+        backends: [(FIRST, backend(row, BACKEND)), (SECOND, backend(row, MOVED))].into(),
+        ..HostTables::default()
+    };
+    for (index, (vip, port, protocol, forward, flags)) in (0u16..).zip(SERVICES) {
+        let key = ServiceKey::v4(U32be::from(vip), U16be::new(port), protocol);
+        let slot = u32::from(index);
+        tables.slots.insert(slot, row.slot);
+        tables.add_service(Service::new(key, forward, index, slot, 1, flags));
+    }
+    let own = ServiceKey::own_v4(U32be::from(OWN));
+    tables.add_service(Service::new(own, Forward::Own, 0, 0, 0, ServiceFlags(0)));
+    tables
+}
+
+fn backend(row: &Row, address: [u8; 4]) -> Backend {
+    Backend {
+        link: Addresses::new(BACKEND_MAC, BACK_MAC),
+        ifindex: BACKEND_IFINDEX,
+        address: Address::v4(U32be::from(address)),
+        source: Address::v4(U32be::from(OWN)),
+        port: U16be::new(8080),
+        vlan: U16be::new(row.backend_vlan),
+        mtu: 1500,
+        flags: row.backend_flags,
+        generation: 1,
+        ..Backend::default()
+    }
+    .prepared()
+}
+
+/// A backend that serves and can be reached.
+pub(super) const SERVING: BackendFlags = BackendFlags::RESOLVED.with(BackendFlags::ALIVE);
+/// A slot that never moved.
+pub(super) const SETTLED: Slot = Slot::settled_on(FIRST);
+/// A slot that moved from the first backend to the second.
+pub(super) const MOVING: Slot = Slot::tracking(SECOND, FIRST);
