@@ -28,4 +28,4 @@ pub use evidence::{Evidence, HealthState, Transition};
 pub use machine::{Machine, Next};
 pub use params::{Kind, Params};
 pub use probe::Prober;
-pub use stream::Transport;
+pub use stream::{Transport, ring_builder};
