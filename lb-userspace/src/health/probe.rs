@@ -1,0 +1,105 @@
+//! One probe: open, connect, ask, judge, close. It owns its socket from beginning to end.
+//!
+//! The exchange runs as a task of its own. When time is up the socket is shut down through a second handle, so that
+//! whatever operation is pending completes and the exchange ends by itself; it is never dropped half-way.
+
+use std::cell::Cell;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::timeout;
+
+use super::http::Question;
+use super::random::SplitMix;
+use super::socket::{bind_source_port, is_self_connected, open};
+use super::stream::{Stream, Transport};
+use super::{Kind, Params, ProbeError, Stage};
+
+/// How long a probe that was shut down may take to notice. It takes microseconds; should a kernel not wake the
+/// pending operation, the verdict does not wait for it, and the task keeps the operation until it ends.
+const GRACE: Duration = Duration::from_millis(20);
+
+type Outcome = Result<Duration, ProbeError>;
+
+/// Asks one backend, again and again.
+#[derive(Debug)]
+pub struct Prober {
+    params: Params,
+    question: Option<Question>,
+    transport: Transport,
+    random: SplitMix,
+}
+
+impl Prober {
+    /// The seed chooses source ports, where a range of them is given.
+    #[must_use]
+    pub fn new(params: Params, transport: Transport, seed: u64) -> Self {
+        let question = match &params.kind {
+            Kind::Tcp => None,
+            Kind::Http { path, status, host } => {
+                Some(Question::new(path, *status, host.as_deref(), params.target))
+            }
+        };
+        Self { params, question, transport, random: SplitMix::new(seed) }
+    }
+
+    /// Makes one probe and gives its latency, or what it met. Takes the time-out at most, and a few milliseconds.
+    pub async fn probe(&mut self) -> Outcome {
+        let socket = self.open().map_err(|error| ProbeError::ours(&error))?;
+        let alarm = socket.try_clone().map_err(|error| ProbeError::ours(&error))?;
+        let stage = Rc::new(Cell::new(Stage::Connecting));
+        let (transport, target) = (self.transport, self.params.target);
+        let exchange = exchange(transport, socket, target, self.question.clone(), Rc::clone(&stage));
+        let latency = await_outcome(spawn_local(exchange), &alarm, self.params.timeout, &stage).await?;
+        if is_self_connected(&alarm, target) { Err(ProbeError::Refused) } else { Ok(latency) }
+    }
+
+    fn open(&mut self) -> std::io::Result<Socket> {
+        let socket = open(self.params.target, self.transport.wants_nonblocking())?;
+        if let Some(ports) = &self.params.source_ports {
+            bind_source_port(&socket, self.params.target, ports, &mut self.random)?;
+        }
+        Ok(socket)
+    }
+}
+
+async fn exchange(
+    transport: Transport,
+    socket: Socket,
+    target: SocketAddr,
+    question: Option<Question>,
+    stage: Rc<Cell<Stage>>,
+) -> Outcome {
+    let start = Instant::now();
+    let mut stream = Stream::connect(transport, socket, target).await?;
+    stage.set(Stage::Answering);
+    if let Some(question) = question {
+        question.ask(&mut stream).await?;
+    }
+    Ok(start.elapsed())
+}
+
+/// Waits for the exchange until time is up, then ends it.
+///
+/// If it turns out to have passed all the same, its answer had come in time and only this thread was late to read it:
+/// a stalled daemon must not fail its backends.
+async fn await_outcome(
+    mut exchange: JoinHandle<Outcome>,
+    alarm: &Socket,
+    after: Duration,
+    stage: &Cell<Stage>,
+) -> Outcome {
+    if let Ok(ended) = timeout(after, &mut exchange).await {
+        return ended.unwrap_or_else(|error| Err(ProbeError::Ours(error.to_string())));
+    }
+    let timed_out = ProbeError::TimedOut { after, stage: stage.get() };
+    // It fails on a socket that is closed already, which is what it is for.
+    let _ = alarm.shutdown(Shutdown::Both);
+    match timeout(GRACE, exchange).await {
+        Ok(Ok(Ok(latency))) => Ok(latency),
+        _ => Err(timed_out),
+    }
+}
