@@ -13,7 +13,7 @@ fn main() {
     if object.exists() {
         println!("cargo::rustc-env={OBJECT}={}", object.display());
     } else {
-        println!("cargo::error=the BPF programs are not built yet; run `cargo xtask build`, which needs no set-up");
+        println!("cargo::error=the BPF programs are not built yet: run `cargo xtask build`");
     }
 }
 

@@ -105,7 +105,8 @@ fn object_fault(bytes: &[u8]) -> Option<&'static str> {
     if !bytes.starts_with(b"\x7fELF") || machine != Some(EM_BPF) {
         return Some("is not a BPF object");
     }
-    let has_btf = bytes.windows(6).any(|window| window == b"\0.BTF\0");
+    // The name may be the tail of `.rel.BTF`, as string tables share endings.
+    let has_btf = bytes.windows(5).any(|window| window == b".BTF\0");
     (!has_btf).then_some("has no BTF, which the maps need")
 }
 
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn only_a_bpf_object_with_btf_is_accepted() {
-        assert_eq!(object_fault(&object(EM_BPF, b"\0.BTF\0")), None);
+        assert_eq!(object_fault(&object(EM_BPF, b"\0.rel.BTF\0")), None);
         assert_eq!(object_fault(&object(EM_BPF, b"\0.text\0")), Some("has no BTF, which the maps need"));
         assert_eq!(object_fault(&object(62, b"\0.BTF\0")), Some("is not a BPF object"));
         assert_eq!(object_fault(b"\x7fELF"), Some("is not a BPF object"));

@@ -46,7 +46,7 @@ pub(crate) fn host_command(root: &Path) -> Command {
     command
 }
 
-/// `cargo` with none of the host's compiler choices in its environment.
+/// cargo with none of the host's compiler choices in its environment.
 pub(crate) fn clean_cargo(cargo: &Path) -> Command {
     let mut command = Command::new(cargo);
     remove_where(&mut command, is_host_only);
