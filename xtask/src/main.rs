@@ -1,1 +1,73 @@
-fn main() {}
+//! The commands of this repository: set-up, build, tests, benches and lint, each in one word.
+//!
+//! Everything here may use `anyhow`: an error ends the command, and its chain is printed once, at the top.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking"))]
+
+mod bench;
+mod bpf;
+mod build;
+mod process;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::test::Suite;
+use crate::workspace::Workspace;
+
+/// Set up, build, test and measure lb.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or install what compiling for BPF needs; installs nothing system-wide
+    Setup,
+    /// Set up, compile the BPF programs, then the daemon that embeds them
+    Build,
+    /// Set up, build and run every suite; the last line is the sum of all of them
+    Test {
+        /// Run these suites only
+        suites: Vec<Suite>,
+    },
+    /// Set up, build and run one bench, e.g. `cargo xtask bench datapath --json out.json`
+    Bench {
+        /// The bench to run
+        name: String,
+        /// Handed to the bench as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Check format, clippy and, where installed, cargo-deny
+    Lint,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    let workspace = Workspace::locate()?;
+    match command {
+        Command::Setup => setup::run(&workspace)?,
+        Command::Build => build::run(&workspace)?,
+        Command::Bench { name, arguments } => bench::run(&workspace, name, arguments)?,
+        Command::Test { suites } => return Ok(test::run(&workspace, suites)),
+        Command::Lint => return Ok(test::lint(&workspace)),
+    }
+    Ok(ExitCode::SUCCESS)
+}

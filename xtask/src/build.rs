@@ -1,0 +1,31 @@
+//! Builds the BPF programs, then the daemon that embeds them.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::workspace::Workspace;
+use crate::{bpf, process, setup};
+
+/// The whole build, as `cargo xtask build` does it.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    daemon(workspace).map(|path| println!("built {}", path.display()))
+}
+
+/// Builds everything and returns the path of the daemon.
+pub(crate) fn daemon(workspace: &Workspace) -> Result<PathBuf> {
+    programs(workspace)?;
+    let mut cargo = process::host_command(workspace.root());
+    cargo.args(["build", "--release", "--locked", "--package", "lb-userspace"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    let messages = process::output_with_progress(&mut cargo).context("the daemon does not build")?;
+    let mut binaries = bpf::executables(&messages).into_iter();
+    binaries.find(|path| path.ends_with("lb-userspace")).context("cargo built no binary `lb-userspace`")
+}
+
+fn programs(workspace: &Workspace) -> Result<()> {
+    let toolchain = setup::ensure(workspace)?;
+    let objects = bpf::compile(&toolchain, &workspace.bpf_manifest(), &workspace.bpf_target_dir())
+        .context("the BPF programs do not build")?;
+    bpf::publish(&objects, &workspace.object_dir())
+}

@@ -1,0 +1,141 @@
+//! Reads what test runners print: the format of Rust's own harness, which our kernel runner speaks too.
+
+use super::tally::Tally;
+
+/// Follows the output of one suite line by line.
+#[derive(Default)]
+pub(super) struct Report {
+    tally: Tally,
+    /// Runners that announced their tests but have not reported a result yet.
+    unfinished: u64,
+    results: u64,
+}
+
+impl Report {
+    pub(super) fn read(&mut self, line: &str) {
+        if let Some(counts) = line.strip_prefix("test result: ") {
+            self.read_counts(counts);
+        } else if is_announcement(line) {
+            self.unfinished += 1;
+        } else if let Some(test) = line.strip_prefix("test ") {
+            self.read_test(test);
+        }
+    }
+
+    fn read_counts(&mut self, counts: &str) {
+        self.results += 1;
+        self.unfinished = self.unfinished.saturating_sub(1);
+        self.tally.passed += count(counts, "passed");
+        self.tally.failed += count(counts, "failed");
+        self.tally.skipped += count(counts, "ignored");
+    }
+
+    fn read_test(&mut self, test: &str) {
+        let Some((name, outcome)) = test.split_once(" ... ") else { return };
+        if let Some(reason) = outcome.strip_prefix("ignored") {
+            let reason = reason.trim_start_matches([',', ' ']);
+            self.tally.skips.push(if reason.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{name}: {reason}")
+            });
+        } else if outcome.starts_with("FAILED") {
+            self.tally.failures.push(name.to_owned());
+        }
+    }
+
+    /// The tally of the suite. A runner that ended without a result, and a command that failed without a failed
+    /// test (it did not compile, it crashed), each count as one failure.
+    pub(super) fn finish(mut self, suite: &str, succeeded: bool) -> Tally {
+        let silent = u64::from(self.unfinished == 0 && self.results == 0);
+        let crashed = self.unfinished + silent;
+        if crashed > 0 {
+            self.tally.add(Tally {
+                failed: crashed,
+                ..Tally::failure(&format!("{suite}: ended without a result"))
+            });
+        } else if !succeeded && self.tally.failed == 0 {
+            self.tally.add(Tally::failure(&format!("{suite}: the command failed")));
+        }
+        self.tally
+    }
+}
+
+/// `running 12 tests`, the first line of each runner.
+fn is_announcement(line: &str) -> bool {
+    let Some(rest) = line.strip_prefix("running ") else { return false };
+    rest.strip_suffix(" tests")
+        .or_else(|| rest.strip_suffix(" test"))
+        .is_some_and(|n| n.parse::<u64>().is_ok())
+}
+
+/// The number before a word in `ok. 5 passed; 0 failed; 1 ignored; …`; zero if the word is not there.
+fn count(counts: &str, word: &str) -> u64 {
+    let mut words = counts.split([' ', ';', '.']).filter(|part| !part.is_empty());
+    let mut last = "";
+    let number = words.find_map(|part| {
+        if part == word {
+            Some(last)
+        } else {
+            last = part;
+            None
+        }
+    });
+    number.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(output: &str, succeeded: bool) -> Tally {
+        let mut report = Report::default();
+        output.lines().for_each(|line| report.read(line));
+        report.finish("host", succeeded)
+    }
+
+    const GOOD: &str = "running 2 tests\ntest a::b ... ok\ntest c ... ignored, needs root\n\
+        test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
+
+    #[test]
+    fn results_of_several_runners_add_up() {
+        let sum = tally(&GOOD.repeat(2), true);
+        assert_eq!((sum.passed, sum.failed, sum.skipped), (2, 0, 2));
+        assert_eq!(sum.skips, ["c: needs root", "c: needs root"]);
+    }
+
+    #[test]
+    fn a_skip_without_a_reason_keeps_its_name() {
+        assert_eq!(
+            tally("test c ... ignored\ntest result: ok. 0 passed; 0 failed; 1 ignored;\n", true).skips,
+            ["c"]
+        );
+    }
+
+    #[test]
+    fn failed_tests_are_named_and_not_counted_twice() {
+        let sum = tally(
+            "running 1 test\ntest a ... FAILED\ntest result: FAILED. 0 passed; 1 failed; 0 ignored;\n",
+            false,
+        );
+        assert_eq!((sum.failed, sum.failures), (1, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_runner_that_dies_counts_as_failed_beside_others_that_pass() {
+        let sum = tally(&format!("{GOOD}running 3 tests\ntest x ... ok\n"), false);
+        assert_eq!((sum.passed, sum.failed), (1, 1));
+        assert_eq!(sum.failures, ["host: ended without a result"]);
+    }
+
+    #[test]
+    fn a_suite_that_says_nothing_has_failed_even_if_it_exits_well() {
+        assert_eq!(tally("", true).failed, 1);
+        assert_eq!(tally("error: could not compile\n", false).failed, 1);
+    }
+
+    #[test]
+    fn a_command_that_fails_after_good_results_has_failed() {
+        assert_eq!(tally(GOOD, false).failures, ["host: the command failed"]);
+    }
+}

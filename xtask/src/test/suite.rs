@@ -1,0 +1,157 @@
+//! The suites and the commands behind them.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use super::report::Report;
+use super::tally::Tally;
+use crate::process;
+use crate::workspace::Workspace;
+
+/// In the order in which they run: what fails fastest comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// rustfmt finds nothing to change
+    Fmt,
+    /// clippy has no warnings
+    Clippy,
+    /// cargo-deny accepts licences, bans and sources
+    Deny,
+    /// Unit and property tests
+    Host,
+    /// Examples in the documentation
+    Doc,
+    /// Packet fixtures and network namespaces, in the kernel
+    Kernel,
+}
+
+impl Suite {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Deny => "deny",
+            Self::Host => "host",
+            Self::Doc => "doc",
+            Self::Kernel => "kernel",
+        }
+    }
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt: format of the code",
+            Self::Clippy => "clippy: lints, warnings are errors",
+            Self::Deny => "deny: licences, bans and sources of dependencies",
+            Self::Host => "host: unit and property tests",
+            Self::Doc => "doc: examples in the documentation",
+            Self::Kernel => "kernel: packet fixtures and network namespaces",
+        }
+    }
+
+    pub(super) fn run(self, workspace: &Workspace, daemon: Option<&Path>) -> Tally {
+        match self {
+            Self::Fmt | Self::Clippy | Self::Deny => self.run_check(workspace),
+            Self::Host | Self::Doc | Self::Kernel => self.run_tests(workspace, daemon),
+        }
+    }
+
+    /// One item: a tool that passes or fails as a whole, skipped where it is not installed.
+    fn run_check(self, workspace: &Workspace) -> Tally {
+        if !process::succeeds(process::host_command(workspace.root()).args([self.name(), "--version"])) {
+            return Tally::skip(self.name(), &format!("`cargo {}` is not installed", self.name()));
+        }
+        let mut commands = self.commands(workspace);
+        match commands.iter_mut().try_for_each(process::run) {
+            Ok(()) => Tally::pass(),
+            Err(error) => {
+                println!("{error:#}");
+                Tally::failure(self.name())
+            }
+        }
+    }
+
+    fn run_tests(self, workspace: &Workspace, daemon: Option<&Path>) -> Tally {
+        let mut sum = Tally::default();
+        for mut command in self.commands(workspace) {
+            command.envs(daemon.map(|path| ("LB_DAEMON", path)));
+            sum.add(self.follow(&mut command));
+        }
+        sum
+    }
+
+    /// Passes the output on as it comes, and reads it on the way.
+    fn follow(self, command: &mut Command) -> Tally {
+        let mut report = Report::default();
+        let succeeded = stream(command, |line| report.read(line)).unwrap_or_else(|error| {
+            println!("{error:#}");
+            false
+        });
+        report.finish(self.name(), succeeded)
+    }
+
+    fn commands(self, workspace: &Workspace) -> Vec<Command> {
+        self.command_lines().iter().map(|line| command(workspace, line)).collect()
+    }
+
+    /// What cargo is asked, one command a line.
+    fn command_lines(self) -> &'static [&'static str] {
+        match self {
+            Self::Fmt => &["fmt --all --check", "fmt --check --manifest-path lb-ebpf/Cargo.toml"],
+            Self::Clippy => &["clippy --workspace --all-targets --locked --quiet -- -D warnings"],
+            // Advisories need the network and change without a commit, so they are not a test.
+            Self::Deny => &["deny --offline check licenses bans sources"],
+            Self::Host => &["test --workspace --lib --bins --tests --locked --no-fail-fast"],
+            Self::Doc => &["test --workspace --doc --locked --no-fail-fast"],
+            Self::Kernel => &["run --release --locked --quiet --package lb-tests --bin lb-tests"],
+        }
+    }
+}
+
+/// Lints need no BPF object: without one, the daemon's build script is given an empty one. A real one is left
+/// alone, as another path would make cargo build the daemon twice.
+fn command(workspace: &Workspace, arguments: &str) -> Command {
+    let mut command = process::host_command(workspace.root());
+    command.args(arguments.split_whitespace());
+    if !workspace.object_dir().join("lb-ebpf").exists() {
+        command.env("LB_EBPF_OBJECT", "/dev/null");
+    }
+    command
+}
+
+fn stream(command: &mut Command, mut read: impl FnMut(&str)) -> Result<bool> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the suite")?;
+    let output = child.stdout.take().context("the suite has no output")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        read(&line);
+    }
+    Ok(child.wait()?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_followed_by_lines_even_if_it_is_not_utf8() {
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", r"printf 'one\n\377two\nthree'; exit 1"]);
+        let succeeded = stream(&mut command, |line| lines.push(line.to_owned())).unwrap();
+        assert!(!succeeded);
+        assert_eq!(lines, ["one", "\u{fffd}two", "three"]);
+    }
+
+    #[test]
+    fn a_runner_killed_by_a_signal_is_one_failure() {
+        let mut command = Command::new("sh");
+        let tally = Suite::Kernel.follow(command.args(["-c", "echo running 3 tests; kill -9 $$"]));
+        assert_eq!((tally.failed, tally.failures), (1, vec!["kernel: ended without a result".to_owned()]));
+    }
+}
