@@ -3,7 +3,9 @@
 
 pub mod backend;
 pub mod config;
+pub mod control;
 pub mod health;
 pub mod kernel;
 pub mod maglev;
+pub mod observe;
 pub mod plan;

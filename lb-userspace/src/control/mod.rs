@@ -1,0 +1,53 @@
+//! The control socket: how the operator's commands reach the running daemon.
+//!
+//! One JSON object a line each way over a Unix socket. [`server`] hands requests to the daemon and decides nothing;
+//! [`client`] is the command line's side; [`Status`] is what the daemon tells of itself, and [`table`] shows it to people.
+
+pub mod client;
+pub mod server;
+mod status;
+pub mod table;
+
+pub use status::{BackendStatus, HealthStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status, Traffic};
+
+use serde::{Deserialize, Serialize};
+
+/// Where the socket is unless `--control` says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/lb/control.sock";
+
+/// What the operator asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// Tell how things are.
+    Status,
+    /// Read the configuration again.
+    Reload,
+    /// Give a backend no new flows, or (`undo`) give it new ones again. Lasts until a restart or the undoing.
+    Drain {
+        /// Name of the service.
+        service: String,
+        /// Name of the backend.
+        backend: String,
+        /// Take an earlier drain back.
+        undo: bool,
+    },
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Response {
+    /// The answer to [`Request::Status`].
+    Status(Box<Status>),
+    /// It is done; a sentence on what changed.
+    Done {
+        /// The sentence.
+        message: String,
+    },
+    /// It was not done, and nothing changed.
+    Refused {
+        /// Why, and how to mend it.
+        message: String,
+    },
+}

@@ -1,0 +1,140 @@
+//! What the daemon tells of itself, as `status --json` prints it.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Since it started.
+    pub uptime_seconds: f64,
+    /// Number of the plan in force: one more for every change that was applied.
+    pub generation: u32,
+    /// File the configuration was read from, or a word for the embedded default.
+    pub config: String,
+    /// How probes and other I/O of the daemon go: `io_uring` or `epoll`.
+    pub transport: String,
+    /// Interfaces the balancer is attached to.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The services in the configuration's order.
+    pub services: Vec<ServiceStatus>,
+    /// Flow records held; two for each NAT flow.
+    pub flows: u64,
+    /// Every reason that was counted since start.
+    pub reasons: Vec<ReasonStatus>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// `native` or `generic`.
+    pub mode: String,
+}
+
+/// What was counted in one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets towards backends.
+    pub packets: u64,
+    /// Their bytes, from the Ethernet header on, before rewriting.
+    pub bytes: u64,
+    /// Flows begun.
+    pub new_flows: u64,
+    /// Packets back to clients; none in modes whose replies do not pass the balancer.
+    pub reply_packets: u64,
+    /// Their bytes.
+    pub reply_bytes: u64,
+}
+
+impl std::iter::Sum for Traffic {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            packets: sum.packets + one.packets,
+            bytes: sum.bytes + one.bytes,
+            new_flows: sum.new_flows + one.new_flows,
+            reply_packets: sum.reply_packets + one.reply_packets,
+            reply_bytes: sum.reply_bytes + one.reply_bytes,
+        })
+    }
+}
+
+/// A service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// Address and port.
+    pub vip: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// `nat` or `dsr-ipip`.
+    pub forward: String,
+    /// Slots of its Maglev table.
+    pub slots: u32,
+    /// Slots that moved and still track the flows from before.
+    pub moving_slots: u32,
+    /// The sum over its backends.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// Its backends in the configuration's order.
+    pub backends: Vec<BackendStatus>,
+}
+
+/// A backend.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// Its name.
+    pub name: String,
+    /// Address and port.
+    pub addr: String,
+    /// Its weight.
+    pub weight: u16,
+    /// `up`, `down`, `draining` or `unknown`.
+    pub state: String,
+    /// Slots it owns: its share of new flows.
+    pub slots: u32,
+    /// What went through it.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    /// The next hop's link-layer address and the interface; none while it is not known.
+    pub next_hop: Option<String>,
+    /// The evidence for its state.
+    pub health: HealthStatus,
+}
+
+/// The evidence for a backend's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// What is probed: `tcp`, `http /path`, or `none`.
+    pub check: String,
+    /// Since the last probe ended.
+    pub last_probe_ms_ago: Option<u64>,
+    /// How long the last successful probe took.
+    pub latency_us: Option<u64>,
+    /// Why the last probe failed.
+    pub error: Option<String>,
+    /// Probes that succeeded.
+    pub successes: u64,
+    /// Probes that failed.
+    pub failures: u64,
+    /// Changes of state.
+    pub transitions: u64,
+}
+
+/// Packets that had one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonStatus {
+    /// The reason's word.
+    pub reason: String,
+    /// `pass`, `forward` or `drop`.
+    pub verdict: String,
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}

@@ -1,0 +1,3 @@
+//! What the daemon shows of itself besides the control socket.
+
+pub mod log;
