@@ -28,6 +28,9 @@ mod suggest;
 mod syntax;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use bounds::{DEFAULT_SEED, MAX_BACKENDS, MAX_SERVICES, MAX_WEIGHT};
 pub use diagnostic::{Diagnostic, Mistakes, Place, Related, Severity};
 pub use model::{
