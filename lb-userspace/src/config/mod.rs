@@ -1,1 +1,110 @@
-//! Placeholder.
+//! The configuration: TOML text in, a validated [`Config`] or *every* mistake out.
+//!
+//! ```text
+//! text ─ toml ─► spanned tree ─ raw ─► spanned values ─ check ─► Config
+//!                     └──────────── Report ────────────┴──────► Mistakes | warnings
+//! ```
+//!
+//! - `raw` walks the tree by the table of `sections`: unknown and missing keys, wrong types, values out of range.
+//! - `check` looks at values together: duplicates, families, modes that exclude each other.
+//! - A stage never stops at a mistake: it notes it in the `finding::Report` and goes on without that value.
+//!
+//! Pure but for [`load`], which reads one file. This is the only module that knows the `toml` crate.
+
+mod bounds;
+mod check;
+mod diagnostic;
+mod duration;
+mod finding;
+mod found;
+mod keys;
+mod model;
+mod raw;
+mod reader;
+mod reference;
+mod sections;
+mod source;
+mod suggest;
+mod syntax;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use bounds::{DEFAULT_SEED, MAX_BACKENDS, MAX_SERVICES, MAX_WEIGHT};
+pub use diagnostic::{Diagnostic, Mistakes, Place, Related, Severity};
+pub use model::{
+    Backend, Check, CheckKind, Config, Forward, Limits, Nat, NatPorts, Protocol, Service, StatusRange,
+    Tracking, Vip,
+};
+pub use reference::reference;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use finding::Report;
+use source::Source;
+
+/// The configuration a daemon starts with when there is no file: no services, and a comment saying how to add one.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+/// A small complete configuration, as the reference shows it.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
+/// A valid configuration and what is odd about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The validated model.
+    pub config: Config,
+    /// Things that are allowed but probably not meant, in the order of the file.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Why a configuration file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The environment's fault: no such file, no permission.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The operator's fault: the bytes are not text.
+    #[error("{}:{line}: not UTF-8 text; save the file as UTF-8", path.display())]
+    Encoding {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// First line that is not UTF-8, from 1.
+        line: usize,
+    },
+    /// The operator's fault: mistakes in the text, all of them.
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+}
+
+/// Parses and validates `text`; `name` is what messages call the file.
+pub fn parse(name: &str, text: &str) -> Result<Loaded, Mistakes> {
+    let source = Source::new(name, text);
+    let mut report = Report::default();
+    let tree = syntax::parse(text, &mut report);
+    let raw = raw::File::read(tree.get_ref(), &mut report);
+    let config = check::config(&raw, &source, &mut report);
+    let (mistakes, warnings) = report.finish(&source);
+    if mistakes.is_empty() { Ok(Loaded { config, warnings }) } else { Err(Mistakes::new(mistakes)) }
+}
+
+/// Reads and parses the file at `path`.
+pub fn load(path: &Path) -> Result<Loaded, Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| Error::Encoding {
+        path: path.to_owned(),
+        line: line_at(&bytes, error.valid_up_to()),
+    })?;
+    Ok(parse(&path.display().to_string(), text)?)
+}
+
+fn line_at(bytes: &[u8], offset: usize) -> usize {
+    1 + bytes.iter().take(offset).filter(|&&byte| byte == b'\n').count()
+}

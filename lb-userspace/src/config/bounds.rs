@@ -1,0 +1,55 @@
+//! Every bound and default of the configuration, in one place.
+//!
+//! The reference prints the bounds from the key definitions that use them, and a test holds the printed defaults against
+//! these.
+
+use std::time::Duration;
+
+/// Most services of one configuration: each has a slot table in the kernel, whose memory is reserved for this many.
+pub const MAX_SERVICES: usize = 1024;
+/// Most backends of one configuration, over all services: the kernel's backend records are reserved for this many.
+pub const MAX_BACKENDS: usize = 4000;
+
+/// Longest name of a service or backend: a DNS label, so that a name fits every place that shows it.
+pub(super) const MAX_NAME: usize = 63;
+/// Greatest weight of a backend. A slot table is too coarse to tell finer shares than a thousandth apart.
+pub const MAX_WEIGHT: u64 = 1000;
+pub(super) const DEFAULT_WEIGHT: u16 = 1;
+
+pub(super) const MIN_IDLE_MS: u64 = 1_000;
+pub(super) const MAX_IDLE_MS: u64 = 24 * 3_600_000;
+/// Outlives the pauses of ordinary requests and of keep-alive connections, and forgets clients that vanished.
+pub(super) const DEFAULT_IDLE: Duration = Duration::from_mins(5);
+
+pub(super) const MIN_INTERVAL_MS: u64 = 10;
+pub(super) const MAX_INTERVAL_MS: u64 = 3_600_000;
+/// One probe a second is nothing to a backend, and finds a dead one within about two seconds.
+pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const MIN_TIMEOUT_MS: u64 = 1;
+/// Long for a healthy backend of the same site, and short enough to be over before the next probe.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const MAX_STREAK: u64 = 100;
+/// Two in a row: one lost probe is no verdict.
+pub(super) const DEFAULT_RISE: u32 = 2;
+pub(super) const DEFAULT_FALL: u32 = 2;
+/// More would make the interval meaningless.
+pub(super) const MAX_JITTER: u64 = 50;
+/// Enough to spread the probes of many balancers and backends over the interval.
+pub(super) const DEFAULT_JITTER: u8 = 10;
+/// Longest path of a health check: what a probe's request buffer holds with room for the rest.
+pub(super) const MAX_PATH: usize = 1024;
+/// Longest host name. Source: RFC 1035, section 2.3.4.
+pub(super) const MAX_HOST: usize = 253;
+pub(super) const MIN_STATUS: u16 = 200;
+pub(super) const MAX_STATUS: u16 = 599;
+pub(super) const DEFAULT_STATUS: u16 = 200;
+
+/// First port that needs no privilege; those below belong to services. Source: RFC 6335, section 6.
+pub(super) const MIN_NAT_PORT: u16 = 1024;
+
+pub(super) const MIN_FLOWS: u64 = 1024;
+pub(super) const MAX_FLOWS: u64 = 16_777_216;
+pub(super) const DEFAULT_FLOWS: u32 = 262_144;
+
+/// The seed of the selection hash when none is given: the text `lb-seed1`, so that hosts agree without being told.
+pub const DEFAULT_SEED: u64 = 0x6c62_2d73_6565_6431;

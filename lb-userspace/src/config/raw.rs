@@ -1,0 +1,179 @@
+//! The file as written: every value well-formed by itself and still with its place, nothing checked against another.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::finding::{Finding, Report};
+use super::found::Found;
+use super::keys::{Key, Value};
+use super::model::{Forward, NatPorts, Protocol, StatusRange, Tracking};
+use super::reader::Reader;
+use super::value::{self, Written, unfit};
+
+/// The whole file.
+pub(super) struct File {
+    pub(super) services: Vec<Service>,
+    pub(super) ports: Found<NatPorts>,
+    pub(super) flows: Found<u32>,
+    pub(super) seed: Found<u64>,
+    pub(super) log_packets: Found<bool>,
+}
+
+/// A `[[service]]`.
+pub(super) struct Service {
+    pub(super) span: Range<usize>,
+    pub(super) name: Found<String>,
+    pub(super) vip: Found<SocketAddr>,
+    pub(super) protocol: Found<Protocol>,
+    pub(super) forward: Found<Forward>,
+    pub(super) tracking: Found<Tracking>,
+    pub(super) idle: Found<Duration>,
+    pub(super) health: Found<Health>,
+    pub(super) backends: Found<Vec<Backend>>,
+}
+
+/// A `[[service.backend]]`.
+pub(super) struct Backend {
+    pub(super) span: Range<usize>,
+    pub(super) name: Found<String>,
+    pub(super) addr: Found<SocketAddr>,
+    pub(super) weight: Found<u16>,
+    pub(super) drain: Found<bool>,
+}
+
+/// The value of `health`.
+pub(super) enum Health {
+    /// `"none"`
+    None,
+    /// A table of settings.
+    Check(Box<Check>),
+}
+
+/// The table of `health`.
+pub(super) struct Check {
+    pub(super) span: Range<usize>,
+    pub(super) http: Found<String>,
+    pub(super) status: Found<StatusRange>,
+    pub(super) host: Found<String>,
+    pub(super) tcp: Found<bool>,
+    pub(super) port: Found<u16>,
+    pub(super) interval: Found<Duration>,
+    pub(super) timeout: Found<Duration>,
+    pub(super) rise: Found<u32>,
+    pub(super) fall: Found<u32>,
+    pub(super) jitter: Found<u8>,
+}
+
+impl File {
+    pub(super) fn read(tree: &DeTable<'_>, report: &mut Report) -> Self {
+        let file = Reader::file(tree, report);
+        let services = file.tables("service", report);
+        Self {
+            services: services
+                .given()
+                .into_iter()
+                .flatten()
+                .map(|service| Service::read(service, report))
+                .collect(),
+            ports: section(&file.table("nat", report), |nat| nat.read("ports", value::ports, report)),
+            flows: section(&file.table("limits", report), |limits| {
+                limits.read("flows", value::narrow, report)
+            }),
+            seed: file.read("seed", value::seed, report),
+            log_packets: file.read("log_packets", value::flag, report),
+        }
+    }
+}
+
+/// The one key of a section, which is absent where the section is.
+fn section<T>(section: &Found<Reader<'_, '_>>, read: impl FnOnce(&Reader<'_, '_>) -> Found<T>) -> Found<T> {
+    section.given().map_or(Found::Absent, read)
+}
+
+impl Service {
+    fn read(service: &Reader<'_, '_>, report: &mut Report) -> Self {
+        Self {
+            span: service.span(),
+            name: service.read("name", value::name, report),
+            vip: service.read("vip", value::endpoint, report),
+            protocol: service.read("protocol", value::choice, report),
+            forward: service.read("forward", value::choice, report),
+            tracking: service.read("tracking", value::choice, report),
+            idle: service.read("idle", value::duration, report),
+            health: Health::read(service, report),
+            backends: service
+                .tables("backend", report)
+                .map(|backends| backends.iter().map(|backend| Backend::read(backend, report)).collect()),
+        }
+    }
+
+    /// The backends that are tables.
+    pub(super) fn backends(&self) -> impl Iterator<Item = &Backend> {
+        self.backends.given().into_iter().flatten()
+    }
+
+    /// How a sentence names it.
+    pub(super) fn title(&self) -> String {
+        self.name.given().map_or("this service".to_owned(), |name| format!("service \"{name}\""))
+    }
+}
+
+impl Backend {
+    fn read(backend: &Reader<'_, '_>, report: &mut Report) -> Self {
+        Self {
+            span: backend.span(),
+            name: backend.read("name", value::name, report),
+            addr: backend.read("addr", value::endpoint, report),
+            weight: backend.read("weight", value::weight, report),
+            drain: backend.read("drain", value::flag, report),
+        }
+    }
+}
+
+impl Health {
+    fn read(service: &Reader<'_, '_>, report: &mut Report) -> Found<Self> {
+        let health = service.read("health", |key, value| table_or_word(key, value), report);
+        health.map(|table| match table {
+            Some(table) => Self::Check(Box::new(Check::read(&table.opened(report), report))),
+            None => Self::None,
+        })
+    }
+}
+
+/// The table, or `None` for the word that stands for no table.
+fn table_or_word<'t, 'a>(
+    key: &'static Key,
+    value: &'t Written<'a>,
+) -> Result<Option<Reader<'t, 'a>>, Finding> {
+    match (&key.value, value.get_ref()) {
+        (Value::TableOr(_, word), DeValue::String(text)) if text == word => Ok(None),
+        (_, DeValue::String(text)) if text == "tcp" => {
+            Err(unfit(key, value).help("write `health = { tcp = true }`"))
+        }
+        (_, DeValue::String(text)) if text.starts_with('/') => {
+            Err(unfit(key, value).help(format!("write `health = {{ http = {text:?} }}`")))
+        }
+        _ => Reader::unopened(key, value).map(Some),
+    }
+}
+
+impl Check {
+    fn read(check: &Reader<'_, '_>, report: &mut Report) -> Self {
+        Self {
+            span: check.span(),
+            http: check.read("http", value::path, report),
+            status: check.read("status", value::status, report),
+            host: check.read("host", value::host, report),
+            tcp: check.read("tcp", value::flag, report),
+            port: check.read("port", value::narrow, report),
+            interval: check.read("interval", value::duration, report),
+            timeout: check.read("timeout", value::duration, report),
+            rise: check.read("rise", value::narrow, report),
+            fall: check.read("fall", value::narrow, report),
+            jitter: check.read("jitter", value::narrow, report),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Every key of the configuration, once. See [`super::keys`] for what is made of a definition.
+
+use super::bounds::{
+    MAX_FLOWS, MAX_IDLE_MS, MAX_INTERVAL_MS, MAX_JITTER, MAX_STREAK, MAX_WEIGHT, MIN_FLOWS, MIN_IDLE_MS,
+    MIN_INTERVAL_MS, MIN_TIMEOUT_MS,
+};
+use super::keys::{Form, Key, Presence, Section, Unit, Value};
+use super::model::{Forward, Protocol, Tracking};
+
+/// The sections in the order of the reference.
+pub(super) static ALL: [&Section; 6] = [&FILE, &SERVICE, &BACKEND, &HEALTH, &NAT, &LIMITS];
+
+/// The top of the file.
+pub(super) static FILE: Section = Section {
+    title: "",
+    meaning: "Keys that stand before the first `[header]`, and the sections themselves.",
+    keys: &[
+        Key {
+            name: "service",
+            value: Value::Tables(&SERVICE),
+            presence: Presence::Optional("no services: every packet passes untouched"),
+            example: "[[service]]",
+            meaning: "The services, one header each.",
+            why: "A balancer may start empty and be given its services by a reload.",
+        },
+        Key {
+            name: "nat",
+            value: Value::Table(&NAT),
+            presence: Presence::Optional("every key of `[nat]` at its default"),
+            example: "[nat]",
+            meaning: "How `forward = \"nat\"` uses the balancer's own address.",
+            why: "",
+        },
+        Key {
+            name: "limits",
+            value: Value::Table(&LIMITS),
+            presence: Presence::Optional("every key of `[limits]` at its default"),
+            example: "[limits]",
+            meaning: "Sizes of the kernel's tables.",
+            why: "",
+        },
+        Key {
+            name: "seed",
+            value: Value::NumberOr(Form::Seed),
+            presence: Presence::Default("0x6c622d7365656431"),
+            example: "seed = \"0x5eed\"",
+            meaning: "Seed of the selection hash. Hosts with the same seed and the same services build the same table and \
+                      pick the same backend for a flow, without talking to each other.",
+            why: "Fixed, so that hosts behind one router agree without being told. Set your own, the same on all hosts, \
+                  where clients must not be able to aim at one backend.",
+        },
+        Key {
+            name: "log_packets",
+            value: Value::Flag,
+            presence: Presence::Default("false"),
+            example: "log_packets = true",
+            meaning: "Logs rare events of the packet path, such as packets dropped as malformed. For debugging.",
+            why: "Off, because the counters by reason tell the same at no cost per packet.",
+        },
+    ],
+};
+
+/// A service.
+pub(super) static SERVICE: Section = Section {
+    title: "[[service]]",
+    meaning: "One service: an address clients connect to, and the backends behind it.",
+    keys: &[
+        Key {
+            name: "name",
+            value: Value::Text(Form::Name),
+            presence: Presence::Required,
+            example: "name = \"web\"",
+            meaning: "Unique name; commands, logs and metrics use it.",
+            why: "A name outlives addresses: a reload knows by it what is the same service as before.",
+        },
+        Key {
+            name: "vip",
+            value: Value::Text(Form::Endpoint),
+            presence: Presence::Required,
+            example: "vip = \"203.0.113.10:80\"",
+            meaning: "Virtual address and port clients connect to. Unique together with `protocol`.",
+            why: "Always an address, never a host name: the packet path must not depend on a name server. IPv4 only in \
+                  this version.",
+        },
+        Key {
+            name: "protocol",
+            value: Value::Choice(Protocol::CHOICES),
+            presence: Presence::Default("\"tcp\""),
+            example: "protocol = \"udp\"",
+            meaning: "Transport protocol of the service.",
+            why: "Most services are TCP. One that speaks both is two services.",
+        },
+        Key {
+            name: "forward",
+            value: Value::Choice(Forward::CHOICES),
+            presence: Presence::Required,
+            example: "forward = \"nat\"",
+            meaning: "`nat`: both addresses are rewritten, the balancer's own towards backends, and answers come back through \
+                      the balancer; nothing to set up on a backend. `dsr-ipip`: the packet travels whole inside another IPv4 \
+                      header and the backend, which unwraps it and owns the VIP, answers the client directly.",
+            why: "No default, as the two ask different things of the backends and neither is a safe guess.",
+        },
+        Key {
+            name: "tracking",
+            value: Value::Choice(Tracking::CHOICES),
+            presence: Presence::Default("\"auto\""),
+            example: "tracking = \"auto\"",
+            meaning: "When a flow is recorded. `auto`: TCP flows born while backends change, every UDP flow, and every flow of \
+                      `nat`. `always`: every flow. `never`: none, so that a change of backends moves the flows of the slots \
+                      it moves; not with `nat`, which cannot translate an answer without a record.",
+            why: "`auto` breaks no flow and needs the fewest entries.",
+        },
+        Key {
+            name: "idle",
+            value: Value::Number(Unit::Duration, MIN_IDLE_MS..=MAX_IDLE_MS),
+            presence: Presence::Default("\"5m\""),
+            example: "idle = \"5m\"",
+            meaning: "How long a flow may be silent before it is forgotten.",
+            why: "Outlives the pauses of ordinary requests and keep-alive connections, and forgets clients that vanished. \
+                  Raise it for long silent connections, such as database sessions.",
+        },
+        Key {
+            name: "health",
+            value: Value::TableOr(&HEALTH, "none"),
+            presence: Presence::Default("{ tcp = true }"),
+            example: "health = { http = \"/healthz\" }",
+            meaning: "How backends are probed; `\"none\"` takes every backend for healthy. With `protocol = \"udp\"` the default \
+                      is `\"none\"`, with a warning until you write so.",
+            why: "A backend that accepts connections is the least a TCP service needs. Silence of a UDP port proves nothing, \
+                  so UDP needs a check of another kind on a `port` of its own.",
+        },
+        Key {
+            name: "backend",
+            value: Value::Tables(&BACKEND),
+            presence: Presence::Required,
+            example: "[[service.backend]]",
+            meaning: "The servers of the service, one header each, at least one.",
+            why: "A service without backends would drop every packet; leave the service out instead.",
+        },
+    ],
+};
+
+/// A backend.
+pub(super) static BACKEND: Section = Section {
+    title: "[[service.backend]]",
+    meaning: "One server of the service above it.",
+    keys: &[
+        Key {
+            name: "name",
+            value: Value::Text(Form::Name),
+            presence: Presence::Required,
+            example: "name = \"web1\"",
+            meaning: "Name, unique within the service; `SERVICE/BACKEND` names it in commands.",
+            why: "A backend keeps its slots by its name when its address, weight or place in the file changes.",
+        },
+        Key {
+            name: "addr",
+            value: Value::Text(Form::Endpoint),
+            presence: Presence::Required,
+            example: "addr = \"10.0.0.11:8080\"",
+            meaning: "Address and port it listens on. Unique within the service, never a VIP of this file. With `dsr-ipip` the \
+                      port must be the VIP's, as the packet is not rewritten.",
+            why: "",
+        },
+        Key {
+            name: "weight",
+            value: Value::Number(Unit::Plain, 1..=MAX_WEIGHT),
+            presence: Presence::Default("1"),
+            example: "weight = 1",
+            meaning: "Share of new flows relative to the service's other backends: 3 gets three times as many as 1.",
+            why: "Equal shares. There is no 0: a backend without new flows is one with `drain = true`.",
+        },
+        Key {
+            name: "drain",
+            value: Value::Flag,
+            presence: Presence::Default("false"),
+            example: "drain = true",
+            meaning: "Takes the backend out gently: it keeps the flows it has and gets no new ones.",
+            why: "A backend that is written down is there to serve.",
+        },
+    ],
+};
+
+/// A health check.
+pub(super) static HEALTH: Section = Section {
+    title: "health = { … }",
+    meaning: "How the backends of a service are probed, inside the braces of its `health`. Either `http` or `tcp`.",
+    keys: &[
+        Key {
+            name: "http",
+            value: Value::Text(Form::Path),
+            presence: Presence::Optional("the check is `tcp`"),
+            example: "http = \"/healthz\"",
+            meaning: "Probes with `GET` of this path over HTTP/1.1 without TLS.",
+            why: "Only the operator knows a path that tells whether the server can do its work.",
+        },
+        Key {
+            name: "status",
+            value: Value::NumberOr(Form::Status),
+            presence: Presence::Default("200"),
+            example: "status = \"200-299\"",
+            meaning: "Status of a healthy answer. Only with `http`.",
+            why: "A redirect or an error page is no proof of health unless you say so.",
+        },
+        Key {
+            name: "host",
+            value: Value::Text(Form::Host),
+            presence: Presence::Optional("the backend's address"),
+            example: "host = \"www.example.org\"",
+            meaning: "The `Host` header of the probe. Only with `http`.",
+            why: "Servers with one site need none.",
+        },
+        Key {
+            name: "tcp",
+            value: Value::Flag,
+            presence: Presence::Optional("the check is `http`"),
+            example: "tcp = true",
+            meaning: "Probes by opening a connection, and closing it at once.",
+            why: "",
+        },
+        Key {
+            name: "port",
+            value: Value::Number(Unit::Plain, 1..=65535),
+            presence: Presence::Optional("the backend's own port"),
+            example: "port = 8081",
+            meaning: "Port to probe. Required with `protocol = \"udp\"`.",
+            why: "The port that serves is the one whose health matters.",
+        },
+        Key {
+            name: "interval",
+            value: Value::Number(Unit::Duration, MIN_INTERVAL_MS..=MAX_INTERVAL_MS),
+            presence: Presence::Default("\"1s\""),
+            example: "interval = \"1s\"",
+            meaning: "Time from one probe of a backend to the next.",
+            why: "One probe a second is nothing to a backend and finds a dead one within two seconds.",
+        },
+        Key {
+            name: "timeout",
+            value: Value::Number(Unit::Duration, MIN_TIMEOUT_MS..=MAX_INTERVAL_MS),
+            presence: Presence::Default("\"500ms\""),
+            example: "timeout = \"500ms\"",
+            meaning: "Time after which a probe has failed; at most `interval`, so that probes never overlap. The default is \
+                      `interval` where that is shorter.",
+            why: "Long for a healthy backend of the same site, and over before the next probe.",
+        },
+        Key {
+            name: "rise",
+            value: Value::Number(Unit::Plain, 1..=MAX_STREAK),
+            presence: Presence::Default("2"),
+            example: "rise = 2",
+            meaning: "Successes in a row that bring a backend up.",
+            why: "One success may be luck; a third would only keep a good backend waiting.",
+        },
+        Key {
+            name: "fall",
+            value: Value::Number(Unit::Plain, 1..=MAX_STREAK),
+            presence: Presence::Default("2"),
+            example: "fall = 2",
+            meaning: "Failures in a row that take a backend down: a dead one is out after `interval` times `fall`.",
+            why: "One lost probe is no verdict.",
+        },
+        Key {
+            name: "jitter",
+            value: Value::Number(Unit::Percent, 0..=MAX_JITTER),
+            presence: Presence::Default("\"10%\""),
+            example: "jitter = \"10%\"",
+            meaning: "Share by which intervals are shortened at random, so that many balancers do not probe in step. Never \
+                      lengthened: `interval` times `fall` holds.",
+            why: "Enough to spread the probes, little enough to keep the interval's meaning.",
+        },
+    ],
+};
+
+/// Full NAT.
+pub(super) static NAT: Section = Section {
+    title: "[nat]",
+    meaning: "How services with `forward = \"nat\"` use the balancer's own address.",
+    keys: &[Key {
+        name: "ports",
+        value: Value::Text(Form::Ports),
+        presence: Presence::Default("\"auto\""),
+        example: "ports = \"20000-60000\"",
+        meaning: "Source ports the balancer's own address uses towards backends. The host's own connections must not use \
+                  them: an answer to one of these ports is taken for a backend's. `auto` is all of 1024–65535 outside the \
+                  host's `net.ipv4.ip_local_port_range`.",
+        why: "`auto` cannot collide with connections the host opens itself. Name a range where other programs listen on \
+              ports above 1023.",
+    }],
+};
+
+/// Table sizes.
+pub(super) static LIMITS: Section = Section {
+    title: "[limits]",
+    meaning: "Sizes of the kernel's tables. Read at start; a reload does not resize a table.",
+    keys: &[Key {
+        name: "flows",
+        value: Value::Number(Unit::Size, MIN_FLOWS..=MAX_FLOWS),
+        presence: Presence::Default("262144"),
+        example: "flows = \"256k\"",
+        meaning: "Entries of the flow table; k is 1,024 and M is 1,048,576.",
+        why: "Room for a quarter of a million tracked flows in some tens of megabytes, which are reserved at start.",
+    }],
+};

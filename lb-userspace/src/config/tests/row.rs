@@ -1,0 +1,108 @@
+//! Rows of bad configurations: a sentence, the text, and the one mistake it must be refused with.
+
+use crate::config::{Diagnostic, Place, parse};
+
+/// A valid configuration, which rows spoil in one place.
+pub(super) const GOOD: &str = r#"[[service]]
+name = "web"
+vip = "203.0.113.10:80"
+forward = "nat"
+
+[[service.backend]]
+name = "web1"
+addr = "10.0.0.11:8080"
+"#;
+
+/// The service of [`GOOD`] without its backend.
+pub(super) const HEAD: &str = "[[service]]\nname = \"web\"\nvip = \"203.0.113.10:80\"\nforward = \"nat\"\n";
+
+/// [`GOOD`] with a line before everything else.
+pub(super) fn first(line: &str) -> String {
+    format!("{line}\n{GOOD}")
+}
+
+/// [`GOOD`] with lines after everything else.
+pub(super) fn last(lines: &str) -> String {
+    format!("{GOOD}{lines}\n")
+}
+
+/// [`GOOD`] with lines in its service.
+pub(super) fn in_service(lines: &str) -> String {
+    instead(&[("forward = \"nat\"", &format!("forward = \"nat\"\n{lines}"))])
+}
+
+/// [`HEAD`] with a line in place of its backend.
+pub(super) fn alone(line: &str) -> String {
+    format!("{HEAD}{line}\n")
+}
+
+/// [`GOOD`] with some of its lines replaced; by nothing takes the line out.
+pub(super) fn instead(lines: &[(&str, &str)]) -> String {
+    lines.iter().fold(GOOD.to_owned(), |text, (from, to)| {
+        let to = if to.is_empty() { String::new() } else { format!("{to}\n") };
+        assert!(text.contains(from), "no line {from:?} to replace");
+        text.replacen(&format!("{from}\n"), &to, 1)
+    })
+}
+
+/// A bad configuration and its mistake.
+#[derive(Default)]
+pub(super) struct Row {
+    sentence: &'static str,
+    text: String,
+    at: &'static str,
+    message: &'static str,
+    label: &'static str,
+    also: Option<(&'static str, &'static str)>,
+    help: &'static str,
+}
+
+pub(super) fn row(sentence: &'static str, text: String) -> Row {
+    Row { sentence, text, ..Row::default() }
+}
+
+impl Row {
+    /// Line and column.
+    pub(super) fn at(self, at: &'static str) -> Self {
+        Self { at, ..self }
+    }
+
+    pub(super) fn says(self, message: &'static str) -> Self {
+        Self { message, ..self }
+    }
+
+    pub(super) fn marks(self, label: &'static str) -> Self {
+        Self { label, ..self }
+    }
+
+    pub(super) fn also(self, at: &'static str, message: &'static str) -> Self {
+        Self { also: Some((at, message)), ..self }
+    }
+
+    pub(super) fn helps(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+
+    /// Exactly this mistake: one that draws others after it would bury what is wrong.
+    fn check(&self) {
+        let mistakes = parse("lb.toml", &self.text).expect_err(self.sentence);
+        let mistakes: Vec<&Diagnostic> = mistakes.iter().collect();
+        let [mistake] = mistakes[..] else { panic!("{}: not one mistake but {mistakes:#?}", self.sentence) };
+        assert_eq!(at(&mistake.place), self.at, "{}", self.sentence);
+        assert_eq!(mistake.message, self.message, "{}", self.sentence);
+        assert_eq!(mistake.label, self.label, "{}", self.sentence);
+        assert_eq!(mistake.help.as_deref(), Some(self.help), "{}", self.sentence);
+        let also: Vec<_> =
+            mistake.related.iter().map(|also| (at(&also.place), also.message.as_str())).collect();
+        let expected: Vec<_> = self.also.iter().map(|(at, message)| ((*at).to_owned(), *message)).collect();
+        assert_eq!(also, expected, "{}", self.sentence);
+    }
+}
+
+fn at(place: &Place) -> String {
+    format!("{}:{}", place.line, place.column)
+}
+
+pub(super) fn check(rows: impl IntoIterator<Item = Row>) {
+    rows.into_iter().for_each(|row| row.check());
+}
