@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use crate::topology::VIP;
 
@@ -43,11 +44,16 @@ pub enum Kind {
     Tcp,
     /// A UDP echo, checked by connecting to the TCP echo beside it.
     Udp,
+    /// UDP to a port on which no backend listens, and which nobody checks.
+    Closed,
 }
 
 impl Kind {
     /// Every standard service.
-    pub const ALL: [Self; 3] = [Self::Http, Self::Tcp, Self::Udp];
+    pub const ALL: [Self; 4] = [Self::Http, Self::Tcp, Self::Udp, Self::Closed];
+
+    /// Those whose backends are checked.
+    pub const CHECKED: [Self; 3] = [Self::Http, Self::Tcp, Self::Udp];
 
     /// The service's name.
     #[must_use]
@@ -56,6 +62,7 @@ impl Kind {
             Self::Http => "web",
             Self::Tcp => "echo",
             Self::Udp => "datagrams",
+            Self::Closed => "closed",
         }
     }
 
@@ -66,6 +73,7 @@ impl Kind {
             Self::Http => 80,
             Self::Tcp => 7000,
             Self::Udp => 7001,
+            Self::Closed => 7002,
         }
     }
 
@@ -78,15 +86,16 @@ impl Kind {
     fn protocol(self) -> &'static str {
         match self {
             Self::Http | Self::Tcp => "tcp",
-            Self::Udp => "udp",
+            Self::Udp | Self::Closed => "udp",
         }
     }
 
-    fn check(self, forward: Forward) -> String {
+    fn health(self, forward: Forward) -> String {
         match self {
-            Self::Http => "http = \"/healthz\"".to_owned(),
-            Self::Tcp => "tcp = true".to_owned(),
-            Self::Udp => format!("tcp = true, port = {}", forward.backend_port(Self::Tcp.port())),
+            Self::Http => paced("http = \"/healthz\""),
+            Self::Tcp => paced("tcp = true"),
+            Self::Udp => paced(&format!("tcp = true, port = {}", forward.backend_port(Self::Tcp.port()))),
+            Self::Closed => "\"none\"".to_owned(),
         }
     }
 }
@@ -109,45 +118,42 @@ pub struct Service {
     pub kind: Kind,
     /// How it forwards.
     pub forward: Forward,
-    /// Whether backends are checked. Without, a backend counts as up.
-    pub checked: bool,
     /// Who serves.
     pub backends: Vec<Backend>,
 }
 
-/// Milliseconds between two probes. Short, for tests that wait for several.
-pub const INTERVAL_MS: u64 = 200;
+/// Time between two probes. Short, for tests that wait for several.
+pub const INTERVAL: Duration = Duration::from_millis(200);
+/// How long a probe may take.
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 /// Failed probes in a row that take a backend out.
-pub const FALL: u64 = 2;
+pub const FALL: u32 = 2;
 /// Good probes in a row that bring it back.
-pub const RISE: u64 = 2;
+pub const RISE: u32 = 2;
 
 impl Display for Service {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         let Self { kind, forward, .. } = self;
         writeln!(formatter, "[[service]]\nname = \"{}\"\nvip = \"{}\"", kind.name(), kind.vip())?;
         writeln!(formatter, "protocol = \"{}\"\nforward = \"{forward}\"", kind.protocol())?;
-        writeln!(formatter, "health = {}", self.health())?;
+        writeln!(formatter, "health = {}", kind.health(*forward))?;
         self.backends.iter().try_for_each(|backend| self.write_backend(backend, formatter))
     }
 }
 
 impl Service {
-    fn health(&self) -> String {
-        if !self.checked {
-            return "\"none\"".to_owned();
-        }
-        let check = self.kind.check(self.forward);
-        let pace =
-            format!("interval = \"{INTERVAL_MS}ms\", timeout = \"100ms\", rise = {RISE}, fall = {FALL}");
-        format!("{{ {check}, {pace}, jitter = \"0%\" }}")
-    }
-
     fn write_backend(&self, backend: &Backend, formatter: &mut Formatter<'_>) -> fmt::Result {
         let port = self.forward.backend_port(self.kind.port());
         writeln!(formatter, "  [[service.backend]]\n  name = \"{}\"", backend.name)?;
         writeln!(formatter, "  addr = \"{}:{port}\"\n  weight = {}", backend.address, backend.weight)
     }
+}
+
+/// A health check at the pace of the suites; without jitter, so that a bound on time is exact.
+fn paced(check: &str) -> String {
+    let pace =
+        format!("interval = \"{INTERVAL:?}\", timeout = \"{PROBE_TIMEOUT:?}\", rise = {RISE}, fall = {FALL}");
+    format!("{{ {check}, {pace}, jitter = \"0%\" }}")
 }
 
 /// The config file with `services`.
@@ -167,8 +173,7 @@ mod tests {
     #[test]
     fn a_service_is_written_as_an_operator_would() {
         let backend = Backend { name: "web1".into(), address: Ipv4Addr::new(10, 20, 1, 2), weight: 3 };
-        let service =
-            Service { kind: Kind::Http, forward: Forward::Nat, checked: true, backends: vec![backend] };
+        let service = Service { kind: Kind::Http, forward: Forward::Nat, backends: vec![backend] };
         let expected = r#"[[service]]
 name = "web"
 vip = "203.0.113.10:80"

@@ -1,6 +1,7 @@
 //! A whole stage: house, backends and daemon, ready for traffic.
 
 use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddrV4;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ use crate::daemon::{Daemon, Mode};
 use crate::fleet::{Fleet, name};
 use crate::service::{Backend, Forward, Kind, Service};
 use crate::topology::{House, Layout, VIP};
+use crate::traffic::http;
+use crate::traffic::tally::Tally;
 
 /// How often a waiting stage asks for the status.
 const LOOK: Duration = Duration::from_millis(20);
@@ -52,6 +55,7 @@ pub struct Stage {
 
 impl Stage {
     /// Builds a stage with a backend for each of `weights`, all serving every [`Kind`], and waits until all are up.
+    /// A backend of weight 0 runs, but the config does not know it yet.
     pub fn build(set: Set, weights: &[u16]) -> Result<Self> {
         let backends = u8::try_from(weights.len()).context("a house of so many backends")?;
         let house = House::build(set.layout, backends)?;
@@ -62,7 +66,7 @@ impl Stage {
         let services = services(set.forward, &house, weights);
         let daemon = Daemon::start(&house.balancer, &house.interfaces, set.mode, &services)?;
         let stage = Self { daemon, fleet, house, forward: set.forward };
-        stage.wait_until_all_up()?;
+        stage.wait_until_up(weights)?;
         Ok(stage)
     }
 
@@ -72,9 +76,11 @@ impl Stage {
         services(self.forward, &self.house, weights)
     }
 
-    fn wait_until_all_up(&self) -> Result<()> {
-        Kind::ALL.iter().try_for_each(|kind| {
-            (0..self.house.backends.len()).try_for_each(|index| self.wait_for(*kind, index, "up").map(drop))
+    fn wait_until_up(&self, weights: &[u16]) -> Result<()> {
+        let configured =
+            || weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(|(index, _)| index);
+        Kind::CHECKED.iter().try_for_each(|kind| {
+            configured().try_for_each(|index| self.wait_for(*kind, index, "up").map(drop))
         })
     }
 
@@ -95,6 +101,18 @@ impl Stage {
             }
             thread::sleep(LOOK);
         }
+    }
+
+    /// Who answers each of `connections` new connections of the client; all of them must be answered.
+    pub fn who_answers(&self, connections: usize) -> Result<Tally> {
+        self.house.client.run(|| (0..connections).map(|_| http::who(Kind::Http.vip())).collect())
+    }
+
+    /// What the first backend serves at `path`, fetched past the daemon's programs: by the balancer's own stack.
+    pub fn directly(&self, path: &str) -> Result<Vec<u8>> {
+        let host = self.house.backends.first().context("a house without backends")?;
+        let server = SocketAddrV4::new(host.address, self.forward.backend_port(Kind::Http.port()));
+        Ok(self.house.balancer.run(|| http::get(server, path))?.body)
     }
 
     /// `SERVICE/BACKEND` as the command line wants it.
@@ -125,5 +143,5 @@ fn services(forward: Forward, house: &House, weights: &[u16]) -> Vec<Service> {
         .filter(|(_, (_, weight))| **weight > 0)
         .map(|(index, (host, weight))| Backend { name: name(index), address: host.address, weight: *weight })
         .collect();
-    Kind::ALL.map(|kind| Service { kind, forward, checked: true, backends: backends.clone() }).into()
+    Kind::ALL.map(|kind| Service { kind, forward, backends: backends.clone() }).into()
 }

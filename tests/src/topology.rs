@@ -47,6 +47,8 @@ pub struct Host {
 pub struct House {
     /// Where clients run.
     pub client: Namespace,
+    /// The client's address.
+    pub client_address: Ipv4Addr,
     /// Where the daemon runs.
     pub balancer: Namespace,
     /// Where backends run.
@@ -92,10 +94,16 @@ impl Host {
 
 fn routed(backends: u8) -> Result<House> {
     let balancer = router("balancer")?;
-    let (gateway, address) = (Ipv4Addr::new(10, 10, 0, 1), Ipv4Addr::new(10, 10, 0, 2));
-    let client = behind(&balancer, "client", "client0", gateway, address)?;
-    let mut house =
-        House { client, balancer, backends: Vec::new(), interfaces: vec!["client0".into()], segment: None };
+    let (gateway, client_address) = (Ipv4Addr::new(10, 10, 0, 1), Ipv4Addr::new(10, 10, 0, 2));
+    let client = behind(&balancer, "client", "client0", gateway, client_address)?;
+    let mut house = House {
+        client,
+        client_address,
+        balancer,
+        backends: Vec::new(),
+        interfaces: vec!["client0".into()],
+        segment: None,
+    };
     for number in 1..=backends {
         let link = format!("backend{number}");
         let (gateway, address) = (Ipv4Addr::new(10, 20, number, 1), Ipv4Addr::new(10, 20, number, 2));
@@ -132,7 +140,8 @@ fn one_armed(backends: u8) -> Result<House> {
     plug(&balancer, &segment, "balancer")?;
     plain(&balancer, LINK)?;
     balancer.address(LINK, gateway, 24)?;
-    let client = plugged(&segment, "client", Ipv4Addr::new(10, 30, 0, 2))?;
+    let client_address = Ipv4Addr::new(10, 30, 0, 2);
+    let client = plugged(&segment, "client", client_address)?;
     client.route(VIP, 32, gateway)?;
     let mut hosts = Vec::new();
     for number in 1..=backends {
@@ -142,7 +151,14 @@ fn one_armed(backends: u8) -> Result<House> {
         hosts.push(Host { namespace, address });
     }
     widen(&balancer, LINK)?;
-    Ok(House { client, balancer, backends: hosts, interfaces: vec![LINK.into()], segment: Some(segment) })
+    Ok(House {
+        client,
+        client_address,
+        balancer,
+        backends: hosts,
+        interfaces: vec![LINK.into()],
+        segment: Some(segment),
+    })
 }
 
 /// A host on the segment.
