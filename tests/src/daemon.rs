@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// What `--mode` is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
+    /// Native where the driver can, else generic.
+    Auto,
     /// XDP in the driver.
     Native,
     /// XDP in the stack.
@@ -31,10 +33,11 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word for it, on the command line and in the status.
+    /// The word for it on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Native => "native",
             Self::Generic => "generic",
         }

@@ -45,7 +45,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Kills the backend at `index` as a crash would; the moment at which it was gone.
+    /// Kills the backend at `index` as a crash would; the last moment at which it still lived.
     pub fn kill(&mut self, index: usize) -> Result<Instant> {
         self.servers[index].take().context("this backend is dead already")?.kill()
     }
@@ -85,9 +85,10 @@ fn decapsulate(host: &Host) -> Result<Process> {
     xdp::detach_pass(&host.namespace, LINK)?;
     let mut command = Command::new(binary());
     command.args(["decap", "--iface", LINK]).stdout(Stdio::null());
-    let process = host.namespace.spawn(command)?;
+    let mut process = host.namespace.spawn(command)?;
     let deadline = Instant::now() + PATIENCE;
     while xdp::attached(&host.namespace, LINK)?.is_none() {
+        ensure!(process.ended()?.is_none(), "the decapsulator ended in {}", host.namespace.name());
         ensure!(Instant::now() < deadline, "the decapsulator attached nothing in {}", host.namespace.name());
         thread::sleep(LOOK);
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 /// How often a waiting guard looks at its child.
@@ -25,7 +25,7 @@ impl Process {
     /// Starts `command`. The kernel kills the child when the calling *thread* ends without having dropped the guard.
     pub fn spawn(mut command: Command) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
-        in_child(&mut command, || Ok(set_pdeathsig(Signal::SIGKILL)?));
+        in_child(&mut command, prepare);
         let child = command.spawn().with_context(|| format!("starting {program}"))?;
         Ok(Self { child, program })
     }
@@ -53,13 +53,14 @@ impl Process {
         bail!("{} still runs after {bound:?}", self.program)
     }
 
-    /// Kills the child as a crash would, and gives the moment at which it was gone.
+    /// Kills the child as a crash would, and gives the last moment at which it still lived.
     pub fn kill(mut self) -> Result<Instant> {
+        let moment = Instant::now();
         self.child
             .kill()
             .and_then(|()| self.child.wait())
             .with_context(|| format!("killing {}", self.program))?;
-        Ok(Instant::now())
+        Ok(moment)
     }
 }
 
@@ -71,10 +72,16 @@ impl Drop for Process {
     }
 }
 
+/// Ties the child to the thread that starts it, and gives it back the signals that our own clean-up blocks.
+fn prepare() -> io::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    Ok(SigSet::all().thread_unblock()?)
+}
+
 /// Has `work` run in the child, between fork and exec. It may only make system calls: no allocation, no locks.
 #[expect(unsafe_code, reason = "the hook runs in a forked copy of a threaded process")]
 pub(crate) fn in_child(command: &mut Command, work: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
-    // SAFETY: both hooks of this crate (setns, prctl) make one system call and allocate nothing.
+    // SAFETY: the hooks of this crate (setns, prctl, sigmask) are system calls and allocate nothing.
     unsafe { command.pre_exec(work) };
 }
 

@@ -110,9 +110,14 @@ impl Stage {
 
     /// What the first backend serves at `path`, fetched past the daemon's programs: by the balancer's own stack.
     pub fn directly(&self, path: &str) -> Result<Vec<u8>> {
-        let host = self.house.backends.first().context("a house without backends")?;
-        let server = SocketAddrV4::new(host.address, self.forward.backend_port(Kind::Http.port()));
+        let server = self.first_server()?;
         Ok(self.house.balancer.run(|| http::get(server, path))?.body)
+    }
+
+    /// Where the first backend serves HTTP: its own address, not the VIP.
+    pub fn first_server(&self) -> Result<SocketAddrV4> {
+        let host = self.house.backends.first().context("a house without backends")?;
+        Ok(SocketAddrV4::new(host.address, self.forward.backend_port(Kind::Http.port())))
     }
 
     /// `SERVICE/BACKEND` as the command line wants it.

@@ -25,6 +25,17 @@ pub enum Attached {
     Generic,
 }
 
+impl Attached {
+    /// The word for it in the status.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
 /// Attaches a program that passes everything, natively, until the link goes.
 ///
 /// A veth sends `XDP_TX` and redirected frames only to a peer that has a program of its own; else they are lost silently.

@@ -12,6 +12,7 @@ use crate::runner::Case;
 use crate::service::{FALL, INTERVAL, Kind, PROBE_TIMEOUT, RISE};
 use crate::stage::{Set, Stage, backend};
 use crate::topology::LINK;
+use crate::traffic::TIMEOUT;
 use crate::traffic::hammer::{Hammer, Record};
 
 /// What the daemon may take on top of its probes to get a backend out of the slots.
@@ -64,7 +65,8 @@ fn hammer_around(
     let hammer = Hammer::start(&stage.house.client, Kind::Http.vip(), WORKERS)?;
     thread::sleep(LEAD);
     let moment = event(stage)?;
-    thread::sleep(bound + SCHEDULING_SLACK + LEAD);
+    // A worker that asked a dead host is busy for its whole time-out.
+    thread::sleep(bound + SCHEDULING_SLACK + TIMEOUT + LEAD);
     Ok((hammer.stop(), moment))
 }
 

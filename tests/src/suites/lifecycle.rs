@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{GENERIC, NATIVE};
+use super::{Claim, GENERIC, NATIVE, routed};
 use crate::daemon::Mode;
 use crate::net::xdp::{self, Attached};
 use crate::runner::Case;
@@ -23,22 +23,27 @@ const CONNECTIONS: usize = 50;
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
     let sets: Vec<Set> = NATIVE.into_iter().chain(GENERIC).collect();
-    super::cases(
+    let auto = [routed(Forward::Nat, Mode::Auto)];
+    let attached: Claim = ("the_program_is_attached_as_asked_and_the_status_says_so", attached_as_asked);
+    let mut cases = super::cases("lifecycle", &auto, &[attached]);
+    cases.extend(super::cases(
         "lifecycle",
         &sets,
         &[
-            ("the_program_is_attached_as_asked_and_the_status_says_so", attached_as_asked),
+            attached,
             ("sigterm_leaves_no_program_and_no_pin", sigterm_leaves_nothing),
             ("the_counters_of_backends_add_up_to_their_service", counters_add_up),
             ("every_verdict_has_its_reasons_in_the_status", reasons_are_told),
         ],
-    )
+    ));
+    cases
 }
 
 fn attached_as_asked(set: Set) -> Result<()> {
     let stage = Stage::build(set, &[1])?;
     let wanted = match set.mode {
-        Mode::Native => Attached::Native,
+        // A veth can.
+        Mode::Auto | Mode::Native => Attached::Native,
         Mode::Generic => Attached::Generic,
     };
     let status = stage.daemon.status()?;
@@ -47,7 +52,7 @@ fn attached_as_asked(set: Set) -> Result<()> {
         ensure!(found == Some(wanted), "{link} has {found:?}, not {wanted:?}");
         let told = list(&status, "interfaces")?
             .iter()
-            .any(|one| one["name"] == **link && one["mode"] == set.mode.word());
+            .any(|one| one["name"] == **link && one["mode"] == wanted.word());
         ensure!(told, "the status does not tell of {link}: {status:#}");
     }
     Ok(())

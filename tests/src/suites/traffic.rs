@@ -31,6 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
             ("datagrams_spread_by_weight", datagrams_spread_by_weight),
             ("a_connection_stays_with_its_backend", a_connection_stays_with_its_backend),
             ("a_backend_sees_the_address_it_should", a_backend_sees_the_address_it_should),
+            ("traffic_of_others_passes", traffic_of_others_passes),
             ("an_echo_returns_every_byte", an_echo_returns_every_byte),
             ("two_hundred_parallel_downloads_are_whole", two_hundred_parallel_downloads_are_whole),
             ("a_closed_port_refuses_datagrams_at_the_client", a_closed_port_refuses_datagrams_at_the_client),
@@ -81,6 +82,18 @@ fn a_backend_sees_the_address_it_should(set: Set) -> Result<()> {
         (peer_is_client, local_is_vip) == (direct, direct),
         "by {} the backend saw {text:?}",
         set.forward
+    );
+    Ok(())
+}
+
+/// The balancer still routes what is not for a service, to the very backends that it serves.
+fn traffic_of_others_passes(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1])?;
+    let server = stage.first_server()?;
+    let reply = stage.house.client.run(|| http::get(server, "/bytes/100000"))?;
+    ensure!(
+        reply.body == stage.directly("/bytes/100000")?,
+        "other bytes came than the backend gives directly"
     );
     Ok(())
 }
