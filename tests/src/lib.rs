@@ -1,2 +1,24 @@
-//! x
+//! The suites of lb that need a kernel, and the harness they stand on.
+//!
+//! From the ground up: [`netns`] makes namespaces and [`net`] furnishes them; [`topology`] builds a house of client, balancer
+//! and backends from them; [`fleet`] runs the backends and [`daemon`] the balancer; [`stage`] is all of these at once;
+//! [`traffic`] is what clients do; [`suites`] are the claims, which [`runner`] tries one after the other.
+//!
+//! Nothing here outlives the process, however it ends: see [`netns`] and [`sweep`].
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking"))]
+
+pub mod daemon;
+pub mod fleet;
+pub mod net;
+pub mod netns;
 pub mod packets;
+pub mod process;
+pub mod runner;
+pub mod service;
+pub mod skip;
+pub mod stage;
+pub mod suites;
+pub mod sweep;
+pub mod topology;
+pub mod traffic;

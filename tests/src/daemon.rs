@@ -1,0 +1,199 @@
+//! The program under test: as the daemon in a balancer's namespace, and as the backend and decapsulator beside it.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::netns::Namespace;
+use crate::process::Process;
+use crate::service::{Service, config};
+use crate::sweep;
+
+/// How long a start or a stop may take: far longer than either does, so that only a hang ends here.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What `--mode` is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Native where the driver can, else generic.
+    Auto,
+    /// XDP in the driver.
+    Native,
+    /// XDP in the stack.
+    Generic,
+}
+
+impl Mode {
+    /// The word for it on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// The program: `LB_DAEMON`, else the release build of this workspace.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/lb-userspace");
+    env::var_os("LB_DAEMON").map_or_else(built, PathBuf::from)
+}
+
+/// A running daemon. Killed on drop; [`Daemon::stop`] is the polite end.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Process,
+    scratch: TempDir,
+}
+
+impl Daemon {
+    /// Starts the daemon on `interfaces` in `namespace` and waits until it says that it is ready.
+    pub fn start(
+        namespace: &Namespace,
+        interfaces: &[String],
+        mode: Mode,
+        services: &[Service],
+    ) -> Result<Self> {
+        let scratch = sweep::scratch_directory()?;
+        fs::write(scratch.path().join(CONFIG), config(services)).context("writing the config")?;
+        let process = namespace.spawn(command(scratch.path(), interfaces, mode)?)?;
+        let mut daemon = Self { process, scratch };
+        daemon.wait_until_ready()?;
+        Ok(daemon)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !says_ready(&self.log()) {
+            if let Some(status) = self.process.ended()? {
+                bail!("the daemon ended before it was ready ({status}); its log:\n{}", self.log());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "not ready after {PATIENCE:?}; the daemon's log:\n{}",
+                self.log()
+            );
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Everything that the daemon wrote so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path(LOG)).unwrap_or_default()
+    }
+
+    /// The path of the config file.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.path(CONFIG)
+    }
+
+    /// `status --json`.
+    pub fn status(&self) -> Result<Value> {
+        let printed = self.order(&["status", "--json"])?;
+        serde_json::from_str(&printed).with_context(|| format!("status printed:\n{printed}"))
+    }
+
+    /// Writes `services` into the config and reloads it.
+    pub fn reload(&self, services: &[Service]) -> Result<()> {
+        self.reload_text(&config(services))
+    }
+
+    /// Writes `text` as the config and reloads it; the error holds what the program printed.
+    pub fn reload_text(&self, text: &str) -> Result<()> {
+        fs::write(self.config_path(), text).context("writing the config")?;
+        self.order(&["reload"]).map(drop)
+    }
+
+    /// Writes `services` into the config and sends SIGHUP.
+    pub fn reload_by_signal(&self, services: &[Service]) -> Result<()> {
+        fs::write(self.config_path(), config(services)).context("writing the config")?;
+        self.process.signal(Signal::SIGHUP)
+    }
+
+    /// Drains `SERVICE/BACKEND`.
+    pub fn drain(&self, backend: &str) -> Result<()> {
+        self.order(&["drain", backend]).map(drop)
+    }
+
+    /// Ends a drain.
+    pub fn undrain(&self, backend: &str) -> Result<()> {
+        self.order(&["drain", backend, "--undo"]).map(drop)
+    }
+
+    /// Ends the daemon by SIGTERM, which must give exit code 0.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        let status = self.process.wait(PATIENCE).with_context(|| format!("its log:\n{}", self.log()))?;
+        ensure!(status.success(), "SIGTERM gave {status}; the daemon's log:\n{}", self.log());
+        Ok(())
+    }
+
+    /// Runs the program as its own client; what it printed, or an error with all that it printed.
+    fn order(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--control").arg(self.path(CONTROL)).env("NO_COLOR", "1");
+        let Output { status, stdout, stderr } =
+            command.output().context("running the program as a client")?;
+        let stdout = String::from_utf8_lossy(&stdout).into_owned();
+        ensure!(
+            status.success(),
+            "{arguments:?} gave {status}:\n{stdout}{}",
+            String::from_utf8_lossy(&stderr)
+        );
+        Ok(stdout)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+}
+
+const CONFIG: &str = "lb.toml";
+const CONTROL: &str = "control.sock";
+const LOG: &str = "log";
+
+fn command(scratch: &Path, interfaces: &[String], mode: Mode) -> Result<Command> {
+    let log = File::create(scratch.join(LOG)).context("making the log")?;
+    let mut command = Command::new(binary());
+    command.arg("--config").arg(scratch.join(CONFIG)).arg("--control").arg(scratch.join(CONTROL));
+    command.args(["--mode", mode.word(), "--log-format", "json"]);
+    for interface in interfaces {
+        command.args(["--iface", interface]);
+    }
+    command.stderr(log.try_clone().context("sharing the log")?).stdout(log);
+    Ok(command)
+}
+
+/// Whether a line of a JSON log has the message `ready`.
+fn says_ready(log: &str) -> bool {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.into_iter().any(|line| line["fields"]["message"] == "ready" || line["message"] == "ready")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_message_ready_means_ready() {
+        assert!(says_ready(
+            "not json\n{\"level\":\"INFO\",\"fields\":{\"message\":\"ready\",\"interfaces\":2}}\n"
+        ));
+        assert!(!says_ready("{\"level\":\"INFO\",\"fields\":{\"message\":\"control socket ready\"}}"));
+    }
+}

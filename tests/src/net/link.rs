@@ -1,0 +1,105 @@
+//! Links, addresses and routes of a [`Namespace`].
+
+use std::net::Ipv4Addr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, State};
+use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+
+use super::{index, netlink};
+use crate::netns::Namespace;
+
+/// How long a link may take until it carries frames, and how often we look.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(1);
+
+impl Namespace {
+    /// Makes a veth pair, `name` here and `peer` in `other`, both down.
+    pub fn veth(&self, name: &str, other: &Namespace, peer: &str) -> Result<()> {
+        let far = LinkUnspec::new_with_name(peer).setns_by_fd(other.raw()).build();
+        let pair = LinkVeth::new(name, peer).set_info_data(InfoData::Veth(InfoVeth::Peer(far))).build();
+        self.run(|| netlink(async |handle| Ok(handle.link().add(pair).execute().await?)))
+            .with_context(|| format!("veth {name} in {} to {peer} in {}", self.name(), other.name()))
+    }
+
+    /// Makes a bridge, up, without spanning tree.
+    pub fn bridge(&self, name: &str) -> Result<()> {
+        let bridge = LinkBridge::new(name).build();
+        self.run(|| netlink(async |handle| Ok(handle.link().add(bridge).execute().await?)))
+            .with_context(|| format!("bridge {name} in {}", self.name()))
+    }
+
+    /// Makes `port` a port of `bridge`.
+    pub fn enslave(&self, port: &str, bridge: &str) -> Result<()> {
+        self.run(|| {
+            netlink(async |handle| {
+                let controller = index(&handle, bridge).await?;
+                let change = LinkUnspec::new_with_name(port).controller(controller).build();
+                Ok(handle.link().set(change).execute().await?)
+            })
+        })
+        .with_context(|| format!("port {port} of bridge {bridge} in {}", self.name()))
+    }
+
+    /// Sets a link up.
+    pub fn up(&self, name: &str) -> Result<()> {
+        self.change("up", LinkUnspec::new_with_name(name).up())
+    }
+
+    /// Waits until frames pass every link: the kernel gives a link its queue some time after it was set up, and loses
+    /// frames until then.
+    pub fn settle(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.run(|| netlink(all_operational))? {
+            ensure!(Instant::now() < deadline, "a link in {} does not come up", self.name());
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Sets a link down: a cable pulled.
+    pub fn down(&self, name: &str) -> Result<()> {
+        self.change("down", LinkUnspec::new_with_name(name).down())
+    }
+
+    /// Sets a link's MTU in bytes.
+    pub fn mtu(&self, name: &str, bytes: u32) -> Result<()> {
+        self.change("mtu", LinkUnspec::new_with_name(name).mtu(bytes))
+    }
+
+    fn change(&self, what: &str, change: LinkMessageBuilder<LinkUnspec>) -> Result<()> {
+        self.run(|| netlink(async |handle| Ok(handle.link().set(change.build()).execute().await?)))
+            .with_context(|| format!("setting a link {what} in {}", self.name()))
+    }
+
+    /// Gives `name` an address.
+    pub fn address(&self, name: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
+        self.run(|| {
+            netlink(async |handle| {
+                let link = index(&handle, name).await?;
+                Ok(handle.address().add(link, address.into(), prefix).execute().await?)
+            })
+        })
+        .with_context(|| format!("address {address}/{prefix} on {name} in {}", self.name()))
+    }
+
+    /// Routes `destination` with `prefix` bits through `gateway`; 0 bits are the default route.
+    pub fn route(&self, destination: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<()> {
+        let route =
+            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(destination, prefix).gateway(gateway);
+        self.run(|| netlink(async |handle| Ok(handle.route().add(route.build()).execute().await?)))
+            .with_context(|| format!("route {destination}/{prefix} via {gateway} in {}", self.name()))
+    }
+}
+
+async fn all_operational(handle: Handle) -> Result<bool> {
+    let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
+    Ok(links.iter().all(|link| link.header.flags.contains(LinkFlags::Loopback) || is_up(link)))
+}
+
+fn is_up(link: &LinkMessage) -> bool {
+    link.attributes.contains(&LinkAttribute::OperState(State::Up))
+}

@@ -1,0 +1,104 @@
+//! The pass program that peers of a veth need, and the question what is attached to a link.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use anyhow::{Context, Result};
+use rtnetlink::LinkUnspec;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp};
+
+use super::{describe, netlink};
+use crate::netns::Namespace;
+
+/// `r0 = XDP_PASS; exit`, in the encoding of linux/bpf.h.
+const PASS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_TYPE_XDP: u32 = 6;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+
+/// How a program is attached to a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attached {
+    /// In the driver.
+    Native,
+    /// In the stack, on socket buffers.
+    Generic,
+}
+
+impl Attached {
+    /// The word for it in the status.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// Attaches a program that passes everything, natively, until the link goes.
+///
+/// A veth sends `XDP_TX` and redirected frames only to a peer that has a program of its own; else they are lost silently.
+pub fn attach_pass(namespace: &Namespace, link: &str) -> Result<()> {
+    let program = load_pass().context("loading the pass program")?;
+    replace(namespace, link, program.as_raw_fd())
+}
+
+/// Takes the pass program away, to make room for another.
+pub fn detach_pass(namespace: &Namespace, link: &str) -> Result<()> {
+    replace(namespace, link, -1)
+}
+
+/// Attaches the program behind `descriptor`, or none for -1.
+fn replace(namespace: &Namespace, link: &str, descriptor: RawFd) -> Result<()> {
+    let xdp = LinkAttribute::Xdp(vec![LinkXdp::Fd(descriptor), LinkXdp::Flags(XDP_FLAGS_DRV_MODE)]);
+    let change = LinkUnspec::new_with_name(link).append_extra_attribute(xdp).build();
+    namespace
+        .run(|| netlink(async |handle| Ok(handle.link().set(change).execute().await?)))
+        .with_context(|| format!("pass program on {link} in {}", namespace.name()))
+}
+
+/// How a program is attached to `link`, if one is.
+pub fn attached(namespace: &Namespace, link: &str) -> Result<Option<Attached>> {
+    let message = namespace.run(|| netlink(async |handle| describe(&handle, link).await))?;
+    let xdp = message.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::Xdp(facts) => Some(facts),
+        _ => None,
+    });
+    Ok(xdp.unwrap_or_default().iter().find_map(mode))
+}
+
+fn mode(fact: &LinkXdp) -> Option<Attached> {
+    match fact {
+        LinkXdp::DrvProgId(_) => Some(Attached::Native),
+        LinkXdp::SkbProgId(_) => Some(Attached::Generic),
+        _ => None,
+    }
+}
+
+/// The first fields of `union bpf_attr` for `BPF_PROG_LOAD`; the kernel takes the rest as zero.
+#[repr(C)]
+struct Load {
+    kind: u32,
+    instructions: u32,
+    code: u64,
+    licence: u64,
+}
+
+#[expect(unsafe_code, reason = "two instructions do not earn an ELF object, and aya loads nothing else")]
+fn load_pass() -> io::Result<OwnedFd> {
+    let load = Load {
+        kind: BPF_PROG_TYPE_XDP,
+        instructions: 2,
+        code: PASS.as_ptr().addr() as u64,
+        licence: c"GPL".as_ptr().addr() as u64,
+    };
+    // SAFETY: the kernel reads `load` and the constants it points to; all outlive the call.
+    let program = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
+    if program < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let descriptor = libc::c_int::try_from(program).map_err(io::Error::other)?;
+    // SAFETY: the kernel just gave us this descriptor, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}

@@ -1,0 +1,152 @@
+//! A whole stage: house, backends and daemon, ready for traffic.
+
+use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddrV4;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::daemon::{Daemon, Mode};
+use crate::fleet::{Fleet, name};
+use crate::service::{Backend, Forward, Kind, Service};
+use crate::topology::{House, Layout, VIP};
+use crate::traffic::http;
+use crate::traffic::tally::Tally;
+
+/// How often a waiting stage asks for the status.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a state may take to appear where no bound is claimed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What varies between stages.
+#[derive(Debug, Clone, Copy)]
+pub struct Set {
+    /// How services forward.
+    pub forward: Forward,
+    /// How the daemon attaches.
+    pub mode: Mode,
+    /// How the house is wired.
+    pub layout: Layout,
+}
+
+impl Display for Set {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let wiring = match self.layout {
+            Layout::Routed => "",
+            Layout::OneArmed => "::one-armed",
+        };
+        write!(formatter, "{}::{}{wiring}", self.forward, self.mode.word())
+    }
+}
+
+/// A house in which everything runs. Ends in the order of its fields.
+#[derive(Debug)]
+pub struct Stage {
+    /// The balancer.
+    pub daemon: Daemon,
+    /// The backends.
+    pub fleet: Fleet,
+    /// Where both live.
+    pub house: House,
+    forward: Forward,
+}
+
+impl Stage {
+    /// Builds a stage with a backend for each of `weights`, all serving every [`Kind`], and waits until all are up.
+    /// A backend of weight 0 runs, but the config does not know it yet.
+    pub fn build(set: Set, weights: &[u16]) -> Result<Self> {
+        let backends = u8::try_from(weights.len()).context("a house of so many backends")?;
+        let house = House::build(set.layout, backends)?;
+        if set.forward == Forward::DsrIpip {
+            house.backends_own(VIP)?;
+        }
+        let fleet = Fleet::start(&house, set.forward)?;
+        let services = services(set.forward, &house, weights);
+        let daemon = Daemon::start(&house.balancer, &house.interfaces, set.mode, &services)?;
+        let stage = Self { daemon, fleet, house, forward: set.forward };
+        stage.wait_until_up(weights)?;
+        Ok(stage)
+    }
+
+    /// The standard services, with those backends whose weight is not 0.
+    #[must_use]
+    pub fn services(&self, weights: &[u16]) -> Vec<Service> {
+        services(self.forward, &self.house, weights)
+    }
+
+    fn wait_until_up(&self, weights: &[u16]) -> Result<()> {
+        let configured =
+            || weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(|(index, _)| index);
+        Kind::CHECKED.iter().try_for_each(|kind| {
+            configured().try_for_each(|index| self.wait_for(*kind, index, "up").map(drop))
+        })
+    }
+
+    /// Waits until the status says that the backend at `index` is `state`, and gives the moment.
+    pub fn wait_for(&self, kind: Kind, index: usize, state: &str) -> Result<Instant> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.daemon.status()?;
+            if backend(&status, kind, index).is_ok_and(|backend| backend["state"] == state) {
+                return Ok(Instant::now());
+            }
+            if Instant::now() > deadline {
+                let (service, backend) = (kind.name(), name(index));
+                bail!(
+                    "{service}/{backend} is not {state} after {PATIENCE:?}: {status:#}\n{}",
+                    self.daemon.log()
+                );
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Who answers each of `connections` new connections of the client; all of them must be answered.
+    pub fn who_answers(&self, connections: usize) -> Result<Tally> {
+        self.house.client.run(|| (0..connections).map(|_| http::who(Kind::Http.vip())).collect())
+    }
+
+    /// What the first backend serves at `path`, fetched past the daemon's programs: by the balancer's own stack.
+    pub fn directly(&self, path: &str) -> Result<Vec<u8>> {
+        let server = self.first_server()?;
+        Ok(self.house.balancer.run(|| http::get(server, path))?.body)
+    }
+
+    /// Where the first backend serves HTTP: its own address, not the VIP.
+    pub fn first_server(&self) -> Result<SocketAddrV4> {
+        let host = self.house.backends.first().context("a house without backends")?;
+        Ok(SocketAddrV4::new(host.address, self.forward.backend_port(Kind::Http.port())))
+    }
+
+    /// `SERVICE/BACKEND` as the command line wants it.
+    #[must_use]
+    pub fn path(kind: Kind, index: usize) -> String {
+        format!("{}/{}", kind.name(), name(index))
+    }
+}
+
+/// The part of `status` about a service.
+pub fn service(status: &Value, kind: Kind) -> Result<&Value> {
+    let services = status["services"].as_array().context("status without services")?;
+    let found = services.iter().find(|service| service["name"] == kind.name());
+    found.with_context(|| format!("no service {} in {status:#}", kind.name()))
+}
+
+/// The part of `status` about a backend.
+pub fn backend(status: &Value, kind: Kind, index: usize) -> Result<&Value> {
+    let service = service(status, kind)?;
+    let backends = service["backends"].as_array().context("service without backends")?;
+    let found = backends.iter().find(|backend| backend["name"] == name(index));
+    found.with_context(|| format!("no backend {} in {service:#}", name(index)))
+}
+
+fn services(forward: Forward, house: &House, weights: &[u16]) -> Vec<Service> {
+    let described = house.backends.iter().zip(weights).enumerate();
+    let backends: Vec<Backend> = described
+        .filter(|(_, (_, weight))| **weight > 0)
+        .map(|(index, (host, weight))| Backend { name: name(index), address: host.address, weight: *weight })
+        .collect();
+    Kind::ALL.map(|kind| Service { kind, forward, backends: backends.clone() }).into()
+}

@@ -1,0 +1,124 @@
+//! An HTTP/1.1 client for backends that give a `Content-Length` and say their name in `x-backend`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+
+use anyhow::{Context, Result, ensure};
+
+use super::TIMEOUT;
+
+/// The head of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The status code.
+    pub status: u16,
+    /// Who replied.
+    pub backend: String,
+    /// How many bytes follow.
+    pub length: usize,
+}
+
+/// A whole reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Its head.
+    pub head: Head,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// A connection that is kept between requests.
+#[derive(Debug)]
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+    server: SocketAddrV4,
+}
+
+impl Connection {
+    /// Connects; nothing on this connection then waits longer than [`TIMEOUT`].
+    pub fn open(server: SocketAddrV4) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&server.into(), TIMEOUT)
+            .with_context(|| format!("connect to {server}"))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream), server })
+    }
+
+    /// One request and its whole reply; the connection stays open.
+    pub fn get(&mut self, path: &str) -> Result<Reply> {
+        self.exchange(path, "keep-alive")
+    }
+
+    /// Asks for `path` and reads the head of the reply only.
+    pub fn ask(&mut self, path: &str, connection: &str) -> Result<Head> {
+        let host = self.server;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: {connection}\r\n\r\n");
+        self.stream.get_mut().write_all(request.as_bytes()).context("sending the request")?;
+        read_head(&mut self.stream).with_context(|| format!("GET {path} from {host}"))
+    }
+
+    /// Reads some of the body; 0 bytes are its end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.stream.read(buffer).context("reading the body")
+    }
+
+    fn exchange(&mut self, path: &str, connection: &str) -> Result<Reply> {
+        let head = self.ask(path, connection)?;
+        let mut body = vec![0; head.length];
+        self.stream.read_exact(&mut body).context("reading the body")?;
+        Ok(Reply { head, body })
+    }
+}
+
+/// One request on a connection of its own.
+pub fn get(server: SocketAddrV4, path: &str) -> Result<Reply> {
+    Connection::open(server)?.exchange(path, "close")
+}
+
+/// The backend that a new connection reaches.
+pub fn who(server: SocketAddrV4) -> Result<String> {
+    Ok(get(server, "/")?.head.backend)
+}
+
+fn read_head(stream: &mut impl BufRead) -> Result<Head> {
+    let first = read_line(stream)?;
+    let status = first.split(' ').nth(1).with_context(|| format!("status line {first:?}"))?;
+    let status = status.parse().with_context(|| format!("status line {first:?}"))?;
+    let mut head = Head { status, backend: String::new(), length: 0 };
+    loop {
+        let line = read_line(stream)?;
+        let Some((name, value)) = line.split_once(':') else { return Ok(head) };
+        match name.to_ascii_lowercase().as_str() {
+            "x-backend" => value.trim().clone_into(&mut head.backend),
+            "content-length" => head.length = value.trim().parse().context("content-length")?,
+            _ => {}
+        }
+    }
+}
+
+fn read_line(stream: &mut impl BufRead) -> Result<String> {
+    let mut line = String::new();
+    let bytes = stream.read_line(&mut line).context("reading the head")?;
+    ensure!(bytes > 0, "the connection ended within the head");
+    Ok(line.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_gives_status_backend_and_length() {
+        let mut text: &[u8] = b"HTTP/1.1 200 OK\r\nX-Backend: web2\r\ncontent-length: 5\r\n\r\nhello";
+        let head = read_head(&mut text).unwrap();
+        assert_eq!(head, Head { status: 200, backend: "web2".to_owned(), length: 5 });
+        assert_eq!(text, b"hello");
+    }
+
+    #[test]
+    fn a_head_cut_short_is_an_error() {
+        assert!(read_head(&mut &b"HTTP/1.1 200 OK\r\nx-backend: web2\r\n"[..]).is_err());
+        assert!(read_head(&mut &b""[..]).is_err());
+    }
+}
