@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The only door to the kernel: loading and attaching the programs, their maps, and what netlink says of the network.
+//!
+//! No other module names `aya` or `rtnetlink`. What is decided here is decided in pure functions ([`expire`],
+//! [`nexthop`]) that take bytes and times; the rest does what the daemon says and explains the kernel's refusals.
+
+pub mod attach;
+mod bpf;
+mod error;
+pub mod expire;
+pub mod features;
+pub mod link;
+pub mod maps;
+pub mod netlink;
+pub mod nexthop;
+pub mod object;
+pub mod occupant;
+
+pub use attach::{AttachedMode, Attachment, Mode};
+pub use error::{AttachError, LoadError, NetlinkError, TableError};
+pub use link::Link;
+pub use maps::Tables;
+pub use netlink::{NextHops, Resolver};
+pub use nexthop::{NextHop, NextHopError};
+pub use object::{Datapath, Program, Programs, Settings};

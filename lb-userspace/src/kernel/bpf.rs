@@ -1,0 +1,139 @@
+//! The few commands of the `bpf` system call that aya does not offer: batches, and running a program for its result.
+//!
+//! Source: include/uapi/linux/bpf.h, `union bpf_attr`.
+#![allow(unsafe_code, reason = "the kernel's interface is a union of structures read by length")]
+
+use aya::Pod;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+const MAP_LOOKUP_BATCH: libc::c_int = 24;
+const MAP_UPDATE_BATCH: libc::c_int = 26;
+const PROG_TEST_RUN: libc::c_int = 10;
+
+/// The part of `union bpf_attr` for batches.
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    resume_from: u64,
+    resume_at: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+/// The part of `union bpf_attr` for test runs.
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    result: u32,
+    input_length: u32,
+    output_length: u32,
+    input: u64,
+    output: u64,
+    repeat: u32,
+    duration: u32,
+    context_input_length: u32,
+    context_output_length: u32,
+    context_input: u64,
+    context_output: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    reserved: u32,
+}
+
+/// Where a batched walk through a map stands. The kernel says what its bytes mean.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Position(Option<[u8; POSITION_LENGTH]>);
+
+/// Hash maps take a bucket number, others a key; arrays' keys are numbers too.
+const POSITION_LENGTH: usize = 4;
+
+impl Position {
+    /// Before the element with this index of an array.
+    pub(super) fn before(index: u32) -> Self {
+        Self(index.checked_sub(1).map(u32::to_ne_bytes))
+    }
+}
+
+/// Writes every value under its key, in order; fails at the first that the kernel refuses.
+pub(super) fn update<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> io::Result<()> {
+    let count = keys.len().min(values.len());
+    if count == 0 {
+        return Ok(());
+    }
+    let mut batch = Batch {
+        keys: address(keys.as_ptr()),
+        values: address(values.as_ptr()),
+        count: u32::try_from(count).map_err(io::Error::other)?,
+        map: number(map),
+        ..Batch::default()
+    };
+    // SAFETY: both slices hold at least `count` elements and live through the call; the kernel only reads them.
+    unsafe { call(MAP_UPDATE_BATCH, &mut batch) }
+}
+
+/// Reads elements from a position on into `keys` and `values`, as many as both hold; gives their number, and where to
+/// go on (`None` at the end). What does not change meanwhile is seen exactly once.
+pub(super) fn lookup<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    from: Position,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, Option<Position>)> {
+    let mut next = [0u8; POSITION_LENGTH];
+    let mut batch = Batch {
+        resume_from: from.0.as_ref().map_or(0, |position| address(position.as_ptr())),
+        resume_at: address(next.as_mut_ptr()),
+        keys: address(keys.as_mut_ptr()),
+        values: address(values.as_mut_ptr()),
+        count: u32::try_from(keys.len().min(values.len())).map_err(io::Error::other)?,
+        map: number(map),
+        ..Batch::default()
+    };
+    // SAFETY: the slices hold `count` elements and are exclusively borrowed; `Pod` values may have any bytes, as aya takes them too;
+    // the positions have the length of the map's.
+    let end = match unsafe { call(MAP_LOOKUP_BATCH, &mut batch) } {
+        Ok(()) => false,
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+        Err(error) => return Err(error),
+    };
+    Ok((batch.count as usize, (!end).then_some(Position(Some(next)))))
+}
+
+/// Runs a loaded XDP program once over a packet of zeros and gives what it returns.
+pub(super) fn run(program: BorrowedFd<'_>) -> io::Result<u32> {
+    let packet = [0u8; 64];
+    let mut run = TestRun {
+        program: number(program),
+        input: address(packet.as_ptr()),
+        input_length: 64,
+        repeat: 1,
+        ..TestRun::default()
+    };
+    // SAFETY: the packet lives through the call and no output is asked for.
+    unsafe { call(PROG_TEST_RUN, &mut run) }?;
+    Ok(run.result)
+}
+
+/// # Safety
+/// Every address in `attributes` must be good for the lengths that the command takes from it.
+unsafe fn call<T>(command: libc::c_int, attributes: &mut T) -> io::Result<()> {
+    // SAFETY: the caller's promise, and the length is that of the structure.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn address<T>(pointer: *const T) -> u64 {
+    pointer as u64
+}
+
+fn number(descriptor: BorrowedFd<'_>) -> u32 {
+    descriptor.as_raw_fd().unsigned_abs()
+}

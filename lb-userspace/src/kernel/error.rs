@@ -1,0 +1,164 @@
+//! What can go wrong at the kernel's border, by who can mend it, with what to try next.
+
+use std::io;
+
+/// The kernel programs could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The operator must give rights.
+    #[error(
+        "loading the kernel programs is not permitted: run as root, or grant the capabilities \
+         CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (inside a container the runtime must allow bpf as well)"
+    )]
+    Permission(#[source] io::Error),
+    /// The environment must give memory.
+    #[error(
+        "there is no memory for map `{map}`: lower `limits.flows`, raise the service's memory limit, \
+         or, on kernels before 5.11, lift the limit on locked memory (`ulimit -l unlimited`, `LimitMEMLOCK=infinity`)"
+    )]
+    Memory {
+        /// The map's name.
+        map: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel's verifier turned a program down.
+    #[error(
+        "this kernel ({kernel}) refuses program `{program}`: {line}; Linux 5.15 or newer is needed, \
+         and if this one is newer, please report the line"
+    )]
+    Verifier {
+        /// The program's name.
+        program: &'static str,
+        /// The release of the running kernel.
+        kernel: String,
+        /// The last line of the verifier's log that says something.
+        line: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel lacks something, or refused for a reason of its own.
+    #[error("this kernel ({kernel}) refuses to {operation}; Linux 5.15 or newer is needed")]
+    Refused {
+        /// What was asked of the kernel.
+        operation: String,
+        /// The release of the running kernel.
+        kernel: String,
+        /// The kernel's answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// We built the object wrongly.
+    #[error("the embedded kernel object lacks {what} `{name}`: daemon and object are of different builds")]
+    Incomplete {
+        /// Program or map.
+        what: &'static str,
+        /// Its name.
+        name: &'static str,
+    },
+    /// We built the object wrongly, or the kernel cannot take its kind.
+    #[error("the embedded kernel object cannot be used")]
+    Object(#[source] aya::EbpfError),
+}
+
+/// A program could not be attached to an interface.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The operator named an interface that is not there.
+    #[error("there is no interface `{name}` in this network namespace; there are: {present}")]
+    NoInterface {
+        /// The name as given.
+        name: String,
+        /// The names there are.
+        present: String,
+    },
+    /// Somebody else's program is there.
+    #[error("`{interface}` already runs an XDP program: {occupant}")]
+    Occupied {
+        /// The interface.
+        interface: String,
+        /// Whose program it is and how to remove it.
+        occupant: crate::kernel::occupant::Occupant,
+    },
+    /// The interface, its driver or the operator's rights do not allow it.
+    #[error("cannot attach to `{interface}` in {mode} mode: {reason}")]
+    Refused {
+        /// The interface.
+        interface: String,
+        /// The mode asked for.
+        mode: crate::kernel::AttachedMode,
+        /// What the errno means here, and what to try.
+        reason: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The program could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The interface could not be looked up.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+}
+
+/// A map could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} map `{map}`")]
+pub struct TableError {
+    /// Read, write, delete from, or walk through.
+    pub operation: &'static str,
+    /// The map's name.
+    pub map: &'static str,
+    /// The kernel's answer.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Netlink could not be talked to.
+#[derive(Debug, thiserror::Error)]
+#[error("netlink: cannot {operation}")]
+pub struct NetlinkError {
+    /// What was asked.
+    pub operation: &'static str,
+    /// The kernel's answer.
+    #[source]
+    pub source: io::Error,
+}
+
+impl NetlinkError {
+    pub(super) fn new(operation: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self { operation, source }
+    }
+}
+
+/// The release of the running kernel, such as `6.1.0-18-amd64`.
+pub(super) fn kernel_release() -> String {
+    nix::sys::utsname::uname()
+        .map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned())
+}
+
+/// The last line of a verifier log that says something: not empty, and not one of the closing statistics.
+pub(super) fn parse_verifier_log(log: &str) -> &str {
+    const STATISTICS: [&str; 5] =
+        ["processed ", "verification time", "stack depth", "insns processed", "-- "];
+    log.lines()
+        .map(str::trim)
+        .rev()
+        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start)))
+        .unwrap_or("it gave no reason")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_last_word_is_the_line_before_its_statistics() {
+        let log = "12: (61) r1 = *(u32 *)(r2 +0)\nR2 invalid mem access 'scalar'\n\
+                   verification time 98 usec\nstack depth 16\nprocessed 13 insns (limit 1000000)\n\n";
+        assert_eq!(parse_verifier_log(log), "R2 invalid mem access 'scalar'");
+        assert_eq!(parse_verifier_log("processed 0 insns\n"), "it gave no reason");
+    }
+}

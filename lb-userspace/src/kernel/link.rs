@@ -1,0 +1,205 @@
+//! What netlink says of a network interface.
+//!
+//! Asked for over a blocking socket where the daemon starts, and parsed the same way from the watching one later.
+
+use super::{AttachError, NetlinkError};
+use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{
+    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+    VlanProtocol,
+};
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use std::io;
+
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its Ethernet address; `None` on interfaces that are not Ethernet.
+    pub address: Option<[u8; 6]>,
+    /// The largest packet it takes, in bytes from the IP header on.
+    pub mtu: u32,
+    /// Whether it is switched on.
+    pub is_up: bool,
+    /// Whether it is one end of a veth pair, which hands frames over only if the other end is ready for them.
+    pub is_veth: bool,
+    /// The VLAN it stands for, if it is a VLAN interface.
+    pub vlan: Option<Vlan>,
+    /// The number of the XDP program attached to it.
+    pub xdp_program: Option<u32>,
+}
+
+/// The VLAN that an interface stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// Index of the interface whose frames carry the tag.
+    pub carrier: u32,
+    /// The VLAN's number.
+    pub id: u16,
+    /// Whether its tag is an 802.1Q tag, the only kind the programs write.
+    pub is_802_1q: bool,
+}
+
+impl Link {
+    /// The interface of this name in the current network namespace.
+    pub fn find(name: &str) -> Result<Self, AttachError> {
+        let links = Self::all()?;
+        let present: Vec<_> = links.iter().map(|link| link.name.clone()).collect();
+        let absent = || AttachError::NoInterface { name: name.to_owned(), present: present.join(", ") };
+        links.into_iter().find(|link| link.name == name).ok_or_else(absent)
+    }
+
+    /// All interfaces of the current network namespace.
+    pub fn all() -> Result<Vec<Self>, NetlinkError> {
+        request_links().map_err(NetlinkError::new("list the interfaces"))
+    }
+
+    /// What a netlink message says of an interface.
+    #[must_use]
+    pub fn parse(message: &LinkMessage) -> Self {
+        let header = &message.header;
+        let mut link =
+            Self { index: header.index, is_up: header.flags.contains(LinkFlags::Up), ..Self::default() };
+        message.attributes.iter().for_each(|attribute| link.note(attribute));
+        link.address = link.address.filter(|_| header.link_layer_type == LinkLayerType::Ether);
+        link.vlan = parse_vlan(&message.attributes);
+        link
+    }
+
+    fn note(&mut self, attribute: &LinkAttribute) {
+        match attribute {
+            LinkAttribute::IfName(name) => self.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => self.mtu = *mtu,
+            LinkAttribute::Address(bytes) => self.address = bytes.as_slice().try_into().ok(),
+            LinkAttribute::Xdp(xdp) => self.xdp_program = parse_program(xdp),
+            LinkAttribute::LinkInfo(info) => self.is_veth = info.contains(&LinkInfo::Kind(InfoKind::Veth)),
+            _ => {}
+        }
+    }
+}
+
+/// The attached program; several at once (native and generic) are told apart by other attributes, and one is enough
+/// to know that the interface is taken.
+fn parse_program(xdp: &[LinkXdp]) -> Option<u32> {
+    xdp.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) if *id != 0 => Some(*id),
+        _ => None,
+    })
+}
+
+fn parse_vlan(attributes: &[LinkAttribute]) -> Option<Vlan> {
+    let carrier = attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(*index),
+        _ => None,
+    })?;
+    let info = attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(info) => Some(info),
+        _ => None,
+    })?;
+    let data = info.iter().find_map(|item| match item {
+        LinkInfo::Data(InfoData::Vlan(data)) => Some(data),
+        _ => None,
+    })?;
+    let id = data.iter().find_map(|item| match item {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })?;
+    let is_802_1q = !data.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad));
+    Some(Vlan { carrier, id, is_802_1q })
+}
+
+fn request_links() -> io::Result<Vec<Link>> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
+    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+    let mut links = Vec::new();
+    while read_links(&socket.recv_from_full()?.0, &mut links)? {}
+    Ok(links)
+}
+
+/// Reads the messages of one datagram; `false` once the list is complete.
+fn read_links(mut datagram: &[u8], links: &mut Vec<Link>) -> io::Result<bool> {
+    while !datagram.is_empty() {
+        let message =
+            NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram).map_err(io::Error::other)?;
+        match message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                links.push(Link::parse(&link));
+            }
+            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            NetlinkPayload::Done(_) => return Ok(false),
+            _ => {}
+        }
+        // Messages begin at multiples of four bytes (NLMSG_ALIGNTO, include/uapi/linux/netlink.h).
+        let length = (message.header.length as usize).next_multiple_of(4);
+        datagram = datagram.get(length.max(4)..).unwrap_or_default();
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vlan_on(carrier: u32, data: Vec<InfoVlan>) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.header.link_layer_type = LinkLayerType::Ether;
+        message.attributes = vec![
+            LinkAttribute::IfName("eth0.100".into()),
+            LinkAttribute::Mtu(1500),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 7]),
+            LinkAttribute::Link(carrier),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Vlan),
+                LinkInfo::Data(InfoData::Vlan(data)),
+            ]),
+        ];
+        message
+    }
+
+    #[test]
+    fn a_vlan_interface_tells_its_carrier_and_tag() {
+        let link =
+            Link::parse(&vlan_on(3, vec![InfoVlan::Id(100), InfoVlan::Protocol(VlanProtocol::Ieee8021Q)]));
+        assert_eq!(link.vlan, Some(Vlan { carrier: 3, id: 100, is_802_1q: true }));
+        assert_eq!((link.index, link.address), (7, Some([2, 0, 0, 0, 0, 7])));
+        let link =
+            Link::parse(&vlan_on(3, vec![InfoVlan::Id(9), InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)]));
+        assert!(!link.vlan.unwrap().is_802_1q);
+    }
+
+    #[test]
+    fn the_far_end_of_a_veth_pair_is_not_a_carrier() {
+        let mut message = vlan_on(3, Vec::new());
+        let veth = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]);
+        message.attributes.pop();
+        message.attributes.push(veth);
+        let link = Link::parse(&message);
+        assert!(link.is_veth && link.vlan.is_none());
+    }
+
+    #[test]
+    fn only_ethernet_has_an_address() {
+        let mut message = vlan_on(3, Vec::new());
+        message.header.link_layer_type = LinkLayerType::None;
+        assert_eq!(Link::parse(&message).address, None);
+    }
+
+    #[test]
+    fn the_loopback_is_among_the_interfaces() {
+        assert!(Link::all().unwrap().iter().any(|link| link.name == "lo" && link.index == 1));
+        let error = Link::find("nowhere0").unwrap_err().to_string();
+        assert!(error.contains("nowhere0") && error.contains("lo"), "{error}");
+    }
+}

@@ -1,0 +1,259 @@
+//! The maps: services, slots and backends written, counters summed up, flows read and deleted.
+//!
+//! Only the planner's apply writes here, and only the kernel programs write flows and counters; userspace deletes
+//! flows that are over. Slots go by the thousand in one system call.
+
+use super::bpf::{self, Position};
+use super::{LoadError, TableError};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::programs::ProgramFd;
+use aya::{Ebpf, Pod};
+use lb_common::abi::{Backend, BackendCount, BackendId, Count, Flow, FlowKey, Service, Slot, Ticks};
+use lb_common::wire::{Plain, U32be};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+const SERVICES: &str = "SERVICES";
+const SLOTS: &str = "SLOTS";
+const SLOT_USE: &str = "SLOT_USE";
+const BACKENDS: &str = "BACKENDS";
+pub(super) const FLOWS: &str = "FLOWS";
+const REASONS: &str = "REASONS";
+const BACKEND_COUNTS: &str = "BACKEND_COUNTS";
+
+/// The maps worth shrinking where they are not used.
+pub(super) const LARGE: [&str; 5] = [SLOTS, SLOT_USE, BACKENDS, BACKEND_COUNTS, SERVICES];
+
+/// Records in one batch of flows: a quarter of a mebibyte, read in well under a millisecond.
+const FLOW_BATCH: usize = 4096;
+
+/// A value of the kernel border as aya wants it.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+struct Raw<T: Plain>(T);
+
+#[allow(unsafe_code, reason = "aya's marker says what ours says")]
+// SAFETY: transparent over a `Plain` type, which has no padding and takes any bit pattern.
+unsafe impl<T: Plain> Pod for Raw<T> {}
+
+type FlowMap = HashMap<MapData, Raw<FlowKey<U32be>>, Raw<Flow<U32be>>>;
+
+/// Handles of all maps, and the kernel's clock.
+pub struct Tables {
+    services: Array<MapData, Raw<Service>>,
+    slots: Array<MapData, Raw<Slot>>,
+    slot_use: Array<MapData, Raw<Ticks>>,
+    backends: Array<MapData, Raw<Backend>>,
+    flows: FlowMap,
+    reasons: PerCpuArray<MapData, Raw<Count>>,
+    backend_counts: PerCpuArray<MapData, Raw<BackendCount>>,
+    clock: ProgramFd,
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tables").finish_non_exhaustive()
+    }
+}
+
+impl Tables {
+    pub(super) fn take(object: &mut Ebpf, clock: ProgramFd) -> Result<Self, LoadError> {
+        Ok(Self {
+            services: take(object, SERVICES)?,
+            slots: take(object, SLOTS)?,
+            slot_use: take(object, SLOT_USE)?,
+            backends: take(object, BACKENDS)?,
+            flows: take(object, FLOWS)?,
+            reasons: take(object, REASONS)?,
+            backend_counts: take(object, BACKEND_COUNTS)?,
+            clock,
+        })
+    }
+
+    /// Writes an entry of the service table.
+    pub fn write_service(&mut self, index: u32, service: &Service) -> Result<(), TableError> {
+        self.services.set(index, Raw(*service), 0).map_err(failed("write to", SERVICES))
+    }
+
+    /// Writes a backend's record.
+    pub fn write_backend(&mut self, id: BackendId, backend: &Backend) -> Result<(), TableError> {
+        self.backends.set(id.get().into(), Raw(*backend), 0).map_err(failed("write to", BACKENDS))
+    }
+
+    /// Writes one slot.
+    pub fn write_slot(&mut self, index: u32, slot: Slot) -> Result<(), TableError> {
+        self.write_slots(&[(index, slot)])
+    }
+
+    /// Writes slots in the order given. Each word changes at once; the whole does not.
+    pub fn write_slots(&mut self, slots: &[(u32, Slot)]) -> Result<(), TableError> {
+        let (indices, words): (Vec<u32>, Vec<Raw<Slot>>) =
+            slots.iter().map(|(index, slot)| (*index, Raw(*slot))).unzip();
+        bpf::update(descriptor(&self.slots), &indices, &words).map_err(refused("write to", SLOTS))
+    }
+
+    /// The slots from `first` on.
+    pub fn slots(&self, first: u32, count: u32) -> Result<Vec<Slot>, TableError> {
+        read_range(&self.slots, first, count).map_err(refused("read", SLOTS))
+    }
+
+    /// When a packet last took the settled path of each slot from `first` on; zero means never.
+    pub fn slot_use(&self, first: u32, count: u32) -> Result<Vec<Ticks>, TableError> {
+        read_range(&self.slot_use, first, count).map_err(refused("read", SLOT_USE))
+    }
+
+    /// Counters by reason, in the order of the reasons, over all CPUs.
+    pub fn reasons(&self) -> Result<Vec<Count>, TableError> {
+        (0..self.reasons.len()).map(|index| self.reason(index)).collect()
+    }
+
+    fn reason(&self, index: u32) -> Result<Count, TableError> {
+        let copies = self.reasons.get(&index, 0).map_err(failed("read", REASONS))?;
+        Ok(copies.iter().fold(Count::default(), |sum, Raw(copy)| add(sum, *copy)))
+    }
+
+    /// A backend's counters over all CPUs.
+    pub fn backend_count(&self, id: BackendId) -> Result<BackendCount, TableError> {
+        let copies = self.backend_counts.get(&id.get().into(), 0).map_err(failed("read", BACKEND_COUNTS))?;
+        let mut sum = BackendCount::default();
+        for Raw(copy) in copies.iter() {
+            sum.forward = add(sum.forward, copy.forward);
+            sum.reply = add(sum.reply, copy.reply);
+            sum.new_flows = sum.new_flows.wrapping_add(copy.new_flows);
+        }
+        Ok(sum)
+    }
+
+    /// Sets a backend's counters to zero, for an identifier given to another backend.
+    pub fn clear_backend_count(&mut self, id: BackendId) -> Result<(), TableError> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| refused("write to", BACKEND_COUNTS)(error))?;
+        let zeros = PerCpuValues::try_from(vec![Raw(BackendCount::default()); cpus])
+            .map_err(refused("write to", BACKEND_COUNTS))?;
+        self.backend_counts.set(id.get().into(), zeros, 0).map_err(failed("write to", BACKEND_COUNTS))
+    }
+
+    /// The record of one flow, if there is one.
+    pub fn flow(&self, key: &FlowKey<U32be>) -> Result<Option<Flow<U32be>>, TableError> {
+        match self.flows.get(&Raw(*key), 0) {
+            Ok(Raw(flow)) => Ok(Some(flow)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(failed("read", FLOWS)(error)),
+        }
+    }
+
+    /// Writes a flow record, for tests; in service only the kernel does.
+    pub fn write_flow(&mut self, key: &FlowKey<U32be>, flow: &Flow<U32be>) -> Result<(), TableError> {
+        self.flows.insert(Raw(*key), Raw(*flow), 0).map_err(failed("write to", FLOWS))
+    }
+
+    /// Deletes a flow record; it may be gone already.
+    pub fn delete_flow(&mut self, key: &FlowKey<U32be>) -> Result<(), TableError> {
+        match self.flows.remove(&Raw(*key)) {
+            Err(error) if !is_missing(&error) => Err(failed("delete from", FLOWS)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next batch of flow records of a walk; `false` when it was the last. Records that live through the whole
+    /// walk are seen exactly once, since the kernel goes bucket by bucket; others once or not at all.
+    pub fn next_flows(&self, walk: &mut FlowWalk) -> Result<bool, TableError> {
+        walk.next(descriptor(&self.flows)).map_err(refused("walk through", FLOWS))
+    }
+
+    /// Now, on the clock of the flow records.
+    pub fn now(&self) -> Result<Ticks, TableError> {
+        bpf::run(self.clock.as_fd()).map(Ticks).map_err(refused("run", "lb_clock"))
+    }
+}
+
+/// Length of a tick: the kernel's coarse clock moves once a tick.
+pub fn tick() -> io::Result<Duration> {
+    let resolution = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC_COARSE)?;
+    Ok(resolution.into())
+}
+
+/// A walk through the flow records, a bounded batch at a time.
+#[derive(Debug)]
+pub struct FlowWalk {
+    position: Position,
+    keys: Vec<Raw<FlowKey<U32be>>>,
+    flows: Vec<Raw<Flow<U32be>>>,
+    found: usize,
+}
+
+impl Default for FlowWalk {
+    fn default() -> Self {
+        Self {
+            position: Position::default(),
+            keys: vec![Raw(FlowKey::default()); FLOW_BATCH],
+            flows: vec![Raw(Flow::default()); FLOW_BATCH],
+            found: 0,
+        }
+    }
+}
+
+impl FlowWalk {
+    /// The batch read last.
+    pub fn batch(&self) -> impl Iterator<Item = (FlowKey<U32be>, Flow<U32be>)> {
+        self.keys.iter().zip(&self.flows).take(self.found).map(|(key, flow)| (key.0, flow.0))
+    }
+
+    fn next(&mut self, map: BorrowedFd<'_>) -> io::Result<bool> {
+        let (found, next) = bpf::lookup(map, self.position, &mut self.keys, &mut self.flows)?;
+        self.found = found;
+        self.position = next.unwrap_or_default();
+        Ok(next.is_some())
+    }
+}
+
+fn read_range<T: Plain + Default>(
+    map: &Array<MapData, Raw<T>>,
+    first: u32,
+    count: u32,
+) -> io::Result<Vec<T>> {
+    let count = count.min(map.len().saturating_sub(first)) as usize;
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let (mut indices, mut values) = (vec![0u32; count], vec![Raw(T::default()); count]);
+    let (found, _) = bpf::lookup(descriptor(map), Position::before(first), &mut indices, &mut values)?;
+    Ok(values.into_iter().take(found).map(|Raw(value)| value).collect())
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &'static str) -> Result<M, LoadError> {
+    let missing = LoadError::Incomplete { what: "map", name };
+    let Some(map) = object.take_map(name) else { return Err(missing) };
+    M::try_from(map).map_err(|_| missing)
+}
+
+fn descriptor<K: Pod, V>(map: &impl IterableMap<K, V>) -> BorrowedFd<'_> {
+    map.map().fd().as_fd()
+}
+
+fn add(a: Count, b: Count) -> Count {
+    Count { packets: a.packets.wrapping_add(b.packets), bytes: a.bytes.wrapping_add(b.bytes) }
+}
+
+fn is_missing(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
+        _ => false,
+    }
+}
+
+fn refused(operation: &'static str, map: &'static str) -> impl Fn(io::Error) -> TableError {
+    move |source| TableError { operation, map, source }
+}
+
+fn failed(operation: &'static str, map: &'static str) -> impl Fn(MapError) -> TableError {
+    move |error| {
+        let source = match error {
+            MapError::SyscallError(error) => error.io_error,
+            MapError::IoError(error) => error,
+            error => io::Error::other(error),
+        };
+        TableError { operation, map, source }
+    }
+}

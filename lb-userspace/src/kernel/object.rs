@@ -1,0 +1,274 @@
+//! The embedded kernel object: its settings, loading it, and what the kernel says of each program.
+
+use super::error::{kernel_release, parse_verifier_log};
+use super::{LoadError, Tables};
+use aya::maps::MapError;
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use aya_log::EbpfLogger;
+use lb_common::abi::limits;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// The object that `lb-ebpf` builds to; `cargo xtask build` makes it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("LB_EBPF_OBJECT"));
+
+/// Room for the packet of a test run, before and after: the largest frame without jumbo frames, with room to grow.
+const LARGEST_TEST_PACKET: usize = 4096;
+
+/// The object's programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The balancer.
+    Balance,
+    /// The backend side of `dsr-ipip`.
+    Decap,
+    /// Lets everything pass, for the far end of a veth pair.
+    Pass,
+    /// Returns the kernel's tick count; never attached.
+    Clock,
+}
+
+impl Program {
+    /// Every program.
+    pub const ALL: [Self; 4] = [Self::Balance, Self::Decap, Self::Pass, Self::Clock];
+
+    /// Its name in the object and in `bpftool prog`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Balance => "lb_balance",
+            Self::Decap => "lb_decap",
+            Self::Pass => "lb_pass",
+            Self::Clock => "lb_clock",
+        }
+    }
+}
+
+/// What the programs are told once, when they are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Seed of the flow hash; hosts that share services share it.
+    pub seed: u64,
+    /// Ports for translated flows: first base and count, second base and count.
+    pub ports: [u16; 4],
+    /// Send back out of the arrival interface by redirect, as veth needs (see [`super::Link::is_veth`]).
+    pub tx_by_redirect: bool,
+    /// Log rare events; a debugging aid that costs time for each packet it logs.
+    pub log_packets: bool,
+    /// Flow records there is room for.
+    pub flows: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { seed: 0, ports: [0; 4], tx_by_redirect: false, log_packets: false, flows: limits::FLOWS }
+    }
+}
+
+/// The loaded object. The parts are the caller's to distribute; the maps live as long as a program or a table does.
+#[derive(Debug)]
+pub struct Datapath {
+    /// The programs, to be attached.
+    pub programs: Programs,
+    /// The maps.
+    pub tables: Tables,
+    /// The packet log, if the settings ask for one.
+    pub log: Option<PacketLog>,
+}
+
+impl Datapath {
+    /// Creates the maps and loads the balancer and the clock; nothing is attached yet.
+    pub fn load(settings: &Settings) -> Result<Self, LoadError> {
+        let mut programs = Programs(open(settings, settings.flows, None)?);
+        programs.load(Program::Balance)?;
+        let clock = programs.load(Program::Clock)?.fd().map_err(|error| refused("run its clock", error))?;
+        let clock = clock.try_clone().map_err(|error| refused("run its clock", error))?;
+        let log = settings.log_packets.then(|| PacketLog::open(&mut programs.0)).transpose()?;
+        let tables = Tables::take(&mut programs.0, clock)?;
+        Ok(Self { programs, tables, log })
+    }
+}
+
+/// The object's programs. Each is loaded when it is first wanted.
+#[derive(Debug)]
+pub struct Programs(Ebpf);
+
+impl Programs {
+    /// The programs without tables to speak of, for those that need none: [`Program::Decap`] and [`Program::Pass`].
+    pub fn without_tables() -> Result<Self, LoadError> {
+        open(&Settings::default(), 1, Some(1)).map(Self)
+    }
+
+    /// What the kernel says of a program.
+    pub fn facts(&mut self, program: Program) -> Result<Facts, LoadError> {
+        let loaded = self.load(program)?;
+        let info = loaded.info().map_err(|error| refused("describe a program", error))?;
+        Ok(Facts {
+            name: program.name(),
+            verified_instructions: info.verified_instruction_count(),
+            translated_bytes: info.size_translated(),
+            jited_bytes: info.size_jitted(),
+        })
+    }
+
+    /// Runs a program once over a packet, as the kernel's own tests do; gives its result and the packet afterwards.
+    pub fn run(&mut self, program: Program, packet: &[u8]) -> Result<(u32, Vec<u8>), LoadError> {
+        let loaded = self.load(program)?;
+        let mut output = vec![0; LARGEST_TEST_PACKET];
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(output.as_mut_slice()),
+            ..TestRunOptions::default()
+        };
+        let result = loaded.test_run(options).map_err(|error| refused("run a program once", error))?;
+        output.truncate(result.data_size_out as usize);
+        Ok((result.return_value, output))
+    }
+
+    /// The descriptor of a program, for a measuring program to call it.
+    pub fn descriptor(&mut self, program: Program) -> Result<BorrowedFd<'_>, LoadError> {
+        let loaded: &Xdp = self.load(program)?;
+        loaded.fd().map(AsFd::as_fd).map_err(|error| refused("name a program", error))
+    }
+
+    pub(super) fn load(&mut self, program: Program) -> Result<&mut Xdp, LoadError> {
+        let name = program.name();
+        let missing = || LoadError::Incomplete { what: "program", name };
+        let found: &mut Xdp =
+            self.0.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
+        match found.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(found),
+            Err(error) => Err(explain_program(name, error)),
+        }
+    }
+}
+
+/// What the kernel says of a loaded program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its name.
+    pub name: &'static str,
+    /// Instructions the verifier looked at, over all paths; kernels before 5.16 do not tell.
+    pub verified_instructions: Option<u32>,
+    /// Size after the verifier's rewriting.
+    pub translated_bytes: Option<u32>,
+    /// Size of the machine code; 0 if the kernel interprets.
+    pub jited_bytes: u32,
+}
+
+/// The records that programs write with `aya-log`, handed to the daemon's logger.
+pub struct PacketLog {
+    records: OwnedFd,
+    flush: Box<dyn FnMut()>,
+}
+
+impl std::fmt::Debug for PacketLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PacketLog").finish_non_exhaustive()
+    }
+}
+
+impl PacketLog {
+    fn open(object: &mut Ebpf) -> Result<Self, LoadError> {
+        let failed = |error| refused("open the packet log", error);
+        let mut logger = EbpfLogger::init(object).map_err(|error| refused("open the packet log", error))?;
+        let records = logger.as_fd().try_clone_to_owned().map_err(failed)?;
+        Ok(Self { records, flush: Box::new(move || logger.flush()) })
+    }
+
+    /// Hands records on as they come; ends only if they cannot be waited for.
+    pub async fn run(self) -> io::Result<()> {
+        let Self { records, mut flush } = self;
+        #[allow(unsafe_code, reason = "the one way to wait for a descriptor of no type that tokio knows")]
+        // SAFETY: an owned descriptor stays open and the same until it is dropped.
+        let records = unsafe { AsyncFd::register_with_interest(records, Interest::READABLE) }?;
+        loop {
+            let mut ready = records.readable().await?;
+            flush();
+            ready.clear_ready();
+        }
+    }
+}
+
+/// Parses the object and creates its maps; `entries` overrides the size of the large ones.
+fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, LoadError> {
+    let redirect = u8::from(settings.tx_by_redirect);
+    let log_level = if settings.log_packets { aya_log::Level::Trace as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader
+        .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS)
+        .override_global("SEED", &settings.seed, true)
+        .override_global("PORTS", &settings.ports, true)
+        .override_global("TX_BY_REDIRECT", &redirect, true)
+        .override_global(aya_log::LEVEL, &log_level, false)
+        .map_max_entries(super::maps::FLOWS, flows);
+    for map in super::maps::LARGE {
+        entries.map(|entries| loader.map_max_entries(map, entries));
+    }
+    loader.load(OBJECT).map_err(explain)
+}
+
+fn explain(error: EbpfError) -> LoadError {
+    match error {
+        EbpfError::MapError(MapError::CreateError { name, io_error }) => explain_map(name, io_error),
+        error => LoadError::Object(error),
+    }
+}
+
+fn explain_map(name: String, error: io::Error) -> LoadError {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => LoadError::Permission(error),
+        Some(libc::ENOMEM | libc::E2BIG) => LoadError::Memory { map: name, source: error },
+        _ => refused(format!("create map `{name}`"), error),
+    }
+}
+
+fn explain_program(program: &'static str, error: ProgramError) -> LoadError {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            explain_refusal(program, io_error, &verifier_log.to_string())
+        }
+        error => refused(format!("load program `{program}`"), error),
+    }
+}
+
+/// Without rights the verifier is not even asked, so its log is empty.
+fn explain_refusal(program: &'static str, source: io::Error, log: &str) -> LoadError {
+    if log.is_empty() && source.raw_os_error() == Some(libc::EPERM) {
+        return LoadError::Permission(source);
+    }
+    let line = parse_verifier_log(log).to_owned();
+    LoadError::Verifier { program, kernel: kernel_release(), line, source }
+}
+
+fn refused(
+    operation: impl Into<String>,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> LoadError {
+    LoadError::Refused { operation: operation.into(), kernel: kernel_release(), source: source.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io::Error;
+
+    #[test]
+    fn a_refused_map_is_blamed_on_rights_memory_or_the_kernel() {
+        let explain = |errno| explain_map("FLOWS".into(), Error::from_raw_os_error(errno));
+        assert!(matches!(explain(libc::EPERM), LoadError::Permission(_)));
+        assert!(matches!(explain(libc::ENOMEM), LoadError::Memory { .. }));
+        assert!(matches!(explain(libc::EINVAL), LoadError::Refused { .. }));
+    }
+
+    #[test]
+    fn a_refused_program_gives_the_verifiers_reason_unless_rights_are_missing() {
+        let explain = |errno, log| explain_refusal("lb_balance", Error::from_raw_os_error(errno), log);
+        assert!(matches!(explain(libc::EPERM, ""), LoadError::Permission(_)));
+        let refused = explain(libc::EACCES, "R1 invalid mem access\nprocessed 3 insns").to_string();
+        assert!(refused.contains("`lb_balance`: R1 invalid mem access"), "{refused}");
+    }
+}
