@@ -13,7 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody listens.
-    #[error("no lb-userspace answers at {path}: {source}. Is it running? `--control PATH` names another socket")]
+    #[error(
+        "no lb-userspace answers at {path}: {source}. Is it running? `--control PATH` names another socket"
+    )]
     Nobody {
         /// The socket.
         path: PathBuf,
@@ -42,8 +44,8 @@ pub enum Error {
 pub fn ask(path: &Path, request: &Request) -> Result<Response, Error> {
     let stream =
         UnixStream::connect(path).map_err(|source| Error::Nobody { path: path.to_owned(), source })?;
-    let line = exchange(stream, request)
-        .map_err(|source| Error::BrokeOff { path: path.to_owned(), source })?;
+    let line =
+        exchange(stream, request).map_err(|source| Error::BrokeOff { path: path.to_owned(), source })?;
     serde_json::from_str(&line).map_err(|source| Error::Unknown { path: path.to_owned(), source })
 }
 

@@ -8,7 +8,9 @@ pub mod server;
 mod status;
 pub mod table;
 
-pub use status::{BackendStatus, HealthStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status, Traffic};
+pub use status::{
+    BackendStatus, HealthStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status, Traffic,
+};
 
 use serde::{Deserialize, Serialize};
 

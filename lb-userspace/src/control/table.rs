@@ -42,8 +42,18 @@ fn service_head(service: &ServiceStatus) -> String {
     )
 }
 
-const HEADINGS: [&str; 10] =
-    ["backend", "address", "weight", "state", "slots", "packets", "bytes", "replies", "new flows", "last probe"];
+const HEADINGS: [&str; 10] = [
+    "backend",
+    "address",
+    "weight",
+    "state",
+    "slots",
+    "packets",
+    "bytes",
+    "replies",
+    "new flows",
+    "last probe",
+];
 
 fn backend_rows(service: &ServiceStatus) -> Vec<Vec<String>> {
     let headings = HEADINGS.map(str::to_owned).to_vec();
@@ -98,12 +108,13 @@ fn reasons(status: &Status) -> String {
 /// Rows in aligned columns: words to the left, numbers to the right.
 fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
     let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
     let numeric = |column: usize| {
-        rows.get(1).and_then(|row| row.get(column)).is_some_and(|cell| {
-            cell.starts_with(|first: char| first.is_ascii_digit()) && !cell.contains(':')
-        })
+        rows.get(1)
+            .and_then(|row| row.get(column))
+            .is_some_and(|cell| cell.starts_with(|first: char| first.is_ascii_digit()) && !cell.contains(':'))
     };
     let mut text = String::new();
     for row in rows {

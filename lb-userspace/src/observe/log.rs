@@ -23,7 +23,9 @@ pub fn start(format: Format) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Already started (by a test) is as good.
     let _ = match format {
-        Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).finish().try_init(),
+        Format::Text => {
+            builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).finish().try_init()
+        }
         Format::Json => builder.json().flatten_event(true).finish().try_init(),
     };
 }

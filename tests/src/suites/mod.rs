@@ -1,6 +1,7 @@
 //! The claims, each a case with a sentence for a name, tried with every set-up that it holds for.
 
 mod change;
+mod differential;
 mod harness;
 mod health;
 mod lifecycle;
@@ -19,7 +20,14 @@ const NEEDS: [Need; 3] = [Need::Root, Need::IoUring, Need::NativeXdp];
 /// Every case of every suite.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    let suites = [harness::cases(), traffic::cases(), health::cases(), change::cases(), lifecycle::cases()];
+    let suites = [
+        differential::cases(),
+        harness::cases(),
+        traffic::cases(),
+        health::cases(),
+        change::cases(),
+        lifecycle::cases(),
+    ];
     suites.into_iter().flatten().collect()
 }
 
