@@ -11,7 +11,7 @@ use aya::programs::{ProgramError, Xdp, XdpMode};
 use std::{fmt, io};
 
 /// Where a program may run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
     /// In the driver if it can, else generically.
     #[default]
