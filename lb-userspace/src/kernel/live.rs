@@ -5,7 +5,9 @@
 use super::expire::{Rules, Sweep};
 use super::maps::FlowWalk;
 use super::*;
-use lb_common::abi::{Backend, BackendId, Flow, FlowKey, FlowKind, FlowState, Service, Slot, Ticks, limits};
+use lb_common::abi::{
+    Backend, BackendId, Flow, FlowKey, FlowKind, FlowState, Hop, Service, Slot, Ticks, limits,
+};
 use lb_common::wire::{Ports, U16be, U32be, protocol};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -154,7 +156,7 @@ fn a_sweep_deletes_what_is_over_and_counts_the_rest() {
             (FlowKind::Forward, arriving, leaving),
             (FlowKind::Reply, leaving.reversed(), arriving.reversed()),
         ] {
-            let mut flow = Flow::translation(kind, &arriving, &leaving, id(3), last_seen);
+            let mut flow = Flow::translation(kind, &arriving, &leaving, (id(3), Hop::default()), last_seen);
             flow.state = state;
             tables.write_flow(&arriving, &flow).unwrap();
         }
