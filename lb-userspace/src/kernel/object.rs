@@ -165,27 +165,32 @@ pub struct Facts {
     pub jited_bytes: u32,
 }
 
-/// The deepest offset from the frame pointer that an instruction names: by a load or a store with it as base, or by an
-/// addition to a copy of it. The kernel itself tells the depth only in the log of a load, which aya does not hand out.
+/// The deepest offset from the frame pointer that an instruction names: as base of a load or a store, or added to a
+/// copy of it. The kernel itself tells the depth only in the log of a load, which aya does not hand out.
 ///
-/// Source: Documentation/bpf/standardization/instruction-set.rst (RFC 9669).
+/// Source: RFC 9669, sections 3 to 5.
 fn measure_stack(instructions: &[[u8; 8]]) -> u16 {
     const FRAME_POINTER: u8 = 10;
     const MOVE: u8 = 0xbf;
     const ADD_CONSTANT: u8 = 0x07;
-    let mut copy = FRAME_POINTER;
+    let mut copies = 0u16;
     let mut deepest = 0i32;
     for [code, registers, low, high, constant @ ..] in instructions {
         let (target, source) = (registers & 15, registers >> 4);
         let offset = i32::from(i16::from_le_bytes([*low, *high]));
+        let is_copy = copies >> target & 1 == 1;
         deepest = deepest.min(match code & 7 {
-            // Loads read from the source register, stores write to the target register (classes 1, 2 and 3).
             1 if source == FRAME_POINTER => offset,
             2 | 3 if target == FRAME_POINTER => offset,
-            7 if *code == ADD_CONSTANT && target == copy => i32::from_le_bytes(*constant),
+            7 if *code == ADD_CONSTANT && is_copy => i32::from_le_bytes(*constant),
             _ => 0,
         });
-        copy = if *code == MOVE && source == FRAME_POINTER { target } else { FRAME_POINTER };
+        // Loads and arithmetic (classes 0, 1, 4 and 7) give their target a new value.
+        match code & 7 {
+            7 if *code == MOVE && source == FRAME_POINTER => copies |= 1 << target,
+            0 | 1 | 4 | 7 => copies &= !(1 << target),
+            _ => {}
+        }
     }
     u16::try_from(deepest.unsigned_abs()).unwrap_or(u16::MAX)
 }
@@ -305,7 +310,9 @@ mod tests {
         assert_eq!(measure_stack(&[elsewhere, add]), 0);
         assert_eq!(measure_stack(&[store, elsewhere]), 16);
         assert_eq!(measure_stack(&[load, store]), 24);
-        assert_eq!(measure_stack(&[store, copy, add]), 48);
+        assert_eq!(measure_stack(&[copy, store, add]), 48);
+        let other = [0xb7, 0x02, 0, 0, 1, 0, 0, 0]; // r2 = 1
+        assert_eq!(measure_stack(&[copy, other, add]), 0);
     }
 
     #[test]
