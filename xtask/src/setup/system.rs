@@ -35,12 +35,12 @@ pub(super) fn offer(toolchain_folder: &Path) {
     if !packages.is_empty()
         && let Err(error) = install(toolchain_folder, &packages)
     {
-        say(format_args!("please install {}: {error:#}", packages.join(" ")));
+        say(format_args!("cannot install {} here ({error:#}), please do so yourself", packages.join(" ")));
     }
 }
 
 fn install(toolchain_folder: &Path, packages: &[&str]) -> Result<()> {
-    ensure!(Uid::effective().is_root(), "only root may");
+    ensure!(Uid::effective().is_root(), "only root may install packages");
     let mut apt = Apt::open(toolchain_folder)?;
     packages.iter().try_for_each(|package| apt.want(package))?;
     let simulated = process::output(install_command(&apt).arg("--simulate").args(packages))?;
@@ -51,9 +51,9 @@ fn install(toolchain_folder: &Path, packages: &[&str]) -> Result<()> {
 }
 
 fn install_command(apt: &Apt) -> Command {
-    let mut command = apt.get();
+    let mut command = apt.get("install");
     command.env("DEBIAN_FRONTEND", "noninteractive");
-    command.args(["install", "--no-install-recommends", "--no-remove", "--quiet"]);
+    command.args(["--no-install-recommends", "--no-remove", "--quiet"]);
     command
 }
 
