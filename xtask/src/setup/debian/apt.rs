@@ -18,13 +18,13 @@ const HARD_ONLY: [&str; 6] =
     ["--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"];
 
 /// apt with the system's package lists, or with our own.
-pub(crate) struct Apt {
+pub(super) struct Apt {
     folder: PathBuf,
     options: Vec<String>,
 }
 
 impl Apt {
-    pub(crate) fn open(toolchain_folder: &Path) -> Result<Self> {
+    pub(super) fn open(toolchain_folder: &Path) -> Result<Self> {
         for program in ["apt-get", "apt-cache", "dpkg", "dpkg-query"] {
             ensure!(process::find_program(program).is_some(), "there is no {program}");
         }
@@ -34,7 +34,7 @@ impl Apt {
     }
 
     /// Makes sure that apt knows the package, if need be from fresh lists.
-    pub(crate) fn want(&mut self, package: &str) -> Result<()> {
+    pub(super) fn want(&mut self, package: &str) -> Result<()> {
         if self.candidate(package)?.is_none() {
             self.refresh(&format!("apt's package lists here do not have {package}"))?;
         }
@@ -42,7 +42,7 @@ impl Apt {
     }
 
     /// The version apt would install.
-    pub(crate) fn candidate(&self, package: &str) -> Result<Option<String>> {
+    pub(super) fn candidate(&self, package: &str) -> Result<Option<String>> {
         Ok(parse_candidate(&process::output(self.cache("policy").arg(package))?))
     }
 
@@ -89,7 +89,7 @@ impl Apt {
         self.program("apt-cache", action)
     }
 
-    pub(crate) fn get(&self, action: &str) -> Command {
+    fn get(&self, action: &str) -> Command {
         self.program("apt-get", action)
     }
 
