@@ -12,7 +12,9 @@ use std::path::PathBuf;
 /// Without a command it runs the balancer:  lb-userspace --iface eth0
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = "The configuration's keys are described in lb-userspace/CONFIG.md. `LB_LOG=debug` logs more.")]
+#[command(
+    after_help = "The configuration's keys are described in lb-userspace/CONFIG.md. `LB_LOG=debug` logs more."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
