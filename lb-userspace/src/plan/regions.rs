@@ -29,9 +29,9 @@ impl Regions {
         self.used.remove(&first);
     }
 
-    /// Slots in use.
-    pub(super) fn taken(&self) -> u32 {
-        self.used.values().sum()
+    /// Slots that are free, in however many pieces.
+    pub(super) fn free(&self) -> u32 {
+        self.size - self.used.values().sum::<u32>()
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(regions.allocate(1), None);
         regions.release(10);
         assert_eq!([15, 6, 5].map(|slots| regions.allocate(slots)), [Some(10), None, Some(25)]);
-        assert_eq!(regions.taken(), 100);
+        assert_eq!(regions.free(), 0);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_common::abi::{self, BackendId, Slot, limits};
+use lb_common::abi::{self, BackendId, Slot};
 
 use super::records::Records;
 use super::regions::Regions;
@@ -146,7 +146,7 @@ fn place(
         Some(previous) => previous.slots.stretched(size.slots(), now),
         None => SlotTable::vacant(size.slots()),
     };
-    let free = limits::SLOTS - regions.taken();
+    let free = regions.free();
     let full = PlanError::SlotsFull { service: service.name.clone(), needed: size.slots(), free };
     Ok((regions.allocate(size.slots()).ok_or(full)?, Arc::new(slots)))
 }

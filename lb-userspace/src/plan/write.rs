@@ -144,7 +144,7 @@ fn change_services(old: &State, new: &mut State) -> Result<(Vec<EntryWrite>, Vec
     for change in diff(&old.entries(), &new.entries()) {
         match change {
             Change::Added(name @ EntryName::Own(_), entry) => {
-                first.extend(insert(&mut new.table, *name, *entry)?)
+                first.extend(insert(&mut new.table, *name, *entry)?);
             }
             Change::Added(name, entry) | Change::Changed(name, entry) => {
                 last.extend(insert(&mut new.table, *name, *entry)?);
