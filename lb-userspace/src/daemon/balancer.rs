@@ -206,7 +206,9 @@ impl Balancer {
     /// Reads the configuration again. Whatever is wrong with it, the old one stays in force.
     fn reload(&mut self) -> Result<String, String> {
         let source = self.source.again();
-        let kept = |error: &dyn std::error::Error| format!("{}\nnothing changed; the old configuration serves on", chain(error));
+        let kept = |error: &dyn std::error::Error| {
+            format!("{}\nnothing changed; the old configuration serves on", chain(error))
+        };
         let config = source.load().map_err(|error| kept(&error))?;
         let former = std::mem::replace(&mut self.config, config);
         match self.make_plan() {
@@ -229,7 +231,10 @@ impl Balancer {
         let key = self.find(service, backend)?;
         let changed = if undo { self.drained.remove(&key) } else { self.drained.insert(key) };
         if !changed {
-            return Ok(format!("{service}/{backend} was {} already", if undo { "not drained by command" } else { "drained" }));
+            return Ok(format!(
+                "{service}/{backend} was {} already",
+                if undo { "not drained by command" } else { "drained" }
+            ));
         }
         self.plan(Cause::Drain).map_err(|error| chain(&error))?;
         let now = if undo { "gets new flows again" } else { "gets no new flows; those it has go on" };
@@ -314,8 +319,12 @@ impl Balancer {
         self.broken = false;
         let took = began.elapsed();
         tracing::info!(
-            cause = cause.as_str(), generation = plan.generation, writes = writes.len(),
-            slots_moved = plan.summary.slots_moved, ?took, "tables written"
+            cause = cause.as_str(),
+            generation = plan.generation,
+            writes = writes.len(),
+            slots_moved = plan.summary.slots_moved,
+            ?took,
+            "tables written"
         );
         Ok(())
     }

@@ -15,7 +15,9 @@ pub fn run(interfaces: &[String], mode: Mode) -> Result<(), Error> {
         super::announce(&attachment);
         attached.push(attachment);
     }
-    tracing::info!("ready: IPv4 in IPv4 is unwrapped; the VIPs must be addresses of this host, for example on `lo`");
+    tracing::info!(
+        "ready: IPv4 in IPv4 is unwrapped; the VIPs must be addresses of this host, for example on `lo`"
+    );
     stop.wait().map_err(|errno| Error::Signals(errno.into()))?;
     for attachment in attached {
         attachment.detach()?;

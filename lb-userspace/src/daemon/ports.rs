@@ -24,7 +24,9 @@ pub(super) struct Ports {
 /// Divides the ports, given the host's ephemeral range.
 pub(super) fn divide(wanted: &NatPorts, ephemeral: &RangeInclusive<u16>) -> Ports {
     match wanted {
-        NatPorts::Auto => beside(ephemeral).unwrap_or_else(|| sharing(&(LOWEST..=PROBES.start() - 1), ephemeral)),
+        NatPorts::Auto => {
+            beside(ephemeral).unwrap_or_else(|| sharing(&(LOWEST..=PROBES.start() - 1), ephemeral))
+        }
         NatPorts::Range(range) if are_apart(range, ephemeral) => {
             Ports { nat: two_ranges(&[range.clone()]), probes: None, warning: None }
         }

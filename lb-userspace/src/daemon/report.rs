@@ -54,7 +54,8 @@ impl Balancer {
     fn service_status(&self, service: &Service, names: &[Link]) -> Result<ServiceStatus, Error> {
         let views = self.planner.backends(service.vip);
         let planned = self.planner.services().find(|planned| planned.vip == service.vip);
-        let backends = service.backends.iter().map(|backend| self.backend_status(service, backend, &views, names));
+        let backends =
+            service.backends.iter().map(|backend| self.backend_status(service, backend, &views, names));
         let backends: Vec<BackendStatus> = backends.collect::<Result<_, _>>()?;
         Ok(ServiceStatus {
             name: service.name.clone(),

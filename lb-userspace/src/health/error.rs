@@ -116,7 +116,10 @@ mod tests {
     fn errors_read_as_sentences_an_operator_understands() {
         let timed_out = ProbeError::TimedOut { after: Duration::from_millis(500), stage: Stage::Answering };
         assert_eq!(timed_out.to_string(), "timed out after 500ms while waiting for the answer");
-        assert_eq!(ProbeError::Status { got: 503, want: StatusRange::default() }.to_string(), "status 503 instead of 200");
+        assert_eq!(
+            ProbeError::Status { got: 503, want: StatusRange::default() }.to_string(),
+            "status 503 instead of 200"
+        );
     }
 
     #[test]

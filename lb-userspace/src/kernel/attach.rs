@@ -133,13 +133,7 @@ fn attach_somehow(program: &mut Xdp, interface: &Link) -> Result<Attachment, Att
 
 fn attach(program: &mut Xdp, interface: &Link, mode: AttachedMode) -> Result<Attachment, AttachError> {
     let held = hold(program, interface, mode).map_err(|error| explain(interface, mode, error))?;
-    Ok(Attachment {
-        interface: interface.clone(),
-        mode,
-        fallback: None,
-        warning: None,
-        held,
-    })
+    Ok(Attachment { interface: interface.clone(), mode, fallback: None, warning: None, held })
 }
 
 fn hold(program: &mut Xdp, interface: &Link, mode: AttachedMode) -> Result<Held, ProgramError> {
