@@ -58,13 +58,15 @@ impl ServiceKey {
     #[inline(always)]
     #[must_use]
     pub const fn matches(&self, other: &Self) -> bool {
-        let Address([a, b, c, d]) = self.address;
-        let Address([e, f, g, h]) = other.address;
-        a.raw() == e.raw()
+        let (own, its) = (self.address.0, other.address.0);
+        own[0].raw() == its[0].raw()
             && self.port.raw() == other.port.raw()
             && self.protocol == other.protocol
             && self.family == other.family
-            && (self.family == 4 || (b.raw() == f.raw() && c.raw() == g.raw() && d.raw() == h.raw()))
+            && (self.family == 4
+                || (own[1].raw() == its[1].raw()
+                    && own[2].raw() == its[2].raw()
+                    && own[3].raw() == its[3].raw()))
     }
 }
 

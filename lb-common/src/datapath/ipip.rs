@@ -4,7 +4,7 @@ use super::link;
 use super::parse::{Frame, Segment};
 use super::select::{self, Choice};
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables};
-use crate::abi::{FlowKey, Service};
+use crate::abi::{FlowKey, OUTER_LENGTH, Service};
 use crate::wire::{Packet, U32be, ipv4};
 
 /// Sends a client's packet to the backend that owns its flow.
@@ -32,7 +32,7 @@ pub(super) fn encapsulate(
     let backend = link::backend(tables, choice.backend)?;
     let hop = link::hop_to(backend)?;
     let inner = frame.ip.total_length.get();
-    if u32::from(inner) + ipv4::LENGTH as u32 > u32::from(backend.mtu) {
+    if u32::from(inner) + u32::from(OUTER_LENGTH) > u32::from(backend.mtu) {
         return Err(Reason::TooBig);
     }
     let outer = link::address(packet, frame, &hop, ipv4::LENGTH)?;
