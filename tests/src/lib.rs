@@ -4,12 +4,13 @@
 //! and backends from them; [`fleet`] runs the backends and [`daemon`] the balancer; [`stage`] is all of these at once;
 //! [`traffic`] is what clients do; [`suites`] are the claims, which [`runner`] tries one after the other.
 //!
-//! Nothing here outlives the process, however it ends: see [`netns`] and [`sweep`].
+//! Nothing here outlives the process, however it ends: see [`netns`], [`sweep`] and [`interrupt`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking"))]
 
 pub mod daemon;
 pub mod fleet;
+pub mod interrupt;
 pub mod net;
 pub mod netns;
 pub mod packets;

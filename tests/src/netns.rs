@@ -40,6 +40,7 @@ impl Namespace {
     /// Makes a namespace; `role` ends its name and tells a reader what it stands for.
     pub fn new(role: &str) -> Result<Self> {
         SWEEP.call_once(sweep_dead);
+        let _making = sweep::making();
         let name = sweep::name(NEXT.fetch_add(1, Ordering::Relaxed), role);
         let path = Path::new(DIRECTORY).join(&name);
         fs::create_dir_all(DIRECTORY).context("making /run/netns")?;

@@ -6,11 +6,20 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 const PREFIX: &str = "lb-test-";
+
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// Held by whoever makes a thing with a name of ours, and for ever by whoever removes all of them for the end of the
+/// process: so nothing is made behind the sweeper's back.
+pub fn making() -> MutexGuard<'static, ()> {
+    MAKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A name of this process; `number` keeps its names apart.
 #[must_use]
@@ -32,6 +41,7 @@ pub fn own(directory: &Path) -> Vec<PathBuf> {
 
 /// A directory for one daemon's config, socket and log; it goes with the value.
 pub fn scratch_directory() -> Result<TempDir> {
+    let _making = making();
     let temporary = env::temp_dir();
     dead(&temporary).iter().map(PathBuf::as_path).for_each(remove);
     tempfile::Builder::new().prefix(&name(0, "")).tempdir().context("making a scratch directory")
