@@ -20,6 +20,9 @@ use crate::sweep;
 /// How long a start or a stop may take: far longer than either does, so that only a hang ends here.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
+/// How long a backend's state may take to appear where no bound is claimed, and how often the status is asked for it.
+const STATE_PATIENCE: Duration = Duration::from_secs(5);
+const STATE_LOOK: Duration = Duration::from_millis(20);
 
 /// What `--mode` is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +69,18 @@ impl Daemon {
         mode: Mode,
         services: &[Service],
     ) -> Result<Self> {
+        Self::start_with(namespace, interfaces, mode, &config(services))
+    }
+
+    /// The same with a config as an operator wrote it.
+    pub fn start_with(
+        namespace: &Namespace,
+        interfaces: &[String],
+        mode: Mode,
+        config: &str,
+    ) -> Result<Self> {
         let scratch = sweep::scratch_directory()?;
-        fs::write(scratch.path().join(CONFIG), config(services)).context("writing the config")?;
+        fs::write(scratch.path().join(CONFIG), config).context("writing the config")?;
         let process = namespace.spawn(command(scratch.path(), interfaces, mode)?)?;
         let mut daemon = Self { process, scratch };
         daemon.wait_until_ready()?;
@@ -100,6 +113,12 @@ impl Daemon {
     #[must_use]
     pub fn config_path(&self) -> PathBuf {
         self.path(CONFIG)
+    }
+
+    /// The path of the control socket.
+    #[must_use]
+    pub fn control_path(&self) -> PathBuf {
+        self.path(CONTROL)
     }
 
     /// `status --json`.
@@ -145,10 +164,7 @@ impl Daemon {
 
     /// Runs the program as its own client; what it printed, or an error with all that it printed.
     fn order(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(binary());
-        command.args(arguments).arg("--control").arg(self.path(CONTROL)).env("NO_COLOR", "1");
-        let Output { status, stdout, stderr } =
-            command.output().context("running the program as a client")?;
+        let Output { status, stdout, stderr } = self.attempt(arguments)?;
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
         ensure!(
             status.success(),
@@ -158,9 +174,49 @@ impl Daemon {
         Ok(stdout)
     }
 
+    /// Runs the program as its own client, and gives what came of it.
+    pub fn attempt(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--control").arg(self.path(CONTROL)).env("NO_COLOR", "1");
+        command.output().context("running the program as a client")
+    }
+
+    /// Waits until the status says that `backend` of `service` is `state`, and gives the moment.
+    pub fn wait_for(&self, service: &str, backend: &str, state: &str) -> Result<Instant> {
+        let deadline = Instant::now() + STATE_PATIENCE;
+        loop {
+            let status = self.status()?;
+            if status_of(&status, service, backend).is_ok_and(|found| found["state"] == state) {
+                return Ok(Instant::now());
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "{service}/{backend} is not {state} after {STATE_PATIENCE:?}: {status:#}\n{}",
+                    self.log()
+                );
+            }
+            thread::sleep(STATE_LOOK);
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
+}
+
+/// The part of `status` about a service.
+pub fn status_of_service<'a>(status: &'a Value, service: &str) -> Result<&'a Value> {
+    entry(&status["services"], service).with_context(|| format!("no service {service} in {status:#}"))
+}
+
+/// The part of `status` about a backend.
+pub fn status_of<'a>(status: &'a Value, service: &str, backend: &str) -> Result<&'a Value> {
+    let found = status_of_service(status, service)?;
+    entry(&found["backends"], backend).with_context(|| format!("no backend {backend} in {found:#}"))
+}
+
+fn entry<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
+    list.as_array()?.iter().find(|entry| entry["name"] == name)
 }
 
 const CONFIG: &str = "lb.toml";

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct Fleet {
     forward: Forward,
     servers: Vec<Option<Process>>,
-    _decapsulators: Vec<Process>,
+    decapsulators: Vec<Process>,
 }
 
 /// The name of the backend at `index`.
@@ -33,16 +33,21 @@ pub fn name(index: usize) -> String {
 impl Fleet {
     /// Starts a backend on every host, and what it takes there to receive by `forward`.
     pub fn start(house: &House, forward: Forward) -> Result<Self> {
-        let decapsulators = match forward {
-            Forward::Nat => Vec::new(),
-            Forward::DsrIpip => house.backends.iter().map(decapsulate).collect::<Result<_>>()?,
-        };
-        let mut fleet = Self { forward, servers: Vec::new(), _decapsulators: decapsulators };
+        let mut fleet = Self { forward, servers: Vec::new(), decapsulators: Vec::new() };
+        if forward == Forward::DsrIpip {
+            fleet.decapsulate(house)?;
+        }
         for index in 0..house.backends.len() {
             fleet.servers.push(None);
             fleet.revive(house, index)?;
         }
         Ok(fleet)
+    }
+
+    /// Has every host receive by `dsr-ipip` too, whatever its backend was started for.
+    pub fn decapsulate(&mut self, house: &House) -> Result<()> {
+        self.decapsulators = house.backends.iter().map(decapsulate).collect::<Result<_>>()?;
+        Ok(())
     }
 
     /// Kills the backend at `index` as a crash would; the last moment at which it still lived.

@@ -2,23 +2,17 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddrV4;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::daemon::{Daemon, Mode};
+use crate::daemon::{Daemon, Mode, status_of, status_of_service};
 use crate::fleet::{Fleet, name};
 use crate::service::{Backend, Forward, Kind, Service};
 use crate::topology::{House, Layout, VIP};
 use crate::traffic::http;
 use crate::traffic::tally::Tally;
-
-/// How often a waiting stage asks for the status.
-const LOOK: Duration = Duration::from_millis(20);
-/// How long a state may take to appear where no bound is claimed.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What varies between stages.
 #[derive(Debug, Clone, Copy)]
@@ -86,21 +80,7 @@ impl Stage {
 
     /// Waits until the status says that the backend at `index` is `state`, and gives the moment.
     pub fn wait_for(&self, kind: Kind, index: usize, state: &str) -> Result<Instant> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = self.daemon.status()?;
-            if backend(&status, kind, index).is_ok_and(|backend| backend["state"] == state) {
-                return Ok(Instant::now());
-            }
-            if Instant::now() > deadline {
-                let (service, backend) = (kind.name(), name(index));
-                bail!(
-                    "{service}/{backend} is not {state} after {PATIENCE:?}: {status:#}\n{}",
-                    self.daemon.log()
-                );
-            }
-            thread::sleep(LOOK);
-        }
+        self.daemon.wait_for(kind.name(), &name(index), state)
     }
 
     /// Who answers each of `connections` new connections of the client; all of them must be answered.
@@ -129,17 +109,12 @@ impl Stage {
 
 /// The part of `status` about a service.
 pub fn service(status: &Value, kind: Kind) -> Result<&Value> {
-    let services = status["services"].as_array().context("status without services")?;
-    let found = services.iter().find(|service| service["name"] == kind.name());
-    found.with_context(|| format!("no service {} in {status:#}", kind.name()))
+    status_of_service(status, kind.name())
 }
 
 /// The part of `status` about a backend.
 pub fn backend(status: &Value, kind: Kind, index: usize) -> Result<&Value> {
-    let service = service(status, kind)?;
-    let backends = service["backends"].as_array().context("service without backends")?;
-    let found = backends.iter().find(|backend| backend["name"] == name(index));
-    found.with_context(|| format!("no backend {} in {service:#}", name(index)))
+    status_of(status, kind.name(), &name(index))
 }
 
 fn services(forward: Forward, house: &House, weights: &[u16]) -> Vec<Service> {

@@ -1,6 +1,7 @@
 //! Requests without a pause, each on a new connection, with a record of how each went: the measure of an outage.
 
 use std::net::SocketAddrV4;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -86,6 +87,20 @@ impl Record {
         Some(last - moment)
     }
 
+    /// Those that began within `span` after `moment`.
+    pub fn within(&self, moment: Instant, span: Range<Duration>) -> impl Iterator<Item = &Attempt> {
+        let (from, to) = (moment + span.start, moment + span.end);
+        self.0.iter().filter(move |attempt| (from..to).contains(&attempt.start))
+    }
+
+    /// How long after `moment` the first answer of `backend` came.
+    #[must_use]
+    pub fn first_answer_since(&self, moment: Instant, backend: &str) -> Option<Duration> {
+        let answered = self.0.iter().filter(|attempt| attempt.outcome.as_deref() == Ok(backend));
+        let first = answered.map(|attempt| attempt.end).filter(|end| *end > moment).min()?;
+        Some(first - moment)
+    }
+
     /// Who answered requests that began after `moment`.
     pub fn answers_since(&self, moment: Instant) -> impl Iterator<Item = &str> {
         let later = self.0.iter().filter(move |attempt| attempt.start > moment);
@@ -124,5 +139,9 @@ mod tests {
         assert_eq!(record.outage_since(zero + Duration::from_millis(10)), Some(Duration::from_millis(10)));
         assert_eq!(record.outage_since(zero + Duration::from_millis(25)), None);
         assert_eq!(record.answers_since(zero).collect::<Vec<_>>(), ["web1"]);
+        let first = record.first_answer_since(zero, "web1");
+        assert_eq!(first, Some(Duration::from_millis(530)), "an answer counts from when it came");
+        let early = record.within(zero, Duration::ZERO..Duration::from_millis(20));
+        assert_eq!(early.count(), 1, "the end of a span belongs to the next");
     }
 }
