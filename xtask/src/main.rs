@@ -1,4 +1,4 @@
-//! The commands of this repository: set-up, build, tests, benches and lint, each in one word.
+//! The commands of this repository: set-up, build, demo, tests, benches and lint, each in one word.
 //!
 //! Everything here may use `anyhow`: an error ends the command, and its chain is printed once, at the top.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking"))]
@@ -6,6 +6,7 @@
 mod bench;
 mod bpf;
 mod build;
+mod demo;
 mod process;
 mod setup;
 mod test;
@@ -19,7 +20,7 @@ use clap::{Parser, Subcommand};
 use crate::test::Suite;
 use crate::workspace::Workspace;
 
-/// Set up, build, test and measure lb.
+/// Set up, build, show, test and measure lb.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -33,6 +34,12 @@ enum Command {
     Setup,
     /// Set up, compile the BPF programs, then the daemon that embeds them
     Build,
+    /// Set up, build and show what lb does, with real traffic in network namespaces
+    Demo {
+        /// Leave everything running afterwards, until Ctrl-C, and say what to try
+        #[arg(long)]
+        keep: bool,
+    },
     /// Set up, build and run every suite; the last line is the sum of all of them
     Test {
         /// Run these suites only
@@ -65,6 +72,7 @@ fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Setup => setup::run(&workspace)?,
         Command::Build => build::run(&workspace)?,
+        Command::Demo { keep } => demo::run(&workspace, *keep)?,
         Command::Bench { name, arguments } => bench::run(&workspace, name, arguments)?,
         Command::Test { suites } => return Ok(test::run(&workspace, suites)),
         Command::Lint => return Ok(test::lint(&workspace)),
