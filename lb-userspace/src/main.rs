@@ -1,2 +1,81 @@
-//! lb-userspace.
-fn main() {}
+//! `lb-userspace`: the daemon and the commands that talk to it.
+
+mod cli;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser as _;
+use cli::{Cli, Command, Control, Run};
+use lb_userspace::control::{Request, Response, client, table};
+use lb_userspace::daemon::{self, Options};
+use lb_userspace::{backend, config, observe};
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => run(cli.run),
+        Some(command) => obey(command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lb-userspace: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(run: Run) -> Result<()> {
+    observe::log::start(run.log_format);
+    let Run { interfaces, config, mode, control, .. } = run;
+    Ok(daemon::run(Options { interfaces, config, mode, control: control.path })?)
+}
+
+fn obey(command: Command) -> Result<()> {
+    match command {
+        Command::Check { file } => check(&file),
+        Command::Status { json, control } => status(json, &control),
+        Command::Reload { control } => ask(&control, &Request::Reload),
+        Command::Drain { target: (service, backend), undo, control } => {
+            ask(&control, &Request::Drain { service, backend, undo })
+        }
+        Command::Backend(options) => Ok(backend::run(options)?),
+        Command::Decap { interfaces, mode, log_format } => {
+            observe::log::start(log_format);
+            Ok(daemon::decap::run(&interfaces, mode)?)
+        }
+    }
+}
+
+fn check(file: &Path) -> Result<()> {
+    let loaded = config::load(file).context("the configuration cannot be used")?;
+    for warning in &loaded.warnings {
+        eprintln!("{warning}");
+    }
+    let backends: usize = loaded.config.services.iter().map(|service| service.backends.len()).sum();
+    println!("{}: right, {} services with {backends} backends", file.display(), loaded.config.services.len());
+    Ok(())
+}
+
+fn status(json: bool, control: &Control) -> Result<()> {
+    let Response::Status(status) = client::ask(&control.path, &Request::Status)? else {
+        bail!("the daemon gave another answer than its status; is it of this version?");
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+    } else {
+        print!("{}", table::render(&status));
+    }
+    Ok(())
+}
+
+/// Asks for something to be done and tells whether it was.
+fn ask(control: &Control, request: &Request) -> Result<()> {
+    match client::ask(&control.path, request)? {
+        Response::Done { message } => println!("{message}"),
+        Response::Refused { message } => bail!(message),
+        Response::Status(_) => bail!("the daemon gave its status unasked; is it of this version?"),
+    }
+    Ok(())
+}

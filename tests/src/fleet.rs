@@ -84,7 +84,7 @@ fn answers(server: SocketAddrV4) -> Result<Instant> {
 fn decapsulate(host: &Host) -> Result<Process> {
     xdp::detach_pass(&host.namespace, LINK)?;
     let mut command = Command::new(binary());
-    command.args(["decap", "--iface", LINK]).stdout(Stdio::null());
+    command.args(["decap", "--iface", LINK]).stdout(Stdio::null()).stderr(Stdio::null());
     let mut process = host.namespace.spawn(command)?;
     let deadline = Instant::now() + PATIENCE;
     while xdp::attached(&host.namespace, LINK)?.is_none() {

@@ -29,7 +29,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Find or install what compiling for BPF needs; installs nothing system-wide
+    /// Find what compiling for BPF needs, or install it into a folder of the project
     Setup,
     /// Set up, compile the BPF programs, then the daemon that embeds them
     Build,

@@ -6,6 +6,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::sleep;
 
+use super::datagram;
+
 /// The largest datagram there is.
 const MAX_DATAGRAM_BYTES: usize = 65_535;
 /// Pause after a socket error, lest a lasting one become a busy loop.
@@ -32,8 +34,8 @@ pub(super) async fn serve_udp(socket: UdpSocket, name: String) {
 }
 
 async fn answer_datagram(socket: &UdpSocket, buffer: &mut [u8], prefix: usize) {
-    let received = socket.recv_from(buffer.get_mut(prefix..).unwrap_or_default()).await;
-    let Ok((length, peer)) = received else { return sleep(ERROR_PAUSE).await };
+    let received = datagram::receive(socket, buffer.get_mut(prefix..).unwrap_or_default()).await;
+    let Ok((length, ends)) = received else { return sleep(ERROR_PAUSE).await };
     // An answer that cannot be sent is a datagram lost, as datagrams are.
-    let _ = socket.send_to(buffer.get(..prefix + length).unwrap_or_default(), peer).await;
+    let _ = datagram::answer(socket, buffer.get(..prefix + length).unwrap_or_default(), &ends).await;
 }

@@ -93,6 +93,7 @@ fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
+    super::datagram::tell_destination(&socket)?;
     UdpSocket::from_std(socket)
 }
 

@@ -17,6 +17,7 @@
 
 mod body;
 mod connection;
+mod datagram;
 mod echo;
 mod listen;
 mod request;

@@ -1,5 +1,6 @@
 //! Why a probe did not pass, in words an operator can act on.
 
+use crate::config::StatusRange;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub enum ProbeError {
         /// The status received.
         got: u16,
         /// The status that passes.
-        want: u16,
+        want: StatusRange,
     },
     /// What came back is not an HTTP response.
     #[error("not HTTP: {0}")]
@@ -115,7 +116,10 @@ mod tests {
     fn errors_read_as_sentences_an_operator_understands() {
         let timed_out = ProbeError::TimedOut { after: Duration::from_millis(500), stage: Stage::Answering };
         assert_eq!(timed_out.to_string(), "timed out after 500ms while waiting for the answer");
-        assert_eq!(ProbeError::Status { got: 503, want: 200 }.to_string(), "status 503 instead of 200");
+        assert_eq!(
+            ProbeError::Status { got: 503, want: StatusRange::default() }.to_string(),
+            "status 503 instead of 200"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP question and the reading of its answer. Only the head of the response is looked at: the status is in it,
 //! and what follows, chunked or not, is closed away unread.
 
+use crate::config::StatusRange;
 use std::net::SocketAddr;
 
 use super::ProbeError;
@@ -17,11 +18,11 @@ const QUOTED_BYTES: usize = 24;
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     request: Vec<u8>,
-    want: u16,
+    want: StatusRange,
 }
 
 impl Question {
-    pub(super) fn new(path: &str, want: u16, host: Option<&str>, target: SocketAddr) -> Self {
+    pub(super) fn new(path: &str, want: StatusRange, host: Option<&str>, target: SocketAddr) -> Self {
         let host = host.map_or_else(|| target.to_string(), str::to_owned);
         let version = env!("CARGO_PKG_VERSION");
         let request = format!(
@@ -35,7 +36,7 @@ impl Question {
     pub(super) async fn ask(self, stream: &mut Stream) -> Result<(), ProbeError> {
         stream.write_all(self.request).await?;
         let got = read_status(stream).await?;
-        if got == self.want { Ok(()) } else { Err(ProbeError::Status { got, want: self.want }) }
+        if self.want.contains(got) { Ok(()) } else { Err(ProbeError::Status { got, want: self.want }) }
     }
 }
 

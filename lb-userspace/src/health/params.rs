@@ -1,5 +1,6 @@
 //! What to ask a backend, how often, and how many answers make a verdict.
 
+use crate::config::StatusRange;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use std::time::Duration;
 pub enum Kind {
     /// Does the port accept a TCP connection?
     Tcp,
-    /// Does `GET path` answer with this status?
+    /// Does `GET path` answer with one of these statuses?
     Http {
         /// Path and query as they stand in the request line; begins with `/`.
         path: String,
-        /// The only status that passes.
-        status: u16,
+        /// The statuses that pass.
+        status: StatusRange,
         /// The `Host` header; `None` sends the target's address and port.
         host: Option<String>,
     },

@@ -1,5 +1,6 @@
 //! Probes and checks against real listeners, each scenario under both transports.
 
+use crate::config::StatusRange;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -76,7 +77,7 @@ fn params(target: SocketAddr, kind: Kind) -> Params {
 }
 
 fn page() -> Kind {
-    Kind::Http { path: "/healthz".into(), status: 200, host: None }
+    Kind::Http { path: "/healthz".into(), status: StatusRange::default(), host: None }
 }
 
 async fn probe_once(target: SocketAddr, kind: Kind, transport: Transport) -> Result<Duration, ProbeError> {
@@ -208,7 +209,7 @@ async fn a_timed_out_probe_hangs_up(transport: Transport) {
 async fn a_wrong_status_is_told(transport: Transport) {
     let target = serve_bytes(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
     let outcome = probe_once(target, page(), transport).await;
-    assert_eq!(outcome, Err(ProbeError::Status { got: 503, want: 200 }));
+    assert_eq!(outcome, Err(ProbeError::Status { got: 503, want: StatusRange::default() }));
 }
 
 async fn garbage_is_not_http(transport: Transport) {

@@ -11,7 +11,7 @@ use aya::programs::{ProgramError, Xdp, XdpMode};
 use std::{fmt, io};
 
 /// Where a program may run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
     /// In the driver if it can, else generically.
     #[default]
@@ -109,11 +109,14 @@ impl Programs {
         mode: Mode,
     ) -> Result<Attachment, AttachError> {
         let loaded = self.load(program)?;
-        match mode {
+        let attached = match mode {
             Mode::Native => attach(loaded, interface, AttachedMode::Native),
             Mode::Generic => attach(loaded, interface, AttachedMode::Generic),
             Mode::Auto => attach_somehow(loaded, interface),
-        }
+        }?;
+        let sends = program == Program::Balance;
+        let needs_far_end = sends && interface.is_veth && attached.mode == AttachedMode::Native;
+        Ok(Attachment { warning: needs_far_end.then_some(VETH_WARNING), ..attached })
     }
 }
 
@@ -130,14 +133,7 @@ fn attach_somehow(program: &mut Xdp, interface: &Link) -> Result<Attachment, Att
 
 fn attach(program: &mut Xdp, interface: &Link, mode: AttachedMode) -> Result<Attachment, AttachError> {
     let held = hold(program, interface, mode).map_err(|error| explain(interface, mode, error))?;
-    let needs_far_end = interface.is_veth && mode == AttachedMode::Native;
-    Ok(Attachment {
-        interface: interface.clone(),
-        mode,
-        fallback: None,
-        warning: needs_far_end.then_some(VETH_WARNING),
-        held,
-    })
+    Ok(Attachment { interface: interface.clone(), mode, fallback: None, warning: None, held })
 }
 
 fn hold(program: &mut Xdp, interface: &Link, mode: AttachedMode) -> Result<Held, ProgramError> {

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const MAP_UPDATE_BATCH: libc::c_int = 26;
 const PROG_TEST_RUN: libc::c_int = 10;
+const OBJECT_INFO: libc::c_int = 15;
 
 /// The part of `union bpf_attr` for batches.
 #[repr(C)]
@@ -45,6 +46,27 @@ struct TestRun {
     cpu: u32,
     batch_size: u32,
     reserved: u32,
+}
+
+/// The part of `union bpf_attr` for questions about an object.
+#[repr(C)]
+struct ObjectInfo {
+    object: u32,
+    length: u32,
+    answer: u64,
+}
+
+/// The beginning of `struct bpf_prog_info`; the kernel fills in as much as it is told there is room for.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    machine_code_length: u32,
+    instructions_length: u32,
+    machine_code: u64,
+    instructions: u64,
 }
 
 /// Where a batched walk through a map stands. The kernel says what its bytes mean.
@@ -119,6 +141,31 @@ pub(super) fn run(program: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: the packet lives through the call and no output is asked for.
     unsafe { call(PROG_TEST_RUN, &mut run) }?;
     Ok(run.result)
+}
+
+/// A loaded program's instructions as the verifier left them: eight bytes each, or twice eight.
+pub(super) fn instructions(program: BorrowedFd<'_>) -> io::Result<Vec<[u8; 8]>> {
+    let length = describe(program, &mut [])?;
+    let mut instructions = vec![[0; 8]; length];
+    let length = describe(program, &mut instructions)?;
+    instructions.truncate(length);
+    Ok(instructions)
+}
+
+/// Fills in as many instructions as there is room for, and gives their whole number.
+fn describe(program: BorrowedFd<'_>, room: &mut [[u8; 8]]) -> io::Result<usize> {
+    let mut info = ProgramInfo {
+        instructions_length: u32::try_from(size_of_val(room)).map_err(io::Error::other)?,
+        instructions: address(room.as_mut_ptr()),
+        ..ProgramInfo::default()
+    };
+    let length = u32::try_from(size_of::<ProgramInfo>()).map_err(io::Error::other)?;
+    let answer = address(std::ptr::from_mut(&mut info));
+    let mut question = ObjectInfo { object: number(program), length, answer };
+    // SAFETY: the answer has the length given and lives through the call, and so does the room for instructions,
+    // whose length it holds.
+    unsafe { call(OBJECT_INFO, &mut question) }?;
+    Ok(info.instructions_length as usize / 8)
 }
 
 /// # Safety

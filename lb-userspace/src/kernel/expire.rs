@@ -216,6 +216,7 @@ fn partner(tables: &Tables, key: &Key, record: &Record) -> Result<Option<(Key, R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lb_common::abi::Hop;
     use lb_common::wire::{Ports, U16be};
 
     const TICK: Duration = Duration::from_millis(4);
@@ -243,9 +244,15 @@ mod tests {
     /// The two records of a translated flow, each with its key.
     fn pair(protocol: u8, states: [FlowState; 2], seen: [Ticks; 2]) -> [(Key, Record); 2] {
         let (arriving, leaving) = (client_key(protocol), key(3, 4, protocol));
-        let forward = Record::translation(FlowKind::Forward, &arriving, &leaving, BACKEND, seen[0]);
-        let reply =
-            Record::translation(FlowKind::Reply, &leaving.reversed(), &arriving.reversed(), BACKEND, seen[1]);
+        let forward =
+            Record::translation(FlowKind::Forward, &arriving, &leaving, (BACKEND, Hop::default()), seen[0]);
+        let reply = Record::translation(
+            FlowKind::Reply,
+            &leaving.reversed(),
+            &arriving.reversed(),
+            (BACKEND, Hop::default()),
+            seen[1],
+        );
         let forward = with(states[0], forward);
         let reply = with(states[1], reply);
         [(arriving, forward), (leaving.reversed(), reply)]

@@ -9,6 +9,8 @@ mod error;
 pub mod expire;
 pub mod features;
 pub mod link;
+#[cfg(test)]
+mod live;
 pub mod maps;
 pub mod netlink;
 pub mod nexthop;

@@ -96,13 +96,13 @@ async fn run(
     loop {
         let addresses = watched.borrow_and_update().clone();
         match known.resolve(&connection.requests, &addresses).await {
-            Ok(answers) => {
-                publish.send_if_modified(|published| replace(published, answers));
-            }
+            Ok(answers) => publish.send_if_modified(|published| replace(published, answers)),
             Err(error) => {
                 tracing::warn!(%error, "cannot ask for the ways to the backends; the old ones stay");
+                connection = reconnect().await;
+                continue;
             }
-        }
+        };
         let wake = tokio::select! {
             changed = watched.changed() => if changed.is_ok() { Wake::Now } else { Wake::Never },
             relevant = next_notice(&mut connection.notices, &known) => relevant,
@@ -112,7 +112,7 @@ async fn run(
         match wake {
             Wake::Now => {}
             Wake::AfterBurst => drain(&mut connection.notices).await,
-            Wake::Reconnected => connection = reconnect().await,
+            Wake::Closed => connection = reconnect().await,
             Wake::Never => return,
         }
     }
@@ -122,7 +122,7 @@ async fn run(
 enum Wake {
     Now,
     AfterBurst,
-    Reconnected,
+    Closed,
     Never,
 }
 
@@ -133,7 +133,7 @@ async fn next_notice(notices: &mut Notices, known: &Known) -> Wake {
             return Wake::AfterBurst;
         }
     }
-    Wake::Reconnected
+    Wake::Closed
 }
 
 /// Throws away notices until there is a pause: all that they say is asked for afterwards.
@@ -147,10 +147,9 @@ async fn drain(notices: &mut Notices) {
     }
 }
 
-/// Opens new sockets after the old ones failed.
+/// Opens new sockets after the old ones failed, however long it takes.
 async fn reconnect() -> Connection {
     loop {
-        tracing::warn!("the netlink socket closed; opening another");
         sleep(RETRY).await;
         match Connection::open() {
             Ok(connection) => return connection,
@@ -159,12 +158,12 @@ async fn reconnect() -> Connection {
     }
 }
 
-/// When to look for missing neighbours again; never, if none is missing.
+/// When to look for a missing neighbour again; never, if none is missing.
 async fn retry(known: &Known) {
-    if known.missing.is_empty() {
-        return std::future::pending().await;
+    match known.missing.values().flatten().min() {
+        Some(asked) => sleep_until(*asked + RETRY).await,
+        None => std::future::pending().await,
     }
-    sleep_until(known.asked_at.unwrap_or_else(Instant::now) + RETRY).await;
 }
 
 fn replace(published: &mut Arc<NextHops>, answers: NextHops) -> bool {
@@ -180,9 +179,8 @@ fn replace(published: &mut Arc<NextHops>, answers: NextHops) -> bool {
 struct Known {
     /// Neighbours that the current answers go through, with the last address they had.
     hops: HashMap<NeighbourKey, Option<[u8; 6]>>,
-    /// Those of them that must be looked for.
-    missing: BTreeSet<NeighbourKey>,
-    asked_at: Option<Instant>,
+    /// Those of them that must be looked for, with the time they last were.
+    missing: HashMap<NeighbourKey, Option<Instant>>,
 }
 
 impl Known {
@@ -217,26 +215,29 @@ impl Known {
     ) {
         let keys: BTreeSet<_> = routes.values().flatten().map(Route::neighbour).collect();
         let old = std::mem::take(&mut self.hops);
-        for key in &keys {
-            let address = match neighbours.get(key) {
-                Some(Neighbour::At(address)) => Some(*address),
-                Some(Neighbour::Silent) => None,
-                Some(Neighbour::Asked) | None => old.get(key).copied().flatten(),
+        let asked = std::mem::take(&mut self.missing);
+        for key in keys {
+            let remembered = old.get(&key).copied().flatten();
+            let (address, is_missing) = match neighbours.get(&key) {
+                Some(Neighbour::At(address)) => (Some(*address), false),
+                Some(Neighbour::Silent) => (None, true),
+                Some(Neighbour::Asked) | None => (remembered, true),
             };
-            self.hops.insert(*key, address);
+            self.hops.insert(key, address);
+            if is_missing {
+                self.missing.insert(key, asked.get(&key).copied().flatten());
+            }
         }
-        self.missing =
-            keys.into_iter().filter(|key| !matches!(neighbours.get(key), Some(Neighbour::At(_)))).collect();
     }
 
-    /// Asks the kernel to look for the missing neighbours, at most once in [`RETRY`].
+    /// Asks the kernel to look for the missing neighbours, for each at most once in [`RETRY`].
     async fn look_for_missing(&mut self, requests: &Handle) {
         let now = Instant::now();
-        if self.missing.is_empty() || self.asked_at.is_some_and(|asked| now < asked + RETRY) {
-            return;
-        }
-        self.asked_at = Some(now);
-        for (index, address) in &self.missing {
+        for ((index, address), asked) in &mut self.missing {
+            if asked.is_some_and(|asked| now < asked + RETRY) {
+                continue;
+            }
+            *asked = Some(now);
             if let Err(error) = look_for(requests, *index, *address).await {
                 tracing::debug!(%address, index, %error, "cannot look for the neighbour");
             }
@@ -258,7 +259,7 @@ impl Known {
     fn may_change(&self, key: NeighbourKey, state: Neighbour) -> bool {
         match (self.hops.get(&key), state) {
             (None, _) => false,
-            (Some(old), Neighbour::At(address)) => *old != Some(address) || self.missing.contains(&key),
+            (Some(old), Neighbour::At(address)) => *old != Some(address) || self.missing.contains_key(&key),
             (Some(_), _) => true,
         }
     }

@@ -26,6 +26,15 @@ pub struct NextHop {
     pub vlan: u16,
 }
 
+impl NextHop {
+    /// As people read it: `02:00:00:00:00:01 via eth0`.
+    #[must_use]
+    pub fn describe(&self, interface: &str) -> String {
+        let octets = self.link.split().0.map(|octet| format!("{octet:02x}"));
+        format!("{} via {interface}", octets.join(":"))
+    }
+}
+
 /// Why packets cannot reach a backend. Most of these pass: the resolver keeps trying.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NextHopError {
@@ -219,6 +228,7 @@ mod tests {
             NextHop { ifindex: 3, link: Addresses::new(HOP_LINK, OWN_LINK), source: OWN, mtu: 1500, vlan: 0 }
         );
         assert_eq!(by_gateway(0).neighbour(), (3, GATEWAY));
+        assert_eq!(next.describe("eth0"), "02:00:00:00:00:01 via eth0");
     }
 
     #[test]

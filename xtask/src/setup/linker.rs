@@ -19,7 +19,8 @@ pub(super) const VERSION: &str = "0.13.0";
 /// Builds the linker and returns its path.
 pub(super) fn install(folder: &Path, compiler: &Compiler) -> Result<PathBuf> {
     say(format_args!(
-        "building bpf-linker {VERSION} (makes BPF objects from LLVM bitcode) against the LLVM {} of {}",
+        "building bpf-linker {VERSION} (makes BPF objects from LLVM bitcode) against the LLVM {} of {}; \
+         this takes about a minute",
         compiler.llvm.major, compiler.name
     ));
     let prefix = lay_out_llvm(folder, &compiler.llvm).context("cannot lay out LLVM for bpf-linker")?;
@@ -37,7 +38,7 @@ pub(super) fn install(folder: &Path, compiler: &Compiler) -> Result<PathBuf> {
     if let Some(libraries) = &compiler.library_path {
         cargo.env("LD_LIBRARY_PATH", libraries);
     }
-    process::output(&mut cargo).context("bpf-linker does not build")?;
+    process::run(&mut cargo).context("bpf-linker does not build")?;
     fs::remove_dir_all(target_dir)?;
     Ok(root.join("bin/bpf-linker"))
 }

@@ -11,7 +11,6 @@ mod linker;
 mod nightly;
 mod probe;
 mod stamp;
-mod system;
 mod trial;
 
 use std::fs::{self, File, TryLockError};
@@ -31,10 +30,9 @@ fn say(message: impl std::fmt::Display) {
     println!("setup: {message}");
 }
 
-/// `cargo xtask setup`: the toolchain, and the small programs that tests and the demo use.
+/// `cargo xtask setup`: the toolchain, and a line that says which.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let toolchain = ensure(workspace)?;
-    system::offer(&workspace.toolchain_dir());
     say(format_args!("ready with {toolchain}"));
     Ok(())
 }

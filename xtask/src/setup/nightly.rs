@@ -26,7 +26,7 @@ fn run(home: &Path) -> Result<Compiler> {
     ));
     let mut rustup = rustup(home);
     rustup.args(["toolchain", "install", TOOLCHAIN, "--no-self-update"]);
-    process::run(rustup.args(["--profile", "minimal", "--component", "rust-src"]))?;
+    process::output(rustup.args(["--profile", "minimal", "--component", "rust-src"]))?;
     let sysroot = process::output(rustup_rustc(home).args(["--print", "sysroot"]))?;
     probe::nightly_at(Path::new(sysroot.trim()), TOOLCHAIN)
 }

@@ -32,13 +32,11 @@ impl Report {
 
     fn read_test(&mut self, test: &str) {
         let Some((name, outcome)) = test.split_once(" ... ") else { return };
-        if let Some(reason) = outcome.strip_prefix("ignored") {
-            let reason = reason.trim_start_matches([',', ' ']);
-            self.tally.skips.push(if reason.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{name}: {reason}")
-            });
+        let name = name.trim_end();
+        if let Some(rest) = outcome.strip_prefix("ignored") {
+            self.tally
+                .skips
+                .push(reason(rest).map_or_else(|| name.to_owned(), |why| format!("{name}: {why}")));
         } else if outcome.starts_with("FAILED") {
             self.tally.failures.push(name.to_owned());
         }
@@ -59,6 +57,11 @@ impl Report {
         }
         self.tally
     }
+}
+
+/// Why a test was ignored: Rust's harness writes `, reason`, libtest-mimic writes ` (reason)`.
+fn reason(rest: &str) -> Option<&str> {
+    rest.strip_prefix(", ").or_else(|| rest.strip_prefix(" (")?.strip_suffix(')'))
 }
 
 /// `running 12 tests`, the first line of each runner.
@@ -110,6 +113,15 @@ mod tests {
             tally("test c ... ignored\ntest result: ok. 0 passed; 0 failed; 1 ignored;\n", true).skips,
             ["c"]
         );
+    }
+
+    #[test]
+    fn names_that_are_padded_and_reasons_in_brackets_are_read_as_well() {
+        let output = "test nat::a    ... ignored (no io_uring: EPERM (1))\ntest nat::long ... FAILED\n\
+            test result: FAILED. 0 passed; 1 failed; 1 ignored;\n";
+        let sum = tally(output, false);
+        assert_eq!(sum.skips, ["nat::a: no io_uring: EPERM (1)"]);
+        assert_eq!(sum.failures, ["nat::long"]);
     }
 
     #[test]

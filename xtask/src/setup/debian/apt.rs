@@ -18,13 +18,13 @@ const HARD_ONLY: [&str; 6] =
     ["--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"];
 
 /// apt with the system's package lists, or with our own.
-pub(crate) struct Apt {
+pub(super) struct Apt {
     folder: PathBuf,
     options: Vec<String>,
 }
 
 impl Apt {
-    pub(crate) fn open(toolchain_folder: &Path) -> Result<Self> {
+    pub(super) fn open(toolchain_folder: &Path) -> Result<Self> {
         for program in ["apt-get", "apt-cache", "dpkg", "dpkg-query"] {
             ensure!(process::find_program(program).is_some(), "there is no {program}");
         }
@@ -34,7 +34,7 @@ impl Apt {
     }
 
     /// Makes sure that apt knows the package, if need be from fresh lists.
-    pub(crate) fn want(&mut self, package: &str) -> Result<()> {
+    pub(super) fn want(&mut self, package: &str) -> Result<()> {
         if self.candidate(package)?.is_none() {
             self.refresh(&format!("apt's package lists here do not have {package}"))?;
         }
@@ -42,17 +42,17 @@ impl Apt {
     }
 
     /// The version apt would install.
-    pub(crate) fn candidate(&self, package: &str) -> Result<Option<String>> {
-        Ok(parse_candidate(&process::output(self.cache().args(["policy", package]))?))
+    pub(super) fn candidate(&self, package: &str) -> Result<Option<String>> {
+        Ok(parse_candidate(&process::output(self.cache("policy").arg(package))?))
     }
 
     /// The dependencies of the packages, and theirs, and so on.
     pub(super) fn depends(&self, packages: &[&str]) -> Result<String> {
-        process::output(self.cache().args(["depends", "--recurse"]).args(HARD_ONLY).args(packages))
+        process::output(self.cache("depends").arg("--recurse").args(HARD_ONLY).args(packages))
     }
 
     pub(super) fn show(&self, packages: &[&str]) -> Result<String> {
-        process::output(self.cache().args(["show", "--no-all-versions"]).args(packages))
+        process::output(self.cache("show").arg("--no-all-versions").args(packages))
     }
 
     /// Downloads into a folder. Lists that name files which the mirror no longer has are refreshed once.
@@ -65,8 +65,7 @@ impl Apt {
     }
 
     fn try_download(&self, packages: &[String], into: &Path) -> Result<()> {
-        let mut command = self.get();
-        process::output(command.args(["--quiet", "download"]).args(packages).current_dir(into))?;
+        process::output(self.get("download").arg("--quiet").args(packages).current_dir(into))?;
         Ok(())
     }
 
@@ -82,23 +81,22 @@ impl Apt {
         self.options.truncate(1);
         self.options.push(format!("Dir::State::lists={}", lists.display()));
         self.options.push(format!("Dir::Cache={}", cache.display()));
-        process::output(self.get().args(["--quiet", "update"]))
-            .context("cannot fetch apt's package lists")?;
+        process::output(self.get("update").arg("--quiet")).context("cannot fetch apt's package lists")?;
         Ok(())
     }
 
-    fn cache(&self) -> Command {
-        self.program("apt-cache")
+    fn cache(&self, action: &str) -> Command {
+        self.program("apt-cache", action)
     }
 
-    pub(crate) fn get(&self) -> Command {
-        self.program("apt-get")
+    fn get(&self, action: &str) -> Command {
+        self.program("apt-get", action)
     }
 
     /// In plain English, because the output is read.
-    fn program(&self, name: &str) -> Command {
+    fn program(&self, name: &str, action: &str) -> Command {
         let mut command = Command::new(name);
-        command.env("LC_ALL", "C");
+        command.arg(action).env("LC_ALL", "C");
         for option in &self.options {
             command.args(["-o", option]);
         }

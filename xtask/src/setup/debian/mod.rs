@@ -4,7 +4,7 @@
 //! root and touches nothing outside the folder. Unpacking happens under another name and ends with a rename, so
 //! an interrupted run leaves nothing that looks complete.
 
-pub(super) mod apt;
+mod apt;
 mod plan;
 
 use std::fs;

@@ -1,0 +1,130 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use lb_userspace::{backend, control, kernel, observe};
+use std::path::PathBuf;
+
+/// An eBPF load balancer for Linux hosts.
+///
+/// Attached to an interface, an XDP program picks the backend of every connection by hash and steers the packet in the
+/// kernel. This daemon loads it, checks the backends' health and keeps its tables.
+///
+/// Without a command it runs the balancer:  lb-userspace --iface eth0
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    after_help = "The configuration's keys are described in lb-userspace/CONFIG.md. `LB_LOG=debug` logs more."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// What running the balancer needs.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Interface to balance on; give it again for more. Clients and backends may be behind the same or different ones
+    #[arg(long = "iface", value_name = "IF", required = true)]
+    pub(crate) interfaces: Vec<String>,
+    /// Configuration file [default: /etc/lb/lb.toml if it is there, else no services]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the program runs: in the driver (native), in the stack (generic), or in the driver where it can (auto)
+    #[arg(long, default_value = "auto")]
+    pub(crate) mode: kernel::Mode,
+    #[command(flatten)]
+    pub(crate) control: Control,
+    /// How log lines are written
+    #[arg(long, default_value = "text")]
+    pub(crate) log_format: observe::log::Format,
+}
+
+/// Where the control socket is.
+#[derive(Debug, Args)]
+pub(crate) struct Control {
+    /// The daemon's control socket
+    #[arg(long = "control", value_name = "PATH", default_value = control::DEFAULT_SOCKET)]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say whether a configuration file is right, and if not, everything that is wrong with it
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Tell how the running balancer is: services, backends, health, packets, drops
+    Status {
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Have the running balancer read its configuration again; a bad file changes nothing
+    Reload {
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Give a backend no new flows; those it has go on
+    Drain {
+        /// Service and backend, as in `web/web1`
+        #[arg(value_name = "SERVICE/BACKEND", value_parser = service_and_backend)]
+        target: (String, String),
+        /// Give it new flows again
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Serve HTTP, TCP or UDP as a backend to try things out with
+    Backend(backend::Options),
+    /// Be the backend's side of `dsr-ipip`: take the outer header off packets that arrive
+    Decap {
+        /// Interface the packets arrive on; give it again for more
+        #[arg(long = "iface", value_name = "IF", required = true)]
+        interfaces: Vec<String>,
+        /// Where the program runs
+        #[arg(long, default_value = "auto")]
+        mode: kernel::Mode,
+        /// How log lines are written
+        #[arg(long, default_value = "text")]
+        log_format: observe::log::Format,
+    },
+}
+
+fn service_and_backend(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((service, backend)) if !service.is_empty() && !backend.is_empty() => {
+            Ok((service.to_owned(), backend.to_owned()))
+        }
+        _ => Err("expected the service's name, a slash and the backend's name, as in `web/web1`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_needs_no_interface_but_running_does() {
+        assert!(Cli::try_parse_from(["lb-userspace", "status", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["lb-userspace", "--iface", "eth0", "--iface", "eth1"]).is_ok());
+        assert!(Cli::try_parse_from(["lb-userspace"]).is_err());
+    }
+
+    #[test]
+    fn a_drain_names_a_service_and_a_backend() {
+        assert_eq!(service_and_backend("web/web1"), Ok(("web".into(), "web1".into())));
+        assert!(service_and_backend("web").is_err() && service_and_backend("/x").is_err());
+    }
+}

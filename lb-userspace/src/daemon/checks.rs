@@ -1,0 +1,118 @@
+//! The health checks that run, kept in step with the configuration.
+
+use crate::config::{self, Check, CheckKind, Config};
+use crate::health::{self, Evidence, HealthState, Params, Report, Transport};
+use crate::plan::BackendKey;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The running checks and their verdicts.
+#[derive(Debug)]
+pub(super) struct Checks {
+    transport: Transport,
+    source_ports: Option<RangeInclusive<u16>>,
+    reports: UnboundedSender<Report<BackendKey>>,
+    running: HashMap<BackendKey, Running>,
+    verdicts: HashMap<BackendKey, HealthState>,
+}
+
+#[derive(Debug)]
+struct Running {
+    params: Params,
+    handle: health::Handle,
+}
+
+impl Checks {
+    /// No checks yet; verdicts will go to `reports`.
+    pub(super) fn new(
+        transport: Transport,
+        source_ports: Option<RangeInclusive<u16>>,
+        reports: UnboundedSender<Report<BackendKey>>,
+    ) -> Self {
+        Self { transport, source_ports, reports, running: HashMap::new(), verdicts: HashMap::new() }
+    }
+
+    /// Starts the checks that `config` adds, ends those it no longer has, and leaves the others alone. A check whose
+    /// parameters changed begins anew, and until it reports, the old verdict holds.
+    pub(super) fn follow(&mut self, config: &Config) {
+        let wanted = wanted(config, self.source_ports.as_ref());
+        self.running.retain(|key, running| wanted.get(key) == Some(&running.params));
+        self.verdicts.retain(|key, _| wanted.contains_key(key));
+        for (key, params) in wanted {
+            if !self.running.contains_key(&key) {
+                let handle =
+                    health::spawn(key, params.clone(), seed(&key), self.transport, self.reports.clone());
+                self.running.insert(key, Running { params, handle });
+            }
+        }
+    }
+
+    /// Takes a verdict in. Whether it changed anything: one of a check that ended meanwhile does not.
+    pub(super) fn note(&mut self, report: &Report<BackendKey>) -> bool {
+        let known = self.running.contains_key(&report.key);
+        known && self.verdicts.insert(report.key, report.transition.to) != Some(report.transition.to)
+    }
+
+    /// The verdicts so far.
+    pub(super) const fn verdicts(&self) -> &HashMap<BackendKey, HealthState> {
+        &self.verdicts
+    }
+
+    /// Whether every check has given its first verdict.
+    pub(super) fn are_all_known(&self) -> bool {
+        self.running.keys().all(|key| self.verdicts.contains_key(key))
+    }
+
+    /// The evidence for a backend's verdict; `None` if it is not checked.
+    pub(super) fn evidence(&self, key: &BackendKey) -> Option<Evidence> {
+        self.running.get(key).map(|running| running.handle.evidence())
+    }
+
+    /// Ends all checks and waits for their last probes.
+    pub(super) async fn stop(self) {
+        for running in self.running.into_values() {
+            running.handle.stop().await;
+        }
+    }
+}
+
+fn wanted(config: &Config, ports: Option<&RangeInclusive<u16>>) -> HashMap<BackendKey, Params> {
+    let of_service = |service: &config::Service| {
+        let check = service.health.clone();
+        let keyed = |backend: &config::Backend| {
+            let params = check.as_ref().map(|check| params(check, backend.addr, ports.cloned()));
+            params.map(|params| (BackendKey::of(service, backend), params))
+        };
+        service.backends.iter().filter_map(keyed).collect::<Vec<_>>()
+    };
+    config.services.iter().flat_map(of_service).collect()
+}
+
+fn params(check: &Check, backend: SocketAddr, source_ports: Option<RangeInclusive<u16>>) -> Params {
+    let kind = match &check.kind {
+        CheckKind::Tcp => health::Kind::Tcp,
+        CheckKind::Http { path, status, host } => {
+            health::Kind::Http { path: path.clone(), status: *status, host: host.clone() }
+        }
+    };
+    Params {
+        kind,
+        target: SocketAddr::new(backend.ip(), check.port.unwrap_or(backend.port())),
+        interval: check.interval,
+        timeout: check.timeout,
+        rise: check.rise,
+        fall: check.fall,
+        jitter_percent: check.jitter,
+        source_ports,
+    }
+}
+
+/// A seed of a backend's own, so that jitter spreads the probes.
+fn seed(key: &BackendKey) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,41 @@
+//! Why the daemon does not run. Printed once, at the top.
+
+use crate::control::server;
+use crate::kernel::{AttachError, LoadError, NetlinkError, TableError};
+use crate::{config, plan};
+use std::io;
+
+/// Why the daemon does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operator's file.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The operator's file asks for more than the tables hold.
+    #[error("the configuration cannot be carried out: {0}")]
+    Plan(#[from] plan::PlanError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] server::Error),
+    /// The kernel would not take the programs.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The kernel would not attach them.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The kernel would not tell of the network.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The kernel would not take a table's entry.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// No runtime.
+    #[error("cannot set up the daemon's I/O: {0}")]
+    Runtime(io::Error),
+    /// No signals.
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+    /// No clock.
+    #[error("cannot read the length of the kernel's tick: {0}")]
+    Clock(io::Error),
+}

@@ -1,0 +1,172 @@
+//! The daemon: start, reload and stop order, in one place. It alone knows everybody.
+//!
+//! Start: read the configuration, load the programs, ask the backends and the network once, write the tables, and only
+//! then attach, so that no packet meets an empty table. Stop: detach first, then end the probes.
+//!
+//! While it runs, one task owns all state ([`Balancer`]) and one loop feeds it: verdicts, ways to backends, the
+//! operator's requests, signals, and the time for the next look at the flow table.
+
+mod balancer;
+mod checks;
+pub mod decap;
+mod error;
+mod ports;
+mod report;
+mod source;
+
+pub use error::Error;
+
+use crate::control::server::{Asked, Socket};
+use crate::health::{Report, Transport, ring_builder};
+use crate::kernel::{Attachment, Link, Mode};
+use crate::plan::BackendKey;
+use balancer::{Balancer, Cause};
+use source::Source;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::LocalSet;
+
+/// What the operator asked for on the command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Interfaces to balance on; at least one.
+    pub interfaces: Vec<String>,
+    /// The configuration file, if one was named.
+    pub config: Option<PathBuf>,
+    /// Where the program runs.
+    pub mode: Mode,
+    /// The control socket.
+    pub control: PathBuf,
+}
+
+/// How long the start waits for every backend's first verdict and way. What is not known then stays out until it is.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// Runs the balancer until SIGTERM or SIGINT.
+pub fn run(options: Options) -> Result<(), Error> {
+    let (transport, why_not) = Transport::detect();
+    if let Some(reason) = why_not {
+        tracing::warn!(%reason, "io_uring cannot be used here; the daemon's own I/O goes by epoll instead");
+    }
+    block_on(transport, serve(options, transport))?
+}
+
+/// Runs a future on the transport's runtime, with tasks of its own on the same thread.
+fn block_on<T>(transport: Transport, future: impl Future<Output = T>) -> Result<T, Error> {
+    match transport {
+        Transport::Ring => Ok(ring_builder().start(future)),
+        Transport::Epoll => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            Ok(LocalSet::new().block_on(&runtime.map_err(Error::Runtime)?, future))
+        }
+    }
+}
+
+async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
+    let mut signals = Signals::listen().map_err(Error::Signals)?;
+    let source = Source::choose(options.config);
+    let config = source.load()?;
+    let socket = Socket::bind(&options.control)?;
+    let links = options.interfaces.iter().map(|name| Link::find(name)).collect::<Result<Vec<_>, _>>()?;
+    let (reports, verdicts) = mpsc::unbounded_channel();
+    let mut balancer = Balancer::load(source, config, links, (transport, reports))?;
+    let mut inputs = Inputs { verdicts, asked: serve_control(socket) };
+    first_look(&mut balancer, &mut inputs).await?;
+    balancer.attach(options.mode)?;
+    balancer.tell_ready(&options.control);
+    turn(&mut balancer, &mut inputs, &mut signals).await;
+    tracing::info!("stopping");
+    balancer.stop().await
+}
+
+/// The queues that feed the balancer, besides its own watch on the network.
+struct Inputs {
+    verdicts: UnboundedReceiver<Report<BackendKey>>,
+    asked: UnboundedReceiver<Asked>,
+}
+
+fn serve_control(socket: Socket) -> UnboundedReceiver<Asked> {
+    let (queue, asked) = mpsc::unbounded_channel();
+    tokio::task::spawn_local(socket.serve(queue));
+    asked
+}
+
+/// Takes in first verdicts and ways until all are known or the time is over, then writes the tables.
+async fn first_look(balancer: &mut Balancer, inputs: &mut Inputs) -> Result<(), Error> {
+    let deadline = tokio::time::Instant::now() + FIRST_LOOK;
+    while !balancer.knows_all() {
+        tokio::select! {
+            Some(report) = inputs.verdicts.recv() => { balancer.note(&report); }
+            Ok(()) = balancer.next_hops().changed() => {}
+            () = tokio::time::sleep_until(deadline) => break,
+        }
+    }
+    balancer.plan(Cause::Start)
+}
+
+/// The life of the daemon: one thing after the other, until a signal ends it.
+async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signals) {
+    let mut next_look = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            told = signals.next() => match told {
+                Told::Stop => return,
+                Told::Reload => balancer.reload_by_signal(),
+            },
+            Some(report) = inputs.verdicts.recv() => balancer.judge(report, &mut inputs.verdicts),
+            Ok(()) = balancer.next_hops().changed() => balancer.follow_network(),
+            Some((request, answer)) = inputs.asked.recv() => {
+                // Whoever asked may have gone.
+                let _ = answer.send(balancer.obey(&request));
+            }
+            () = tokio::time::sleep_until(next_look.into()) => next_look = balancer.look_at_flows(),
+        }
+    }
+}
+
+/// The signals that mean something.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal tells the daemon to do.
+enum Told {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
+}
+
+/// Says where a program was attached, and what the operator should know about it.
+fn announce(attachment: &Attachment) {
+    let (interface, mode) = (&attachment.interface.name, attachment.mode);
+    match &attachment.fallback {
+        Some(why) => tracing::info!(%interface, %mode, "attached; native mode was refused: {why}"),
+        None => tracing::info!(%interface, %mode, "attached"),
+    }
+    if let Some(warning) = attachment.warning {
+        tracing::warn!(%interface, "{warning}");
+    }
+}

@@ -1,0 +1,136 @@
+//! The balancer's status, put together when somebody asks.
+
+use super::Error;
+use super::balancer::{Balancer, hop};
+use crate::config::{Backend, Check, CheckKind, Service};
+use crate::control::{
+    BackendStatus, HealthStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status, Traffic,
+};
+use crate::health::Evidence;
+use crate::kernel::Link;
+use crate::plan::{BackendKey, BackendView};
+use lb_common::abi::BackendCount;
+use lb_common::datapath::Reason;
+use std::time::{Duration, Instant};
+
+impl Balancer {
+    /// Everything there is to tell.
+    pub(super) fn status(&self) -> Result<Status, Error> {
+        let names = Link::all()?;
+        let services = self.config.services.iter().map(|service| self.service_status(service, &names));
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            generation: self.planner.generation(),
+            config: self.source.to_string(),
+            transport: self.transport.as_str().to_owned(),
+            interfaces: self.interfaces(),
+            services: services.collect::<Result<_, _>>()?,
+            flows: self.flows,
+            reasons: self.reasons()?,
+        })
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceStatus> {
+        let port = |attachment: &crate::kernel::Attachment| InterfaceStatus {
+            name: attachment.interface.name.clone(),
+            index: attachment.interface.index,
+            mode: attachment.mode.to_string(),
+        };
+        self.attached.iter().map(port).collect()
+    }
+
+    fn reasons(&self) -> Result<Vec<ReasonStatus>, Error> {
+        let counts = self.tables.reasons()?;
+        let status = |(reason, count): (&Reason, lb_common::abi::Count)| ReasonStatus {
+            reason: reason.label().to_owned(),
+            verdict: reason.verdict().label().to_owned(),
+            packets: count.packets,
+            bytes: count.bytes,
+        };
+        Ok(Reason::ALL.iter().zip(counts).map(status).collect())
+    }
+
+    fn service_status(&self, service: &Service, names: &[Link]) -> Result<ServiceStatus, Error> {
+        let views = self.planner.backends(service.vip);
+        let planned = self.planner.services().find(|planned| planned.vip == service.vip);
+        let backends =
+            service.backends.iter().map(|backend| self.backend_status(service, backend, &views, names));
+        let backends: Vec<BackendStatus> = backends.collect::<Result<_, _>>()?;
+        Ok(ServiceStatus {
+            name: service.name.clone(),
+            vip: std::net::SocketAddr::new(service.vip.addr, service.vip.port).to_string(),
+            protocol: service.vip.protocol.to_string(),
+            forward: service.forward.to_string(),
+            slots: planned.map_or(0, |planned| planned.slots),
+            moving_slots: planned.map_or(0, |planned| count(planned.tracked)),
+            traffic: backends.iter().map(|backend| backend.traffic).sum(),
+            backends,
+        })
+    }
+
+    fn backend_status(
+        &self,
+        service: &Service,
+        backend: &Backend,
+        views: &[BackendView],
+        names: &[Link],
+    ) -> Result<BackendStatus, Error> {
+        let key = BackendKey::of(service, backend);
+        let view = views.iter().find(|view| view.key == key);
+        let counted = view.map(|view| self.tables.backend_count(view.id)).transpose()?;
+        Ok(BackendStatus {
+            name: backend.name.clone(),
+            addr: backend.addr.to_string(),
+            weight: backend.weight,
+            state: view.map_or_else(|| "unknown".to_owned(), |view| view.state.to_string()),
+            slots: view.map_or(0, |view| count(view.slots)),
+            traffic: counted.map(traffic).unwrap_or_default(),
+            next_hop: self.next_hop(backend, names),
+            health: health(service.health.as_ref(), self.checks.evidence(&key)),
+        })
+    }
+
+    fn next_hop(&self, backend: &Backend, names: &[Link]) -> Option<String> {
+        let hop = hop(&self.resolver.next_hops.borrow(), backend.addr.ip())?;
+        let name = names.iter().find(|link| link.index == hop.ifindex).map_or("?", |link| link.name.as_str());
+        Some(hop.describe(name))
+    }
+}
+
+fn traffic(count: BackendCount) -> Traffic {
+    Traffic {
+        packets: count.forward.packets,
+        bytes: count.forward.bytes,
+        new_flows: count.new_flows,
+        reply_packets: count.reply.packets,
+        reply_bytes: count.reply.bytes,
+    }
+}
+
+fn health(check: Option<&Check>, evidence: Option<Evidence>) -> HealthStatus {
+    let check = match check.map(|check| &check.kind) {
+        None => "none".to_owned(),
+        Some(CheckKind::Tcp) => "tcp".to_owned(),
+        Some(CheckKind::Http { path, .. }) => format!("http {path}"),
+    };
+    let Some(evidence) = evidence else { return HealthStatus { check, ..HealthStatus::default() } };
+    let ago = |at: Instant| millis(at.elapsed());
+    HealthStatus {
+        check,
+        last_probe_ms_ago: evidence.last_probe.map(ago),
+        latency_us: evidence.latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
+        error: evidence.error.as_ref().map(ToString::to_string),
+        successes: evidence.successes,
+        failures: evidence.failures,
+        transitions: evidence.transitions,
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

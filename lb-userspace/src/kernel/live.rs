@@ -1,0 +1,288 @@
+//! The parts of this module against the running kernel, each test in a network namespace of its own.
+//!
+//! Without root they are skipped by name.
+
+use super::expire::{Rules, Sweep};
+use super::maps::FlowWalk;
+use super::*;
+use lb_common::abi::{
+    Backend, BackendId, Flow, FlowKey, FlowKind, FlowState, Hop, Service, Slot, Ticks, limits,
+};
+use lb_common::wire::{Ports, U16be, U32be, protocol};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// Whether the test may talk to the kernel; says so if not.
+fn is_root(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        println!("skipped: {test} needs root");
+    }
+    root
+}
+
+/// Runs a test in a thread in a new network namespace, which goes with it.
+fn in_namespace(test: fn()) {
+    let thread = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        sh("ip link set lo up");
+        test();
+    });
+    thread.join().unwrap();
+}
+
+fn sh(command: &str) {
+    assert!(Command::new("sh").args(["-ec", command]).status().unwrap().success(), "{command}");
+}
+
+/// The far end of a veth pair, in a namespace that a sleeping process keeps.
+struct FarEnd(Child);
+
+impl FarEnd {
+    /// Makes `near` here and `far` there, with `10.9.0.1/24` and `10.9.0.2/24`.
+    fn connect() -> Self {
+        let child = Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap();
+        let far = Self(child);
+        std::thread::sleep(Duration::from_millis(200));
+        sh(&format!("ip link add near type veth peer name far netns {}", far.0.id()));
+        sh("ip addr add 10.9.0.1/24 dev near; ip link set near up");
+        far.sh("ip addr add 10.9.0.2/24 dev far; ip link set far up");
+        far
+    }
+
+    fn sh(&self, command: &str) {
+        sh(&format!("nsenter -t {} -n sh -ec '{command}'", self.0.id()));
+    }
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn datapath(flows: u32) -> Datapath {
+    Datapath::load(&Settings { flows, ..Settings::default() }).unwrap()
+}
+
+fn id(number: u16) -> BackendId {
+    BackendId::from_bits(number)
+}
+
+fn key(number: u32) -> FlowKey<U32be> {
+    let ports = Ports { source: U16be::new(1000), destination: U16be::new(80) };
+    FlowKey::new(U32be::new(number), U32be::new(0xcb00_7100), ports, protocol::TCP)
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    if !is_root("what_is_written_is_read_back") {
+        return;
+    }
+    let mut tables = datapath(16).tables;
+    tables.write_service(limits::SERVICE_TABLE - 1, &Service::default()).unwrap();
+    tables.write_backend(id(1), &Backend::default()).unwrap();
+    let slots: Vec<_> = (0..65_537u32).map(|n| (n + 5, Slot::settled_on(id((n % 4000) as u16)))).collect();
+    let begun = Instant::now();
+    tables.write_slots(&slots).unwrap();
+    let written = begun.elapsed();
+    let read = tables.slots(5, 65_537).unwrap();
+    println!("65,537 slots: written in {written:?}, with reading {:?}", begun.elapsed());
+    assert!(read.iter().eq(slots.iter().map(|(_, slot)| slot)));
+    assert_eq!(tables.slots(4, 2).unwrap(), [Slot::default(), slots[0].1]);
+    assert_eq!(tables.slot_use(limits::SLOTS - 2, 10).unwrap(), [Ticks(0); 2]);
+    assert!(tables.write_slot(limits::SLOTS, Slot::default()).is_err());
+}
+
+#[test]
+fn the_clock_ticks() {
+    if !is_root("the_clock_ticks") {
+        return;
+    }
+    let tables = datapath(16).tables;
+    let tick = maps::tick().unwrap();
+    let before = tables.now().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let ticks = tables.now().unwrap().since(before);
+    let slept = tick * ticks;
+    println!("a tick is {tick:?}");
+    assert!((190..400).contains(&slept.as_millis()), "{ticks} ticks of {tick:?}");
+}
+
+#[test]
+fn every_flow_is_walked_once_even_while_others_come_and_go() {
+    if !is_root("every_flow_is_walked_once_even_while_others_come_and_go") {
+        return;
+    }
+    let mut tables = datapath(50_000).tables;
+    for n in 0..20_000 {
+        tables.write_flow(&key(n), &Flow::pinned(id(1), Ticks(n))).unwrap();
+    }
+    let (mut walk, mut seen, mut more) = (FlowWalk::default(), Vec::new(), true);
+    let mut fresh = 100_000;
+    let begun = Instant::now();
+    while more {
+        more = tables.next_flows(&mut walk).unwrap();
+        seen.extend(walk.batch().map(|(key, _)| key.source.get()).filter(|n| *n < 20_000));
+        for _ in 0..500 {
+            fresh += 1;
+            tables.write_flow(&key(fresh), &Flow::pinned(id(1), Ticks(0))).unwrap();
+            tables.delete_flow(&key(fresh - 400)).unwrap();
+        }
+    }
+    println!("20,000 flows walked in {:?}", begun.elapsed());
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..20_000));
+}
+
+#[test]
+fn a_sweep_deletes_what_is_over_and_counts_the_rest() {
+    if !is_root("a_sweep_deletes_what_is_over_and_counts_the_rest") {
+        return;
+    }
+    let mut tables = datapath(1000).tables;
+    let now = tables.now().unwrap();
+    let tick = maps::tick().unwrap();
+    let ago = |seconds: u64| {
+        let ticks = u32::try_from(Duration::from_secs(seconds).as_nanos() / tick.as_nanos()).unwrap();
+        Ticks(now.0.wrapping_sub(ticks))
+    };
+    let mut write_pair = |n: u32, last_seen: Ticks, state: FlowState| {
+        let (arriving, leaving) = (key(n), key(n + 1_000_000));
+        for (kind, arriving, leaving) in [
+            (FlowKind::Forward, arriving, leaving),
+            (FlowKind::Reply, leaving.reversed(), arriving.reversed()),
+        ] {
+            let mut flow = Flow::translation(kind, &arriving, &leaving, (id(3), Hop::default()), last_seen);
+            flow.state = state;
+            tables.write_flow(&arriving, &flow).unwrap();
+        }
+    };
+    let closed = FlowState(FlowState::ESTABLISHED.0 | FlowState::FINISHED.0);
+    write_pair(1, ago(3), closed);
+    write_pair(2, ago(3), FlowState::ESTABLISHED);
+    write_pair(3, ago(11), FlowState::ESTABLISHED);
+    tables.write_flow(&key(4), &Flow::pinned(id(9), ago(400))).unwrap();
+    tables.delete_flow(&key(1_000_002).reversed()).unwrap();
+    let rules = Rules::new([(id(3), Duration::from_secs(10))], tick);
+    let mut sweep = Sweep::default();
+    let seen = sweep.step(&mut tables, &rules, |_| Some((5, id(9)))).unwrap().unwrap();
+    assert_eq!((seen.flows, seen.by_backend[&id(3)], seen.strays[&5]), (1, 1, 1));
+    assert!(tables.flow(&key(2)).unwrap().is_some());
+    assert!(tables.flow(&key(3)).unwrap().is_none());
+    let again = sweep.step(&mut tables, &rules, |_| None).unwrap().unwrap();
+    assert_eq!((again.flows, again.deleted), (1, 0));
+}
+
+#[test]
+fn a_program_runs_once_over_a_packet() {
+    if !is_root("a_program_runs_once_over_a_packet") {
+        return;
+    }
+    let mut programs = datapath(16).programs;
+    let packet = [0u8; 60];
+    assert_eq!(programs.run(Program::Pass, &packet).unwrap(), (2, packet.to_vec()));
+    let facts = programs.facts(Program::Balance).unwrap();
+    println!("{facts:?}");
+    assert!(facts.verified_instructions.is_none_or(|count| count > 0));
+}
+
+#[test]
+fn attachments_go_when_dropped_and_keep_others_out() {
+    if is_root("attachments_go_when_dropped_and_keep_others_out") {
+        in_namespace(attach_detach_and_collide);
+    }
+}
+
+fn attach_detach_and_collide() {
+    let _far = FarEnd::connect();
+    let near = Link::find("near").unwrap();
+    let mut programs = Programs::without_tables().unwrap();
+    let attached = programs.attach(Program::Pass, &near, Mode::Auto).unwrap();
+    assert_eq!((attached.mode, attached.is_held_by_link()), (AttachedMode::Native, true));
+    assert!(attached.warning.is_some() && near.is_veth);
+    for mode in [Mode::Auto, Mode::Native, Mode::Generic] {
+        let error = programs.attach(Program::Decap, &near, mode).unwrap_err().to_string();
+        assert!(error.contains("`lb_pass`") && error.contains(&std::process::id().to_string()), "{error}");
+    }
+    drop(attached);
+    assert_eq!(Link::find("near").unwrap().xdp_program, None);
+    let attached = programs.attach(Program::Pass, &near, Mode::Generic).unwrap();
+    attached.detach().unwrap();
+    let lo = Link::find("lo").unwrap();
+    let attached = programs.attach(Program::Pass, &lo, Mode::Auto).unwrap();
+    println!("{:?}", attached.fallback);
+    assert_eq!(attached.mode, AttachedMode::Generic);
+    assert!(attached.fallback.is_some_and(|reason| reason.contains("no native XDP")));
+}
+
+/// Waits until the answer for `address` is as wanted.
+async fn wait_for(
+    resolver: &mut Resolver,
+    address: Ipv4Addr,
+    wanted: impl Fn(&Result<NextHop, NextHopError>) -> bool,
+) -> Duration {
+    let begun = Instant::now();
+    let found = resolver.next_hops.wait_for(|answers| answers.get(&address).is_some_and(&wanted));
+    let limit = Duration::from_secs(10);
+    let found = tokio::time::timeout(limit, found).await.is_ok();
+    assert!(found, "last answer: {:?}", resolver.next_hops.borrow());
+    begun.elapsed()
+}
+
+async fn follow_a_neighbour() {
+    let far = FarEnd::connect();
+    let [backend, absent, beyond] =
+        [Ipv4Addr::new(10, 9, 0, 2), Ipv4Addr::new(10, 9, 0, 77), Ipv4Addr::new(10, 20, 0, 1)];
+    let mut resolver = Resolver::start().unwrap();
+    resolver.watch(BTreeSet::from([backend, absent, beyond, Ipv4Addr::new(10, 9, 0, 1)]));
+    let took = wait_for(&mut resolver, backend, Result::is_ok).await;
+    println!("first answer after {took:?}");
+    let is_unresolved = |answer: &Result<_, _>| matches!(answer, Err(NextHopError::Unresolved { .. }));
+    wait_for(&mut resolver, absent, is_unresolved).await;
+    wait_for(&mut resolver, beyond, |answer| matches!(answer, Err(NextHopError::NoRoute(_)))).await;
+    wait_for(&mut resolver, Ipv4Addr::new(10, 9, 0, 1), |answer| *answer == Err(NextHopError::Local)).await;
+    sh("ip route add 10.20.0.0/16 via 10.9.0.2 mtu 1400");
+    let took = wait_for(&mut resolver, beyond, Result::is_ok).await;
+    println!("a new route after {took:?}");
+    let answer = resolver.next_hops.borrow()[&beyond].clone().unwrap();
+    assert_eq!((answer.mtu, answer.vlan, answer.source), (1400, 0, Ipv4Addr::new(10, 9, 0, 1)));
+    far.sh("ip link set far address 02:00:00:00:00:77");
+    sh("ip neigh flush dev near");
+    let moved = |answer: &Result<NextHop, _>| {
+        answer.as_ref().is_ok_and(|hop| hop.link.split().0 == [2, 0, 0, 0, 0, 0x77])
+    };
+    let took = wait_for(&mut resolver, backend, moved).await;
+    println!("a new neighbour after {took:?}");
+    sh("ip link set near down");
+    wait_for(&mut resolver, backend, Result::is_err).await;
+    sh("ip link set near up");
+    wait_for(&mut resolver, backend, Result::is_ok).await;
+    far.sh("ip addr add 10.9.0.77/24 dev far");
+    let took = wait_for(&mut resolver, absent, Result::is_ok).await;
+    println!("a neighbour that appears is found after {took:?}");
+}
+
+#[test]
+fn the_way_to_a_backend_is_found_and_followed() {
+    if !is_root("the_way_to_a_backend_is_found_and_followed") {
+        return;
+    }
+    in_namespace(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, follow_a_neighbour());
+    });
+}
+
+#[test]
+fn without_rights_the_refusal_names_them() {
+    if nix::unistd::geteuid().is_root() {
+        println!("skipped: without_rights_the_refusal_names_them needs not to be root");
+        return;
+    }
+    let error = Datapath::load(&Settings::default()).unwrap_err();
+    assert!(matches!(error, LoadError::Permission(_)), "{error:?}");
+}

@@ -1,0 +1,223 @@
+//! A world for the tests: a planner, what it is told, and tables that its writes go into one by one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use lb_common::abi::{Backend, BackendId, Service as Entry, Slot, Ticks};
+use lb_common::datapath::HostTables;
+use lb_common::wire::ethernet::Addresses;
+
+use super::state::State;
+use super::*;
+use crate::config::{self, Check, Forward, Protocol, Service, Tracking, Vip};
+use crate::health::HealthState;
+use crate::kernel::NextHop;
+
+pub(super) const SEED: u64 = 0x5eed;
+pub(super) const IDLE: Duration = Duration::from_mins(1);
+/// Milliseconds a tick of the host tables' clock takes.
+const TICK_MS: u64 = 4;
+
+pub(super) struct World {
+    pub(super) planner: Planner,
+    pub(super) services: Vec<Service>,
+    pub(super) health: HashMap<BackendKey, HealthState>,
+    pub(super) drained: BTreeSet<BackendKey>,
+    pub(super) hops: HashMap<IpAddr, NextHop>,
+    pub(super) tables: HostTables,
+    start: Instant,
+    pub(super) now: Instant,
+}
+
+/// A TCP service by `dsr-ipip` on port 80 of 203.0.113.`n`, with backends of these weights.
+pub(super) fn service(n: u8, weights: &[u16]) -> Service {
+    Service {
+        name: format!("service{n}"),
+        vip: Vip { addr: [203, 0, 113, n].into(), port: 80, protocol: Protocol::Tcp },
+        forward: Forward::DsrIpip,
+        tracking: Tracking::Auto,
+        idle: IDLE,
+        health: Some(Check::default()),
+        backends: (1..).zip(weights).map(|(host, weight)| backend(host, *weight)).collect(),
+        line: 1,
+    }
+}
+
+/// The backend 10.0.0.`host`:8080.
+pub(super) fn backend(host: u8, weight: u16) -> config::Backend {
+    let addr = ([10, 0, 0, host], 8080).into();
+    config::Backend { name: format!("backend{host}"), addr, weight, drain: false }
+}
+
+impl World {
+    /// These services, planned for the first time with every backend up.
+    pub(super) fn new(services: Vec<Service>) -> Self {
+        let mut world = Self::unplanned(services);
+        world.plan();
+        world
+    }
+
+    /// The same before the first plan.
+    pub(super) fn unplanned(services: Vec<Service>) -> Self {
+        let start = Instant::now();
+        let hop = |host: u8| NextHop {
+            ifindex: 7,
+            link: Addresses::new([2, 0, 0, 0, 0, host], [2, 0, 0, 0, 1, 0]),
+            source: [10, 0, 0, 254].into(),
+            mtu: 1500,
+            vlan: 0,
+        };
+        let mut world = Self {
+            planner: Planner::new(),
+            services,
+            health: HashMap::new(),
+            drained: BTreeSet::new(),
+            hops: (1..=250).map(|host| ([10, 0, 0, host].into(), hop(host))).collect(),
+            tables: HostTables { seed: SEED, ..HostTables::default() },
+            start,
+            now: start,
+        };
+        world.set_all(HealthState::Up);
+        world
+    }
+
+    /// A world whose slot map is this small.
+    pub(super) fn with_slots(slots: u32) -> Self {
+        Self { planner: Planner { state: State::with_slots(slots) }, ..Self::unplanned(Vec::new()) }
+    }
+
+    pub(super) fn key(&self, service: usize, backend: usize) -> BackendKey {
+        let service = &self.services[service];
+        BackendKey::of(service, &service.backends[backend])
+    }
+
+    pub(super) fn id(&self, service: usize, backend: usize) -> BackendId {
+        self.planner.id(&self.key(service, backend)).unwrap()
+    }
+
+    pub(super) fn set(&mut self, service: usize, backend: usize, health: HealthState) {
+        self.health.insert(self.key(service, backend), health);
+    }
+
+    /// Gives every configured backend this verdict.
+    pub(super) fn set_all(&mut self, health: HealthState) {
+        let keys = self.services.iter().flat_map(|s| s.backends.iter().map(|b| BackendKey::of(s, b)));
+        self.health.extend(keys.map(|key| (key, health)).collect::<Vec<_>>());
+    }
+
+    pub(super) fn try_plan(&mut self) -> Result<Plan, PlanError> {
+        let inputs = Inputs {
+            services: &self.services,
+            seed: SEED,
+            health: &self.health,
+            drained: &self.drained,
+            next_hops: &self.hops,
+        };
+        let plan = self.planner.plan(&inputs, self.now)?;
+        self.apply(&plan);
+        Ok(plan)
+    }
+
+    pub(super) fn plan(&mut self) -> Plan {
+        self.try_plan().unwrap()
+    }
+
+    /// Looks at the flow table from now on, and settles what can be settled.
+    pub(super) fn settle(&mut self) -> Plan {
+        let (mut strays, mut by_backend) = (HashMap::new(), HashMap::new());
+        for (key, flow) in self.tables.flows.borrow().iter() {
+            *by_backend.entry(flow.backend).or_default() += 1;
+            match self.planner.slot_of(key, SEED) {
+                Some((slot, current)) if current != flow.backend => *strays.entry(slot).or_default() += 1,
+                _ => {}
+            }
+        }
+        self.settle_seeing(self.now, &strays, &by_backend)
+    }
+
+    /// Settles by what a look at `taken_at` saw of the flows.
+    pub(super) fn settle_seeing(
+        &mut self,
+        taken_at: Instant,
+        strays: &HashMap<u32, u64>,
+        by_backend: &HashMap<BackendId, u64>,
+    ) -> Plan {
+        let used = self.tables.settled_use.borrow().clone();
+        let ticks = self.ticks();
+        let age = |used: &Ticks| Duration::from_millis(u64::from(ticks.since(*used)) * TICK_MS);
+        let last_use = |slot: u32| used.get(&slot).map(age);
+        let seen = Observations { taken_at, last_use: &last_use, strays, by_backend };
+        let plan = self.planner.step_transitions(&seen, self.now);
+        self.apply(&plan);
+        plan
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    pub(super) fn ticks(&self) -> Ticks {
+        let millis = self.now.duration_since(self.start).as_millis();
+        Ticks(u32::try_from(millis / u128::from(TICK_MS)).unwrap())
+    }
+
+    /// Applies the writes, and checks after each that nothing names what is not there.
+    fn apply(&mut self, plan: &Plan) {
+        for write in &plan.writes {
+            match *write {
+                Write::Backend(id, record) if record == Backend::UNWRITTEN => self.wipe(id),
+                Write::Backend(id, record) => drop(self.tables.backends.insert(id, record)),
+                Write::Slot(index, slot) => self.write_slot(index, slot),
+                Write::Service(place, entry) => self.write_entry(place, entry),
+            }
+        }
+    }
+
+    fn wipe(&mut self, id: BackendId) {
+        assert!(self.tables.backends.remove(&id).is_some(), "{id:?} was never written");
+        for service in self.planner.services() {
+            let words = (service.first_slot..service.first_slot + service.slots).map(|slot| self.slot(slot));
+            assert!(words.into_iter().all(|word| word.current() != id && word.settled() != id));
+        }
+        assert!(self.tables.flows.borrow().values().all(|flow| flow.backend != id), "{id:?} has flows");
+    }
+
+    fn write_slot(&mut self, index: u32, slot: Slot) {
+        for id in [slot.current(), slot.settled()] {
+            assert!(id.is_none() || self.tables.backends.contains_key(&id), "slot {index} names no record");
+        }
+        self.tables.slots.insert(index, slot);
+    }
+
+    fn write_entry(&mut self, place: u32, entry: Entry) {
+        if entry.is_vacant() {
+            self.tables.services.remove(&place);
+        } else {
+            let mut slots = entry.first_slot..entry.first_slot + entry.slots;
+            assert!(
+                slots.all(|slot| self.tables.slots.contains_key(&slot)),
+                "slots come before their service"
+            );
+            self.tables.services.insert(place, entry);
+        }
+    }
+
+    pub(super) fn slot(&self, index: u32) -> Slot {
+        self.tables.slots.get(&index).copied().unwrap_or_default()
+    }
+
+    /// The slots of a service as they lie in the table.
+    pub(super) fn slots(&self, service: usize) -> BTreeMap<u32, Slot> {
+        let vip = self.services[service].vip;
+        let view = self.planner.services().find(|view| view.vip == vip).unwrap();
+        (view.first_slot..view.first_slot + view.slots).map(|index| (index, self.slot(index))).collect()
+    }
+
+    /// How many slots of the service each of its configured backends has.
+    pub(super) fn counts(&self, service: usize) -> Vec<usize> {
+        let counts = self.planner.slots_by_backend(self.services[service].vip);
+        let ids = (0..self.services[service].backends.len()).map(|backend| self.id(service, backend));
+        ids.map(|id| counts.get(&id).copied().unwrap_or(0)).collect()
+    }
+}
