@@ -15,7 +15,7 @@ pub fn decapsulate(packet: &mut impl Packet) -> Reason {
 #[inline(always)]
 fn unwrap(packet: &mut impl Packet) -> Result<(), Reason> {
     let frame = parse::frame(packet)?;
-    if frame.ip.protocol != protocol::IPIP || frame.ip.is_fragment() {
+    if frame.ip.protocol() != protocol::IPIP || frame.ip.is_fragment() {
         return Err(Reason::NotEncapsulated);
     }
     let inner: ipv4::Header = packet.read(frame.l4()).ok_or(Reason::Malformed)?;

@@ -51,12 +51,12 @@ fn quoted(packet: &impl Packet, frame: &Frame) -> Option<Quoted> {
     }
     let l3 = frame.l4() + icmp::LENGTH;
     let ip: ipv4::Header = packet.read(l3)?;
-    let carries_ports = ip.protocol == protocol::TCP || ip.protocol == protocol::UDP;
+    let carries_ports = ip.protocol() == protocol::TCP || ip.protocol() == protocol::UDP;
     if !ip.is_valid() || ip.is_later_fragment() || !carries_ports {
         return None;
     }
     let ports: Ports = packet.read(l3 + ip.header_length())?;
-    let key = FlowKey::new(ip.source, ip.destination, ports, ip.protocol).reversed();
+    let key = FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol()).reversed();
     Some(Quoted { l3, ip, key })
 }
 
@@ -102,7 +102,7 @@ fn translate(
     hop: &Hop,
     (reason, direction): (Reason, Direction),
 ) -> Outcome {
-    if frame.ip.time_to_live <= 1 {
+    if frame.ip.time_to_live() <= 1 {
         return Err(Reason::TimeToLive);
     }
     rewrite(packet, frame, quoted, flow).ok_or(Reason::Inconsistent)?;
@@ -121,7 +121,7 @@ fn rewrite(packet: &mut impl Packet, frame: &Frame, quoted: &Quoted, flow: &Flow
     let change = Sum::resume(transport.fold()).add(U16be::from_raw(network.fold())).difference();
     packet.write(at, checksum::update(before, change))?;
     let addresses =
-        ipv4::address_difference((frame.ip.source, frame.ip.destination), (flow.source, flow.destination));
+        ipv4::address_difference((frame.ip.source(), frame.ip.destination()), (flow.source, flow.destination));
     packet.write(frame.l3, frame.ip.rewritten(flow.source, flow.destination, addresses))
 }
 
@@ -129,11 +129,10 @@ fn rewrite(packet: &mut impl Packet, frame: &Frame, quoted: &Quoted, flow: &Flow
 #[inline(always)]
 fn quoted_network(packet: &mut impl Packet, quoted: &Quoted, flow: &Flow<U32be>) -> Option<Sum> {
     let old = quoted.ip;
-    let addresses = ipv4::address_difference((old.source, old.destination), (flow.destination, flow.source));
-    let checksum = checksum::update(old.checksum, addresses);
-    let new = ipv4::Header { source: flow.destination, destination: flow.source, checksum, ..old };
+    let addresses = ipv4::address_difference((old.source(), old.destination()), (flow.destination, flow.source));
+    let new = old.readdressed(flow.destination, flow.source, addresses);
     packet.write(quoted.l3, new)?;
-    Some(addresses.sum().subtract(old.checksum).add(checksum))
+    Some(addresses.sum().subtract(old.checksum()).add(new.checksum()))
 }
 
 /// Rewrites the quoted ports and, where the quotation reaches that far, the checksum; returns the change of the sum.

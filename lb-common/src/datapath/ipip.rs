@@ -31,12 +31,12 @@ pub(super) fn encapsulate(
 ) -> Outcome {
     let backend = link::backend(tables, choice.backend)?;
     let hop = link::hop_to(backend)?;
-    let inner = frame.ip.total_length.get();
+    let inner = frame.ip.total_length();
     if u32::from(inner) + ipv4::LENGTH as u32 > u32::from(backend.mtu) {
         return Err(Reason::TooBig);
     }
     let outer = link::address(packet, frame, &hop, ipv4::LENGTH)?;
-    packet.write(outer, backend.outer_header(inner, frame.ip.traffic_class)).ok_or(Reason::Inconsistent)?;
+    packet.write(outer, backend.outer_header(inner, frame.ip.traffic_class())).ok_or(Reason::Inconsistent)?;
     Ok(Steered {
         reason: choice.reason,
         ifindex: hop.ifindex,

@@ -180,7 +180,7 @@ fn rewrite(
     segment: &Segment,
     flow: &Flow<U32be>,
 ) -> Result<(), Reason> {
-    if frame.ip.time_to_live <= 1 {
+    if frame.ip.time_to_live() <= 1 {
         return Err(Reason::TimeToLive);
     }
     let ip = frame.ip.rewritten(flow.source, flow.destination, flow.address_difference);

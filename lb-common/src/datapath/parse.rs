@@ -25,7 +25,7 @@ impl Frame {
     /// Bytes behind the IP header, by the header's word.
     #[inline(always)]
     const fn payload(&self) -> Option<usize> {
-        (self.ip.total_length.get() as usize).checked_sub(self.ip.header_length())
+        (self.ip.total_length() as usize).checked_sub(self.ip.header_length())
     }
 }
 
@@ -62,14 +62,14 @@ fn untagged(packet: &impl Packet) -> Result<(U16be, U16be, usize), Reason> {
 #[inline(always)]
 pub(super) fn flow_key(packet: &impl Packet, frame: &Frame) -> Result<FlowKey<U32be>, Reason> {
     let ip = &frame.ip;
-    if ip.protocol != protocol::TCP && ip.protocol != protocol::UDP {
+    if ip.protocol() != protocol::TCP && ip.protocol() != protocol::UDP {
         return Err(Reason::OtherProtocol);
     }
     if ip.is_later_fragment() {
         return Err(Reason::LaterFragment);
     }
     let ports: Ports = packet.read(frame.l4()).ok_or(Reason::NoPorts)?;
-    Ok(FlowKey::new(ip.source, ip.destination, ports, ip.protocol))
+    Ok(FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol()))
 }
 
 /// What the packet path needs of a transport header behind the ports.
@@ -92,7 +92,7 @@ impl Segment {
 /// The transport header of a packet that is ours, its lengths checked.
 #[inline(always)]
 pub(super) fn segment(packet: &impl Packet, frame: &Frame) -> Result<Segment, Reason> {
-    let total = frame.ip.total_length.get();
+    let total = frame.ip.total_length();
     if frame.ip.is_fragment() {
         return Err(Reason::Fragmented);
     }
@@ -100,7 +100,7 @@ pub(super) fn segment(packet: &impl Packet, frame: &Frame) -> Result<Segment, Re
         return Err(Reason::Malformed);
     }
     let payload = frame.payload().ok_or(Reason::Malformed)?;
-    if frame.ip.protocol == protocol::TCP {
+    if frame.ip.protocol() == protocol::TCP {
         tcp_segment(packet, frame.l4(), payload)
     } else {
         udp_segment(packet, frame.l4(), payload)

@@ -23,7 +23,7 @@ pub fn balance(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival)
 #[inline(always)]
 fn steer(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
     let frame = parse::frame(packet)?;
-    if frame.ip.protocol == protocol::ICMP {
+    if frame.ip.protocol() == protocol::ICMP {
         return icmp::steer(packet, tables, &frame, arrival);
     }
     let key = parse::flow_key(packet, &frame)?;
