@@ -62,12 +62,14 @@ pub(crate) fn count(reason: Reason, bytes: u32) {
 pub(crate) struct KernelTables;
 
 impl FlowTable<U32be> for KernelTables {
+    type Record<'a> = &'a mut Flow<U32be>;
+
     #[inline(always)]
-    fn flow<R>(&self, key: &FlowKey<U32be>, visit: impl FnOnce(&mut Flow<U32be>) -> R) -> Option<R> {
+    fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
         let flow = FLOWS.get_ptr_mut(key)?;
         // SAFETY: the record stays readable until the program ends (RCU). Another CPU may write it at the same time;
         // every field is a plain number, and each is right by itself at any time.
-        Some(visit(unsafe { &mut *flow }))
+        Some(unsafe { &mut *flow })
     }
 
     #[inline(always)]

@@ -65,6 +65,7 @@ impl BackendFlags {
     }
 
     /// Both sets together.
+    #[inline(always)]
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)

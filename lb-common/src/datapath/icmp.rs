@@ -45,11 +45,11 @@ pub(super) fn steer(
 
 #[inline(always)]
 fn quoted(packet: &impl Packet, frame: &Frame) -> Option<Quoted> {
-    let header: icmp::Header = packet.read(frame.l4())?;
+    let header: icmp::Header = packet.read(frame.l4)?;
     if !header.is_error() || frame.ip.is_fragment() {
         return None;
     }
-    let l3 = frame.l4() + icmp::LENGTH;
+    let l3 = frame.l4 + icmp::LENGTH;
     let ip: ipv4::Header = packet.read(l3)?;
     let carries_ports = ip.protocol() == protocol::TCP || ip.protocol() == protocol::UDP;
     if !ip.is_valid() || ip.is_later_fragment() || !carries_ports {
@@ -77,7 +77,7 @@ fn about_service(
         let choice = select::Choice { reason: Reason::IcmpForward, opened: false, ..choice };
         return ipip::encapsulate(packet, tables, frame, choice);
     }
-    let flow = tables.flow(&quoted.key, |flow| *flow).ok_or(Reason::NoFlow)?;
+    let flow = tables.flow(&quoted.key).map(|flow| *flow).ok_or(Reason::NoFlow)?;
     let hop = link::hop_to(link::backend(tables, flow.backend)?)?;
     translate(packet, frame, quoted, &flow, &hop, (Reason::IcmpForward, Direction::ToBackend))
 }
@@ -88,7 +88,7 @@ fn about_reply(packet: &mut impl Packet, tables: &impl Tables, frame: &Frame, qu
     if !tables.ports().contains(quoted.key.destination_port) {
         return Err(Reason::IcmpNotOurs);
     }
-    let flow = tables.flow(&quoted.key, |flow| *flow).filter(|flow| flow.kind() == FlowKind::Reply);
+    let flow = tables.flow(&quoted.key).map(|flow| *flow).filter(|flow| flow.kind() == FlowKind::Reply);
     let flow = flow.ok_or(Reason::IcmpNotOurs)?;
     translate(packet, frame, quoted, &flow, &flow.way_back, (Reason::IcmpReply, Direction::ToClient))
 }
@@ -116,7 +116,7 @@ fn rewrite(packet: &mut impl Packet, frame: &Frame, quoted: &Quoted, flow: &Flow
     let transport = quoted_transport(packet, quoted, flow)?;
     // A correct header sums to the same before and after, so only its own words can change the message's sum.
     let network = quoted_network(packet, quoted, flow)?;
-    let at = frame.l4() + icmp::CHECKSUM;
+    let at = frame.l4 + icmp::CHECKSUM;
     let before: U16be = packet.read(at)?;
     let change = Sum::resume(transport.fold()).add(U16be::from_raw(network.fold())).difference();
     packet.write(at, checksum::update(before, change))?;

@@ -21,6 +21,20 @@ pub(super) fn forward(
     encapsulate(packet, tables, frame, choice)
 }
 
+/// The same for a packet that needs no new state, `None` for any other.
+#[inline(always)]
+pub(super) fn forward_known(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame,
+    service: &Service,
+    (key, segment): (&FlowKey<U32be>, &Segment),
+    arrival: Arrival,
+) -> Option<Outcome> {
+    let choice = select::known_owner(tables, service, key, segment, arrival.now)?;
+    Some(encapsulate(packet, tables, frame, choice))
+}
+
 /// Puts the chosen backend's outer header around the packet.
 #[inline(always)]
 pub(super) fn encapsulate(

@@ -7,7 +7,7 @@
 use super::link;
 use super::parse::{Frame, Segment};
 use super::{Arrival, Direction, Outcome, Reason, Refused, Steered, Tables, select};
-use crate::abi::{Backend, BackendId, Flow, FlowKey, FlowKind, Hop, Service, limits};
+use crate::abi::{Backend, BackendFlags, BackendId, Flow, FlowKey, FlowKind, Hop, Service, limits};
 use crate::wire::{Packet, Ports, U16be, U32be, checksum, protocol, tcp, udp};
 
 /// Translates a client's packet towards the backend that owns its flow.
@@ -20,7 +20,7 @@ pub(super) fn forward(
     (key, segment): (&FlowKey<U32be>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
-    let known = tables.flow(key, |flow| noted(flow, segment, arrival));
+    let known = tables.flow(key).map(|mut flow| noted(&mut flow, segment, arrival));
     let usable = known.filter(|flow| stays(tables, flow, segment));
     let (flow, reason) = match usable {
         Some(flow) => (flow, Reason::NatForward),
@@ -28,16 +28,28 @@ pub(super) fn forward(
     };
     relearn(tables, frame, key, &flow, arrival);
     let hop = link::hop_to(link::backend(tables, flow.backend)?)?;
-    rewrite(packet, frame, segment, &flow)?;
-    link::address(packet, frame, &hop, 0)?;
-    let opened = matches!(reason, Reason::NatOpened);
-    Ok(Steered {
-        reason,
-        ifindex: hop.ifindex,
-        backend: flow.backend,
-        direction: Direction::ToBackend,
-        opened,
-    })
+    let steered = translate(packet, frame, segment, &flow, &hop, (reason, Direction::ToBackend))?;
+    Ok(Steered { opened: matches!(reason, Reason::NatOpened), ..steered })
+}
+
+/// The same for a packet whose records need no change, but for noting that it was seen; `None` for any other.
+#[inline(always)]
+pub(super) fn forward_known(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame,
+    (key, segment): (&FlowKey<U32be>, &Segment),
+    arrival: Arrival,
+) -> Option<Outcome> {
+    let mut flow = tables.flow(key)?;
+    let backend = tables.backend(flow.backend)?;
+    let usable = backend.flags.has(BackendFlags::ALIVE.with(BackendFlags::RESOLVED));
+    if !usable || reopens(&flow, segment) || flow.way_back != link::hop_back(frame, arrival) {
+        return None;
+    }
+    flow.note(segment.flags, arrival.now);
+    let hop = link::hop_to(backend).ok()?;
+    Some(translate(packet, frame, segment, &flow, &hop, (Reason::NatForward, Direction::ToBackend)))
 }
 
 /// Translates a backend's reply towards its client; whatever else comes to our address passes.
@@ -50,28 +62,29 @@ pub(super) fn reply(
     arrival: Arrival,
 ) -> Outcome {
     let segment = super::parse::segment(packet, frame);
-    let noted = |flow: &mut Flow<U32be>| {
-        if let Ok(segment) = &segment {
-            flow.note(segment.flags, arrival.now);
-        }
-        *flow
-    };
-    let flow = tables.flow(key, noted).filter(is_reply).ok_or(Reason::NotAVip)?;
-    let segment = segment?;
-    rewrite(packet, frame, &segment, &flow)?;
-    link::address(packet, frame, &flow.way_back, 0)?;
-    Ok(Steered {
-        reason: Reason::NatReply,
-        ifindex: flow.way_back.ifindex,
-        backend: flow.backend,
-        direction: Direction::ToClient,
-        opened: false,
-    })
+    let mut flow = tables.flow(key).ok_or(Reason::NotAVip)?;
+    if let Ok(segment) = &segment {
+        flow.note(segment.flags, arrival.now);
+    }
+    if flow.kind() != FlowKind::Reply {
+        return Err(Reason::NotAVip);
+    }
+    translate(packet, frame, &segment?, &flow, &flow.way_back, (Reason::NatReply, Direction::ToClient))
 }
 
+/// Rewrites a packet by its flow's record and sends it the given way.
 #[inline(always)]
-fn is_reply(flow: &Flow<U32be>) -> bool {
-    flow.kind() == FlowKind::Reply
+fn translate(
+    packet: &mut impl Packet,
+    frame: &Frame,
+    segment: &Segment,
+    flow: &Flow<U32be>,
+    hop: &Hop,
+    (reason, direction): (Reason, Direction),
+) -> Outcome {
+    rewrite(packet, frame, segment, flow)?;
+    link::address(packet, frame, hop, 0)?;
+    Ok(Steered { reason, ifindex: hop.ifindex, backend: flow.backend, direction, opened: false })
 }
 
 /// The record as it was, then noted in.
@@ -86,8 +99,12 @@ fn noted(flow: &mut Flow<U32be>, segment: &Segment, arrival: Arrival) -> Flow<U3
 /// anew after the old one ended.
 #[inline(always)]
 fn stays(tables: &impl Tables, flow: &Flow<U32be>, segment: &Segment) -> bool {
-    let reopened = segment.flags.opens() && flow.state.is_closing();
-    !reopened && select::is_alive(tables, flow.backend)
+    !reopens(flow, segment) && select::is_alive(tables, flow.backend)
+}
+
+#[inline(always)]
+const fn reopens(flow: &Flow<U32be>, segment: &Segment) -> bool {
+    segment.flags.opens() && flow.state.is_closing()
 }
 
 /// Makes the records of a flow that begins, in place of those it had.
@@ -149,7 +166,7 @@ fn complete(
     };
     tables.remove(&leaving.reversed());
     match refused {
-        Refused::Exists => tables.flow(key, |flow| *flow).ok_or(Reason::Inconsistent),
+        Refused::Exists => tables.flow(key).map(|flow| *flow).ok_or(Reason::Inconsistent),
         Refused::Full => Err(Reason::TableFull),
     }
 }
@@ -168,8 +185,11 @@ fn relearn(tables: &impl Tables, frame: &Frame, key: &FlowKey<U32be>, flow: &Flo
     if flow.way_back == way_back {
         return;
     }
-    tables.flow(key, |flow| flow.way_back = way_back);
-    tables.flow(&flow.opposite(key.protocol), |flow| flow.way_back = way_back);
+    for key in [*key, flow.opposite(key.protocol)] {
+        if let Some(mut flow) = tables.flow(&key) {
+            flow.way_back = way_back;
+        }
+    }
 }
 
 /// Applies a record's translation to addresses, ports and both checksums, and takes one hop off.
@@ -185,7 +205,7 @@ fn rewrite(
     }
     let ip = frame.ip.rewritten(flow.source, flow.destination, flow.address_difference);
     packet.write(frame.l3, ip).ok_or(Reason::Inconsistent)?;
-    transport(packet, frame.l4(), segment, flow).ok_or(Reason::Inconsistent)
+    transport(packet, frame.l4, segment, flow).ok_or(Reason::Inconsistent)
 }
 
 #[inline(always)]

@@ -12,21 +12,32 @@ pub(super) struct Frame {
     pub(super) vlan: U16be,
     /// Where the IP header begins.
     pub(super) l3: usize,
+    /// Where the transport header begins.
+    pub(super) l4: usize,
     pub(super) ip: ipv4::Header,
 }
 
 impl Frame {
-    /// Where the transport header begins.
-    #[inline(always)]
-    pub(super) const fn l4(&self) -> usize {
-        self.l3 + self.ip.header_length()
-    }
-
     /// Bytes behind the IP header, by the header's word.
     #[inline(always)]
     const fn payload(&self) -> Option<usize> {
-        (self.ip.total_length() as usize).checked_sub(self.ip.header_length())
+        (self.ip.total_length() as usize).checked_sub(self.l4 - self.l3)
     }
+}
+
+/// What nearly every packet is: no tag, no options, no fragment, and long enough for a TCP header. Every offset in it
+/// is known to the compiler, which is why the common way through the pipeline begins here. `None` says nothing about
+/// the packet but that [`frame`] should look at it.
+#[inline(always)]
+pub(super) fn plain_frame(packet: &impl Packet) -> Option<Frame> {
+    const L4: usize = ethernet::LENGTH + ipv4::LENGTH;
+    // The farthest byte first: the comparisons with the packet's end that follow are then known to hold.
+    let _: tcp::Header = packet.read(L4)?;
+    let link: ethernet::Addresses = packet.read(0)?;
+    let ethertype: U16be = packet.read(ethernet::TYPE)?;
+    let ip: ipv4::Header = packet.read(ethernet::LENGTH)?;
+    let plain = ethertype == ethernet::IPV4 && !link.is_group() && ip.is_bare() && !ip.is_fragment();
+    plain.then_some(Frame { link, vlan: U16be::ZERO, l3: ethernet::LENGTH, l4: L4, ip })
 }
 
 /// Ethernet, at most one tag, IPv4.
@@ -44,7 +55,7 @@ pub(super) fn frame(packet: &impl Packet) -> Result<Frame, Reason> {
     if !ip.is_valid() {
         return Err(Reason::BadIpv4);
     }
-    Ok(Frame { link, vlan, l3, ip })
+    Ok(Frame { link, vlan, l3, l4: l3 + ip.header_length(), ip })
 }
 
 /// The tag, if there is one, the type behind it, and where that begins.
@@ -68,7 +79,7 @@ pub(super) fn flow_key(packet: &impl Packet, frame: &Frame) -> Result<FlowKey<U3
     if ip.is_later_fragment() {
         return Err(Reason::LaterFragment);
     }
-    let ports: Ports = packet.read(frame.l4()).ok_or(Reason::NoPorts)?;
+    let ports: Ports = packet.read(frame.l4).ok_or(Reason::NoPorts)?;
     Ok(FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol()))
 }
 
@@ -101,9 +112,9 @@ pub(super) fn segment(packet: &impl Packet, frame: &Frame) -> Result<Segment, Re
     }
     let payload = frame.payload().ok_or(Reason::Malformed)?;
     if frame.ip.protocol() == protocol::TCP {
-        tcp_segment(packet, frame.l4(), payload)
+        tcp_segment(packet, frame.l4, payload)
     } else {
-        udp_segment(packet, frame.l4(), payload)
+        udp_segment(packet, frame.l4, payload)
     }
 }
 

@@ -8,16 +8,56 @@ use parse::Frame;
 /// Steers a packet or says why not, and counts it once under its reason and, if it has one, its backend.
 #[inline(always)]
 pub fn balance(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
+    often(packet, tables, arrival).unwrap_or_else(|| seldom(packet, tables, arrival))
+}
+
+/// The packets that come by the million: plain ones that need no new state. The rest are left untouched for
+/// [`seldom`], which answers every packet, and these alike.
+///
+/// Two functions because the kernel programs compile each by itself: one with all of it has too few registers, and
+/// costs a common packet twice as much.
+#[inline(always)]
+pub fn often(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Option<Outcome> {
+    let bytes = packet.length();
+    let outcome = steer_known(packet, tables, arrival)?;
+    count(tables, &outcome, bytes);
+    Some(outcome)
+}
+
+/// Any packet; see [`often`].
+#[inline(always)]
+pub fn seldom(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
     let bytes = packet.length();
     let outcome = steer(packet, tables, arrival);
-    match &outcome {
+    count(tables, &outcome, bytes);
+    outcome
+}
+
+#[inline(always)]
+fn count(tables: &impl Tables, outcome: &Outcome, bytes: u32) {
+    match outcome {
         Ok(steered) => {
             tables.count(steered.reason, bytes);
             tables.count_backend(steered.backend, steered.direction, steered.opened, bytes);
         }
         Err(reason) => tables.count(*reason, bytes),
     }
-    outcome
+}
+
+#[inline(always)]
+fn steer_known(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Option<Outcome> {
+    let frame = parse::plain_frame(packet)?;
+    let key = parse::flow_key(packet, &frame).ok()?;
+    let vip = ServiceKey::v4(key.destination, key.destination_port, key.protocol);
+    let Some(service) = classify::service(tables, &vip) else {
+        return Some(to_client(packet, tables, &frame, &key, arrival));
+    };
+    let segment = parse::segment(packet, &frame).ok()?;
+    match service.forward() {
+        Forward::Nat => nat::forward_known(packet, tables, &frame, (&key, &segment), arrival),
+        Forward::DsrIpip => ipip::forward_known(packet, tables, &frame, service, (&key, &segment), arrival),
+        Forward::Own => None,
+    }
 }
 
 #[inline(always)]
