@@ -25,7 +25,7 @@ static SLOT_USE: Array<Ticks, { limits::SLOTS as usize }, ALIGNED> = Array::new(
 static BACKENDS: Array<Backend, { limits::BACKENDS as usize }, ALIGNED> = Array::new();
 /// The flow records; the daemon sets the size when it loads.
 #[btf_map]
-static FLOWS: HashMap<FlowKey<U32be>, Flow<U32be>, { limits::FLOWS as usize }> = HashMap::new();
+static FLOWS: HashMap<[u32; 4], Flow<U32be>, { limits::FLOWS as usize }> = HashMap::new();
 /// Packets by reason.
 #[btf_map]
 static REASONS: PerCpuArray<Count, { limits::REASONS as usize }> = PerCpuArray::new();
@@ -66,7 +66,7 @@ impl FlowTable<U32be> for KernelTables {
 
     #[inline(always)]
     fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
-        let flow = FLOWS.get_ptr_mut(key)?;
+        let flow = FLOWS.get_ptr_mut(key.to_words())?;
         // SAFETY: the record stays readable until the program ends (RCU). Another CPU may write it at the same time;
         // every field is a plain number, and each is right by itself at any time.
         Some(unsafe { &mut *flow })
@@ -75,7 +75,7 @@ impl FlowTable<U32be> for KernelTables {
     #[inline(always)]
     fn insert(&self, key: &FlowKey<U32be>, flow: &Flow<U32be>) -> Result<(), Refused> {
         const EXISTS: i32 = -17;
-        match FLOWS.insert(key, flow, u64::from(BPF_NOEXIST)) {
+        match FLOWS.insert(key.to_words(), flow, u64::from(BPF_NOEXIST)) {
             Ok(()) => Ok(()),
             Err(EXISTS) => Err(Refused::Exists),
             Err(_) => Err(Refused::Full),
@@ -85,7 +85,7 @@ impl FlowTable<U32be> for KernelTables {
     #[inline(always)]
     fn remove(&self, key: &FlowKey<U32be>) {
         // Already gone is as good.
-        let _ = FLOWS.remove(key);
+        let _ = FLOWS.remove(key.to_words());
     }
 }
 

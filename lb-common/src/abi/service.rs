@@ -42,7 +42,6 @@ impl ServiceKey {
     #[inline(always)]
     #[must_use]
     pub const fn first_place(&self) -> u32 {
-        let tail = (self.port.raw() as u32) << 16 | (self.protocol as u32) << 8 | self.family as u32;
         let Address([a, b, c, d]) = self.address;
         let mut hash = a.raw().wrapping_mul(0x9e37_79b1);
         if self.family != 4 {
@@ -50,8 +49,14 @@ impl ServiceKey {
             hash = (hash ^ c.raw()).wrapping_mul(0xc2b2_ae3d);
             hash = (hash ^ d.raw()).wrapping_mul(0x27d4_eb2f);
         }
-        hash = (hash ^ hash >> 15 ^ tail).wrapping_mul(0x85eb_ca77);
+        hash = (hash ^ hash >> 15 ^ self.tail()).wrapping_mul(0x85eb_ca77);
         (hash >> 16) & (limits::SERVICE_TABLE - 1)
+    }
+
+    /// What follows the address, in one word.
+    #[inline(always)]
+    const fn tail(&self) -> u32 {
+        self.port.raw() as u32 | (self.protocol as u32) << 16 | (self.family as u32) << 24
     }
 
     /// Whether two keys are the same; for IPv4 the unused words are not compared.
@@ -61,9 +66,7 @@ impl ServiceKey {
         let Address([a, b, c, d]) = self.address;
         let Address([e, f, g, h]) = other.address;
         a.raw() == e.raw()
-            && self.port.raw() == other.port.raw()
-            && self.protocol == other.protocol
-            && self.family == other.family
+            && self.tail() == other.tail()
             && (self.family == 4 || (b.raw() == f.raw() && c.raw() == g.raw() && d.raw() == h.raw()))
     }
 }

@@ -77,7 +77,7 @@ fn about_service(
         let choice = select::Choice { reason: Reason::IcmpForward, opened: false, ..choice };
         return ipip::encapsulate(packet, tables, frame, choice);
     }
-    let flow = tables.flow(&quoted.key).map(|flow| *flow).ok_or(Reason::NoFlow)?;
+    let flow = tables.flow(&quoted.key).ok_or(Reason::NoFlow)?;
     let hop = link::hop_to(link::backend(tables, flow.backend)?)?;
     translate(packet, frame, quoted, &flow, &hop, (Reason::IcmpForward, Direction::ToBackend))
 }
@@ -88,7 +88,7 @@ fn about_reply(packet: &mut impl Packet, tables: &impl Tables, frame: &Frame, qu
     if !tables.ports().contains(quoted.key.destination_port) {
         return Err(Reason::IcmpNotOurs);
     }
-    let flow = tables.flow(&quoted.key).map(|flow| *flow).filter(|flow| flow.kind() == FlowKind::Reply);
+    let flow = tables.flow(&quoted.key).filter(|flow| flow.kind() == FlowKind::Reply);
     let flow = flow.ok_or(Reason::IcmpNotOurs)?;
     translate(packet, frame, quoted, &flow, &flow.way_back, (Reason::IcmpReply, Direction::ToClient))
 }

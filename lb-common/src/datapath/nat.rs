@@ -7,7 +7,7 @@
 use super::link;
 use super::parse::{Frame, Segment};
 use super::{Arrival, Direction, Outcome, Reason, Refused, Steered, Tables, select};
-use crate::abi::{Backend, BackendFlags, BackendId, Flow, FlowKey, FlowKind, Hop, Service, limits};
+use crate::abi::{Backend, BackendFlags, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
 use crate::wire::{Packet, Ports, U16be, U32be, checksum, protocol, tcp, udp};
 
 /// Translates a client's packet towards the backend that owns its flow.
@@ -20,13 +20,20 @@ pub(super) fn forward(
     (key, segment): (&FlowKey<U32be>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
-    let known = tables.flow(key).map(|mut flow| noted(&mut flow, segment, arrival));
-    let usable = known.filter(|flow| stays(tables, flow, segment));
-    let (flow, reason) = match usable {
-        Some(flow) => (flow, Reason::NatForward),
-        None => (open(tables, frame, service, (key, segment), known.as_ref(), arrival)?, Reason::NatOpened),
+    let reason = match standing(tables, key, segment, arrival.now) {
+        Standing::GoesOn => {
+            relearn(tables, key, link::hop_back(frame, arrival));
+            Reason::NatForward
+        }
+        Standing::Ended { reply } => {
+            tables.remove(&reply);
+            tables.remove(key);
+            open(tables, frame, service, key, arrival)?
+        }
+        Standing::Unknown if segment.may_open() => open(tables, frame, service, key, arrival)?,
+        Standing::Unknown => return Err(Reason::NoFlow),
     };
-    relearn(tables, frame, key, &flow, arrival);
+    let flow = tables.flow(key).ok_or(Reason::Inconsistent)?;
     let hop = link::hop_to(link::backend(tables, flow.backend)?)?;
     let steered = translate(packet, frame, segment, &flow, &hop, (reason, Direction::ToBackend))?;
     Ok(Steered { opened: matches!(reason, Reason::NatOpened), ..steered })
@@ -87,41 +94,42 @@ fn translate(
     Ok(Steered { reason, ifindex: hop.ifindex, backend: flow.backend, direction, opened: false })
 }
 
-/// The record as it was, then noted in.
-#[inline(always)]
-fn noted(flow: &mut Flow<U32be>, segment: &Segment, arrival: Arrival) -> Flow<U32be> {
-    let before = *flow;
-    flow.note(segment.flags, arrival.now);
-    before
+/// How a packet stands to the record of its flow.
+enum Standing {
+    /// The flow goes on.
+    GoesOn,
+    /// The record is of a flow that ended, or whose backend died; the reply's record has this key.
+    Ended { reply: FlowKey<U32be> },
+    /// There is none.
+    Unknown,
 }
 
-/// Whether a flow goes on with its record: not when its backend died, and not when this packet opens a connection
-/// anew after the old one ended.
+/// Looks for a packet's record, and notes in it that it was seen.
 #[inline(always)]
-fn stays(tables: &impl Tables, flow: &Flow<U32be>, segment: &Segment) -> bool {
-    !reopens(flow, segment) && select::is_alive(tables, flow.backend)
+fn standing(tables: &impl Tables, key: &FlowKey<U32be>, segment: &Segment, now: Ticks) -> Standing {
+    let Some(mut flow) = tables.flow(key) else { return Standing::Unknown };
+    if reopens(&flow, segment) || !select::is_alive(tables, flow.backend) {
+        return Standing::Ended { reply: flow.opposite(key.protocol) };
+    }
+    flow.note(segment.flags, now);
+    Standing::GoesOn
 }
 
+/// Whether a packet opens a connection anew after the old one ended.
 #[inline(always)]
 const fn reopens(flow: &Flow<U32be>, segment: &Segment) -> bool {
     segment.flags.opens() && flow.state.is_closing()
 }
 
-/// Makes the records of a flow that begins, in place of those it had.
+/// Makes the two records of a flow that begins.
 #[inline(always)]
 fn open(
     tables: &impl Tables,
     frame: &Frame,
     service: &Service,
-    (key, segment): (&FlowKey<U32be>, &Segment),
-    former: Option<&Flow<U32be>>,
+    key: &FlowKey<U32be>,
     arrival: Arrival,
-) -> Result<Flow<U32be>, Reason> {
-    match former {
-        Some(flow) => forget(tables, key, flow),
-        None if segment.may_open() => {}
-        None => return Err(Reason::NoFlow),
-    }
+) -> Result<Reason, Reason> {
     let hash = key.hash(tables.seed());
     let id = select::current(tables, service, hash)?;
     let backend = link::backend(tables, id)?;
@@ -158,37 +166,27 @@ fn complete(
     leaving: &FlowKey<U32be>,
     who: (BackendId, Hop),
     arrival: Arrival,
-) -> Result<Flow<U32be>, Reason> {
+) -> Result<Reason, Reason> {
     let flow = Flow::translation(FlowKind::Forward, key, leaving, who, arrival.now);
-    let refused = match tables.insert(key, &flow) {
-        Ok(()) => return Ok(flow),
-        Err(refused) => refused,
-    };
-    tables.remove(&leaving.reversed());
-    match refused {
-        Refused::Exists => tables.flow(key).map(|flow| *flow).ok_or(Reason::Inconsistent),
-        Refused::Full => Err(Reason::TableFull),
+    let inserted = tables.insert(key, &flow);
+    if inserted.is_err() {
+        tables.remove(&leaving.reversed());
     }
-}
-
-/// Takes both records of a flow away.
-#[inline(always)]
-fn forget(tables: &impl Tables, key: &FlowKey<U32be>, flow: &Flow<U32be>) {
-    tables.remove(&flow.opposite(key.protocol));
-    tables.remove(key);
+    match inserted {
+        Ok(()) | Err(Refused::Exists) => Ok(Reason::NatOpened),
+        Err(Refused::Full) => Err(Reason::TableFull),
+    }
 }
 
 /// When a client's packets begin to come by another way (its router failed over), replies follow.
 #[inline(always)]
-fn relearn(tables: &impl Tables, frame: &Frame, key: &FlowKey<U32be>, flow: &Flow<U32be>, arrival: Arrival) {
-    let way_back = link::hop_back(frame, arrival);
-    if flow.way_back == way_back {
-        return;
-    }
-    for key in [*key, flow.opposite(key.protocol)] {
-        if let Some(mut flow) = tables.flow(&key) {
-            flow.way_back = way_back;
-        }
+fn relearn(tables: &impl Tables, key: &FlowKey<U32be>, way_back: Hop) {
+    let Some(mut flow) = tables.flow(key).filter(|flow| flow.way_back != way_back) else { return };
+    flow.way_back = way_back;
+    let reply = flow.opposite(key.protocol);
+    drop(flow);
+    if let Some(mut flow) = tables.flow(&reply) {
+        flow.way_back = way_back;
     }
 }
 
