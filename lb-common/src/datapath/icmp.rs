@@ -3,10 +3,10 @@
 //! Source: RFC 792; RFC 5508, section 4 (translation of ICMP errors). The quoted packet travelled against the error,
 //! so its reversed tuple is the key the error's own direction is known by.
 
-use super::link;
+use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, classify, ipip, select};
-use crate::abi::{Flow, FlowKey, FlowKind, Forward, Hop, Service, ServiceKey};
+use crate::abi::{Flow, FlowKey, FlowKind, Forward, Service, ServiceKey};
 use crate::wire::checksum::{self, Sum};
 use crate::wire::{Packet, Ports, U16be, U32be, icmp, ipv4, protocol, tcp, udp};
 
@@ -78,8 +78,8 @@ fn about_service(
         return ipip::encapsulate(packet, tables, frame, choice);
     }
     let flow = tables.flow(&quoted.key).ok_or(Reason::NoFlow)?;
-    let hop = link::hop_to(link::backend(tables, flow.backend)?)?;
-    translate(packet, frame, quoted, &flow, &hop, (Reason::IcmpForward, Direction::ToBackend))
+    let way = Way::to(link::backend(tables, flow.backend)?)?;
+    translate(packet, frame, quoted, &flow, way, (Reason::IcmpForward, Direction::ToBackend))
 }
 
 /// The error is about what we sent to a backend: it goes back to the client, as if the service had sent it.
@@ -90,7 +90,7 @@ fn about_reply(packet: &mut impl Packet, tables: &impl Tables, frame: &Frame, qu
     }
     let flow = tables.flow(&quoted.key).filter(|flow| flow.kind() == FlowKind::Reply);
     let flow = flow.ok_or(Reason::IcmpNotOurs)?;
-    translate(packet, frame, quoted, &flow, &flow.way_back, (Reason::IcmpReply, Direction::ToClient))
+    translate(packet, frame, quoted, &flow, Way::by(&flow.way_back), (Reason::IcmpReply, Direction::ToClient))
 }
 
 #[inline(always)]
@@ -99,15 +99,15 @@ fn translate(
     frame: &Frame,
     quoted: &Quoted,
     flow: &Flow<U32be>,
-    hop: &Hop,
+    way: Way<'_>,
     (reason, direction): (Reason, Direction),
 ) -> Outcome {
     if frame.ip.time_to_live() <= 1 {
         return Err(Reason::TimeToLive);
     }
     rewrite(packet, frame, quoted, flow).ok_or(Reason::Inconsistent)?;
-    link::address(packet, frame, hop, 0)?;
-    Ok(Steered { reason, ifindex: hop.ifindex, backend: flow.backend, direction, opened: false })
+    link::address(packet, frame, way, None)?;
+    Ok(Steered { reason, ifindex: way.ifindex, backend: flow.backend, direction, opened: false })
 }
 
 /// Translates the quoted packet back into what its sender had sent, then the message around it.
@@ -120,8 +120,10 @@ fn rewrite(packet: &mut impl Packet, frame: &Frame, quoted: &Quoted, flow: &Flow
     let before: U16be = packet.read(at)?;
     let change = Sum::resume(transport.fold()).add(U16be::from_raw(network.fold())).difference();
     packet.write(at, checksum::update(before, change))?;
-    let addresses =
-        ipv4::address_difference((frame.ip.source(), frame.ip.destination()), (flow.source, flow.destination));
+    let addresses = ipv4::address_difference(
+        (frame.ip.source(), frame.ip.destination()),
+        (flow.source, flow.destination),
+    );
     packet.write(frame.l3, frame.ip.rewritten(flow.source, flow.destination, addresses))
 }
 
@@ -129,7 +131,8 @@ fn rewrite(packet: &mut impl Packet, frame: &Frame, quoted: &Quoted, flow: &Flow
 #[inline(always)]
 fn quoted_network(packet: &mut impl Packet, quoted: &Quoted, flow: &Flow<U32be>) -> Option<Sum> {
     let old = quoted.ip;
-    let addresses = ipv4::address_difference((old.source(), old.destination()), (flow.destination, flow.source));
+    let addresses =
+        ipv4::address_difference((old.source(), old.destination()), (flow.destination, flow.source));
     let new = old.readdressed(flow.destination, flow.source, addresses);
     packet.write(quoted.l3, new)?;
     Some(addresses.sum().subtract(old.checksum()).add(new.checksum()))

@@ -1,6 +1,6 @@
 //! Direct server return through IP in IP (RFC 2003): the backend takes the outer header off and answers the client.
 
-use super::link;
+use super::link::{self, Outer, Way};
 use super::parse::{Frame, Segment};
 use super::select::{self, Choice};
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables};
@@ -44,16 +44,16 @@ pub(super) fn encapsulate(
     choice: Choice,
 ) -> Outcome {
     let backend = link::backend(tables, choice.backend)?;
-    let hop = link::hop_to(backend)?;
-    let inner = frame.ip.total_length();
-    if u32::from(inner) + ipv4::LENGTH as u32 > u32::from(backend.mtu) {
+    let way = Way::to(backend)?;
+    let inner_length = frame.ip.total_length();
+    if u32::from(inner_length) + ipv4::LENGTH as u32 > u32::from(backend.mtu) {
         return Err(Reason::TooBig);
     }
-    let outer = link::address(packet, frame, &hop, ipv4::LENGTH)?;
-    packet.write(outer, backend.outer_header(inner, frame.ip.traffic_class())).ok_or(Reason::Inconsistent)?;
+    let outer = Outer { backend, inner_length, traffic_class: frame.ip.traffic_class() };
+    link::address(packet, frame, way, Some(outer))?;
     Ok(Steered {
         reason: choice.reason,
-        ifindex: hop.ifindex,
+        ifindex: way.ifindex,
         backend: choice.backend,
         direction: Direction::ToBackend,
         opened: choice.opened,

@@ -4,7 +4,7 @@
 //! A flow has two records that hold the finished answer, one under the client's tuple and one under the backend's
 //! reply. The reply's is inserted first and never over another, which is what keeps a port from being given twice.
 
-use super::link;
+use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::{Arrival, Direction, Outcome, Reason, Refused, Steered, Tables, select};
 use crate::abi::{Backend, BackendFlags, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
@@ -34,8 +34,8 @@ pub(super) fn forward(
         Standing::Unknown => return Err(Reason::NoFlow),
     };
     let flow = tables.flow(key).ok_or(Reason::Inconsistent)?;
-    let hop = link::hop_to(link::backend(tables, flow.backend)?)?;
-    let steered = translate(packet, frame, segment, &flow, &hop, (reason, Direction::ToBackend))?;
+    let way = Way::to(link::backend(tables, flow.backend)?)?;
+    let steered = translate(packet, frame, segment, &flow, way, (reason, Direction::ToBackend))?;
     Ok(Steered { opened: matches!(reason, Reason::NatOpened), ..steered })
 }
 
@@ -55,8 +55,8 @@ pub(super) fn forward_known(
         return None;
     }
     flow.note(segment.flags, arrival.now);
-    let hop = link::hop_to(backend).ok()?;
-    Some(translate(packet, frame, segment, &flow, &hop, (Reason::NatForward, Direction::ToBackend)))
+    let way = Way::to(backend).ok()?;
+    Some(translate(packet, frame, segment, &flow, way, (Reason::NatForward, Direction::ToBackend)))
 }
 
 /// Translates a backend's reply towards its client; whatever else comes to our address passes.
@@ -76,7 +76,14 @@ pub(super) fn reply(
     if flow.kind() != FlowKind::Reply {
         return Err(Reason::NotAVip);
     }
-    translate(packet, frame, &segment?, &flow, &flow.way_back, (Reason::NatReply, Direction::ToClient))
+    translate(
+        packet,
+        frame,
+        &segment?,
+        &flow,
+        Way::by(&flow.way_back),
+        (Reason::NatReply, Direction::ToClient),
+    )
 }
 
 /// Rewrites a packet by its flow's record and sends it the given way.
@@ -86,12 +93,12 @@ fn translate(
     frame: &Frame,
     segment: &Segment,
     flow: &Flow<U32be>,
-    hop: &Hop,
+    way: Way<'_>,
     (reason, direction): (Reason, Direction),
 ) -> Outcome {
     rewrite(packet, frame, segment, flow)?;
-    link::address(packet, frame, hop, 0)?;
-    Ok(Steered { reason, ifindex: hop.ifindex, backend: flow.backend, direction, opened: false })
+    link::address(packet, frame, way, None)?;
+    Ok(Steered { reason, ifindex: way.ifindex, backend: flow.backend, direction, opened: false })
 }
 
 /// How a packet stands to the record of its flow.

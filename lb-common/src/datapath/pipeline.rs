@@ -1,6 +1,6 @@
 //! The whole way of a packet on one page.
 
-use super::{Arrival, Outcome, Reason, Tables, classify, icmp, ipip, nat, parse};
+use super::{Arrival, Outcome, Reason, Tables, Verdict, classify, icmp, ipip, nat, parse};
 use crate::abi::{FlowKey, Forward, Service, ServiceKey};
 use crate::wire::{Packet, U32be, protocol};
 use parse::Frame;
@@ -12,16 +12,32 @@ pub fn balance(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival)
 }
 
 /// The packets that come by the million: plain ones that need no new state. The rest are left untouched for
-/// [`seldom`], which answers every packet, and these alike.
+/// [`seldom`], which answers every packet, and these alike. Nothing is dropped here.
 ///
 /// Two functions because the kernel programs compile each by itself: one with all of it has too few registers, and
 /// costs a common packet twice as much.
 #[inline(always)]
 pub fn often(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Option<Outcome> {
     let bytes = packet.length();
-    let outcome = steer_known(packet, tables, arrival)?;
-    count(tables, &outcome, bytes);
-    Some(outcome)
+    let frame = parse::plain_frame(packet)?;
+    let key = parse::flow_key(packet, &frame).ok()?;
+    let vip = ServiceKey::v4(key.destination, key.destination_port, key.protocol);
+    let Some(service) = classify::service(tables, &vip) else {
+        return unless_dropped(tables, to_client(packet, tables, &frame, &key, arrival), bytes);
+    };
+    let segment = parse::segment(packet, &frame).ok()?;
+    let with = (&key, &segment);
+    // Counted in each arm, where the compiler knows more of the outcome than behind them.
+    match service.forward() {
+        Forward::Nat => {
+            unless_dropped(tables, nat::forward_known(packet, tables, &frame, with, arrival)?, bytes)
+        }
+        Forward::DsrIpip => {
+            let outcome = ipip::forward_known(packet, tables, &frame, service, with, arrival)?;
+            unless_dropped(tables, outcome, bytes)
+        }
+        Forward::Own => None,
+    }
 }
 
 /// Any packet; see [`often`].
@@ -44,20 +60,14 @@ fn count(tables: &impl Tables, outcome: &Outcome, bytes: u32) {
     }
 }
 
+/// Counts a packet, but for one that is dropped, which was left as it came.
 #[inline(always)]
-fn steer_known(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Option<Outcome> {
-    let frame = parse::plain_frame(packet)?;
-    let key = parse::flow_key(packet, &frame).ok()?;
-    let vip = ServiceKey::v4(key.destination, key.destination_port, key.protocol);
-    let Some(service) = classify::service(tables, &vip) else {
-        return Some(to_client(packet, tables, &frame, &key, arrival));
-    };
-    let segment = parse::segment(packet, &frame).ok()?;
-    match service.forward() {
-        Forward::Nat => nat::forward_known(packet, tables, &frame, (&key, &segment), arrival),
-        Forward::DsrIpip => ipip::forward_known(packet, tables, &frame, service, (&key, &segment), arrival),
-        Forward::Own => None,
+fn unless_dropped(tables: &impl Tables, outcome: Outcome, bytes: u32) -> Option<Outcome> {
+    if outcome.is_err_and(|reason| reason.verdict() == Verdict::Drop) {
+        return None;
     }
+    count(tables, &outcome, bytes);
+    Some(outcome)
 }
 
 #[inline(always)]
