@@ -23,7 +23,7 @@ static LICENSE: [u8; 4] = *b"GPL\0";
 #[xdp]
 pub fn lb_balance(ctx: XdpContext) -> u32 {
     let arrival = arrival(&ctx);
-    match datapath::often(&mut XdpPacket::new(&ctx), &maps::KernelTables, arrival) {
+    match datapath::often(&mut XdpPacket::<true>::new(&ctx), &maps::KernelTables, arrival) {
         Some(outcome) => finish(&ctx, &outcome, &arrival),
         None => balance_seldom(ctx.ctx),
     }
@@ -35,7 +35,7 @@ pub fn lb_balance(ctx: XdpContext) -> u32 {
 extern "C" fn balance_seldom(ctx: *mut xdp_md) -> u32 {
     let ctx = XdpContext::new(ctx);
     let arrival = arrival(&ctx);
-    let outcome = datapath::seldom(&mut XdpPacket::new(&ctx), &maps::KernelTables, arrival);
+    let outcome = datapath::seldom(&mut XdpPacket::<false>::new(&ctx), &maps::KernelTables, arrival);
     if let Err(reason) = &outcome {
         announce(&ctx, *reason);
     }
@@ -46,7 +46,7 @@ extern "C" fn balance_seldom(ctx: *mut xdp_md) -> u32 {
 #[xdp]
 pub fn lb_decap(ctx: XdpContext) -> u32 {
     let bytes = length(&ctx);
-    let reason = datapath::decapsulate(&mut XdpPacket::new(&ctx));
+    let reason = datapath::decapsulate(&mut XdpPacket::<false>::new(&ctx));
     maps::count(reason, bytes);
     xdp_action::XDP_PASS
 }

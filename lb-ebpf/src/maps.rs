@@ -38,7 +38,7 @@ static BACKEND_COUNTS: PerCpuArray<BackendCount, { limits::BACKENDS as usize }> 
 static SEED: Global<u64> = Global::new(0);
 /// Ports NAT may use: two ranges of first port and count.
 #[unsafe(no_mangle)]
-static PORTS: Global<[u16; 4]> = Global::new([0; 4]);
+static PORTS: Global<u64> = Global::new(0);
 /// 1 where a packet must leave its arrival port by redirect: a veth's peer takes `XDP_TX` only with a program.
 #[unsafe(no_mangle)]
 static TX_BY_REDIRECT: Global<u8> = Global::new(0);
@@ -97,7 +97,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn ports(&self) -> PortPool {
-        PortPool::new(PORTS.load())
+        // One load instead of four.
+        let words = PORTS.load();
+        PortPool::new([words as u16, (words >> 16) as u16, (words >> 32) as u16, (words >> 48) as u16])
     }
 
     #[inline(always)]

@@ -106,6 +106,9 @@ plain!(Backend, 64);
 
 /// Hops an outer header may take (RFC 1700's recommended default).
 const OUTER_TIME_TO_LIVE: u8 = 64;
+/// Bytes of an outer IPv4 header.
+pub const OUTER_LENGTH: u16 = 20;
+const _: () = assert!(OUTER_LENGTH as usize == ipv4::LENGTH);
 
 impl Backend {
     /// All zero: what an unwritten record is.
@@ -134,8 +137,8 @@ impl Backend {
     #[inline(always)]
     #[must_use]
     pub fn outer_header(&self, inner_length: u16, traffic_class: u8) -> ipv4::Header {
-        let total_length = inner_length.wrapping_add(ipv4::LENGTH as u16);
-        let sum = self.outer.sum().add(U16be::new(total_length)).add(U16be::new(traffic_class as u16));
+        let total_length = inner_length.wrapping_add(OUTER_LENGTH);
+        let sum = self.outer.sum().add(U16be::new(total_length)).add(U16be::new(u16::from(traffic_class)));
         self.unsummed_outer_header(total_length, traffic_class).with_checksum(sum.checksum())
     }
 

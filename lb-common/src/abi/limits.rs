@@ -1,10 +1,10 @@
 //! How much the maps hold, with the reason for each number.
 
-/// Entries of the service table, a power of two. A quarter full at most ([`SERVICES`] and the balancer's own
-/// addresses), so that probing stays short: 256 KiB in all.
+/// Entries of the service table, a power of two. About a quarter full at most ([`SERVICES`] and the balancer's
+/// own addresses), so that probing stays short: 256 KiB in all.
 pub const SERVICE_TABLE: u32 = 4096;
 /// Services in one configuration.
-pub const SERVICES: u32 = 1000;
+pub const SERVICES: u32 = 1024;
 /// Entries looked at for one key at most. Userspace refuses a table that would need more.
 pub const SERVICE_PROBES: u32 = 8;
 /// Backend records, identifier 0 left out. A slot word could name 32,767; this many keep the per-CPU counters at

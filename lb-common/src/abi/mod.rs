@@ -11,7 +11,7 @@ mod service;
 mod slot;
 
 pub use address::Address;
-pub use backend::{Backend, BackendFlags, BackendId};
+pub use backend::{Backend, BackendFlags, BackendId, OUTER_LENGTH};
 pub use counters::{BackendCount, Count};
 pub use flow::{Flow, FlowKey, FlowKind, FlowState, Hop, Ticks};
 pub use service::{Forward, Service, ServiceFlags, ServiceKey};

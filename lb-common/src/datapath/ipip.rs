@@ -4,8 +4,8 @@ use super::link::{self, Outer, Way};
 use super::parse::{Frame, Segment};
 use super::select::{self, Choice};
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables};
-use crate::abi::{FlowKey, Service};
-use crate::wire::{Packet, U32be, ipv4};
+use crate::abi::{FlowKey, OUTER_LENGTH, Service};
+use crate::wire::{Packet, U32be};
 
 /// Sends a client's packet to the backend that owns its flow.
 #[inline(always)]
@@ -46,7 +46,7 @@ pub(super) fn encapsulate(
     let backend = link::backend(tables, choice.backend)?;
     let way = Way::to(backend)?;
     let inner_length = frame.ip.total_length();
-    if u32::from(inner_length) + ipv4::LENGTH as u32 > u32::from(backend.mtu) {
+    if u32::from(inner_length) + u32::from(OUTER_LENGTH) > u32::from(backend.mtu) {
         return Err(Reason::TooBig);
     }
     let outer = Outer { backend, inner_length, traffic_class: frame.ip.traffic_class() };

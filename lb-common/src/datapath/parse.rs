@@ -95,7 +95,7 @@ pub(super) struct Segment {
 impl Segment {
     /// Whether a flow may begin with this packet.
     #[inline(always)]
-    pub(super) const fn may_open(&self) -> bool {
+    pub(super) const fn may_open(self) -> bool {
         self.protocol == protocol::UDP || self.flags.opens()
     }
 }

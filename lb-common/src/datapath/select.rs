@@ -1,6 +1,6 @@
 //! Which backend takes a flow: the slot table, and the records that exist while a slot moves.
 //!
-//! Source of the rule: Beamer (NSDI 2018) and JET (CoNEXT 2020); see "Stateless while nothing changes" in
+//! Source of the rule: Beamer (NSDI 2018) and JET (`CoNEXT` 2020); see "Stateless while nothing changes" in
 //! ARCHITECTURE.md.
 
 use super::parse::Segment;
@@ -18,6 +18,7 @@ pub(super) struct Choice {
 
 /// Index of a flow's slot.
 #[inline(always)]
+#[must_use]
 pub fn slot_index(service: &Service, key: &FlowKey<U32be>, seed: u64) -> u32 {
     service.slot_index(key.hash(seed))
 }

@@ -3,12 +3,14 @@
 //! The reference prints the bounds from the key definitions that use them, and a test holds the printed defaults against
 //! these.
 
+use lb_common::abi::limits;
 use std::time::Duration;
 
 /// Most services of one configuration: each has a slot table in the kernel, whose memory is reserved for this many.
-pub const MAX_SERVICES: usize = 1024;
-/// Most backends of one configuration, over all services: the kernel's backend records are reserved for this many.
-pub const MAX_BACKENDS: usize = 4000;
+pub const MAX_SERVICES: usize = limits::SERVICES as usize;
+/// Most backends of one configuration, over all services. The kernel holds some records more, for those that were
+/// removed and still have flows.
+pub const MAX_BACKENDS: usize = limits::BACKENDS as usize - 96;
 
 /// Longest name of a service or backend: a DNS label, so that a name fits every place that shows it.
 pub(super) const MAX_NAME: usize = 63;

@@ -54,7 +54,7 @@ pub(super) static FILE: Section = Section {
             value: Value::Flag,
             presence: Presence::Default("false"),
             example: "log_packets = true",
-            meaning: "Logs rare events of the packet path, such as packets dropped as malformed. For debugging.",
+            meaning: "Logs rare events of the packet path, such as packets that no backend can take. For debugging.",
             why: "Off, because the counters by reason tell the same at no cost per packet.",
         },
     ],
@@ -282,7 +282,8 @@ pub(super) static NAT: Section = Section {
         example: "ports = \"20000-60000\"",
         meaning: "Source ports the balancer's own address uses towards backends. The host's own connections must not use \
                   them: an answer to one of these ports is taken for a backend's. `auto` is all of 1024–65535 outside the \
-                  host's `net.ipv4.ip_local_port_range`.",
+                  host's `net.ipv4.ip_local_port_range`, or, where that leaves fewer than 20,000, all of 1024–64511 with \
+                  a warning.",
         why: "`auto` cannot collide with connections the host opens itself. Name a range where other programs listen on \
               ports above 1023.",
     }],

@@ -13,7 +13,7 @@ use crate::kernel::{
     Tables, maps,
 };
 use crate::plan::{self, BackendKey, Plan, PlanError, Planner, Write};
-use lb_common::abi::{Slot, Ticks};
+use lb_common::abi::{BackendId, Slot, Ticks};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
@@ -73,6 +73,8 @@ pub(super) struct Balancer {
     tick: Duration,
     /// Set when the kernel refused a write, so that tables and plan may differ until everything is written anew.
     broken: bool,
+    /// Identifiers given to new backends whose counters are not cleared yet.
+    uncleared: Vec<BackendId>,
 }
 
 impl Balancer {
@@ -110,6 +112,7 @@ impl Balancer {
             sweep_began: Instant::now(),
             tick: maps::tick().map_err(Error::Clock)?,
             broken: false,
+            uncleared: Vec::new(),
         };
         balancer.follow_config();
         Ok(balancer)
@@ -166,10 +169,10 @@ impl Balancer {
     /// Acts on a verdict, and on all that wait behind it, with one plan.
     pub(super) fn judge(
         &mut self,
-        report: Report<BackendKey>,
+        report: &Report<BackendKey>,
         waiting: &mut UnboundedReceiver<Report<BackendKey>>,
     ) {
-        let mut changed = self.note(&report);
+        let mut changed = self.note(report);
         while let Ok(report) = waiting.try_recv() {
             changed |= self.note(&report);
         }
@@ -306,15 +309,14 @@ impl Balancer {
     /// Writes a plan. If an earlier write failed, everything is written.
     fn apply(&mut self, plan: &Plan, cause: Cause) -> Result<(), Error> {
         let began = Instant::now();
+        self.uncleared.extend(&plan.summary.admitted);
         let whole = self.broken.then(|| self.planner.plan_whole());
         let writes = whole.as_ref().map_or(&plan.writes, |whole| &whole.writes);
         if writes.is_empty() {
             return Ok(());
         }
         self.broken = true;
-        for id in &plan.summary.admitted {
-            self.tables.clear_backend_count(*id)?;
-        }
+        self.clear_counters()?;
         write(&mut self.tables, writes)?;
         self.broken = false;
         let took = began.elapsed();
@@ -326,6 +328,15 @@ impl Balancer {
             ?took,
             "tables written"
         );
+        Ok(())
+    }
+
+    /// Clears what earlier bearers of newly given identifiers left in their counters.
+    fn clear_counters(&mut self) -> Result<(), TableError> {
+        while let Some(id) = self.uncleared.last() {
+            self.tables.clear_backend_count(*id)?;
+            self.uncleared.pop();
+        }
         Ok(())
     }
 
@@ -341,24 +352,24 @@ impl Balancer {
     fn sweep_one_batch(&mut self) -> Result<Duration, Error> {
         let rules = Rules::new(self.planner.idle_times(), self.tick);
         let (planner, seed) = (&self.planner, self.seed);
-        let seen = self.sweep.step(&mut self.tables, &rules, |key| planner.slot_of(key, seed))?;
-        let Some(seen) = seen else { return Ok(BETWEEN_BATCHES) };
+        let observed = self.sweep.step(&mut self.tables, &rules, |key| planner.slot_of(key, seed))?;
+        let Some(observed) = observed else { return Ok(BETWEEN_BATCHES) };
         let taken_at = std::mem::replace(&mut self.sweep_began, Instant::now());
-        self.flows = seen.flows;
-        self.end_transitions(&seen, taken_at)?;
+        self.flows = observed.flows;
+        self.end_transitions(&observed, taken_at)?;
         self.sweep_began = Instant::now() + BETWEEN_LOOKS;
         Ok(BETWEEN_LOOKS)
     }
 
     /// Settles the slots whose old flows are over, and lets go of backends that nothing names any more.
-    fn end_transitions(&mut self, seen: &expire::Observations, taken_at: Instant) -> Result<(), Error> {
+    fn end_transitions(&mut self, observed: &expire::Observations, taken_at: Instant) -> Result<(), Error> {
         let uses = self.settled_uses()?;
         let last_use = |slot: u32| uses.get(&slot).copied();
         let observations = plan::Observations {
             taken_at,
             last_use: &last_use,
-            strays: &seen.strays,
-            by_backend: &seen.by_backend,
+            strays: &observed.strays,
+            by_backend: &observed.by_backend,
         };
         let plan = self.planner.step_transitions(&observations, Instant::now());
         let forgotten = !plan.summary.forgotten.is_empty();
@@ -371,12 +382,13 @@ impl Balancer {
 
     /// How long ago each slot of a service with moving slots had its settled owner used.
     fn settled_uses(&self) -> Result<HashMap<u32, Duration>, TableError> {
-        let now = self.tables.now()?;
         let mut uses = HashMap::new();
         for service in self.planner.services().filter(|service| service.tracked > 0) {
             let stamps = self.tables.slot_use(service.first_slot, service.slots)?;
-            let used = (service.first_slot..).zip(stamps).filter(|(_, stamp)| *stamp != Ticks(0));
-            uses.extend(used.map(|(slot, stamp)| (slot, self.tick * now.since(stamp))));
+            // Read after the stamps, so that none of them is later.
+            let now = self.tables.now()?;
+            let stamped = (service.first_slot..).zip(stamps).filter(|(_, stamp)| *stamp != Ticks(0));
+            uses.extend(stamped.map(|(slot, stamp)| (slot, self.tick * now.since(stamp))));
         }
         Ok(uses)
     }

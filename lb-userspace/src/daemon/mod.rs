@@ -117,7 +117,7 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
                 Told::Stop => return,
                 Told::Reload => balancer.reload_by_signal(),
             },
-            Some(report) = inputs.verdicts.recv() => balancer.judge(report, &mut inputs.verdicts),
+            Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
             Ok(()) = balancer.next_hops().changed() => balancer.follow_network(),
             Some((request, answer)) = inputs.asked.recv() => {
                 // Whoever asked may have gone.
@@ -162,9 +162,9 @@ impl Signals {
 /// Says where a program was attached, and what the operator should know about it.
 fn announce(attachment: &Attachment) {
     let (interface, mode) = (&attachment.interface.name, attachment.mode);
-    match &attachment.fallback {
-        Some(why) => tracing::info!(%interface, %mode, "attached; native mode was refused: {why}"),
-        None => tracing::info!(%interface, %mode, "attached"),
+    tracing::info!(%interface, %mode, "attached");
+    if let Some(why) = &attachment.fallback {
+        tracing::info!(%interface, "native mode was refused: {why}");
     }
     if let Some(warning) = attachment.warning {
         tracing::warn!(%interface, "{warning}");

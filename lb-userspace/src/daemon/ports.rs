@@ -28,7 +28,7 @@ pub(super) fn divide(wanted: &NatPorts, ephemeral: &RangeInclusive<u16>) -> Port
             beside(ephemeral).unwrap_or_else(|| sharing(&(LOWEST..=PROBES.start() - 1), ephemeral))
         }
         NatPorts::Range(range) if are_apart(range, ephemeral) => {
-            Ports { nat: two_ranges(&[range.clone()]), probes: None, warning: None }
+            Ports { nat: words([Some(range.clone()), None]), probes: None, warning: None }
         }
         NatPorts::Range(range) => sharing(range, ephemeral),
     }
@@ -36,18 +36,15 @@ pub(super) fn divide(wanted: &NatPorts, ephemeral: &RangeInclusive<u16>) -> Port
 
 /// All ports outside the ephemeral range, if those are enough.
 fn beside(ephemeral: &RangeInclusive<u16>) -> Option<Ports> {
-    let below = LOWEST..=ephemeral.start().saturating_sub(1);
-    let above = ephemeral.end().saturating_add(1)..=u16::MAX;
-    let above = if *ephemeral.end() == u16::MAX { 1..=0 } else { above };
-    let enough = below.len() + above.len() >= ENOUGH;
-    enough.then(|| Ports { nat: two_ranges(&[below, above]), probes: None, warning: None })
+    let rest = [below(ephemeral), above(ephemeral)];
+    let enough = count(rest[0].as_ref()) + count(rest[1].as_ref()) >= ENOUGH;
+    enough.then(|| Ports { nat: words(rest), probes: None, warning: None })
 }
 
 /// A range that overlaps the ephemeral one: probes keep out of it.
 fn sharing(range: &RangeInclusive<u16>, ephemeral: &RangeInclusive<u16>) -> Ports {
-    let below = LOWEST..=range.start().saturating_sub(1);
-    let above = if *range.end() == u16::MAX { 1..=0 } else { range.end() + 1..=u16::MAX };
-    let probes = if above.len() >= below.len() { above } else { below };
+    let (below, above) = (below(range), above(range));
+    let probes = if count(above.as_ref()) >= count(below.as_ref()) { above } else { below };
     let warning = format!(
         "NAT uses ports {}-{} and the host's own connections ports {}-{} (net.ipv4.ip_local_port_range): a connection of \
          this host to a backend may meet a translated one on the same port; narrow one of the two",
@@ -56,24 +53,36 @@ fn sharing(range: &RangeInclusive<u16>, ephemeral: &RangeInclusive<u16>) -> Port
         ephemeral.start(),
         ephemeral.end()
     );
-    Ports {
-        nat: two_ranges(&[range.clone()]),
-        probes: (!probes.is_empty()).then_some(probes),
-        warning: Some(warning),
-    }
+    Ports { nat: words([Some(range.clone()), None]), probes, warning: Some(warning) }
+}
+
+/// The ports below a range, down to the services'.
+fn below(range: &RangeInclusive<u16>) -> Option<RangeInclusive<u16>> {
+    let last = range.start().checked_sub(1)?;
+    (last >= LOWEST).then_some(LOWEST..=last)
+}
+
+/// The ports above a range.
+fn above(range: &RangeInclusive<u16>) -> Option<RangeInclusive<u16>> {
+    range.end().checked_add(1).map(|first| first..=u16::MAX)
+}
+
+fn count(range: Option<&RangeInclusive<u16>>) -> usize {
+    range.map_or(0, ExactSizeIterator::len)
 }
 
 fn are_apart(one: &RangeInclusive<u16>, other: &RangeInclusive<u16>) -> bool {
     one.end() < other.start() || other.end() < one.start()
 }
 
-fn two_ranges(ranges: &[RangeInclusive<u16>]) -> [u16; 4] {
-    let words = |at: usize| {
-        let range = ranges.get(at).filter(|range| !range.is_empty());
-        range.map_or([0, 0], |range| [*range.start(), u16::try_from(range.len()).unwrap_or(u16::MAX)])
+/// As the packet path takes ranges: first port and count.
+fn words(ranges: [Option<RangeInclusive<u16>>; 2]) -> [u16; 4] {
+    let word = |range: Option<RangeInclusive<u16>>| {
+        let first = range.as_ref().map_or(0, |range| *range.start());
+        [first, u16::try_from(count(range.as_ref())).unwrap_or(u16::MAX)]
     };
-    let ([first, count], [second, second_count]) = (words(0), words(1));
-    [first, count, second, second_count]
+    let [[first, length], [second, second_length]] = ranges.map(word);
+    [first, length, second, second_length]
 }
 
 /// The host's ephemeral ports; the kernel's default range where it cannot be read.

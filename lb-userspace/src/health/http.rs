@@ -102,13 +102,14 @@ mod tests {
 
     #[test]
     fn the_request_names_host_and_sender_and_asks_to_close() {
-        let question = Question::new("/healthz", 200, None, ([10, 0, 0, 1], 8080).into());
+        let question = Question::new("/healthz", StatusRange::default(), None, ([10, 0, 0, 1], 8080).into());
         let request = String::from_utf8(question.request).unwrap();
         assert!(
             request.starts_with("GET /healthz HTTP/1.1\r\nHost: 10.0.0.1:8080\r\nUser-Agent: lb-health/")
         );
         assert!(request.contains("\r\nConnection: close\r\n") && request.ends_with("\r\n\r\n"));
-        let named = Question::new("/", 200, Some("shop.example"), ([10, 0, 0, 1], 80).into());
+        let named =
+            Question::new("/", StatusRange::default(), Some("shop.example"), ([10, 0, 0, 1], 80).into());
         assert!(String::from_utf8(named.request).unwrap().contains("\r\nHost: shop.example\r\n"));
     }
 

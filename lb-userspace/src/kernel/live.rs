@@ -203,7 +203,7 @@ fn attach_detach_and_collide() {
     let mut programs = Programs::without_tables().unwrap();
     let attached = programs.attach(Program::Pass, &near, Mode::Auto).unwrap();
     assert_eq!((attached.mode, attached.is_held_by_link()), (AttachedMode::Native, true));
-    assert!(attached.warning.is_some() && near.is_veth);
+    assert!(attached.warning.is_none() && near.is_veth);
     for mode in [Mode::Auto, Mode::Native, Mode::Generic] {
         let error = programs.attach(Program::Decap, &near, mode).unwrap_err().to_string();
         assert!(error.contains("`lb_pass`") && error.contains(&std::process::id().to_string()), "{error}");
