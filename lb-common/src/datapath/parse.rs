@@ -1,7 +1,7 @@
 //! From bytes to headers, one short step a layer.
 
 use super::Reason;
-use crate::abi::FlowKey;
+use crate::abi::{FlowKey, ServiceKey};
 use crate::wire::{Packet, Ports, U16be, U32be, ethernet, ipv4, protocol, tcp, udp, vlan};
 
 /// The link and network layer of an IPv4 packet.
@@ -25,19 +25,34 @@ impl Frame {
     }
 }
 
-/// What nearly every packet is: no tag, no options, no fragment, and long enough for a TCP header. Every offset in it
-/// is known to the compiler, which is why the common way through the pipeline begins here. `None` says nothing about
-/// the packet but that [`frame`] should look at it.
+/// Where the transport header of a plain packet begins.
+const PLAIN_L4: usize = ethernet::LENGTH + ipv4::LENGTH;
+
+/// Where a plain packet goes: TCP or UDP without tag, options or fragmentation, and long enough for a TCP header.
+/// Nearly every packet is one, and every offset in it is known to the compiler, which is why the common way through
+/// the pipeline begins here. `None` says nothing about the packet but that [`frame`] should look at it.
 #[inline(always)]
-pub(super) fn plain_frame(packet: &impl Packet) -> Option<Frame> {
-    const L4: usize = ethernet::LENGTH + ipv4::LENGTH;
+pub(super) fn plain_destination(packet: &impl Packet) -> Option<ServiceKey> {
     // The farthest byte first: the comparisons with the packet's end that follow are then known to hold.
-    let _: tcp::Header = packet.read(L4)?;
-    let link: ethernet::Addresses = packet.read(0)?;
+    let transport: tcp::Header = packet.read(PLAIN_L4)?;
     let ethertype: U16be = packet.read(ethernet::TYPE)?;
+    let link: ethernet::Addresses = packet.read(0)?;
     let ip: ipv4::Header = packet.read(ethernet::LENGTH)?;
     let plain = ethertype == ethernet::IPV4 && !link.is_group() && ip.is_bare() && !ip.is_fragment();
-    plain.then_some(Frame { link, vlan: U16be::ZERO, l3: ethernet::LENGTH, l4: L4, ip })
+    let protocol = ip.protocol();
+    let carries_ports = protocol == protocol::TCP || protocol == protocol::UDP;
+    (plain && carries_ports).then(|| ServiceKey::v4(ip.destination(), transport.ports.destination, protocol))
+}
+
+/// The headers of a packet that [`plain_destination`] has looked at. Read again rather than kept: most of it would
+/// have to wait on the stack while the service is looked up.
+#[inline(always)]
+pub(super) fn plain_frame(packet: &impl Packet) -> Option<(Frame, FlowKey<U32be>)> {
+    let ports: Ports = packet.read(PLAIN_L4)?;
+    let link: ethernet::Addresses = packet.read(0)?;
+    let ip: ipv4::Header = packet.read(ethernet::LENGTH)?;
+    let key = FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol());
+    Some((Frame { link, vlan: U16be::ZERO, l3: ethernet::LENGTH, l4: PLAIN_L4, ip }, key))
 }
 
 /// Ethernet, at most one tag, IPv4.

@@ -2,7 +2,7 @@
 
 use super::{Arrival, Outcome, Reason, Tables, Verdict, classify, icmp, ipip, nat, parse};
 use crate::abi::{FlowKey, Forward, Service, ServiceKey};
-use crate::wire::{Packet, U32be, protocol};
+use crate::wire::{Packet, U16be, U32be, protocol};
 use parse::Frame;
 
 /// Steers a packet or says why not, and counts it once under its reason and, if it has one, its backend.
@@ -19,12 +19,11 @@ pub fn balance(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival)
 #[inline(always)]
 pub fn often(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Option<Outcome> {
     let bytes = packet.length();
-    let frame = parse::plain_frame(packet)?;
-    let key = parse::flow_key(packet, &frame).ok()?;
-    let vip = ServiceKey::v4(key.destination, key.destination_port, key.protocol);
+    let vip = parse::plain_destination(packet)?;
     let Some(service) = classify::service(tables, &vip) else {
-        return unless_dropped(tables, to_client(packet, tables, &frame, &key, arrival), bytes);
+        return to_client_known(packet, tables, &vip, arrival, bytes);
     };
+    let (frame, key) = parse::plain_frame(packet)?;
     let segment = parse::segment(packet, &frame).ok()?;
     let with = (&key, &segment);
     // Counted in each arm, where the compiler knows more of the outcome than behind them.
@@ -38,6 +37,22 @@ pub fn often(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -
         }
         Forward::Own => None,
     }
+}
+
+#[inline(always)]
+fn to_client_known(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    destination: &ServiceKey,
+    arrival: Arrival,
+    bytes: u32,
+) -> Option<Outcome> {
+    if !is_ours(tables, destination.address.as_v4(), destination.port()) {
+        tables.count(Reason::NotAVip, bytes);
+        return Some(Err(Reason::NotAVip));
+    }
+    let (frame, key) = parse::plain_frame(packet)?;
+    unless_dropped(tables, nat::reply(packet, tables, &frame, &key, arrival), bytes)
 }
 
 /// Any packet; see [`often`].
@@ -111,8 +126,14 @@ fn to_client(
     key: &FlowKey<U32be>,
     arrival: Arrival,
 ) -> Outcome {
-    if !tables.ports().contains(key.destination_port) || !classify::is_own(tables, key.destination) {
+    if !is_ours(tables, key.destination, key.destination_port) {
         return Err(Reason::NotAVip);
     }
     nat::reply(packet, tables, frame, key, arrival)
+}
+
+/// Whether NAT may have given this port of this address to a flow.
+#[inline(always)]
+fn is_ours(tables: &impl Tables, address: U32be, port: U16be) -> bool {
+    tables.ports().contains(port) && classify::is_own(tables, address)
 }
