@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lb-userspace: {error:#}");
+            observe::log::end(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -54,13 +54,22 @@ fn check(file: &Path) -> Result<()> {
         eprintln!("{warning}");
     }
     let backends: usize = loaded.config.services.iter().map(|service| service.backends.len()).sum();
-    println!("{}: right, {} services with {backends} backends", file.display(), loaded.config.services.len());
+    let services = loaded.config.services.len();
+    let counted = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+    println!(
+        "{}: right, {} with {}",
+        file.display(),
+        counted(services, "service"),
+        counted(backends, "backend")
+    );
     Ok(())
 }
 
 fn status(json: bool, control: &Control) -> Result<()> {
-    let Response::Status(status) = client::ask(&control.path, &Request::Status)? else {
-        bail!("the daemon gave another answer than its status; is it of this version?");
+    let status = match client::ask(&control.path, &Request::Status)? {
+        Response::Status(status) => status,
+        Response::Refused { message } => bail!(message),
+        Response::Done { .. } => bail!("the daemon gave no status; is it of this version?"),
     };
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);

@@ -39,7 +39,7 @@ pub use model::{
 };
 pub use reference::reference;
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use finding::Report;
@@ -71,6 +71,18 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The operator's fault: a folder, a pipe or a device.
+    #[error("the configuration {} is not a file", path.display())]
+    NotAFile {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// The operator's fault: no configuration is that long.
+    #[error("the configuration {} is longer than {} MiB; is it the right file?", path.display(), LONGEST >> 20)]
+    TooLong {
+        /// The file that was asked for.
+        path: PathBuf,
+    },
     /// The operator's fault: the bytes are not text.
     #[error("{}:{line}: not UTF-8 text; save the file as UTF-8", path.display())]
     Encoding {
@@ -95,14 +107,31 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, Mistakes> {
     if mistakes.is_empty() { Ok(Loaded { config, warnings }) } else { Err(Mistakes::new(mistakes)) }
 }
 
-/// Reads and parses the file at `path`.
+/// The longest file that is read: several times what the most services and backends take, with comments.
+const LONGEST: u64 = 4 << 20;
+
+/// Reads and parses the file at `path`. Anything but a file is refused, for a pipe could keep the daemon waiting.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = read(path)?;
     let text = std::str::from_utf8(&bytes).map_err(|error| Error::Encoding {
         path: path.to_owned(),
         line: line_at(&bytes, error.valid_up_to()),
     })?;
     Ok(parse(&path.display().to_string(), text)?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(Error::NotAFile { path: path.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    let mut file = std::fs::File::open(path).map_err(failed)?.take(LONGEST + 1);
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(Error::TooLong { path: path.to_owned() });
+    }
+    Ok(bytes)
 }
 
 fn line_at(bytes: &[u8], offset: usize) -> usize {

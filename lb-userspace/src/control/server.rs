@@ -2,14 +2,21 @@
 
 use super::{Request, Response};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 /// Longest request; the longest there is has two names.
 const LONGEST_REQUEST: u64 = 4096;
+/// How long a connection may be silent, or leave an answer unread: nobody types requests by hand.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Until connections are accepted again after the system refused, which it does while descriptors are short.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// A request, and where its answer goes.
 pub type Asked = (Request, oneshot::Sender<Response>);
@@ -23,8 +30,24 @@ pub enum Error {
         /// The socket.
         path: PathBuf,
     },
+    /// Something that is no socket is in its place.
+    #[error("{path} is there and no socket, so it is left alone; give `--control` another path")]
+    InTheWay {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// The operator has no rights there.
+    #[error(
+        "making the control socket {path} is not permitted: run as root, or give `--control` a path you may write to"
+    )]
+    Permission {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The system refused.
-    #[error("cannot make the control socket {path}: {source}")]
+    #[error("cannot make the control socket {path}; `--control` may name another path")]
     Refused {
         /// The socket.
         path: PathBuf,
@@ -41,25 +64,37 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds the socket, for root alone. One that a dead daemon left is replaced, a live one is not.
+    /// Binds the socket, for root alone. One that a dead daemon left is replaced; a live one is not, and neither is
+    /// anything that is no socket.
     pub fn bind(path: &Path) -> Result<Self, Error> {
+        let named = || path.to_owned();
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(Error::InUse { path: path.to_owned() });
+            return Err(Error::InUse { path: named() });
         }
-        let listener = bind_anew(path).map_err(|source| Error::Refused { path: path.to_owned(), source })?;
-        Ok(Self { listener, path: path.to_owned() })
+        if std::fs::symlink_metadata(path).is_ok_and(|present| !present.file_type().is_socket()) {
+            return Err(Error::InTheWay { path: named() });
+        }
+        let listener = bind_anew(path).map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => Error::Permission { path: named(), source },
+            _ => Error::Refused { path: named(), source },
+        })?;
+        Ok(Self { listener, path: named() })
     }
 
     /// Serves connections until dropped.
     pub async fn serve(self, queue: mpsc::UnboundedSender<Asked>) {
+        let mut failing = false;
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
+                    failing = false;
                     tokio::task::spawn_local(serve_one(stream, queue.clone()));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "control socket: accept failed");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "control socket: no connection can be accepted for now");
+                    }
+                    tokio::time::sleep(RETRY).await;
                 }
             }
         }
@@ -92,30 +127,111 @@ async fn serve_one(stream: UnixStream, queue: mpsc::UnboundedSender<Asked>) {
     }
 }
 
+/// Answers one request after the other until the other side ends, is silent for too long or sends no request.
 async fn converse(stream: UnixStream, queue: mpsc::UnboundedSender<Asked>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(LONGEST_REQUEST));
-    let mut line = String::new();
-    while reader.read_line(&mut line).await? > 0 {
-        let response = answer(&line, &queue).await;
-        let mut text = serde_json::to_string(&response)?;
-        text.push('\n');
-        writer.write_all(text.as_bytes()).await?;
-        line.clear();
-        reader.get_mut().set_limit(LONGEST_REQUEST);
+    loop {
+        let request = match timeout(PATIENCE, read_request(&mut reader)).await?? {
+            Read::Request(request) => request,
+            Read::NotOne(why) => {
+                return send(&mut writer, &Response::Refused { message: format!("not a request: {why}") })
+                    .await;
+            }
+            Read::End => return Ok(()),
+        };
+        let response = ask(request, &queue).await;
+        timeout(PATIENCE, send(&mut writer, &response)).await??;
     }
-    Ok(())
 }
 
-async fn answer(line: &str, queue: &mpsc::UnboundedSender<Asked>) -> Response {
-    let request = match serde_json::from_str(line) {
-        Ok(request) => request,
-        Err(error) => return Response::Refused { message: format!("not a request: {error}") },
-    };
-    let (sender, receiver) = oneshot::channel();
-    let stopping = || Response::Refused { message: "the daemon is stopping".to_owned() };
-    if queue.send((request, sender)).is_err() {
-        return stopping();
+/// What came in.
+#[derive(Debug, PartialEq, Eq)]
+enum Read {
+    Request(Request),
+    NotOne(String),
+    End,
+}
+
+async fn read_request(reader: &mut BufReader<tokio::io::Take<OwnedReadHalf>>) -> io::Result<Read> {
+    let mut line = Vec::new();
+    reader.get_mut().set_limit(LONGEST_REQUEST);
+    reader.read_until(b'\n', &mut line).await?;
+    Ok(parse(&line))
+}
+
+fn parse(line: &[u8]) -> Read {
+    if line.is_empty() {
+        return Read::End;
     }
-    receiver.await.unwrap_or_else(|_| stopping())
+    if !line.ends_with(b"\n") && line.len() as u64 >= LONGEST_REQUEST {
+        return Read::NotOne(format!("longer than {LONGEST_REQUEST} bytes"));
+    }
+    serde_json::from_slice(line).map_or_else(|error| Read::NotOne(error.to_string()), Read::Request)
+}
+
+async fn send(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+    let mut text = serde_json::to_string(response)?;
+    text.push('\n');
+    writer.write_all(text.as_bytes()).await
+}
+
+/// Puts a request into the daemon's queue and waits for its answer.
+async fn ask(request: Request, queue: &mpsc::UnboundedSender<Asked>) -> Response {
+    let (sender, receiver) = oneshot::channel();
+    // Fails only while the daemon stops, and then the receiver does, too.
+    let _ = queue.send((request, sender));
+    let stopping = |_| Response::Refused { message: "the daemon is stopping".to_owned() };
+    receiver.await.unwrap_or_else(stopping)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_request_or_said_to_be_none() {
+        assert_eq!(parse(b"{\"command\":\"reload\"}\n"), Read::Request(Request::Reload));
+        assert_eq!(parse(b""), Read::End);
+        for garbage in [&b"\xff\xfe\n"[..], b"{\"command\":\"rel", b"\n", b"{\"command\":\"dance\"}\n"] {
+            assert!(matches!(parse(garbage), Read::NotOne(_)), "{garbage:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_at_its_limit() {
+        let endless = vec![b'x'; 4096];
+        assert_eq!(parse(&endless), Read::NotOne("longer than 4096 bytes".to_owned()));
+    }
+
+    fn bind(path: &Path) -> Result<Socket, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        Socket::bind(path)
+    }
+
+    #[test]
+    fn a_dead_daemons_socket_is_replaced_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/control.sock");
+        drop(bind(&path).unwrap());
+        assert!(!path.exists(), "a socket goes with its owner");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "the standard library leaves it, as a crash does");
+        let socket = bind(&path).unwrap();
+        assert!(matches!(bind(&path), Err(Error::InUse { .. })));
+        drop(socket);
+        std::fs::write(&path, "precious").unwrap();
+        assert!(matches!(bind(&path), Err(Error::InTheWay { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn the_socket_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let _socket = bind(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }

@@ -19,7 +19,7 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// The services in the configuration's order.
     pub services: Vec<ServiceStatus>,
-    /// Flow records held; two for each NAT flow.
+    /// Flows recorded. The two records of a translated flow count once.
     pub flows: u64,
     /// Every reason that was counted since start.
     pub reasons: Vec<ReasonStatus>,
@@ -30,9 +30,9 @@ pub struct Status {
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
-    /// Its index.
+    /// Its index; 0 while it is absent.
     pub index: u32,
-    /// `native` or `generic`.
+    /// `native`, `generic`, or `absent` while an interface of that name is waited for.
     pub mode: String,
 }
 
@@ -103,6 +103,9 @@ pub struct BackendStatus {
     pub traffic: Traffic,
     /// The next hop's link-layer address and the interface; none while it is not known.
     pub next_hop: Option<String>,
+    /// Why there is none.
+    #[serde(default)]
+    pub next_hop_error: Option<String>,
     /// The evidence for its state.
     pub health: HealthStatus,
 }

@@ -20,7 +20,7 @@ fn head(status: &Status) -> String {
     let interfaces: Vec<_> =
         status.interfaces.iter().map(|port| format!("{} ({})", port.name, port.mode)).collect();
     format!(
-        "lb-userspace {}, up {}, generation {}, config {}\ninterfaces {}, {} flow records, {}\n",
+        "lb-userspace {}, up {}, generation {}, config {}\ninterfaces {}, {} flows recorded, {}\n",
         status.version,
         duration(status.uptime_seconds),
         status.generation,
@@ -79,14 +79,18 @@ fn backend_row(backend: &BackendStatus) -> Vec<String> {
 /// One line on why a backend is in its state.
 fn evidence(backend: &BackendStatus) -> String {
     let health = &backend.health;
-    let unreachable = if backend.next_hop.is_none() { "; next hop not known" } else { "" };
+    let unreachable = match (&backend.next_hop, &backend.next_hop_error) {
+        (Some(_), _) => String::new(),
+        (None, Some(why)) => format!("; next hop not known: {why}"),
+        (None, None) => "; next hop not known".to_owned(),
+    };
     let probe = match (&health.error, health.last_probe_ms_ago, health.latency_us) {
         (Some(error), Some(ago), _) => format!("{error}, {ago} ms ago"),
         (None, Some(ago), Some(latency)) => format!("ok in {latency} µs, {ago} ms ago"),
         _ if health.check == "none" => "not checked".to_owned(),
         _ => "none yet".to_owned(),
     };
-    probe + unreachable
+    probe + &unreachable
 }
 
 fn reasons(status: &Status) -> String {
@@ -181,6 +185,7 @@ mod tests {
             slots: 12_295,
             traffic: Traffic { packets: 1_234_567, bytes: 5 << 20, new_flows: 40, ..Traffic::default() },
             next_hop: Some("02:00:00:00:00:0b via eth1".into()),
+            next_hop_error: None,
             health: HealthStatus {
                 check: "tcp".into(),
                 last_probe_ms_ago: Some(300),
@@ -193,6 +198,7 @@ mod tests {
             name: "web2".into(),
             state: "down".into(),
             addr: "10.0.0.12:8080".into(),
+            next_hop_error: Some("10.0.0.12 does not answer on `eth1`".into()),
             health: HealthStatus {
                 last_probe_ms_ago: Some(12),
                 error: Some("refused".into()),
@@ -225,7 +231,7 @@ mod tests {
         assert!(text.contains("up 3m12s") && text.contains("eth0 (native)"), "{text}");
         assert!(text.contains("1,234,567  5.0 MiB"), "{text}");
         assert!(text.contains("ok in 85 µs, 300 ms ago"), "{text}");
-        assert!(text.contains("refused, 12 ms ago; next hop not known"), "{text}");
+        assert!(text.contains("refused, 12 ms ago; next hop not known: 10.0.0.12 does not answer"), "{text}");
         assert!(text.contains("drop:    no_backend 12"), "{text}");
     }
 

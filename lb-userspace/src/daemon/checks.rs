@@ -6,7 +6,11 @@ use crate::plan::BackendKey;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
+
+/// How long an ending daemon waits for the probes under way.
+const LAST_PROBES: Duration = Duration::from_secs(1);
 
 /// The running checks and their verdicts.
 #[derive(Debug)]
@@ -70,12 +74,30 @@ impl Checks {
         self.running.get(key).map(|running| running.handle.evidence())
     }
 
-    /// Ends all checks and waits for their last probes.
-    pub(super) async fn stop(self) {
-        for running in self.running.into_values() {
-            running.handle.stop().await;
-        }
+    /// Takes backends that serve unchecked so far, and get a check now, for up until the check says otherwise: asking
+    /// for evidence must not take a service down.
+    pub(super) fn trust_unchecked(&mut self, former: &Config, now: &Config) {
+        let (checked_before, checked_now) = (wanted(former, None), wanted(now, None));
+        let unchecked = keys(former).filter(|key| !checked_before.contains_key(key));
+        let trusted = unchecked.filter(|key| checked_now.contains_key(key));
+        self.verdicts.extend(trusted.map(|key| (key, HealthState::Up)));
     }
+
+    /// Ends all checks and waits for their last probes, all at the same time and not for long: a probe may wait for a
+    /// silent backend as long as its time-out is.
+    pub(super) async fn stop(self) {
+        let ends = self.running.into_values().map(|running| running.handle.stop());
+        // Probes still under way end with the process.
+        let _ = tokio::time::timeout(LAST_PROBES, futures_util::future::join_all(ends)).await;
+    }
+}
+
+/// The identities of all configured backends.
+pub(super) fn keys(config: &Config) -> impl Iterator<Item = BackendKey> {
+    let of = |service: &config::Service| {
+        service.backends.iter().map(|backend| BackendKey::of(service, backend)).collect::<Vec<_>>()
+    };
+    config.services.iter().flat_map(of)
 }
 
 fn wanted(config: &Config, ports: Option<&RangeInclusive<u16>>) -> HashMap<BackendKey, Params> {

@@ -10,9 +10,14 @@ mod balancer;
 mod checks;
 pub mod decap;
 mod error;
+mod flows;
+mod interfaces;
+mod orders;
 mod ports;
 mod report;
 mod source;
+mod tables;
+mod ways;
 
 pub use error::Error;
 
@@ -20,11 +25,12 @@ use crate::control::server::{Asked, Socket};
 use crate::health::{Report, Transport, ring_builder};
 use crate::kernel::{Attachment, Link, Mode};
 use crate::plan::BackendKey;
-use balancer::{Balancer, Cause};
+use balancer::Balancer;
 use source::Source;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tables::Cause;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::LocalSet;
@@ -47,11 +53,22 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Runs the balancer until SIGTERM or SIGINT.
 pub fn run(options: Options) -> Result<(), Error> {
+    raise_descriptor_limit();
     let (transport, why_not) = Transport::detect();
     if let Some(reason) = why_not {
         tracing::warn!(%reason, "io_uring cannot be used here; the daemon's own I/O goes by epoll instead");
     }
     block_on(transport, serve(options, transport))?
+}
+
+/// Every probe under way has a socket, and the usual limit of 1,024 descriptors is fewer than there may be backends.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit on open files; with many backends, probes may fail for it");
+    }
 }
 
 /// Runs a future on the transport's runtime, with tasks of its own on the same thread.
@@ -69,17 +86,36 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
     let mut signals = Signals::listen().map_err(Error::Signals)?;
     let source = Source::choose(options.config);
     let config = source.load()?;
+    let links = find_links(&options.interfaces)?;
     let socket = Socket::bind(&options.control)?;
-    let links = options.interfaces.iter().map(|name| Link::find(name)).collect::<Result<Vec<_>, _>>()?;
     let (reports, verdicts) = mpsc::unbounded_channel();
-    let mut balancer = Balancer::load(source, config, links, (transport, reports))?;
+    let mut balancer = Balancer::load(source, config, (&links, options.mode), (transport, reports))?;
     let mut inputs = Inputs { verdicts, asked: serve_control(socket) };
-    first_look(&mut balancer, &mut inputs).await?;
-    balancer.attach(options.mode)?;
-    balancer.tell_ready(&options.control);
-    turn(&mut balancer, &mut inputs, &mut signals).await;
+    let stopped = tokio::select! {
+        biased;
+        () = signals.stop() => true,
+        () = first_look(&mut balancer, &mut inputs) => false,
+    };
+    if !stopped {
+        balancer.plan(Cause::Start)?;
+        balancer.attach()?;
+        balancer.tell_ready(&options.control);
+        turn(&mut balancer, &mut inputs, &mut signals).await;
+    }
     tracing::info!("stopping");
     balancer.stop().await
+}
+
+/// The interfaces of these names, each once.
+fn find_links(names: &[String]) -> Result<Vec<Link>, Error> {
+    let mut links: Vec<Link> = Vec::new();
+    for name in names {
+        let link = Link::find(name)?;
+        if !links.contains(&link) {
+            links.push(link);
+        }
+    }
+    Ok(links)
 }
 
 /// The queues that feed the balancer, besides its own watch on the network.
@@ -94,8 +130,8 @@ fn serve_control(socket: Socket) -> UnboundedReceiver<Asked> {
     asked
 }
 
-/// Takes in first verdicts and ways until all are known or the time is over, then writes the tables.
-async fn first_look(balancer: &mut Balancer, inputs: &mut Inputs) -> Result<(), Error> {
+/// Takes in first verdicts and ways until all are known or the time is over.
+async fn first_look(balancer: &mut Balancer, inputs: &mut Inputs) {
     let deadline = tokio::time::Instant::now() + FIRST_LOOK;
     while !balancer.knows_all() {
         tokio::select! {
@@ -104,7 +140,7 @@ async fn first_look(balancer: &mut Balancer, inputs: &mut Inputs) -> Result<(), 
             () = tokio::time::sleep_until(deadline) => break,
         }
     }
-    balancer.plan(Cause::Start)
+    balancer.tell_missing_ways();
 }
 
 /// The life of the daemon: one thing after the other, until a signal ends it.
@@ -118,13 +154,33 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
                 Told::Reload => balancer.reload_by_signal(),
             },
             Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
-            Ok(()) = balancer.next_hops().changed() => balancer.follow_network(),
+            changed = network_change(balancer) => match changed {
+                Changed::Ways => balancer.follow_ways(),
+                Changed::Links => balancer.follow_links(),
+            },
             Some((request, answer)) = inputs.asked.recv() => {
                 // Whoever asked may have gone.
                 let _ = answer.send(balancer.obey(&request));
             }
             () = tokio::time::sleep_until(next_look.into()) => next_look = balancer.look_at_flows(),
         }
+    }
+}
+
+/// What changed in the surroundings.
+enum Changed {
+    Ways,
+    Links,
+}
+
+/// Waits for a change of the network. Interfaces come first, for a way by one that is back needs its program there.
+async fn network_change(balancer: &mut Balancer) -> Changed {
+    let (next_hops, links) = balancer.network();
+    tokio::select! {
+        biased;
+        Ok(()) = links.changed() => Changed::Links,
+        Ok(()) = next_hops.changed() => Changed::Ways,
+        else => std::future::pending().await,
     }
 }
 
@@ -148,6 +204,14 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Waits for a signal to stop; one to reload is kept for later.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 
     async fn next(&mut self) -> Told {

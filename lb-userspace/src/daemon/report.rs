@@ -3,9 +3,7 @@
 use super::Error;
 use super::balancer::{Balancer, hop};
 use crate::config::{Backend, Check, CheckKind, Service};
-use crate::control::{
-    BackendStatus, HealthStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status, Traffic,
-};
+use crate::control::{BackendStatus, HealthStatus, ReasonStatus, ServiceStatus, Status, Traffic};
 use crate::health::Evidence;
 use crate::kernel::Link;
 use crate::plan::{BackendKey, BackendView};
@@ -24,20 +22,11 @@ impl Balancer {
             generation: self.planner.generation(),
             config: self.source.to_string(),
             transport: self.transport.as_str().to_owned(),
-            interfaces: self.interfaces(),
+            interfaces: self.interfaces.status(),
             services: services.collect::<Result<_, _>>()?,
-            flows: self.flows,
+            flows: self.look.flows,
             reasons: self.reasons()?,
         })
-    }
-
-    fn interfaces(&self) -> Vec<InterfaceStatus> {
-        let port = |attachment: &crate::kernel::Attachment| InterfaceStatus {
-            name: attachment.interface.name.clone(),
-            index: attachment.interface.index,
-            mode: attachment.mode.to_string(),
-        };
-        self.attached.iter().map(port).collect()
     }
 
     fn reasons(&self) -> Result<Vec<ReasonStatus>, Error> {
@@ -78,6 +67,7 @@ impl Balancer {
     ) -> Result<BackendStatus, Error> {
         let key = BackendKey::of(service, backend);
         let view = views.iter().find(|view| view.key == key);
+        let (next_hop, next_hop_error) = self.next_hop(backend, names);
         let counted = view.map(|view| self.tables.backend_count(view.id)).transpose()?;
         Ok(BackendStatus {
             name: backend.name.clone(),
@@ -86,16 +76,24 @@ impl Balancer {
             state: view.map_or_else(|| "unknown".to_owned(), |view| view.state.to_string()),
             slots: view.map_or(0, |view| count(view.slots)),
             traffic: counted.map(traffic).unwrap_or_default(),
-            next_hop: self.next_hop(backend, names),
+            next_hop,
+            next_hop_error,
             health: health(service.health.as_ref(), self.checks.evidence(&key)),
         })
     }
 
-    fn next_hop(&self, backend: &Backend, names: &[Link]) -> Option<String> {
-        let hop = hop(&self.resolver.next_hops.borrow(), backend.addr.ip())?;
-        let name = names.iter().find(|link| link.index == hop.ifindex).map_or("?", |link| link.name.as_str());
-        Some(hop.describe(name))
+    /// The way to a backend, or why there is none.
+    fn next_hop(&self, backend: &Backend, names: &[Link]) -> (Option<String>, Option<String>) {
+        match hop(&self.resolver.next_hops.borrow(), backend.addr.ip()) {
+            Some(Ok(hop)) => (Some(hop.describe(name_of(hop.ifindex, names))), None),
+            Some(Err(why)) => (None, Some(why.to_string())),
+            None => (None, None),
+        }
     }
+}
+
+fn name_of(index: u32, names: &[Link]) -> &str {
+    names.iter().find(|link| link.index == index).map_or("?", |link| link.name.as_str())
 }
 
 fn traffic(count: BackendCount) -> Traffic {

@@ -35,6 +35,14 @@ impl Source {
         }
     }
 
+    /// The file to write services into.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Embedded => Path::new(USUAL),
+        }
+    }
+
     /// Reads and checks the configuration; warnings go to the log.
     pub(super) fn load(&self) -> Result<Config, config::Error> {
         let Loaded { config, warnings } = match self {

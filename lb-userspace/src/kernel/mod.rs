@@ -22,5 +22,5 @@ pub use error::{AttachError, LoadError, NetlinkError, TableError};
 pub use link::Link;
 pub use maps::Tables;
 pub use netlink::{NextHops, Resolver};
-pub use nexthop::{NextHop, NextHopError};
+pub use nexthop::{Links, NextHop, NextHopError};
 pub use object::{Datapath, Program, Programs, Settings};

@@ -38,6 +38,21 @@ pub struct Resolver {
     addresses: watch::Sender<BTreeSet<Ipv4Addr>>,
     /// The current answers; changes whenever an answer does.
     pub next_hops: watch::Receiver<Arc<NextHops>>,
+    /// The host's interfaces; changes whenever one does.
+    pub links: watch::Receiver<Arc<Links>>,
+}
+
+/// Where the watching task puts what it finds.
+struct Publish {
+    next_hops: watch::Sender<Arc<NextHops>>,
+    links: watch::Sender<Arc<Links>>,
+}
+
+impl Publish {
+    fn answers(&self, (links, next_hops): (Links, NextHops)) {
+        self.links.send_if_modified(|published| replace(published, links));
+        self.next_hops.send_if_modified(|published| replace(published, next_hops));
+    }
 }
 
 impl Resolver {
@@ -45,10 +60,12 @@ impl Resolver {
     /// when the resolver and every copy of its receiver are dropped.
     pub fn start() -> Result<Self, NetlinkError> {
         let (addresses, watched) = watch::channel(BTreeSet::new());
-        let (publish, next_hops) = watch::channel(Arc::default());
+        let (publish_next_hops, next_hops) = watch::channel(Arc::default());
+        let (publish_links, links) = watch::channel(Arc::default());
+        let publish = Publish { next_hops: publish_next_hops, links: publish_links };
         let connection = Connection::open()?;
         tokio::task::spawn_local(run(connection, watched, publish));
-        Ok(Self { addresses, next_hops })
+        Ok(Self { addresses, next_hops, links })
     }
 
     /// Watches these addresses from now on, and no others. The answers follow within milliseconds.
@@ -87,16 +104,12 @@ impl Connection {
 }
 
 /// Ends when nobody asks or listens any more.
-async fn run(
-    mut connection: Connection,
-    mut watched: watch::Receiver<BTreeSet<Ipv4Addr>>,
-    publish: watch::Sender<Arc<NextHops>>,
-) {
+async fn run(mut connection: Connection, mut watched: watch::Receiver<BTreeSet<Ipv4Addr>>, publish: Publish) {
     let mut known = Known::default();
     loop {
         let addresses = watched.borrow_and_update().clone();
         match known.resolve(&connection.requests, &addresses).await {
-            Ok(answers) => publish.send_if_modified(|published| replace(published, answers)),
+            Ok(answers) => publish.answers(answers),
             Err(error) => {
                 tracing::warn!(%error, "cannot ask for the ways to the backends; the old ones stay");
                 connection = reconnect().await;
@@ -107,7 +120,7 @@ async fn run(
             changed = watched.changed() => if changed.is_ok() { Wake::Now } else { Wake::Never },
             relevant = next_notice(&mut connection.notices, &known) => relevant,
             () = retry(&known) => Wake::Now,
-            () = publish.closed() => Wake::Never,
+            () = publish.next_hops.closed() => Wake::Never,
         };
         match wake {
             Wake::Now => {}
@@ -166,7 +179,7 @@ async fn retry(known: &Known) {
     }
 }
 
-fn replace(published: &mut Arc<NextHops>, answers: NextHops) -> bool {
+fn replace<T: PartialEq>(published: &mut Arc<T>, answers: T) -> bool {
     let changed = **published != answers;
     if changed {
         *published = Arc::new(answers);
@@ -189,7 +202,7 @@ impl Known {
         &mut self,
         requests: &Handle,
         addresses: &BTreeSet<Ipv4Addr>,
-    ) -> Result<NextHops, NetlinkError> {
+    ) -> Result<(Links, NextHops), NetlinkError> {
         let links = request_links(requests).await?;
         let routes = request_routes(requests, addresses).await?;
         let neighbours = request_neighbours(requests).await?;
@@ -199,7 +212,8 @@ impl Known {
             let answer = route.and_then(|route| nexthop::build(&route, &links, self.hop(&route)));
             (address, answer)
         };
-        Ok(routes.into_iter().map(answer).collect())
+        let answers = routes.into_iter().map(answer).collect();
+        Ok((links, answers))
     }
 
     fn hop(&self, route: &Route) -> Option<[u8; 6]> {

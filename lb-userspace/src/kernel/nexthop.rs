@@ -153,7 +153,7 @@ impl Neighbour {
 }
 
 /// All interfaces by index.
-pub(super) type Links = HashMap<u32, Link>;
+pub type Links = HashMap<u32, Link>;
 
 /// The finished answer for a route whose neighbour is at `hop`.
 pub(super) fn build(route: &Route, links: &Links, hop: Option<[u8; 6]>) -> Result<NextHop, NextHopError> {

@@ -1,6 +1,7 @@
 //! The daemon's log: to standard error, as text for people or JSON for programs.
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -16,10 +17,16 @@ pub enum Format {
 
 /// Environment variable that sets the level, as `RUST_LOG` does elsewhere: `warn`, `debug`, or by module.
 const LEVEL: &str = "LB_LOG";
+/// What is logged otherwise. The netlink library's own words are about its sockets, not about the network.
+const USUAL: &str = "info,netlink_proto=warn";
+
+/// The format that was begun with.
+static FORMAT: OnceLock<Format> = OnceLock::new();
 
 /// Begins logging. Level `info` unless `LB_LOG` says otherwise.
 pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_env(LEVEL).unwrap_or_else(|_| EnvFilter::new("info,netlink_proto=warn"));
+    let _ = FORMAT.set(format);
+    let (filter, complaint) = filter(std::env::var(LEVEL).ok().as_deref());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Already started (by a test) is as good.
     let _ = match format {
@@ -28,4 +35,52 @@ pub fn start(format: Format) {
         }
         Format::Json => builder.json().flatten_event(true).finish().try_init(),
     };
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
+    }
+}
+
+/// The last word of a program that failed: a line like the others for programs, a plain one for people.
+pub fn end(error: &str) {
+    match FORMAT.get() {
+        Some(Format::Json) => tracing::error!("{error}"),
+        _ => eprintln!("lb-userspace: {error}"),
+    }
+}
+
+/// The filter for what the variable says, and what is wrong with that.
+fn filter(wanted: Option<&str>) -> (EnvFilter, Option<String>) {
+    let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
+        return (EnvFilter::new(USUAL), None);
+    };
+    match EnvFilter::try_new(wanted) {
+        Ok(filter) => (filter, None),
+        Err(error) => {
+            let complaint = format!(
+                "{LEVEL}={wanted} is not understood ({error}); try `{LEVEL}=debug`. Logging as without it"
+            );
+            (EnvFilter::new(USUAL), Some(complaint))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_is_not_understood_is_told_and_the_usual_one_taken() {
+        let (usual, complaint) = filter(Some("lb_userspace=loud"));
+        assert_eq!(usual.to_string(), EnvFilter::new(USUAL).to_string());
+        assert!(complaint.is_some_and(|words| words.contains("LB_LOG=lb_userspace=loud is not understood")));
+    }
+
+    #[test]
+    fn a_level_by_module_is_taken_and_no_level_is_the_usual_one() {
+        assert_eq!(filter(Some("lb_userspace=debug")).0.to_string(), "lb_userspace=debug");
+        for absent in [None, Some("")] {
+            let (filter, complaint) = filter(absent);
+            assert_eq!((filter.to_string(), complaint), (EnvFilter::new(USUAL).to_string(), None));
+        }
+    }
 }

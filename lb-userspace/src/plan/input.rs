@@ -49,7 +49,10 @@ impl Inputs<'_> {
     pub fn state(&self, service: &Service, backend: &Backend) -> BackendState {
         let key = BackendKey::of(service, backend);
         let asked = self.health.get(&key).copied().unwrap_or(HealthState::Unknown);
-        let health = if service.health.is_some() { asked } else { HealthState::Up };
+        // What nobody checks is taken for healthy once it can be reached at all.
+        let reachable = self.next_hops.contains_key(&backend.addr.ip());
+        let unchecked = if reachable { HealthState::Up } else { HealthState::Unknown };
+        let health = if service.health.is_some() { asked } else { unchecked };
         BackendState::new(health, backend.drain || self.drained.contains(&key))
     }
 }

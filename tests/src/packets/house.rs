@@ -1,6 +1,6 @@
 //! The tables every row starts from.
 
-use super::rows::Row;
+use super::row::Setup;
 use lb_common::abi::{
     Address, Backend, BackendFlags, BackendId, Forward, Service, ServiceFlags, ServiceKey, Slot,
 };
@@ -41,18 +41,18 @@ const SERVICES: [([u8; 4], u16, u8, Forward, ServiceFlags); 5] = [
 
 /// The tables a row starts with: its services have one slot each.
 #[must_use]
-pub fn house(row: &Row) -> HostTables {
+pub fn house(setup: &Setup) -> HostTables {
     let mut tables = HostTables {
         seed: SEED,
         ports: PortPool::new(PORTS),
-        room: row.room,
-        backends: [(FIRST, backend(row, BACKEND)), (SECOND, backend(row, MOVED))].into(),
+        room: setup.room,
+        backends: [(FIRST, backend(setup, BACKEND)), (SECOND, backend(setup, MOVED))].into(),
         ..HostTables::default()
     };
     for (index, (vip, port, protocol, forward, flags)) in (0u16..).zip(SERVICES) {
         let key = ServiceKey::v4(U32be::from(vip), U16be::new(port), protocol);
         let slot = u32::from(index);
-        tables.slots.insert(slot, row.slot);
+        tables.slots.insert(slot, setup.slot);
         tables.add_service(Service::new(key, forward, index, slot, 1, flags));
     }
     let own = ServiceKey::own_v4(U32be::from(OWN));
@@ -60,16 +60,16 @@ pub fn house(row: &Row) -> HostTables {
     tables
 }
 
-fn backend(row: &Row, address: [u8; 4]) -> Backend {
+fn backend(setup: &Setup, address: [u8; 4]) -> Backend {
     Backend {
         link: Addresses::new(BACKEND_MAC, BACK_MAC),
         ifindex: BACKEND_IFINDEX,
         address: Address::v4(U32be::from(address)),
         source: Address::v4(U32be::from(OWN)),
         port: U16be::new(8080),
-        vlan: U16be::new(row.backend_vlan),
+        vlan: U16be::new(setup.backend_vlan),
         mtu: 1500,
-        flags: row.backend_flags,
+        flags: setup.backend_flags,
         generation: 1,
         ..Backend::default()
     }

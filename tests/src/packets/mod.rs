@@ -5,11 +5,13 @@
 
 mod build;
 mod house;
+mod row;
 mod rows;
 
 pub use build::Stack;
 pub use house::{ARRIVAL_IFINDEX, PORTS, SEED, house};
-pub use rows::{Fate, Row, rows};
+pub use row::{Fate, Row, Setup};
+pub use rows::rows;
 
 #[cfg(test)]
 mod tests {
@@ -28,7 +30,7 @@ mod tests {
     #[test]
     fn every_row_ends_as_it_says_on_the_host() {
         for row in rows() {
-            let tables = house(&row);
+            let tables = house(&row.setup);
             for packet in &row.before {
                 run(&tables, packet).0.unwrap_or_else(|why| panic!("{}: before: {why:?}", row.sentence));
             }

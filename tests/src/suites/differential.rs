@@ -30,7 +30,7 @@ fn case(row: Row) -> Case {
 }
 
 fn agree(row: &Row) -> Result<()> {
-    let host = house(row);
+    let host = house(&row.setup);
     let mut kernel = load(row, &host)?;
     for packet in row.before.iter().chain([&row.packet]) {
         let (outcome, expected) = on_host(&host, packet);
@@ -52,7 +52,7 @@ fn is_as_claimed(row: &Row, host: &HostTables) -> Result<()> {
 }
 
 fn load(row: &Row, host: &HostTables) -> Result<Datapath> {
-    let flows = if row.room == 0 { limits::FLOWS } else { u32::try_from(row.room)? };
+    let flows = if row.setup.room == 0 { limits::FLOWS } else { u32::try_from(row.setup.room)? };
     let settings = Settings { seed: SEED, ports: PORTS, flows, ..Settings::default() };
     let mut kernel = Datapath::load(&settings).context("load the kernel programs")?;
     for (place, service) in &host.services {

@@ -1,0 +1,97 @@
+//! The look at the flow table: records that are over go, slots whose old flows are over settle, and backends that
+//! nothing names any more are let go of. One bounded batch at a time, so that everything else has its turn.
+
+use super::Error;
+use super::balancer::{Balancer, chain};
+use super::tables::Cause;
+use crate::kernel::TableError;
+use crate::kernel::expire::{Observations, Rules, Sweep};
+use crate::kernel::maps;
+use crate::plan;
+use lb_common::abi::Ticks;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Between the end of one walk through the flow table and the beginning of the next.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// Between two batches of a walk: long enough for everything else to have its turn.
+const BETWEEN_BATCHES: Duration = Duration::from_millis(5);
+
+/// Where the walk through the flow table stands.
+#[derive(Debug)]
+pub(super) struct Look {
+    sweep: Sweep,
+    began: Instant,
+    /// Length of a tick of the records' clock.
+    tick: Duration,
+    /// Flows seen by the last whole walk.
+    pub(super) flows: u64,
+    /// Set while looking fails, so that it is said once and not twice a second.
+    failing: bool,
+}
+
+impl Look {
+    /// Before the first walk.
+    pub(super) fn new() -> Result<Self, Error> {
+        let tick = maps::tick().map_err(Error::Clock)?;
+        Ok(Self { sweep: Sweep::default(), began: Instant::now(), tick, flows: 0, failing: false })
+    }
+}
+
+impl Balancer {
+    /// Goes one batch further through the flow table; returns when to go on.
+    pub(super) fn look_at_flows(&mut self) -> Instant {
+        let result = self.look_at_one_batch();
+        let failed_before = std::mem::replace(&mut self.look.failing, result.is_err());
+        let pause = result.unwrap_or_else(|error| {
+            if !failed_before {
+                tracing::warn!("cannot look at the flow table, and will try on: {}", chain(&error));
+            }
+            BETWEEN_LOOKS
+        });
+        Instant::now() + pause
+    }
+
+    fn look_at_one_batch(&mut self) -> Result<Duration, Error> {
+        let rules = Rules::new(self.planner.idle_times(), self.look.tick);
+        let (planner, seed) = (&self.planner, self.loaded_with.seed);
+        let slot_of = |key: &_| planner.slot_of(key, seed);
+        let Some(observed) = self.look.sweep.step(&mut self.tables, &rules, slot_of)? else {
+            return Ok(BETWEEN_BATCHES);
+        };
+        let taken_at = std::mem::replace(&mut self.look.began, Instant::now() + BETWEEN_LOOKS);
+        self.look.flows = observed.flows;
+        self.end_transitions(&observed, taken_at)?;
+        Ok(BETWEEN_LOOKS)
+    }
+
+    /// Settles the slots whose old flows are over, and lets go of backends that nothing names any more.
+    fn end_transitions(&mut self, observed: &Observations, taken_at: Instant) -> Result<(), Error> {
+        let uses = self.settled_uses()?;
+        let last_use = |slot: u32| uses.get(&slot).copied();
+        let observations = plan::Observations {
+            taken_at,
+            last_use: &last_use,
+            strays: &observed.strays,
+            by_backend: &observed.by_backend,
+        };
+        let plan = self.planner.step_transitions(&observations, Instant::now());
+        if !plan.summary.forgotten.is_empty() {
+            self.follow_config();
+        }
+        self.apply(&plan, Cause::Settling)
+    }
+
+    /// How long ago each slot of a service with moving slots had its settled owner used.
+    fn settled_uses(&self) -> Result<HashMap<u32, Duration>, TableError> {
+        let mut uses = HashMap::new();
+        for service in self.planner.services().filter(|service| service.tracked > 0) {
+            let stamps = self.tables.slot_use(service.first_slot, service.slots)?;
+            // Read after the stamps, so that none of them is later.
+            let now = self.tables.now()?;
+            let stamped = (service.first_slot..).zip(stamps).filter(|(_, stamp)| *stamp != Ticks(0));
+            uses.extend(stamped.map(|(slot, stamp)| (slot, self.look.tick * now.since(stamp))));
+        }
+        Ok(uses)
+    }
+}

@@ -1,0 +1,160 @@
+//! The interfaces the balancer is attached to, kept attached: one that is deleted and made again gets its program back.
+
+use super::{Error, announce};
+use crate::control::InterfaceStatus;
+use crate::kernel::{Attachment, Link, Mode, Program, Programs};
+
+/// The interfaces the operator named, in that order.
+#[derive(Debug)]
+pub(super) struct Interfaces {
+    programs: Programs,
+    mode: Mode,
+    ports: Vec<Port>,
+}
+
+#[derive(Debug)]
+struct Port {
+    name: String,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Attached(Attachment),
+    /// Not there, or not willing; with the last reason that was logged, so that each is logged once.
+    Absent(Option<String>),
+}
+
+/// What a port has to do when the interfaces of the host have changed.
+#[derive(Debug, PartialEq, Eq)]
+enum Step<'a> {
+    Nothing,
+    Lose,
+    Regain(&'a Link),
+}
+
+impl Interfaces {
+    /// None is attached yet.
+    pub(super) fn new(programs: Programs, mode: Mode, links: &[Link]) -> Self {
+        let port = |link: &Link| Port { name: link.name.clone(), state: State::Absent(None) };
+        Self { programs, mode, ports: links.iter().map(port).collect() }
+    }
+
+    /// Attaches the balancer to all of them, or says why it cannot be.
+    pub(super) fn attach(&mut self) -> Result<(), Error> {
+        for port in &mut self.ports {
+            let link = Link::find(&port.name)?;
+            let attachment = self.programs.attach(Program::Balance, &link, self.mode)?;
+            announce(&attachment);
+            port.state = State::Attached(attachment);
+        }
+        Ok(())
+    }
+
+    /// Follows a change of the host's interfaces. One that is gone is waited for.
+    pub(super) fn follow(&mut self, links: &[Link]) {
+        for port in &mut self.ports {
+            if step(&port.name, port.index(), links) == Step::Lose {
+                port.lose();
+            }
+            if let Step::Regain(link) = step(&port.name, port.index(), links) {
+                port.regain(&mut self.programs, link, self.mode);
+            }
+        }
+    }
+
+    /// As the status tells it.
+    pub(super) fn status(&self) -> Vec<InterfaceStatus> {
+        self.ports.iter().map(Port::status).collect()
+    }
+
+    /// Detaches from all of them; the first that cannot be detached is the answer, after the others.
+    pub(super) fn detach(self) -> Result<(), Error> {
+        self.ports.into_iter().map(Port::detach).fold(Ok(()), Result::and)
+    }
+}
+
+impl Port {
+    const fn index(&self) -> Option<u32> {
+        match &self.state {
+            State::Attached(attachment) => Some(attachment.interface.index),
+            State::Absent(_) => None,
+        }
+    }
+
+    fn lose(&mut self) {
+        let interface = &self.name;
+        tracing::error!(%interface, "the interface is gone; its traffic is balanced again when one of that name is back");
+        self.state = State::Absent(None);
+    }
+
+    fn regain(&mut self, programs: &mut Programs, link: &Link, mode: Mode) {
+        match programs.attach(Program::Balance, link, mode) {
+            Ok(attachment) => {
+                announce(&attachment);
+                self.state = State::Attached(attachment);
+            }
+            Err(error) => self.complain(&super::balancer::chain(&error)),
+        }
+    }
+
+    fn complain(&mut self, reason: &str) {
+        let State::Absent(told) = &mut self.state else { return };
+        if told.as_deref() != Some(reason) {
+            tracing::error!(interface = %self.name, "the interface is back and its traffic is not balanced: {reason}");
+            *told = Some(reason.to_owned());
+        }
+    }
+
+    fn status(&self) -> InterfaceStatus {
+        let (index, mode) = match &self.state {
+            State::Attached(attachment) => (attachment.interface.index, attachment.mode.to_string()),
+            State::Absent(_) => (0, "absent".to_owned()),
+        };
+        InterfaceStatus { name: self.name.clone(), index, mode }
+    }
+
+    fn detach(self) -> Result<(), Error> {
+        if let State::Attached(attachment) = self.state {
+            attachment.detach()?;
+            tracing::info!(interface = %self.name, "detached");
+        }
+        Ok(())
+    }
+}
+
+/// By index, because a program stays with an interface that is renamed.
+fn step<'a>(name: &str, attached_to: Option<u32>, links: &'a [Link]) -> Step<'a> {
+    match attached_to {
+        Some(index) if links.iter().any(|link| link.index == index) => Step::Nothing,
+        Some(_) => Step::Lose,
+        None => links.iter().find(|link| link.name == name).map_or(Step::Nothing, Step::Regain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, name: &str) -> Link {
+        Link { index, name: name.into(), ..Link::default() }
+    }
+
+    #[test]
+    fn an_interface_made_again_is_lost_first_and_regained_then() {
+        let again = [link(1, "lo"), link(9, "eth0")];
+        assert_eq!(step("eth0", Some(2), &again), Step::Lose);
+        assert_eq!(step("eth0", None, &again), Step::Regain(&again[1]));
+        assert_eq!(step("eth0", Some(9), &again), Step::Nothing);
+    }
+
+    #[test]
+    fn a_renamed_interface_keeps_its_program() {
+        assert_eq!(step("eth0", Some(2), &[link(2, "uplink")]), Step::Nothing);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_back_is_waited_for() {
+        assert_eq!(step("eth0", None, &[link(1, "lo")]), Step::Nothing);
+    }
+}

@@ -1,0 +1,211 @@
+//! What the operator orders: status, reload and drain. Every answer says what happened, or why nothing did.
+
+use super::Error;
+use super::balancer::{Balancer, LoadedWith, chain};
+use super::tables::Cause;
+use crate::config::{Config, Service};
+use crate::control::{Request, Response};
+use crate::plan::{BackendKey, Plan};
+
+impl Balancer {
+    /// Does what the operator asks.
+    pub(super) fn obey(&mut self, request: &Request) -> Response {
+        match request {
+            Request::Status => match self.status() {
+                Ok(status) => Response::Status(Box::new(status)),
+                Err(error) => Response::Refused { message: chain(&error) },
+            },
+            Request::Reload => answer(self.reload()),
+            Request::Drain { service, backend, undo } => answer(self.drain(service, backend, *undo)),
+        }
+    }
+
+    /// Reads the configuration again because of a signal: the log is the only answer.
+    pub(super) fn reload_by_signal(&mut self) {
+        // Both ends are logged where they are made.
+        let _ = answer(self.reload());
+    }
+
+    /// Reads the configuration again. Whatever is wrong with it, the old one stays in force.
+    fn reload(&mut self) -> Result<String, String> {
+        let source = self.source.again();
+        let kept = |error: &dyn std::error::Error| {
+            format!("{}\nnothing changed; the old configuration serves on", chain(error))
+        };
+        let config = source.load().map_err(|error| kept(&error))?;
+        let former = std::mem::replace(&mut self.config, config);
+        self.checks.trust_unchecked(&former, &self.config);
+        let plan = match self.make_plan() {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.config = former;
+                return Err(kept(&error));
+            }
+        };
+        self.source = source;
+        self.follow_config();
+        let summary = describe(&plan);
+        self.apply(&plan, Cause::Reload).map_err(|error| tried_again(&error))?;
+        Ok(format!("reloaded {}: {summary}{}", self.source, needs_restart(&self.loaded_with, &self.config)))
+    }
+
+    /// Drains a backend, or takes that back.
+    fn drain(&mut self, service: &str, backend: &str, undo: bool) -> Result<String, String> {
+        let (key, by_file) = find(&self.config.services, service, backend)?;
+        if let Some(answer) = beside_the_point(by_file, self.drained.contains(&key), undo) {
+            return Ok(format!("{service}/{backend} {answer}"));
+        }
+        let _ = if undo { self.drained.remove(&key) } else { self.drained.insert(key) };
+        self.plan(Cause::Drain).map_err(|error| tried_again(&error))?;
+        let now = if undo { "gets new flows again" } else { "gets no new flows; those it has go on" };
+        Ok(format!("{service}/{backend} {now}{}", self.warn_if_nobody_is_left(&key)))
+    }
+
+    /// A service all of whose slots are empty refuses every new flow; whoever drains should hear of it.
+    fn warn_if_nobody_is_left(&self, key: &BackendKey) -> &'static str {
+        let nobody = self.planner.backends(key.service).iter().all(|backend| backend.slots == 0);
+        if nobody { "; no backend of the service takes new flows now" } else { "" }
+    }
+}
+
+/// What to say where an order changes nothing.
+const fn beside_the_point(by_file: bool, by_order: bool, undo: bool) -> Option<&'static str> {
+    match (by_file, by_order, undo) {
+        (true, _, true) => Some("is drained by the configuration: take `drain = true` out and reload"),
+        (true, _, false) => Some("is drained by the configuration already"),
+        (false, false, true) => Some("was not drained"),
+        (false, true, false) => Some("was drained already"),
+        (false, true, true) | (false, false, false) => None,
+    }
+}
+
+/// What was ordered holds, though the kernel refused a table for now.
+fn tried_again(error: &Error) -> String {
+    format!("{}\nthe order holds, and the tables are written again within a second", chain(error))
+}
+
+/// A backend by its names, and whether the file drains it.
+fn find(services: &[Service], service: &str, backend: &str) -> Result<(BackendKey, bool), String> {
+    let found = services.iter().find(|candidate| candidate.name == service).ok_or_else(|| {
+        let present = list(services.iter().map(|service| service.name.as_str()));
+        format!("there is no service `{service}`; there are: {present}")
+    })?;
+    let member = found.backends.iter().find(|candidate| candidate.name == backend).ok_or_else(|| {
+        let present = list(found.backends.iter().map(|backend| backend.name.as_str()));
+        format!("service `{service}` has no backend `{backend}`; it has: {present}")
+    })?;
+    Ok((BackendKey::of(found, member), member.drain))
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names = names.collect::<Vec<_>>().join(", ");
+    if names.is_empty() { "none".to_owned() } else { names }
+}
+
+/// The answer to whoever asked; the log gets the same.
+fn answer(result: Result<String, String>) -> Response {
+    match result {
+        Ok(message) => {
+            tracing::info!("{message}");
+            Response::Done { message }
+        }
+        Err(message) => {
+            tracing::error!("{message}");
+            Response::Refused { message }
+        }
+    }
+}
+
+/// A sentence on what a plan changes.
+fn describe(plan: &Plan) -> String {
+    if plan.writes.is_empty() {
+        return "the tables stay as they are".to_owned();
+    }
+    let (moved, generation) = (plan.summary.slots_moved, plan.generation);
+    let slots = if moved == 1 { "slot" } else { "slots" };
+    format!("generation {generation}, {moved} {slots} moved")
+}
+
+/// A sentence on what a reload cannot change, while it differs from what the programs were loaded with.
+fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
+    let keys = [
+        ("seed", loaded.seed != now.seed),
+        ("limits", loaded.limits != now.limits),
+        ("nat", loaded.nat != now.nat),
+        ("log_packets", loaded.log_packets != now.log_packets),
+    ];
+    let changed: Vec<_> = keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
+    match changed.as_slice() {
+        [] => String::new(),
+        [one] => format!("; the new `{one}` takes effect at the next start"),
+        several => format!("; the new {} take effect at the next start", several.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::plan::{Summary, Write};
+    use lb_common::abi::{BackendId, Slot};
+
+    fn example(extra: &str) -> Config {
+        let text = format!("{extra}\n{}", config::EXAMPLE);
+        config::parse("example", &text).unwrap().config
+    }
+
+    #[test]
+    fn names_that_are_not_there_are_answered_with_those_that_are() {
+        let services = example("").services;
+        let known = find(&services, "web", "web1").unwrap();
+        assert_eq!(known, (BackendKey::of(&services[0], &services[0].backends[0]), false));
+        assert_eq!(
+            find(&services, "wbe", "web1").unwrap_err(),
+            format!(
+                "there is no service `wbe`; there are: {}",
+                list(services.iter().map(|s| s.name.as_str()))
+            )
+        );
+        assert!(
+            find(&services, "web", "web9")
+                .unwrap_err()
+                .starts_with("service `web` has no backend `web9`; it has: web1, web2")
+        );
+        assert_eq!(find(&[], "web", "web1").unwrap_err(), "there is no service `web`; there are: none");
+    }
+
+    #[test]
+    fn an_order_that_changes_nothing_says_why() {
+        assert_eq!(beside_the_point(false, false, false), None);
+        assert_eq!(beside_the_point(false, true, true), None);
+        assert_eq!(beside_the_point(false, true, false), Some("was drained already"));
+        assert_eq!(beside_the_point(false, false, true), Some("was not drained"));
+        let by_file = beside_the_point(true, false, true).unwrap();
+        assert!(by_file.contains("take `drain = true` out and reload"), "{by_file}");
+    }
+
+    #[test]
+    fn a_reload_names_what_only_a_start_can_change_until_it_is_changed_back() {
+        let loaded = LoadedWith::of(&example(""));
+        assert_eq!(needs_restart(&loaded, &example("")), "");
+        assert_eq!(
+            needs_restart(&loaded, &example("seed = 7")),
+            "; the new `seed` takes effect at the next start"
+        );
+        let several =
+            example("log_packets = true\nlimits = { flows = 4096 }\nnat = { ports = \"2000-3000\" }");
+        assert_eq!(
+            needs_restart(&loaded, &several),
+            "; the new limits, nat, log_packets take effect at the next start"
+        );
+    }
+
+    #[test]
+    fn a_plan_is_described_by_what_it_moves() {
+        let mut plan = Plan { generation: 3, writes: Vec::new(), summary: Summary::default() };
+        assert_eq!(describe(&plan), "the tables stay as they are");
+        plan.writes = vec![Write::Slot(0, Slot::settled_on(BackendId::from_bits(1)))];
+        plan.summary.slots_moved = 1;
+        assert_eq!(describe(&plan), "generation 3, 1 slot moved");
+    }
+}

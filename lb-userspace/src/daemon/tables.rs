@@ -1,0 +1,122 @@
+//! From what is known to the kernel's tables: plans are made and written here, whatever caused them.
+
+use super::Error;
+use super::balancer::{Balancer, chain};
+use crate::kernel::{NextHop, TableError, Tables};
+use crate::plan::{self, Plan, PlanError, Write};
+use lb_common::abi::Slot;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// What a plan is made for; said in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Start,
+    Health,
+    Network,
+    Reload,
+    Drain,
+    Settling,
+}
+
+impl Cause {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Health => "health",
+            Self::Network => "network",
+            Self::Reload => "reload",
+            Self::Drain => "drain",
+            Self::Settling => "settling",
+        }
+    }
+}
+
+impl Balancer {
+    /// Plans anew and writes what changed; a failure is logged and the old tables serve on.
+    pub(super) fn replan(&mut self, cause: Cause) {
+        if let Err(error) = self.plan(cause) {
+            tracing::error!(cause = cause.as_str(), "cannot change the tables: {}", chain(&error));
+        }
+    }
+
+    /// Plans anew and writes what changed.
+    pub(super) fn plan(&mut self, cause: Cause) -> Result<(), Error> {
+        let plan = self.make_plan()?;
+        self.apply(&plan, cause)
+    }
+
+    /// Plans anew; nothing is written.
+    pub(super) fn make_plan(&mut self) -> Result<Plan, PlanError> {
+        let next_hops = self.known_hops();
+        let inputs = plan::Inputs {
+            services: &self.config.services,
+            seed: self.loaded_with.seed,
+            health: self.checks.verdicts(),
+            drained: &self.drained,
+            next_hops: &next_hops,
+        };
+        self.planner.plan(&inputs, Instant::now())
+    }
+
+    fn known_hops(&self) -> HashMap<IpAddr, NextHop> {
+        let hops = self.resolver.next_hops.borrow();
+        let known = |(address, hop): (&std::net::Ipv4Addr, &Result<NextHop, _>)| {
+            hop.as_ref().ok().map(|hop| (IpAddr::V4(*address), *hop))
+        };
+        hops.iter().filter_map(known).collect()
+    }
+
+    /// Writes a plan. If an earlier write failed, everything is written.
+    pub(super) fn apply(&mut self, plan: &Plan, cause: Cause) -> Result<(), Error> {
+        let began = Instant::now();
+        self.uncleared.extend(&plan.summary.admitted);
+        let whole = self.broken.then(|| self.planner.plan_whole());
+        let writes = whole.as_ref().map_or(&plan.writes, |whole| &whole.writes);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.broken = true;
+        self.clear_counters()?;
+        write(&mut self.tables, writes)?;
+        self.broken = false;
+        let took = began.elapsed();
+        tracing::info!(
+            cause = cause.as_str(),
+            generation = plan.generation,
+            writes = writes.len(),
+            slots_moved = plan.summary.slots_moved,
+            ?took,
+            "tables written"
+        );
+        Ok(())
+    }
+
+    /// Clears what earlier bearers of newly given identifiers left in their counters.
+    fn clear_counters(&mut self) -> Result<(), TableError> {
+        while let Some(id) = self.uncleared.last() {
+            self.tables.clear_backend_count(*id)?;
+            self.uncleared.pop();
+        }
+        Ok(())
+    }
+}
+
+/// Writes in the plan's order, slots that follow each other in one call.
+fn write(tables: &mut Tables, writes: &[Write]) -> Result<(), TableError> {
+    let mut slots: Vec<(u32, Slot)> = Vec::new();
+    for write in writes {
+        if let Write::Slot(index, slot) = write {
+            slots.push((*index, *slot));
+            continue;
+        }
+        tables.write_slots(&std::mem::take(&mut slots))?;
+        match write {
+            Write::Backend(id, backend) => tables.write_backend(*id, backend)?,
+            Write::Service(place, service) => tables.write_service(*place, service)?,
+            Write::Slot(..) => {}
+        }
+    }
+    tables.write_slots(&slots)
+}

@@ -1,0 +1,96 @@
+//! The rows, a file for each thing that can become of a packet.
+//!
+//! A row reads: whence and what, after what, with what, to which fate.
+
+mod icmp_to_backend;
+mod icmp_to_client;
+mod ipip;
+mod ipip_moving;
+mod malformed;
+mod nat_forward;
+mod nat_refused;
+mod nat_reply;
+mod passing;
+
+use super::build::{End, Ipv4, Stack};
+use super::house::{BACKEND, DSR_VIP, MOVED, NAT_VIP, OWN};
+use super::row::Row;
+
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+const PUSH_ACK: u8 = 0x18;
+const FIN_ACK: u8 = 0x11;
+const RST: u8 = 0x04;
+const SYN_ACK: u8 = SYN | ACK;
+
+const CLIENT: End = ([198, 51, 100, 7], 51_000);
+const OTHER_CLIENT: End = ([198, 51, 100, 8], 51_001);
+const NAT_HTTP: End = (NAT_VIP, 80);
+const NAT_DNS: End = (NAT_VIP, 53);
+const DSR_HTTP: End = (DSR_VIP, 80);
+const DSR_HTTPS: End = (DSR_VIP, 443);
+const DSR_DNS: End = (DSR_VIP, 53);
+/// The balancer's own end of a translated flow; the fixtures' pool has one port.
+const OWN_END: End = (OWN, 40_000);
+const BACKEND_END: End = (BACKEND, 8080);
+const MOVED_END: End = (MOVED, 8080);
+/// A router on the way, and another address that is nobody's.
+const ROUTER: [u8; 4] = [192, 0, 2, 1];
+
+/// Every fixture.
+#[must_use]
+pub fn rows() -> Vec<Row> {
+    [
+        passing::rows(),
+        malformed::rows(),
+        nat_forward::rows(),
+        nat_refused::rows(),
+        nat_reply::rows(),
+        ipip::rows(),
+        ipip_moving::rows(),
+        icmp_to_client::rows(),
+        icmp_to_backend::rows(),
+    ]
+    .concat()
+}
+
+/// A client's segment without data to the service that translates.
+fn nat_tcp(flags: u8) -> Ipv4 {
+    Stack::tcp(CLIENT, NAT_HTTP, flags, b"")
+}
+
+/// What becomes of it: one hop on, from the balancer to the backend.
+fn translated_tcp(flags: u8) -> Ipv4 {
+    Stack::tcp(OWN_END, BACKEND_END, flags, b"").ttl(63)
+}
+
+/// A client's datagram to the service that translates.
+fn nat_query() -> Ipv4 {
+    Stack::udp(CLIENT, NAT_DNS, b"query")
+}
+
+/// What becomes of it.
+fn translated_query() -> Ipv4 {
+    Stack::udp(OWN_END, BACKEND_END, b"query").ttl(63)
+}
+
+/// A client's segment without data to the service that encapsulates.
+fn dsr_tcp(flags: u8) -> Ipv4 {
+    Stack::tcp(CLIENT, DSR_HTTP, flags, b"")
+}
+
+/// A packet in the balancer's outer header towards the first backend.
+fn wrapped(packet: &Ipv4) -> Ipv4 {
+    packet.clone().within(OWN, BACKEND)
+}
+
+/// A packet in the balancer's outer header towards the backend that slots move to.
+fn wrapped_to_moved(packet: &Ipv4) -> Ipv4 {
+    packet.clone().within(OWN, MOVED)
+}
+
+/// The first bytes of a packet behind the four unused ones of an ICMP error.
+fn quoting(packet: &Ipv4, length: usize) -> Vec<u8> {
+    let bytes = packet.ip_bytes();
+    [&[0; 4], &bytes[..length.min(bytes.len())]].concat()
+}
