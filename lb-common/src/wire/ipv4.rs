@@ -70,6 +70,7 @@ impl Header {
     /// Differentiated services and ECN (RFC 2474, RFC 3168).
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     pub const fn traffic_class(&self) -> u8 {
         (self.0[0].get() >> 16) as u8
     }
@@ -77,6 +78,7 @@ impl Header {
     /// Bytes of header and payload.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     pub const fn total_length(&self) -> u16 {
         self.0[0].get() as u16
     }
@@ -105,6 +107,7 @@ impl Header {
     /// Protocol of the payload.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     pub const fn protocol(&self) -> u8 {
         (self.0[2].get() >> 16) as u8
     }
@@ -112,6 +115,7 @@ impl Header {
     /// Checksum of the header, options included.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     pub const fn checksum(&self) -> U16be {
         U16be::new(self.0[2].get() as u16)
     }

@@ -220,13 +220,13 @@ mod tests {
 
     #[test]
     fn a_place_of_the_tally_tells_code_and_growth() {
-        assert_eq!(Expected::at(3 << 7 | 84), Expected { action: 3, growth: 20 });
+        assert_eq!(Expected::at(0x1d4), Expected { action: 3, growth: 20 });
         assert_eq!(Expected::at(44), Expected { action: 0, growth: -20 });
     }
 
     #[test]
     fn whatever_is_not_expected_is_an_oddity() {
-        let [wanted, other] = [Expected::at(3 << 7 | 84), Expected::at(2 << 7 | 64)];
+        let [wanted, other] = [Expected::at(0x1d4), Expected::at(0x140)];
         let mut tally = Tally { packets: 0, expected: 0, oddity: None };
         tally.add(wanted, 9, wanted);
         tally.add(other, 0, wanted);
