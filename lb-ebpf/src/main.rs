@@ -6,7 +6,7 @@
 mod maps;
 mod packet;
 
-use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_redirect};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
@@ -22,19 +22,31 @@ static LICENSE: [u8; 4] = *b"GPL\0";
 /// The balancer: steers clients' packets to backends and backends' replies to clients.
 #[xdp]
 pub fn lb_balance(ctx: XdpContext) -> u32 {
-    let arrival = Arrival { ifindex: ingress(&ctx), now: now() };
-    let outcome = datapath::balance(&mut XdpPacket::new(&ctx), &maps::KernelTables, arrival);
-    match &outcome {
-        Ok(steered) => leave(steered, &arrival),
-        Err(reason) => stop(&ctx, *reason),
+    let arrival = arrival(&ctx);
+    match datapath::often(&mut XdpPacket::<true>::new(&ctx), &maps::KernelTables, arrival) {
+        Some(outcome) => finish(&ctx, &outcome, &arrival),
+        None => balance_seldom(ctx.ctx),
     }
+}
+
+/// The packets that are seldom: a function of its own, so that what they need does not crowd the registers of the
+/// others. Its arguments and result are numbers, as a call on BPF cannot return anything larger.
+#[inline(never)]
+extern "C" fn balance_seldom(ctx: *mut xdp_md) -> u32 {
+    let ctx = XdpContext::new(ctx);
+    let arrival = arrival(&ctx);
+    let outcome = datapath::seldom(&mut XdpPacket::<false>::new(&ctx), &maps::KernelTables, arrival);
+    if let Err(reason) = &outcome {
+        announce(&ctx, *reason);
+    }
+    finish(&ctx, &outcome, &arrival)
 }
 
 /// A backend's side of direct server return: takes the outer header off and hands the rest to the stack.
 #[xdp]
 pub fn lb_decap(ctx: XdpContext) -> u32 {
     let bytes = length(&ctx);
-    let reason = datapath::decapsulate(&mut XdpPacket::new(&ctx));
+    let reason = datapath::decapsulate(&mut XdpPacket::<false>::new(&ctx));
     maps::count(reason, bytes);
     xdp_action::XDP_PASS
 }
@@ -51,6 +63,16 @@ pub fn lb_clock(_ctx: XdpContext) -> u32 {
     now().0
 }
 
+/// Turns what became of a packet into the kernel's code for it.
+#[inline(always)]
+fn finish(ctx: &XdpContext, outcome: &Outcome, arrival: &Arrival) -> u32 {
+    match outcome {
+        Ok(steered) => leave(steered, arrival),
+        Err(reason) if reason.verdict() == Verdict::Pass => xdp_action::XDP_PASS,
+        Err(_) => xdp_action::XDP_DROP,
+    }
+}
+
 /// Sends a steered packet out.
 #[inline(always)]
 fn leave(steered: &Steered, arrival: &Arrival) -> u32 {
@@ -59,16 +81,6 @@ fn leave(steered: &Steered, arrival: &Arrival) -> u32 {
     }
     // SAFETY: a helper call on an interface index and no flags.
     unsafe { bpf_redirect(steered.ifindex, 0) as u32 }
-}
-
-/// Ends the way of a packet that was not steered.
-#[inline(always)]
-fn stop(ctx: &XdpContext, reason: Reason) -> u32 {
-    if reason.verdict() == Verdict::Pass {
-        return xdp_action::XDP_PASS;
-    }
-    announce(ctx, reason);
-    xdp_action::XDP_DROP
 }
 
 /// Tells userspace of the drops that mean trouble of ours. Off unless the daemon was told `log_packets`: the log level
@@ -90,6 +102,12 @@ fn announce(ctx: &XdpContext, reason: Reason) {
 #[inline(always)]
 fn length(ctx: &XdpContext) -> u32 {
     (ctx.data_end() - ctx.data()) as u32
+}
+
+/// Where and when a packet arrived.
+#[inline(always)]
+fn arrival(ctx: &XdpContext) -> Arrival {
+    Arrival { ifindex: ingress(ctx), now: now() }
 }
 
 /// Interface a packet came by.

@@ -25,7 +25,7 @@ static SLOT_USE: Array<Ticks, { limits::SLOTS as usize }, ALIGNED> = Array::new(
 static BACKENDS: Array<Backend, { limits::BACKENDS as usize }, ALIGNED> = Array::new();
 /// The flow records; the daemon sets the size when it loads.
 #[btf_map]
-static FLOWS: HashMap<FlowKey<U32be>, Flow<U32be>, { limits::FLOWS as usize }> = HashMap::new();
+static FLOWS: HashMap<[u32; 4], Flow<U32be>, { limits::FLOWS as usize }> = HashMap::new();
 /// Packets by reason.
 #[btf_map]
 static REASONS: PerCpuArray<Count, { limits::REASONS as usize }> = PerCpuArray::new();
@@ -38,7 +38,7 @@ static BACKEND_COUNTS: PerCpuArray<BackendCount, { limits::BACKENDS as usize }> 
 static SEED: Global<u64> = Global::new(0);
 /// Ports NAT may use: two ranges of first port and count.
 #[unsafe(no_mangle)]
-static PORTS: Global<[u16; 4]> = Global::new([0; 4]);
+static PORTS: Global<u64> = Global::new(0);
 /// 1 where a packet must leave its arrival port by redirect: a veth's peer takes `XDP_TX` only with a program.
 #[unsafe(no_mangle)]
 static TX_BY_REDIRECT: Global<u8> = Global::new(0);
@@ -62,18 +62,20 @@ pub(crate) fn count(reason: Reason, bytes: u32) {
 pub(crate) struct KernelTables;
 
 impl FlowTable<U32be> for KernelTables {
+    type Record<'a> = &'a mut Flow<U32be>;
+
     #[inline(always)]
-    fn flow<R>(&self, key: &FlowKey<U32be>, visit: impl FnOnce(&mut Flow<U32be>) -> R) -> Option<R> {
-        let flow = FLOWS.get_ptr_mut(key)?;
+    fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
+        let flow = FLOWS.get_ptr_mut(key.to_words())?;
         // SAFETY: the record stays readable until the program ends (RCU). Another CPU may write it at the same time;
         // every field is a plain number, and each is right by itself at any time.
-        Some(visit(unsafe { &mut *flow }))
+        Some(unsafe { &mut *flow })
     }
 
     #[inline(always)]
     fn insert(&self, key: &FlowKey<U32be>, flow: &Flow<U32be>) -> Result<(), Refused> {
         const EXISTS: i32 = -17;
-        match FLOWS.insert(key, flow, u64::from(BPF_NOEXIST)) {
+        match FLOWS.insert(key.to_words(), flow, u64::from(BPF_NOEXIST)) {
             Ok(()) => Ok(()),
             Err(EXISTS) => Err(Refused::Exists),
             Err(_) => Err(Refused::Full),
@@ -83,7 +85,7 @@ impl FlowTable<U32be> for KernelTables {
     #[inline(always)]
     fn remove(&self, key: &FlowKey<U32be>) {
         // Already gone is as good.
-        let _ = FLOWS.remove(key);
+        let _ = FLOWS.remove(key.to_words());
     }
 }
 
@@ -95,7 +97,9 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn ports(&self) -> PortPool {
-        PortPool::new(PORTS.load())
+        // One load instead of four.
+        let words = PORTS.load();
+        PortPool::new([words as u16, (words >> 16) as u16, (words >> 32) as u16, (words >> 48) as u16])
     }
 
     #[inline(always)]

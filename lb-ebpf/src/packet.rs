@@ -5,31 +5,45 @@ use aya_ebpf::programs::XdpContext;
 use lb_common::wire::{Packet, Plain};
 
 /// An XDP packet. Each access is compared with the end pointer, as the verifier wants it.
-pub(crate) struct XdpPacket<'a> {
+///
+/// `HELD` says whether both pointers are held. Where all offsets are constants, one comparison then is enough for all
+/// accesses that it covers. Where an offset is computed they are taken from the context each time: the compiler would
+/// otherwise compare one sum and use another, which the verifier cannot know to be equal ("R8 offset is outside of
+/// the packet", Linux 6.18).
+pub(crate) struct XdpPacket<'a, const HELD: bool> {
     ctx: &'a XdpContext,
+    start: usize,
+    end: usize,
 }
 
-impl<'a> XdpPacket<'a> {
+impl<'a, const HELD: bool> XdpPacket<'a, HELD> {
     #[inline(always)]
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
-        Self { ctx }
+        Self { ctx, start: ctx.data(), end: ctx.data_end() }
+    }
+
+    #[inline(always)]
+    fn ends(&self) -> (usize, usize) {
+        if HELD { (self.start, self.end) } else { (self.ctx.data(), self.ctx.data_end()) }
     }
 
     /// A pointer to `T` at an offset, if all of it lies within the packet.
     #[inline(always)]
     fn place<T>(&self, offset: usize) -> Option<*mut T> {
-        let start = self.ctx.data() + offset;
-        if start + size_of::<T>() > self.ctx.data_end() {
+        let (start, end) = self.ends();
+        let start = start + offset;
+        if start + size_of::<T>() > end {
             return None;
         }
         Some(start as *mut T)
     }
 }
 
-impl Packet for XdpPacket<'_> {
+impl<const HELD: bool> Packet for XdpPacket<'_, HELD> {
     #[inline(always)]
     fn length(&self) -> u32 {
-        (self.ctx.data_end() - self.ctx.data()) as u32
+        let (start, end) = self.ends();
+        (end - start) as u32
     }
 
     #[inline(always)]
@@ -50,8 +64,9 @@ impl Packet for XdpPacket<'_> {
 
     #[inline(always)]
     fn move_front(&mut self, delta: i32) -> Option<()> {
-        // SAFETY: a helper call on the context this view was made from; pointers are taken afresh afterwards.
+        // SAFETY: a helper call on the context this view was made from. It ends the use of the pointers taken before.
         let refused = unsafe { bpf_xdp_adjust_head(self.ctx.ctx, delta) };
+        *self = Self::new(self.ctx);
         (refused == 0).then_some(())
     }
 }

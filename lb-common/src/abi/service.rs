@@ -13,22 +13,49 @@ use crate::wire::{U16be, U32be};
 pub struct ServiceKey {
     /// Destination address.
     pub address: Address,
-    /// Destination port; 0 in the entry that marks one of the balancer's own addresses.
-    pub port: U16be,
-    /// IP protocol; 0 in the entry that marks one of the balancer's own addresses.
-    pub protocol: u8,
-    /// 4 or 6; 0 in a vacant entry.
-    pub family: u8,
+    /// Port, protocol and family in one word, from its lowest byte on: they are compared at once.
+    tail: u32,
 }
 
 plain!(ServiceKey, 20);
 
 impl ServiceKey {
+    /// A key from its parts: port and protocol are 0 in the entry that marks one of the balancer's own addresses, and
+    /// the family (4 or 6) is 0 in a vacant entry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(address: Address, port: U16be, protocol: u8, family: u8) -> Self {
+        Self { address, tail: port.raw() as u32 | (protocol as u32) << 16 | (family as u32) << 24 }
+    }
+
     /// The key of an IPv4 destination.
     #[inline(always)]
     #[must_use]
     pub const fn v4(address: U32be, port: U16be, protocol: u8) -> Self {
-        Self { address: Address::v4(address), port, protocol, family: 4 }
+        Self::new(Address::v4(address), port, protocol, 4)
+    }
+
+    /// Destination port.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub const fn port(&self) -> U16be {
+        U16be::from_raw(self.tail as u16)
+    }
+
+    /// IP protocol.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub const fn protocol(&self) -> u8 {
+        (self.tail >> 16) as u8
+    }
+
+    /// IP version.
+    #[inline(always)]
+    #[must_use]
+    pub const fn family(&self) -> u8 {
+        (self.tail >> 24) as u8
     }
 
     /// The key that marks an address as the balancer's own, to which backends reply.
@@ -42,15 +69,14 @@ impl ServiceKey {
     #[inline(always)]
     #[must_use]
     pub const fn first_place(&self) -> u32 {
-        let tail = (self.port.raw() as u32) << 16 | (self.protocol as u32) << 8 | self.family as u32;
         let Address([a, b, c, d]) = self.address;
         let mut hash = a.raw().wrapping_mul(0x9e37_79b1);
-        if self.family != 4 {
+        if self.family() != 4 {
             hash = (hash ^ b.raw()).wrapping_mul(0x85eb_ca77);
             hash = (hash ^ c.raw()).wrapping_mul(0xc2b2_ae3d);
             hash = (hash ^ d.raw()).wrapping_mul(0x27d4_eb2f);
         }
-        hash = (hash ^ hash >> 15 ^ tail).wrapping_mul(0x85eb_ca77);
+        hash = (hash ^ hash >> 15 ^ self.tail).wrapping_mul(0x85eb_ca77);
         (hash >> 16) & (limits::SERVICE_TABLE - 1)
     }
 
@@ -60,10 +86,8 @@ impl ServiceKey {
     pub const fn matches(&self, other: &Self) -> bool {
         let (own, its) = (self.address.0, other.address.0);
         own[0].raw() == its[0].raw()
-            && self.port.raw() == other.port.raw()
-            && self.protocol == other.protocol
-            && self.family == other.family
-            && (self.family == 4
+            && self.tail == other.tail
+            && (self.family() == 4
                 || (own[1].raw() == its[1].raw()
                     && own[2].raw() == its[2].raw()
                     && own[3].raw() == its[3].raw()))
@@ -126,7 +150,7 @@ plain!(Service, 64);
 impl Service {
     /// Nothing: what an unwritten entry is, and what ends a search.
     pub const VACANT: Self = Self {
-        key: ServiceKey { address: Address::UNSPECIFIED, port: U16be::ZERO, protocol: 0, family: 0 },
+        key: ServiceKey::new(Address::UNSPECIFIED, U16be::ZERO, 0, 0),
         first_slot: 0,
         slots: 0,
         forward: Forward::Own as u8,
@@ -152,7 +176,7 @@ impl Service {
     #[inline(always)]
     #[must_use]
     pub const fn is_vacant(&self) -> bool {
-        self.key.family == 0
+        self.key.tail == 0
     }
 
     /// How packets reach the backends.

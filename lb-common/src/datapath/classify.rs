@@ -10,11 +10,11 @@ pub(super) fn service<'a, T: Tables>(tables: &'a T, key: &ServiceKey) -> Option<
     let first = key.first_place();
     for step in 0..limits::SERVICE_PROBES {
         let entry = tables.service_at((first + step) & (limits::SERVICE_TABLE - 1))?;
+        if key.matches(&entry.key) {
+            return Some(entry);
+        }
         if entry.is_vacant() {
             return None;
-        }
-        if entry.key.matches(key) {
-            return Some(entry);
         }
     }
     None

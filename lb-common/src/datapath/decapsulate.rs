@@ -15,15 +15,15 @@ pub fn decapsulate(packet: &mut impl Packet) -> Reason {
 #[inline(always)]
 fn unwrap(packet: &mut impl Packet) -> Result<(), Reason> {
     let frame = parse::frame(packet)?;
-    if frame.ip.protocol != protocol::IPIP || frame.ip.is_fragment() {
+    if frame.ip.protocol() != protocol::IPIP || frame.ip.is_fragment() {
         return Err(Reason::NotEncapsulated);
     }
-    let inner: ipv4::Header = packet.read(frame.l4()).ok_or(Reason::Malformed)?;
+    let inner: ipv4::Header = packet.read(frame.l4).ok_or(Reason::Malformed)?;
     if !inner.is_valid() {
         return Err(Reason::Malformed);
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "offsets below 200")]
-    let stripped = (frame.l4() - ethernet::LENGTH) as i32;
+    let stripped = (frame.l4 - ethernet::LENGTH) as i32;
     packet.move_front(stripped).ok_or(Reason::NoHeadroom)?;
     packet.write(0, frame.link).ok_or(Reason::Inconsistent)?;
     packet.write(ethernet::TYPE, ethernet::IPV4).ok_or(Reason::Inconsistent)

@@ -3,7 +3,7 @@
 use super::{Direction, FlowTable, PortPool, Reason, Refused, Tables};
 use crate::abi::{Backend, BackendCount, BackendId, Count, Flow, FlowKey, Service, Slot, Ticks, limits};
 use crate::wire::U32be;
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, HashMap};
 
 /// What the maps of the kernel programs hold.
@@ -49,8 +49,10 @@ impl HostTables {
 }
 
 impl FlowTable<U32be> for HostTables {
-    fn flow<R>(&self, key: &FlowKey<U32be>, visit: impl FnOnce(&mut Flow<U32be>) -> R) -> Option<R> {
-        self.flows.borrow_mut().get_mut(key).map(visit)
+    type Record<'a> = RefMut<'a, Flow<U32be>>;
+
+    fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
+        RefMut::filter_map(self.flows.borrow_mut(), |flows| flows.get_mut(key)).ok()
     }
 
     fn insert(&self, key: &FlowKey<U32be>, flow: &Flow<U32be>) -> Result<(), Refused> {

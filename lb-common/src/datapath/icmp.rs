@@ -3,10 +3,10 @@
 //! Source: RFC 792; RFC 5508, section 4 (translation of ICMP errors). The quoted packet travelled against the error,
 //! so its reversed tuple is the key the error's own direction is known by.
 
-use super::link;
+use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, classify, ipip, select};
-use crate::abi::{Flow, FlowKey, FlowKind, Forward, Hop, Service, ServiceKey};
+use crate::abi::{Flow, FlowKey, FlowKind, Forward, Service, ServiceKey};
 use crate::wire::checksum::{self, Sum};
 use crate::wire::{Packet, Ports, U16be, U32be, icmp, ipv4, protocol, tcp, udp};
 
@@ -45,18 +45,18 @@ pub(super) fn steer(
 
 #[inline(always)]
 fn quoted(packet: &impl Packet, frame: &Frame) -> Option<Quoted> {
-    let header: icmp::Header = packet.read(frame.l4())?;
+    let header: icmp::Header = packet.read(frame.l4)?;
     if !header.is_error() || frame.ip.is_fragment() {
         return None;
     }
-    let l3 = frame.l4() + icmp::LENGTH;
+    let l3 = frame.l4 + icmp::LENGTH;
     let ip: ipv4::Header = packet.read(l3)?;
-    let carries_ports = ip.protocol == protocol::TCP || ip.protocol == protocol::UDP;
+    let carries_ports = ip.protocol() == protocol::TCP || ip.protocol() == protocol::UDP;
     if !ip.is_valid() || ip.is_later_fragment() || !carries_ports {
         return None;
     }
     let ports: Ports = packet.read(l3 + ip.header_length())?;
-    let key = FlowKey::new(ip.source, ip.destination, ports, ip.protocol).reversed();
+    let key = FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol()).reversed();
     Some(Quoted { l3, ip, key })
 }
 
@@ -77,9 +77,9 @@ fn about_service(
         let choice = select::Choice { reason: Reason::IcmpForward, opened: false, ..choice };
         return ipip::encapsulate(packet, tables, frame, choice);
     }
-    let flow = tables.flow(&quoted.key, |flow| *flow).ok_or(Reason::NoFlow)?;
-    let hop = link::hop_to(link::backend(tables, flow.backend)?)?;
-    translate(packet, frame, quoted, &flow, &hop, (Reason::IcmpForward, Direction::ToBackend))
+    let flow = tables.flow(&quoted.key).ok_or(Reason::NoFlow)?;
+    let way = Way::to(link::backend(tables, flow.backend)?)?;
+    translate(packet, frame, quoted, &flow, way, (Reason::IcmpForward, Direction::ToBackend))
 }
 
 /// The error is about what we sent to a backend: it goes back to the client, as if the service had sent it.
@@ -88,9 +88,9 @@ fn about_reply(packet: &mut impl Packet, tables: &impl Tables, frame: &Frame, qu
     if !tables.ports().contains(quoted.key.destination_port) {
         return Err(Reason::IcmpNotOurs);
     }
-    let flow = tables.flow(&quoted.key, |flow| *flow).filter(|flow| flow.kind() == FlowKind::Reply);
+    let flow = tables.flow(&quoted.key).filter(|flow| flow.kind() == FlowKind::Reply);
     let flow = flow.ok_or(Reason::IcmpNotOurs)?;
-    translate(packet, frame, quoted, &flow, &flow.way_back, (Reason::IcmpReply, Direction::ToClient))
+    translate(packet, frame, quoted, &flow, Way::by(&flow.way_back), (Reason::IcmpReply, Direction::ToClient))
 }
 
 #[inline(always)]
@@ -99,15 +99,15 @@ fn translate(
     frame: &Frame,
     quoted: &Quoted,
     flow: &Flow<U32be>,
-    hop: &Hop,
+    way: Way<'_>,
     (reason, direction): (Reason, Direction),
 ) -> Outcome {
-    if frame.ip.time_to_live <= 1 {
+    if frame.ip.time_to_live() <= 1 {
         return Err(Reason::TimeToLive);
     }
     rewrite(packet, frame, quoted, flow).ok_or(Reason::Inconsistent)?;
-    link::address(packet, frame, hop, 0)?;
-    Ok(Steered { reason, ifindex: hop.ifindex, backend: flow.backend, direction, opened: false })
+    link::address(packet, frame, way, None)?;
+    Ok(Steered { reason, ifindex: way.ifindex, backend: flow.backend, direction, opened: false })
 }
 
 /// Translates the quoted packet back into what its sender had sent, then the message around it.
@@ -116,12 +116,14 @@ fn rewrite(packet: &mut impl Packet, frame: &Frame, quoted: &Quoted, flow: &Flow
     let transport = quoted_transport(packet, quoted, flow)?;
     // A correct header sums to the same before and after, so only its own words can change the message's sum.
     let network = quoted_network(packet, quoted, flow)?;
-    let at = frame.l4() + icmp::CHECKSUM;
+    let at = frame.l4 + icmp::CHECKSUM;
     let before: U16be = packet.read(at)?;
     let change = Sum::resume(transport.fold()).add(U16be::from_raw(network.fold())).difference();
     packet.write(at, checksum::update(before, change))?;
-    let addresses =
-        ipv4::address_difference((frame.ip.source, frame.ip.destination), (flow.source, flow.destination));
+    let addresses = ipv4::address_difference(
+        (frame.ip.source(), frame.ip.destination()),
+        (flow.source, flow.destination),
+    );
     packet.write(frame.l3, frame.ip.rewritten(flow.source, flow.destination, addresses))
 }
 
@@ -129,11 +131,11 @@ fn rewrite(packet: &mut impl Packet, frame: &Frame, quoted: &Quoted, flow: &Flow
 #[inline(always)]
 fn quoted_network(packet: &mut impl Packet, quoted: &Quoted, flow: &Flow<U32be>) -> Option<Sum> {
     let old = quoted.ip;
-    let addresses = ipv4::address_difference((old.source, old.destination), (flow.destination, flow.source));
-    let checksum = checksum::update(old.checksum, addresses);
-    let new = ipv4::Header { source: flow.destination, destination: flow.source, checksum, ..old };
+    let addresses =
+        ipv4::address_difference((old.source(), old.destination()), (flow.destination, flow.source));
+    let new = old.readdressed(flow.destination, flow.source, addresses);
     packet.write(quoted.l3, new)?;
-    Some(addresses.sum().subtract(old.checksum).add(checksum))
+    Some(addresses.sum().subtract(old.checksum()).add(new.checksum()))
 }
 
 /// Rewrites the quoted ports and, where the quotation reaches that far, the checksum; returns the change of the sum.

@@ -1,6 +1,6 @@
 //! The packet path: what happens to a packet, and why.
 //!
-//! [`balance`] is the whole way on one page. Everything here is generic over [`crate::wire::Packet`] and [`Tables`]:
+//! [`pipeline`] is the whole way on one page. Everything here is generic over [`crate::wire::Packet`] and [`Tables`]:
 //! the kernel programs, the tests and the tools run this one source. Time and the arrival port are arguments.
 //!
 //! Laws: nothing but checked reads and writes of fixed size; loops with a named bound; no division; no panic.
@@ -24,7 +24,7 @@ mod host;
 pub use decapsulate::decapsulate;
 #[cfg(feature = "host")]
 pub use host::HostTables;
-pub use pipeline::balance;
+pub use pipeline::{balance, often, seldom};
 pub use select::slot_index;
 pub use tables::{Arrival, FlowTable, PortPool, Refused, Tables};
 pub use verdict::{Direction, Outcome, Reason, Steered, Verdict};

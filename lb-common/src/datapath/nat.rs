@@ -4,10 +4,10 @@
 //! A flow has two records that hold the finished answer, one under the client's tuple and one under the backend's
 //! reply. The reply's is inserted first and never over another, which is what keeps a port from being given twice.
 
-use super::link;
+use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::{Arrival, Direction, Outcome, Reason, Refused, Steered, Tables, select};
-use crate::abi::{Backend, BackendId, Flow, FlowKey, FlowKind, Hop, Service, limits};
+use crate::abi::{Backend, BackendFlags, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
 use crate::wire::{Packet, Ports, U16be, U32be, checksum, protocol, tcp, udp};
 
 /// Translates a client's packet towards the backend that owns its flow.
@@ -20,24 +20,43 @@ pub(super) fn forward(
     (key, segment): (&FlowKey<U32be>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
-    let known = tables.flow(key, |flow| noted(flow, segment, arrival));
-    let usable = known.filter(|flow| stays(tables, flow, segment));
-    let (flow, reason) = match usable {
-        Some(flow) => (flow, Reason::NatForward),
-        None => (open(tables, frame, service, (key, segment), known.as_ref(), arrival)?, Reason::NatOpened),
+    let reason = match standing(tables, key, segment, arrival.now) {
+        Standing::GoesOn => {
+            relearn(tables, key, link::hop_back(frame, arrival));
+            Reason::NatForward
+        }
+        Standing::Ended { reply } => {
+            tables.remove(&reply);
+            tables.remove(key);
+            open(tables, frame, service, key, arrival)?
+        }
+        Standing::Unknown if segment.may_open() => open(tables, frame, service, key, arrival)?,
+        Standing::Unknown => return Err(Reason::NoFlow),
     };
-    relearn(tables, frame, key, &flow, arrival);
-    let hop = link::hop_to(link::backend(tables, flow.backend)?)?;
-    rewrite(packet, frame, segment, &flow)?;
-    link::address(packet, frame, &hop, 0)?;
-    let opened = matches!(reason, Reason::NatOpened);
-    Ok(Steered {
-        reason,
-        ifindex: hop.ifindex,
-        backend: flow.backend,
-        direction: Direction::ToBackend,
-        opened,
-    })
+    let flow = tables.flow(key).ok_or(Reason::Inconsistent)?;
+    let way = Way::to(link::backend(tables, flow.backend)?)?;
+    let steered = translate(packet, frame, segment, &flow, way, (reason, Direction::ToBackend))?;
+    Ok(Steered { opened: matches!(reason, Reason::NatOpened), ..steered })
+}
+
+/// The same for a packet whose records need no change, but for noting that it was seen; `None` for any other.
+#[inline(always)]
+pub(super) fn forward_known(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame,
+    (key, segment): (&FlowKey<U32be>, &Segment),
+    arrival: Arrival,
+) -> Option<Outcome> {
+    let mut flow = tables.flow(key)?;
+    let backend = tables.backend(flow.backend)?;
+    let usable = backend.flags.has(BackendFlags::ALIVE.with(BackendFlags::RESOLVED));
+    if !usable || reopens(&flow, segment) || flow.way_back != link::hop_back(frame, arrival) {
+        return None;
+    }
+    flow.note(segment.flags, arrival.now);
+    let way = Way::to(backend).ok()?;
+    Some(translate(packet, frame, segment, &flow, way, (Reason::NatForward, Direction::ToBackend)))
 }
 
 /// Translates a backend's reply towards its client; whatever else comes to our address passes.
@@ -50,61 +69,74 @@ pub(super) fn reply(
     arrival: Arrival,
 ) -> Outcome {
     let segment = super::parse::segment(packet, frame);
-    let noted = |flow: &mut Flow<U32be>| {
-        if let Ok(segment) = &segment {
-            flow.note(segment.flags, arrival.now);
-        }
-        *flow
-    };
-    let flow = tables.flow(key, noted).filter(is_reply).ok_or(Reason::NotAVip)?;
-    let segment = segment?;
-    rewrite(packet, frame, &segment, &flow)?;
-    link::address(packet, frame, &flow.way_back, 0)?;
-    Ok(Steered {
-        reason: Reason::NatReply,
-        ifindex: flow.way_back.ifindex,
-        backend: flow.backend,
-        direction: Direction::ToClient,
-        opened: false,
-    })
+    let mut flow = tables.flow(key).ok_or(Reason::NotAVip)?;
+    if let Ok(segment) = &segment {
+        flow.note(segment.flags, arrival.now);
+    }
+    if flow.kind() != FlowKind::Reply {
+        return Err(Reason::NotAVip);
+    }
+    translate(
+        packet,
+        frame,
+        &segment?,
+        &flow,
+        Way::by(&flow.way_back),
+        (Reason::NatReply, Direction::ToClient),
+    )
 }
 
+/// Rewrites a packet by its flow's record and sends it the given way.
 #[inline(always)]
-fn is_reply(flow: &Flow<U32be>) -> bool {
-    flow.kind() == FlowKind::Reply
+fn translate(
+    packet: &mut impl Packet,
+    frame: &Frame,
+    segment: &Segment,
+    flow: &Flow<U32be>,
+    way: Way<'_>,
+    (reason, direction): (Reason, Direction),
+) -> Outcome {
+    rewrite(packet, frame, segment, flow)?;
+    link::address(packet, frame, way, None)?;
+    Ok(Steered { reason, ifindex: way.ifindex, backend: flow.backend, direction, opened: false })
 }
 
-/// The record as it was, then noted in.
+/// How a packet stands to the record of its flow.
+enum Standing {
+    /// The flow goes on.
+    GoesOn,
+    /// The record is of a flow that ended, or whose backend died; the reply's record has this key.
+    Ended { reply: FlowKey<U32be> },
+    /// There is none.
+    Unknown,
+}
+
+/// Looks for a packet's record, and notes in it that it was seen.
 #[inline(always)]
-fn noted(flow: &mut Flow<U32be>, segment: &Segment, arrival: Arrival) -> Flow<U32be> {
-    let before = *flow;
-    flow.note(segment.flags, arrival.now);
-    before
+fn standing(tables: &impl Tables, key: &FlowKey<U32be>, segment: &Segment, now: Ticks) -> Standing {
+    let Some(mut flow) = tables.flow(key) else { return Standing::Unknown };
+    if reopens(&flow, segment) || !select::is_alive(tables, flow.backend) {
+        return Standing::Ended { reply: flow.opposite(key.protocol) };
+    }
+    flow.note(segment.flags, now);
+    Standing::GoesOn
 }
 
-/// Whether a flow goes on with its record: not when its backend died, and not when this packet opens a connection
-/// anew after the old one ended.
+/// Whether a packet opens a connection anew after the old one ended.
 #[inline(always)]
-fn stays(tables: &impl Tables, flow: &Flow<U32be>, segment: &Segment) -> bool {
-    let reopened = segment.flags.opens() && flow.state.is_closing();
-    !reopened && select::is_alive(tables, flow.backend)
+const fn reopens(flow: &Flow<U32be>, segment: &Segment) -> bool {
+    segment.flags.opens() && flow.state.is_closing()
 }
 
-/// Makes the records of a flow that begins, in place of those it had.
+/// Makes the two records of a flow that begins.
 #[inline(always)]
 fn open(
     tables: &impl Tables,
     frame: &Frame,
     service: &Service,
-    (key, segment): (&FlowKey<U32be>, &Segment),
-    former: Option<&Flow<U32be>>,
+    key: &FlowKey<U32be>,
     arrival: Arrival,
-) -> Result<Flow<U32be>, Reason> {
-    match former {
-        Some(flow) => forget(tables, key, flow),
-        None if segment.may_open() => {}
-        None => return Err(Reason::NoFlow),
-    }
+) -> Result<Reason, Reason> {
     let hash = key.hash(tables.seed());
     let id = select::current(tables, service, hash)?;
     let backend = link::backend(tables, id)?;
@@ -141,35 +173,28 @@ fn complete(
     leaving: &FlowKey<U32be>,
     who: (BackendId, Hop),
     arrival: Arrival,
-) -> Result<Flow<U32be>, Reason> {
+) -> Result<Reason, Reason> {
     let flow = Flow::translation(FlowKind::Forward, key, leaving, who, arrival.now);
-    let refused = match tables.insert(key, &flow) {
-        Ok(()) => return Ok(flow),
-        Err(refused) => refused,
-    };
-    tables.remove(&leaving.reversed());
-    match refused {
-        Refused::Exists => tables.flow(key, |flow| *flow).ok_or(Reason::Inconsistent),
-        Refused::Full => Err(Reason::TableFull),
+    let inserted = tables.insert(key, &flow);
+    if inserted.is_err() {
+        tables.remove(&leaving.reversed());
     }
-}
-
-/// Takes both records of a flow away.
-#[inline(always)]
-fn forget(tables: &impl Tables, key: &FlowKey<U32be>, flow: &Flow<U32be>) {
-    tables.remove(&flow.opposite(key.protocol));
-    tables.remove(key);
+    match inserted {
+        Ok(()) | Err(Refused::Exists) => Ok(Reason::NatOpened),
+        Err(Refused::Full) => Err(Reason::TableFull),
+    }
 }
 
 /// When a client's packets begin to come by another way (its router failed over), replies follow.
 #[inline(always)]
-fn relearn(tables: &impl Tables, frame: &Frame, key: &FlowKey<U32be>, flow: &Flow<U32be>, arrival: Arrival) {
-    let way_back = link::hop_back(frame, arrival);
-    if flow.way_back == way_back {
-        return;
+fn relearn(tables: &impl Tables, key: &FlowKey<U32be>, way_back: Hop) {
+    let Some(mut flow) = tables.flow(key).filter(|flow| flow.way_back != way_back) else { return };
+    flow.way_back = way_back;
+    let reply = flow.opposite(key.protocol);
+    drop(flow);
+    if let Some(mut flow) = tables.flow(&reply) {
+        flow.way_back = way_back;
     }
-    tables.flow(key, |flow| flow.way_back = way_back);
-    tables.flow(&flow.opposite(key.protocol), |flow| flow.way_back = way_back);
 }
 
 /// Applies a record's translation to addresses, ports and both checksums, and takes one hop off.
@@ -180,12 +205,12 @@ fn rewrite(
     segment: &Segment,
     flow: &Flow<U32be>,
 ) -> Result<(), Reason> {
-    if frame.ip.time_to_live <= 1 {
+    if frame.ip.time_to_live() <= 1 {
         return Err(Reason::TimeToLive);
     }
     let ip = frame.ip.rewritten(flow.source, flow.destination, flow.address_difference);
     packet.write(frame.l3, ip).ok_or(Reason::Inconsistent)?;
-    transport(packet, frame.l4(), segment, flow).ok_or(Reason::Inconsistent)
+    transport(packet, frame.l4, segment, flow).ok_or(Reason::Inconsistent)
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! From bytes to headers, one short step a layer.
 
 use super::Reason;
-use crate::abi::FlowKey;
+use crate::abi::{FlowKey, ServiceKey};
 use crate::wire::{Packet, Ports, U16be, U32be, ethernet, ipv4, protocol, tcp, udp, vlan};
 
 /// The link and network layer of an IPv4 packet.
@@ -12,21 +12,47 @@ pub(super) struct Frame {
     pub(super) vlan: U16be,
     /// Where the IP header begins.
     pub(super) l3: usize,
+    /// Where the transport header begins.
+    pub(super) l4: usize,
     pub(super) ip: ipv4::Header,
 }
 
 impl Frame {
-    /// Where the transport header begins.
-    #[inline(always)]
-    pub(super) const fn l4(&self) -> usize {
-        self.l3 + self.ip.header_length()
-    }
-
     /// Bytes behind the IP header, by the header's word.
     #[inline(always)]
     const fn payload(&self) -> Option<usize> {
-        (self.ip.total_length.get() as usize).checked_sub(self.ip.header_length())
+        (self.ip.total_length() as usize).checked_sub(self.l4 - self.l3)
     }
+}
+
+/// Where the transport header of a plain packet begins.
+const PLAIN_L4: usize = ethernet::LENGTH + ipv4::LENGTH;
+
+/// Where a plain packet goes: TCP or UDP without tag, options or fragmentation, and long enough for a TCP header.
+/// Nearly every packet is one, and every offset in it is known to the compiler, which is why the common way through
+/// the pipeline begins here. `None` says nothing about the packet but that [`frame`] should look at it.
+#[inline(always)]
+pub(super) fn plain_destination(packet: &impl Packet) -> Option<ServiceKey> {
+    // The farthest byte first: the comparisons with the packet's end that follow are then known to hold.
+    let transport: tcp::Header = packet.read(PLAIN_L4)?;
+    let ethertype: U16be = packet.read(ethernet::TYPE)?;
+    let link: ethernet::Addresses = packet.read(0)?;
+    let ip: ipv4::Header = packet.read(ethernet::LENGTH)?;
+    let plain = ethertype == ethernet::IPV4 && !link.is_group() && ip.is_bare() && !ip.is_fragment();
+    let protocol = ip.protocol();
+    let carries_ports = protocol == protocol::TCP || protocol == protocol::UDP;
+    (plain && carries_ports).then(|| ServiceKey::v4(ip.destination(), transport.ports.destination, protocol))
+}
+
+/// The headers of a packet that [`plain_destination`] has looked at. Read again rather than kept: most of it would
+/// have to wait on the stack while the service is looked up.
+#[inline(always)]
+pub(super) fn plain_frame(packet: &impl Packet) -> Option<(Frame, FlowKey<U32be>)> {
+    let ports: Ports = packet.read(PLAIN_L4)?;
+    let link: ethernet::Addresses = packet.read(0)?;
+    let ip: ipv4::Header = packet.read(ethernet::LENGTH)?;
+    let key = FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol());
+    Some((Frame { link, vlan: U16be::ZERO, l3: ethernet::LENGTH, l4: PLAIN_L4, ip }, key))
 }
 
 /// Ethernet, at most one tag, IPv4.
@@ -44,7 +70,7 @@ pub(super) fn frame(packet: &impl Packet) -> Result<Frame, Reason> {
     if !ip.is_valid() {
         return Err(Reason::BadIpv4);
     }
-    Ok(Frame { link, vlan, l3, ip })
+    Ok(Frame { link, vlan, l3, l4: l3 + ip.header_length(), ip })
 }
 
 /// The tag, if there is one, the type behind it, and where that begins.
@@ -62,14 +88,14 @@ fn untagged(packet: &impl Packet) -> Result<(U16be, U16be, usize), Reason> {
 #[inline(always)]
 pub(super) fn flow_key(packet: &impl Packet, frame: &Frame) -> Result<FlowKey<U32be>, Reason> {
     let ip = &frame.ip;
-    if ip.protocol != protocol::TCP && ip.protocol != protocol::UDP {
+    if ip.protocol() != protocol::TCP && ip.protocol() != protocol::UDP {
         return Err(Reason::OtherProtocol);
     }
     if ip.is_later_fragment() {
         return Err(Reason::LaterFragment);
     }
-    let ports: Ports = packet.read(frame.l4()).ok_or(Reason::NoPorts)?;
-    Ok(FlowKey::new(ip.source, ip.destination, ports, ip.protocol))
+    let ports: Ports = packet.read(frame.l4).ok_or(Reason::NoPorts)?;
+    Ok(FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol()))
 }
 
 /// What the packet path needs of a transport header behind the ports.
@@ -92,7 +118,7 @@ impl Segment {
 /// The transport header of a packet that is ours, its lengths checked.
 #[inline(always)]
 pub(super) fn segment(packet: &impl Packet, frame: &Frame) -> Result<Segment, Reason> {
-    let total = frame.ip.total_length.get();
+    let total = frame.ip.total_length();
     if frame.ip.is_fragment() {
         return Err(Reason::Fragmented);
     }
@@ -100,10 +126,10 @@ pub(super) fn segment(packet: &impl Packet, frame: &Frame) -> Result<Segment, Re
         return Err(Reason::Malformed);
     }
     let payload = frame.payload().ok_or(Reason::Malformed)?;
-    if frame.ip.protocol == protocol::TCP {
-        tcp_segment(packet, frame.l4(), payload)
+    if frame.ip.protocol() == protocol::TCP {
+        tcp_segment(packet, frame.l4, payload)
     } else {
-        udp_segment(packet, frame.l4(), payload)
+        udp_segment(packet, frame.l4, payload)
     }
 }
 

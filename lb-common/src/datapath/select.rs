@@ -44,11 +44,32 @@ pub(super) fn owner(
     let index = slot_index(service, key, tables.seed());
     let slot = tables.slot(index).ok_or(Reason::Inconsistent)?;
     let choice = if tracks(service, slot) {
-        tracked(tables, index, slot, key, segment, now)
+        remembered(tables, (index, slot), key, segment, now)
+            .or_else(|| moved(tables, slot, key, segment, now))
+            .unwrap_or_else(|| record(tables, slot, key, now))
     } else {
-        Choice { backend: slot.current(), reason: Reason::IpipSettled, opened: segment.flags.opens() }
+        settled(slot, segment)
     };
     existing(choice.backend).map(|_| choice)
+}
+
+/// The same for a packet that leaves the records as they are, but for noting that it was seen; `None` for any other.
+#[inline(always)]
+pub(super) fn known_owner(
+    tables: &impl Tables,
+    service: &Service,
+    key: &FlowKey<U32be>,
+    segment: &Segment,
+    now: Ticks,
+) -> Option<Choice> {
+    let index = slot_index(service, key, tables.seed());
+    let slot = tables.slot(index)?;
+    let choice = if tracks(service, slot) {
+        remembered(tables, (index, slot), key, segment, now)?
+    } else {
+        settled(slot, segment)
+    };
+    (!choice.backend.is_none()).then_some(choice)
 }
 
 #[inline(always)]
@@ -62,46 +83,55 @@ const fn existing(backend: BackendId) -> Result<BackendId, Reason> {
     if backend.is_none() { Err(Reason::NoBackend) } else { Ok(backend) }
 }
 
-/// A record decides; a new flow is recorded; an older one stays where it was.
 #[inline(always)]
-fn tracked(
+const fn settled(slot: Slot, segment: &Segment) -> Choice {
+    Choice { backend: slot.current(), reason: Reason::IpipSettled, opened: segment.flags.opens() }
+}
+
+/// A record that goes on decides. A packet without a record that cannot begin a flow is of one older than the change,
+/// and stays where it was.
+#[inline(always)]
+fn remembered(
     tables: &impl Tables,
-    index: u32,
-    slot: Slot,
+    (index, slot): (u32, Slot),
     key: &FlowKey<U32be>,
     segment: &Segment,
     now: Ticks,
-) -> Choice {
-    if let Some(choice) = recorded(tables, slot, key, segment, now) {
-        return choice;
+) -> Option<Choice> {
+    if let Some(mut flow) = tables.flow(key) {
+        if !goes_on(tables, &flow, segment) {
+            return None;
+        }
+        flow.note(segment.flags, now);
+        return Some(Choice { backend: flow.backend, reason: Reason::IpipRecorded, opened: false });
     }
     if segment.may_open() {
-        return record(tables, slot, key, now);
+        return None;
     }
     tables.note_settled_use(index, now);
-    Choice { backend: slot.settled(), reason: Reason::IpipOlder, opened: false }
+    Some(Choice { backend: slot.settled(), reason: Reason::IpipOlder, opened: false })
 }
 
-/// What the flow's record says. A record whose backend died, or whose connection ended before this one began, is
-/// given to the slot's current owner.
+/// Whether a record still holds: its backend lives, and its connection did not end before this packet's began.
 #[inline(always)]
-fn recorded(
+fn goes_on(tables: &impl Tables, flow: &Flow<U32be>, segment: &Segment) -> bool {
+    let reopened = segment.flags.opens() && flow.state.is_closing();
+    !reopened && is_alive(tables, flow.backend)
+}
+
+/// A record that does not go on is given to the slot's current owner.
+#[inline(always)]
+fn moved(
     tables: &impl Tables,
     slot: Slot,
     key: &FlowKey<U32be>,
     segment: &Segment,
     now: Ticks,
 ) -> Option<Choice> {
-    tables.flow(key, |flow| {
-        let reopened = segment.flags.opens() && flow.state.is_closing();
-        let moved = reopened || !is_alive(tables, flow.backend);
-        if moved {
-            *flow = Flow::pinned(slot.current(), now);
-        }
-        flow.note(segment.flags, now);
-        let reason = if moved { Reason::IpipOpened } else { Reason::IpipRecorded };
-        Choice { backend: flow.backend, reason, opened: moved }
-    })
+    let mut flow = tables.flow(key)?;
+    *flow = Flow::pinned(slot.current(), now);
+    flow.note(segment.flags, now);
+    Some(Choice { backend: flow.backend, reason: Reason::IpipOpened, opened: true })
 }
 
 /// Records a new flow with the current owner. Without room for a record later packets would be taken for those of an

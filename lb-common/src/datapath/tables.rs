@@ -3,6 +3,7 @@
 use super::{Direction, Reason};
 use crate::abi::{Backend, BackendId, Flow, FlowKey, Service, Slot, Ticks};
 use crate::wire::{U16be, U32be};
+use core::ops::DerefMut;
 
 /// Where and when a packet arrived.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +25,14 @@ pub enum Refused {
 
 /// Flow records of one address family.
 pub trait FlowTable<A> {
-    /// Lets `visit` look at and note in the record with this key, if there is one.
-    fn flow<R>(&self, key: &FlowKey<A>, visit: impl FnOnce(&mut Flow<A>) -> R) -> Option<R>;
+    /// A record to look at and note in. Let go of it before another is asked for or inserted.
+    type Record<'a>: DerefMut<Target = Flow<A>>
+    where
+        Self: 'a,
+        A: 'a;
+
+    /// The record with this key, if there is one.
+    fn flow(&self, key: &FlowKey<A>) -> Option<Self::Record<'_>>;
     /// Adds a record; never replaces one, which is what makes port allocation free of collisions.
     fn insert(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Result<(), Refused>;
     /// Takes a record away, if it is there.

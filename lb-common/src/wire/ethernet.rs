@@ -37,6 +37,14 @@ impl Addresses {
         ([d0, d1, d2, d3, d4, d5], [s0, s1, s2, s3, s4, s5])
     }
 
+    /// The twelve bytes as they lie in a packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(&self) -> [U32be; 3] {
+        let Self([a, b, c]) = *self;
+        [a, b, c]
+    }
+
     /// The way back: destination and source exchanged.
     #[inline(always)]
     #[must_use]

@@ -2,69 +2,145 @@
 
 use super::checksum::{Difference, Sum};
 use super::{U16be, U32be};
+use core::fmt;
 
 /// Bytes of a header without options.
 pub const LENGTH: usize = 20;
-/// The "don't fragment" flag in [`Header::fragment`].
-pub const DONT_FRAGMENT: U16be = U16be::new(0x4000);
 /// Taking one off the time to live, as a difference of the word it shares with the protocol (RFC 1812, 5.3.1).
 const ONE_HOP: u16 = 0x0100;
 
-/// The header, without options.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Version (4 bits) and header length in 32-bit words (4 bits).
-    pub version_length: u8,
-    /// Differentiated services and ECN (RFC 2474, RFC 3168).
-    pub traffic_class: u8,
-    /// Bytes of header and payload.
-    pub total_length: U16be,
-    /// Identification, for reassembly.
-    pub identification: U16be,
-    /// Flags (3 bits) and fragment offset (13 bits).
-    pub fragment: U16be,
-    /// Time to live, in hops.
-    pub time_to_live: u8,
-    /// Protocol of the payload.
-    pub protocol: u8,
-    /// Checksum of the header, options included.
-    pub checksum: U16be,
-    /// Source address.
-    pub source: U32be,
-    /// Destination address.
-    pub destination: U32be,
-}
+/// The header, without options, as the five words it is drawn in: a struct of small fields would be copied byte by
+/// byte on BPF.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Header([U32be; 5]);
 
 plain!(Header, LENGTH);
 
 impl Header {
+    /// A header without options whose checksum is still zero. It may not be fragmented on the way, so its
+    /// identification may be zero, too (RFC 6864, section 4.1).
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(
+        (source, destination): (U32be, U32be),
+        protocol: u8,
+        time_to_live: u8,
+        total_length: u16,
+        traffic_class: u8,
+    ) -> Self {
+        Self([
+            U32be::new(0x4500_0000 | (traffic_class as u32) << 16 | total_length as u32),
+            U32be::new(0x0000_4000),
+            U32be::new((time_to_live as u32) << 24 | (protocol as u32) << 16),
+            source,
+            destination,
+        ])
+    }
+
+    /// The header with another checksum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_checksum(self, checksum: U16be) -> Self {
+        let Self([a, b, lifetime, c, d]) = self;
+        Self([a, b, U32be::new(lifetime.get() & 0xffff_0000 | checksum.get() as u32), c, d])
+    }
+
     /// Version 4, and a length that can hold the header.
     #[inline(always)]
     #[must_use]
     pub const fn is_valid(&self) -> bool {
-        self.version_length >> 4 == 4 && self.version_length & 0xf >= 5
+        self.0[0].get() >> 28 == 4 && self.header_length() >= LENGTH
+    }
+
+    /// Whether this is a version 4 header without options.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_bare(&self) -> bool {
+        self.0[0].get() >> 24 == 0x45
     }
 
     /// Bytes of the header with its options: 20 to 60.
     #[inline(always)]
     #[must_use]
     pub const fn header_length(&self) -> usize {
-        ((self.version_length & 0xf) as usize) << 2
+        ((self.0[0].get() >> 24 & 0xf) as usize) << 2
+    }
+
+    /// Differentiated services and ECN (RFC 2474, RFC 3168).
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub const fn traffic_class(&self) -> u8 {
+        (self.0[0].get() >> 16) as u8
+    }
+
+    /// Bytes of header and payload.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub const fn total_length(&self) -> u16 {
+        self.0[0].get() as u16
     }
 
     /// Whether this is a fragment but the first, so that no ports are in it.
     #[inline(always)]
     #[must_use]
     pub const fn is_later_fragment(&self) -> bool {
-        self.fragment.get() & 0x1fff != 0
+        self.0[1].get() & 0x1fff != 0
     }
 
     /// Whether this is any fragment of a larger datagram.
     #[inline(always)]
     #[must_use]
     pub const fn is_fragment(&self) -> bool {
-        self.fragment.get() & 0x3fff != 0
+        self.0[1].get() & 0x3fff != 0
+    }
+
+    /// Time to live, in hops.
+    #[inline(always)]
+    #[must_use]
+    pub const fn time_to_live(&self) -> u8 {
+        (self.0[2].get() >> 24) as u8
+    }
+
+    /// Protocol of the payload.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub const fn protocol(&self) -> u8 {
+        (self.0[2].get() >> 16) as u8
+    }
+
+    /// Checksum of the header, options included.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub const fn checksum(&self) -> U16be {
+        U16be::new(self.0[2].get() as u16)
+    }
+
+    /// Source address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn source(&self) -> U32be {
+        self.0[3]
+    }
+
+    /// Destination address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn destination(&self) -> U32be {
+        self.0[4]
+    }
+
+    /// The header with other addresses; `addresses` is what that does to a checksum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn readdressed(&self, source: U32be, destination: U32be, addresses: Difference) -> Self {
+        let Self([a, b, lifetime, ..]) = *self;
+        let checksum = super::checksum::update(self.checksum(), addresses);
+        Self([a, b, lifetime, source, destination]).with_checksum(checksum)
     }
 
     /// The header after a hop that also replaced the addresses; `addresses` is what that does to a checksum.
@@ -73,28 +149,22 @@ impl Header {
     #[must_use]
     pub const fn rewritten(&self, source: U32be, destination: U32be, addresses: Difference) -> Self {
         let difference = addresses.sum().subtract(U16be::new(ONE_HOP)).difference();
-        Self {
-            source,
-            destination,
-            time_to_live: self.time_to_live.wrapping_sub(1),
-            checksum: super::checksum::update(self.checksum, difference),
-            ..*self
-        }
+        let Self([a, b, lifetime, c, d]) = self.readdressed(source, destination, difference);
+        Self([a, b, U32be::new(lifetime.get().wrapping_sub(0x0100_0000)), c, d])
     }
 
     /// The sum of all words but the checksum.
     #[must_use]
     pub fn sum(&self) -> Sum {
-        let first = U16be::new(u16::from_be_bytes([self.version_length, self.traffic_class]));
-        let lifetime = U16be::new(u16::from_be_bytes([self.time_to_live, self.protocol]));
-        Sum::ZERO
-            .add(first)
-            .add(self.total_length)
-            .add(self.identification)
-            .add(self.fragment)
-            .add(lifetime)
-            .add_long(self.source)
-            .add_long(self.destination)
+        let Self(words) = self.with_checksum(U16be::ZERO);
+        words.into_iter().fold(Sum::ZERO, Sum::add_long)
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(words) = self;
+        write!(f, "IPv4 {words:08x?}")
     }
 }
 
@@ -111,20 +181,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn header(total: u16, ttl: u8, source: u32, destination: u32) -> Header {
-        let mut header = Header {
-            version_length: 0x45,
-            traffic_class: 0,
-            total_length: U16be::new(total),
-            identification: U16be::new(7),
-            fragment: DONT_FRAGMENT,
-            time_to_live: ttl,
-            protocol: super::super::protocol::TCP,
-            checksum: U16be::ZERO,
-            source: U32be::new(source),
-            destination: U32be::new(destination),
-        };
-        header.checksum = header.sum().checksum();
-        header
+        let addresses = (U32be::new(source), U32be::new(destination));
+        let header = Header::new(addresses, super::super::protocol::TCP, ttl, total, 0);
+        header.with_checksum(header.sum().checksum())
+    }
+
+    #[test]
+    fn the_fields_lie_where_rfc_791_draws_them() {
+        let header = header(0x1234, 63, 0x0a00_0001, 0xcb00_710a);
+        assert!(header.is_valid() && header.is_bare() && !header.is_fragment());
+        assert_eq!((header.header_length(), header.total_length(), header.time_to_live()), (20, 0x1234, 63));
+        assert_eq!((header.protocol(), header.traffic_class()), (6, 0));
+        assert_eq!((header.source().get(), header.destination().get()), (0x0a00_0001, 0xcb00_710a));
     }
 
     proptest! {
@@ -134,9 +202,9 @@ mod tests {
         ) {
             let before = header(total, ttl, old.0, old.1);
             let new = (U32be::new(new.0), U32be::new(new.1));
-            let after = before.rewritten(new.0, new.1, address_difference((before.source, before.destination), new));
-            prop_assert_eq!(after.time_to_live, ttl - 1);
-            prop_assert_eq!(after.checksum, after.sum().checksum());
+            let after = before.rewritten(new.0, new.1, address_difference((before.source(), before.destination()), new));
+            prop_assert_eq!(after.time_to_live(), ttl - 1);
+            prop_assert_eq!(after.checksum(), after.sum().checksum());
         }
     }
 }

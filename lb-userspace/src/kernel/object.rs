@@ -3,12 +3,12 @@
 use super::error::{kernel_release, parse_verifier_log};
 use super::{LoadError, Tables, bpf};
 use aya::maps::MapError;
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use lb_common::abi::limits;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -132,10 +132,10 @@ impl Programs {
         Ok((result.return_value, output))
     }
 
-    /// The descriptor of a program, for a measuring program to call it.
-    pub fn descriptor(&mut self, program: Program) -> Result<BorrowedFd<'_>, LoadError> {
+    /// The descriptor of a program, for a measuring program to tail-call it.
+    pub fn descriptor(&mut self, program: Program) -> Result<&ProgramFd, LoadError> {
         let loaded: &Xdp = self.load(program)?;
-        loaded.fd().map(AsFd::as_fd).map_err(|error| refused("name a program", error))
+        loaded.fd().map_err(|error| refused("name a program", error))
     }
 
     pub(super) fn load(&mut self, program: Program) -> Result<&mut Xdp, LoadError> {

@@ -27,12 +27,12 @@ pub(super) fn service_key(vip: Vip) -> ServiceKey {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,
     };
-    ServiceKey { address: address(vip.addr), port: U16be::new(vip.port), protocol, family: family(vip.addr) }
+    ServiceKey::new(address(vip.addr), U16be::new(vip.port), protocol, family(vip.addr))
 }
 
 /// What marks an address as the balancer's own.
 pub(super) fn own_key(ip: IpAddr) -> ServiceKey {
-    ServiceKey { address: address(ip), port: U16be::ZERO, protocol: 0, family: family(ip) }
+    ServiceKey::new(address(ip), U16be::ZERO, 0, family(ip))
 }
 
 const fn family(ip: IpAddr) -> u8 {
@@ -98,8 +98,8 @@ mod tests {
         let vip = Vip { addr: "203.0.113.10".parse().unwrap(), port: 53, protocol: Protocol::Udp };
         let key = service_key(vip);
         assert_eq!(key, ServiceKey::v4(U32be::new(0xcb00_710a), U16be::new(53), 17));
-        assert_eq!(vip_v4(key.address.as_v4(), key.port, key.protocol), Some(vip));
-        assert_eq!(vip_v4(key.address.as_v4(), key.port, protocol::ICMP), None);
+        assert_eq!(vip_v4(key.address.as_v4(), key.port(), key.protocol()), Some(vip));
+        assert_eq!(vip_v4(key.address.as_v4(), key.port(), protocol::ICMP), None);
         assert_eq!(own_key(vip.addr), ServiceKey::own_v4(key.address.as_v4()));
     }
 

@@ -17,14 +17,35 @@ pub use rows::rows;
 mod tests {
     use super::*;
     use lb_common::abi::Ticks;
-    use lb_common::datapath::{Arrival, HostTables, Outcome, balance};
+    use lb_common::datapath::{Arrival, HostTables, Outcome, balance, seldom};
     use lb_common::wire::Buffer;
+
+    const ARRIVAL: Arrival = Arrival { ifindex: ARRIVAL_IFINDEX, now: Ticks(1000) };
 
     fn run(tables: &HostTables, bytes: &[u8]) -> (Outcome, Vec<u8>) {
         let mut packet = Buffer::new(bytes);
-        let arrival = Arrival { ifindex: ARRIVAL_IFINDEX, now: Ticks(1000) };
-        let outcome = balance(&mut packet, tables, arrival);
+        let outcome = balance(&mut packet, tables, ARRIVAL);
         (outcome, packet.bytes().to_vec())
+    }
+
+    /// The same without the way for common packets.
+    fn run_the_long_way(tables: &HostTables, bytes: &[u8]) -> (Outcome, Vec<u8>) {
+        let mut packet = Buffer::new(bytes);
+        let outcome = seldom(&mut packet, tables, ARRIVAL);
+        (outcome, packet.bytes().to_vec())
+    }
+
+    #[test]
+    fn common_packets_fare_as_they_would_the_long_way() {
+        for row in rows() {
+            let [short, long] = [house(&row.setup), house(&row.setup)];
+            for packet in row.before.iter().chain([&row.packet]) {
+                assert_eq!(run(&short, packet), run_the_long_way(&long, packet), "{}", row.sentence);
+            }
+            assert_eq!(short.flows, long.flows, "{}", row.sentence);
+            assert_eq!((short.reasons, short.counts), (long.reasons, long.counts), "{}", row.sentence);
+            assert_eq!(short.settled_use, long.settled_use, "{}", row.sentence);
+        }
     }
 
     #[test]

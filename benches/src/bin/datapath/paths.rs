@@ -1,0 +1,163 @@
+//! The paths: a row each of what goes before, the packet, and what must become of it.
+
+use crate::floors::{MILLION, OUTER, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use crate::house::{BACKEND_PORT, FAR_VIP, MOVING_VIP, NAT_VIP, OWN, OWN_MAC, PEER_MAC, PORT, SETTLED_VIP};
+use crate::measure::{Case, Kind};
+use crate::wrapper::{BenchObject, Expected, Wrapper, Wrapping};
+use anyhow::{Context, Result, ensure};
+use lb_common::datapath::Reason;
+use lb_tests::packets::Stack;
+use lb_userspace::kernel::{Datapath, Program};
+
+/// TCP control bits. Source: RFC 9293, section 3.1.
+pub(crate) const ACK: u8 = 0x10;
+const SYN: u8 = 0x02;
+
+const CLIENT: ([u8; 4], u16) = ([198, 51, 100, 7], 51_000);
+const NOT_A_VIP: [u8; 4] = [192, 0, 2, 1];
+/// Ten bytes: with the headers 64, the shortest frame but for its check sequence.
+const PAYLOAD: [u8; 10] = [0x55; 10];
+
+/// A path through the balancer.
+pub(crate) struct Path {
+    /// Its name in the report.
+    pub(crate) name: &'static str,
+    floor: &'static str,
+    wrapping: Wrapping,
+    before: Vec<Vec<u8>>,
+    packet: Packet,
+    reason: Reason,
+    expected: Expected,
+}
+
+enum Packet {
+    Is(Vec<u8>),
+    /// What a backend answers to the last packet that went before.
+    RepliesToTheLast,
+}
+
+/// All paths that are measured.
+pub(crate) fn all() -> Vec<Path> {
+    use Wrapping::{Flows, Headers, Link};
+    let encap = Expected { action: XDP_TX, growth: OUTER };
+    let rewrite = Expected { action: XDP_TX, growth: 0 };
+    let path = |name, floor, wrapping, packet, reason, expected| Path {
+        name,
+        floor,
+        wrapping,
+        before: Vec::new(),
+        packet: Packet::Is(packet),
+        reason,
+        expected,
+    };
+    let dsr = |name, floor, wrapping, packet| path(name, floor, wrapping, packet, Reason::IpipSettled, encap);
+    vec![
+        path(
+            "pass.v4",
+            "pass",
+            Link,
+            plain_packet(ACK),
+            Reason::NotAVip,
+            Expected { action: XDP_PASS, growth: 0 },
+        ),
+        path("nat.v4.tcp.forward", "rewrite", Headers, to(NAT_VIP, ACK), Reason::NatForward, rewrite)
+            .after(to(NAT_VIP, SYN)),
+        path("nat.v4.tcp.reply", "rewrite", Headers, Vec::new(), Reason::NatReply, rewrite)
+            .after(to(NAT_VIP, SYN))
+            .replying(),
+        dsr("dsr-ipip.v4.tcp.settled", "encap", Link, to(SETTLED_VIP, ACK)),
+        dsr("dsr-ipip.v4.tcp.settled.redirect", "encap", Link, to(FAR_VIP, ACK)).by_redirect(),
+        dsr("dsr-ipip.v4.tcp.settled.1m", "encap.walk", Flows(MILLION), to(SETTLED_VIP, ACK)),
+        dsr("dsr-ipip.v4.tcp.new-tuples", "encap.walk", Flows(1 << 32), to(SETTLED_VIP, SYN)),
+        path("dsr-ipip.v4.tcp.moving", "encap", Link, to(MOVING_VIP, ACK), Reason::IpipRecorded, encap)
+            .after(to(MOVING_VIP, SYN)),
+    ]
+}
+
+impl Path {
+    fn after(mut self, packet: Vec<u8>) -> Self {
+        self.before.push(packet);
+        self
+    }
+
+    fn replying(self) -> Self {
+        Self { packet: Packet::RepliesToTheLast, ..self }
+    }
+
+    fn by_redirect(self) -> Self {
+        Self { expected: Expected { action: XDP_REDIRECT, ..self.expected }, ..self }
+    }
+}
+
+/// A packet for nobody we know.
+pub(crate) fn plain_packet(flags: u8) -> Vec<u8> {
+    from_client((NOT_A_VIP, 443), flags)
+}
+
+fn to(vip: [u8; 4], flags: u8) -> Vec<u8> {
+    from_client((vip, PORT), flags)
+}
+
+fn from_client(destination: ([u8; 4], u16), flags: u8) -> Vec<u8> {
+    Stack::tcp(CLIENT, destination, flags, &PAYLOAD).ethernet(OWN_MAC, PEER_MAC).bytes()
+}
+
+/// A path, ready to be measured: what goes before has gone through the program itself, which made its own records.
+pub(crate) fn case(datapath: &mut Datapath, bench: &BenchObject, path: Path) -> Result<Case> {
+    let mut last = Vec::new();
+    for packet in &path.before {
+        let (action, sent) = datapath.programs.run(Program::Balance, packet)?;
+        ensure!(action == XDP_TX, "{}: a packet that goes before was not sent on: {action}", path.name);
+        last = sent;
+    }
+    let packet = match path.packet {
+        Packet::Is(packet) => packet,
+        Packet::RepliesToTheLast => reply(&last).with_context(|| path.name.to_owned())?,
+    };
+    let target = datapath.programs.descriptor(Program::Balance)?;
+    let wrapper = Wrapper::new(bench, target, packet, path.wrapping, path.expected)
+        .with_context(|| path.name.to_owned())?;
+    Ok(Case::new(path.name, Kind::Path { floor: path.floor, reason: path.reason }, wrapper))
+}
+
+/// A backend's answer to a translated packet: its addresses and ports turned round.
+fn reply(sent: &[u8]) -> Result<Vec<u8>> {
+    let field = |at| sent.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+    let (backend, ports) = field(30).zip(field(34)).context("the translated packet is too short")?;
+    let port = u16::from_be_bytes([ports[0], ports[1]]);
+    let packet = Stack::tcp((backend, BACKEND_PORT), (OWN, port), ACK, &PAYLOAD);
+    Ok(packet.ethernet(OWN_MAC, [2, 0, 0, 1, 0, backend[3]]).bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::floors::FLOORS;
+    use crate::wrapper::PACKET;
+
+    #[test]
+    fn every_path_has_a_floor_that_is_measured() {
+        for path in all() {
+            assert!(FLOORS.iter().any(|floor| floor.name == path.floor), "{}", path.name);
+        }
+    }
+
+    #[test]
+    fn no_two_paths_share_a_name() {
+        let mut names: Vec<_> = all().iter().map(|path| path.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all().len());
+    }
+
+    #[test]
+    fn a_reply_turns_addresses_and_ports_round() {
+        let sent = Stack::tcp((OWN, 40_000), ([10, 0, 1, 3], BACKEND_PORT), SYN, &PAYLOAD)
+            .ethernet([2, 0, 0, 1, 0, 3], OWN_MAC)
+            .bytes();
+        let reply = reply(&sent).unwrap();
+        assert_eq!((&reply[26..30], &reply[30..34]), (&[10, 0, 1, 3][..], &OWN[..]));
+        assert_eq!(reply[34..38], [0x1f, 0x90, 0x9c, 0x40]);
+        assert_eq!(reply.len(), PACKET);
+    }
+}
