@@ -82,15 +82,15 @@ fn noted(flow: &mut Flow<U32be>, segment: &Segment, arrival: Arrival) -> Flow<U3
     before
 }
 
-/// Whether a flow goes on with its record: not when its backend died, and not when this packet opens a connection
-/// anew after the old one ended.
+/// Whether a flow goes on with its record: not when its backend died, not when this packet opens a connection anew
+/// after the old one ended, and not when the record is none of a translation (the service encapsulated before).
 #[inline(always)]
 fn stays(tables: &impl Tables, flow: &Flow<U32be>, segment: &Segment) -> bool {
     let reopened = segment.flags.opens() && flow.state.is_closing();
-    !reopened && select::is_alive(tables, flow.backend)
+    !reopened && flow.kind() == FlowKind::Forward && select::is_alive(tables, flow.backend)
 }
 
-/// Makes the records of a flow that begins, in place of those it had.
+/// Makes the records of a flow that begins, in place of those it had; none for a packet that cannot leave.
 #[inline(always)]
 fn open(
     tables: &impl Tables,
@@ -100,6 +100,9 @@ fn open(
     former: Option<&Flow<U32be>>,
     arrival: Arrival,
 ) -> Result<Flow<U32be>, Reason> {
+    if frame.ip.time_to_live <= 1 {
+        return Err(Reason::TimeToLive);
+    }
     match former {
         Some(flow) => forget(tables, key, flow),
         None if segment.may_open() => {}
@@ -108,6 +111,7 @@ fn open(
     let hash = key.hash(tables.seed());
     let id = select::current(tables, service, hash)?;
     let backend = link::backend(tables, id)?;
+    link::hop_to(backend)?;
     let who = (id, link::hop_back(frame, arrival));
     for attempt in 0..limits::PORT_PROBES {
         let port = tables.ports().pick(hash.wrapping_add(attempt).wrapping_mul(PORT_STRIDE));
