@@ -18,9 +18,9 @@ fn unwrap(packet: &mut impl Packet) -> Result<(), Reason> {
     if frame.ip.protocol() != protocol::IPIP || frame.ip.is_fragment() {
         return Err(Reason::NotEncapsulated);
     }
-    let inner: ipv4::Header = packet.read(frame.l4).ok_or(Reason::Malformed)?;
-    if !inner.is_valid() {
-        return Err(Reason::Malformed);
+    let inner: Option<ipv4::Header> = packet.read(frame.l4);
+    if !inner.is_some_and(|inner| inner.is_valid()) {
+        return Err(Reason::NotEncapsulated);
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "offsets below 200")]
     let stripped = (frame.l4 - ethernet::LENGTH) as i32;

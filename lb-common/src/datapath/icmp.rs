@@ -18,12 +18,20 @@ struct Quoted {
     ip: ipv4::Header,
     /// The tuple of packets that travel the error's way.
     key: FlowKey<U32be>,
+    /// Where the message ends by its own length; what lies behind is padding, not quotation.
+    end: usize,
 }
 
 impl Quoted {
     #[inline(always)]
     const fn l4(&self) -> usize {
         self.l3 + self.ip.header_length()
+    }
+
+    /// Refuses a message that is longer than its frame.
+    #[inline(always)]
+    fn checked(&self, packet: &impl Packet) -> Result<(), Reason> {
+        if self.end > packet.length() as usize { Err(Reason::Malformed) } else { Ok(()) }
     }
 }
 
@@ -57,7 +65,8 @@ fn quoted(packet: &impl Packet, frame: &Frame) -> Option<Quoted> {
     }
     let ports: Ports = packet.read(l3 + ip.header_length())?;
     let key = FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol()).reversed();
-    Some(Quoted { l3, ip, key })
+    let quoted = Quoted { l3, ip, key, end: frame.l3 + frame.ip.total_length() as usize };
+    (quoted.l4() + size_of::<Ports>() <= quoted.end).then_some(quoted)
 }
 
 /// The error is about what a backend sent to a client: it goes on to that backend.
@@ -70,14 +79,16 @@ fn about_service(
     service: &Service,
     arrival: Arrival,
 ) -> Outcome {
+    quoted.checked(packet)?;
     if service.forward() == Forward::DsrIpip {
-        let segment =
-            Segment { protocol: quoted.key.protocol, flags: tcp::Flags::ACK, checksum: U16be::ZERO };
+        // Asked as for data of a connection, whatever the protocol: an error opens no flow.
+        let segment = Segment { protocol: protocol::TCP, flags: tcp::Flags::ACK, checksum: U16be::ZERO };
         let choice = select::owner(tables, service, &quoted.key, &segment, arrival.now)?;
         let choice = select::Choice { reason: Reason::IcmpForward, opened: false, ..choice };
         return ipip::encapsulate(packet, tables, frame, choice);
     }
-    let flow = tables.flow(&quoted.key).ok_or(Reason::NoFlow)?;
+    let flow = tables.flow(&quoted.key).filter(|flow| flow.kind() == FlowKind::Forward);
+    let flow = flow.ok_or(Reason::NoFlow)?;
     let way = Way::to(link::backend(tables, flow.backend)?)?;
     translate(packet, frame, quoted, &flow, way, (Reason::IcmpForward, Direction::ToBackend))
 }
@@ -90,6 +101,7 @@ fn about_reply(packet: &mut impl Packet, tables: &impl Tables, frame: &Frame, qu
     }
     let flow = tables.flow(&quoted.key).filter(|flow| flow.kind() == FlowKind::Reply);
     let flow = flow.ok_or(Reason::IcmpNotOurs)?;
+    quoted.checked(packet)?;
     translate(packet, frame, quoted, &flow, Way::by(&flow.way_back), (Reason::IcmpReply, Direction::ToClient))
 }
 
@@ -150,7 +162,10 @@ fn quoted_transport(packet: &mut impl Packet, quoted: &Quoted, flow: &Flow<U32be
         .add(flow.destination_port);
     let udp = quoted.key.protocol == protocol::UDP;
     let at = quoted.l4() + if udp { udp::CHECKSUM } else { tcp::CHECKSUM };
-    let Some(before) = packet.read::<U16be>(at) else { return Some(ports) };
+    if at + size_of::<U16be>() > quoted.end {
+        return Some(ports);
+    }
+    let before: U16be = packet.read(at)?;
     // The quoted packet's reversal leaves a sum unchanged, so the record's difference fits it as it is.
     let after = if udp {
         udp::update_checksum(before, flow.difference)

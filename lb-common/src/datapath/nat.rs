@@ -51,7 +51,7 @@ pub(super) fn forward_known(
     let mut flow = tables.flow(key)?;
     let backend = tables.backend(flow.backend)?;
     let usable = backend.flags.has(BackendFlags::ALIVE.with(BackendFlags::RESOLVED));
-    if !usable || reopens(&flow, segment) || flow.way_back != link::hop_back(frame, arrival) {
+    if !goes_on(&flow, segment, usable) || flow.way_back != link::hop_back(frame, arrival) {
         return None;
     }
     flow.note(segment.flags, arrival.now);
@@ -115,20 +115,22 @@ enum Standing {
 #[inline(always)]
 fn standing(tables: &impl Tables, key: &FlowKey<U32be>, segment: &Segment, now: Ticks) -> Standing {
     let Some(mut flow) = tables.flow(key) else { return Standing::Unknown };
-    if reopens(&flow, segment) || !select::is_alive(tables, flow.backend) {
+    if !goes_on(&flow, segment, select::is_alive(tables, flow.backend)) {
         return Standing::Ended { reply: flow.opposite(key.protocol) };
     }
     flow.note(segment.flags, now);
     Standing::GoesOn
 }
 
-/// Whether a packet opens a connection anew after the old one ended.
+/// Whether a flow goes on with its record: not when its backend died, not when this packet opens a connection anew
+/// after the old one ended, and not when the record is none of a translation (the service encapsulated before).
 #[inline(always)]
-const fn reopens(flow: &Flow<U32be>, segment: &Segment) -> bool {
-    segment.flags.opens() && flow.state.is_closing()
+const fn goes_on(flow: &Flow<U32be>, segment: &Segment, is_alive: bool) -> bool {
+    let reopened = segment.flags.opens() && flow.state.is_closing();
+    is_alive && !reopened && matches!(flow.kind(), FlowKind::Forward)
 }
 
-/// Makes the two records of a flow that begins.
+/// Makes the two records of a flow that begins; none for a packet that cannot leave.
 #[inline(always)]
 fn open(
     tables: &impl Tables,
@@ -137,9 +139,13 @@ fn open(
     key: &FlowKey<U32be>,
     arrival: Arrival,
 ) -> Result<Reason, Reason> {
+    if frame.ip.time_to_live() <= 1 {
+        return Err(Reason::TimeToLive);
+    }
     let hash = key.hash(tables.seed());
     let id = select::current(tables, service, hash)?;
     let backend = link::backend(tables, id)?;
+    Way::to(backend)?;
     let who = (id, link::hop_back(frame, arrival));
     for attempt in 0..limits::PORT_PROBES {
         let port = tables.ports().pick(hash.wrapping_add(attempt).wrapping_mul(PORT_STRIDE));

@@ -43,6 +43,12 @@ impl Stack {
         Ipv4::new(source, destination, 1, message)
     }
 
+    /// A packet of any protocol, its payload as it is.
+    #[must_use]
+    pub fn raw(source: [u8; 4], destination: [u8; 4], protocol: u8, payload: &[u8]) -> Ipv4 {
+        Ipv4::new(source, destination, protocol, payload.to_vec())
+    }
+
     /// The bytes.
     #[must_use]
     pub fn bytes(self) -> Vec<u8> {
@@ -56,10 +62,31 @@ impl Stack {
         self
     }
 
+    /// The packet with a big-endian word changed.
+    #[must_use]
+    pub fn with_word(mut self, at: usize, value: u16) -> Self {
+        self.0.splice(at..at + 2, value.to_be_bytes());
+        self
+    }
+
+    /// The packet with a checksum one too large, in one's complement.
+    #[must_use]
+    pub fn with_wrong_sum(self, at: usize) -> Self {
+        let sum = self.0.iter().skip(at).take(2).fold(0u16, |sum, byte| sum << 8 | u16::from(*byte));
+        self.with_word(at, sum.checked_add(1).unwrap_or(1))
+    }
+
     /// The packet's first bytes.
     #[must_use]
     pub fn cut(mut self, length: usize) -> Self {
         self.0.truncate(length);
+        self
+    }
+
+    /// The packet with other bytes behind it.
+    #[must_use]
+    pub fn followed_by(mut self, bytes: &[u8]) -> Self {
+        self.0.extend(bytes);
         self
     }
 
@@ -120,6 +147,37 @@ impl Ipv4 {
         self
     }
 
+    /// TCP options of a multiple of four bytes.
+    #[must_use]
+    pub fn tcp_options(mut self, options: &[u8]) -> Self {
+        let words = u8::try_from((20 + options.len()) / 4).unwrap_or(0xf);
+        self.payload.splice(12..=12, [words << 4]);
+        self.payload.splice(20..20, options.iter().copied());
+        self.summed_at(16)
+    }
+
+    /// Bytes that IP counts and the transport does not.
+    #[must_use]
+    pub fn trailing(mut self, bytes: &[u8]) -> Self {
+        self.payload.extend(bytes);
+        self
+    }
+
+    /// The checksum of the header and that of TCP or UDP.
+    #[must_use]
+    pub fn sums(&self) -> (u16, u16) {
+        let bytes = self.ip_bytes();
+        let word =
+            |at: usize| bytes.iter().skip(at).take(2).fold(0, |word, byte| word << 8 | u16::from(*byte));
+        (word(10), word(20 + self.options.len() + if self.protocol == 17 { 6 } else { 16 }))
+    }
+
+    /// Another identification.
+    #[must_use]
+    pub fn identification(self, identification: u16) -> Self {
+        Self { identification, ..self }
+    }
+
     /// Another time to live.
     #[must_use]
     pub fn ttl(self, ttl: u8) -> Self {
@@ -132,7 +190,7 @@ impl Ipv4 {
         Self { class, ..self }
     }
 
-    /// Another word of flags and fragment offset, and identification.
+    /// Another word of flags and fragment offset.
     #[must_use]
     pub fn fragment(self, fragment: u16) -> Self {
         Self { fragment, ..self }

@@ -42,22 +42,36 @@ const SERVICES: [([u8; 4], u16, u8, Forward, ServiceFlags); 5] = [
 /// The tables a row starts with: its services have one slot each.
 #[must_use]
 pub fn house(setup: &Setup) -> HostTables {
-    let mut tables = HostTables {
-        seed: SEED,
-        ports: PortPool::new(PORTS),
-        room: setup.room,
-        backends: [(FIRST, backend(setup, BACKEND)), (SECOND, backend(setup, MOVED))].into(),
-        ..HostTables::default()
-    };
-    for (index, (vip, port, protocol, forward, flags)) in (0u16..).zip(SERVICES) {
-        let key = ServiceKey::v4(U32be::from(vip), U16be::new(port), protocol);
-        let slot = u32::from(index);
-        tables.slots.insert(slot, setup.slot);
-        tables.add_service(Service::new(key, forward, index, slot, 1, flags));
-    }
+    let mut tables =
+        HostTables { seed: SEED, ports: PortPool::new(PORTS), room: setup.room, ..HostTables::default() };
+    furnish(&mut tables, setup);
     let own = ServiceKey::own_v4(U32be::from(OWN));
     tables.add_service(Service::new(own, Forward::Own, 0, 0, 0, ServiceFlags(0)));
     tables
+}
+
+/// Writes what a row may have different; records and counters stay.
+pub fn furnish(tables: &mut HostTables, setup: &Setup) {
+    tables.backends = [(FIRST, backend(setup, BACKEND)), (SECOND, backend(setup, MOVED))].into();
+    for (index, (vip, port, protocol, forward, flags)) in (0u16..).zip(SERVICES) {
+        let key = ServiceKey::v4(U32be::from(vip), U16be::new(port), protocol);
+        let slot = u32::from(index);
+        let service = Service::new(key, in_mode(setup, forward), index, slot, 1, flags);
+        tables.slots.insert(slot, setup.slot);
+        if let Some(former) = tables.services.values_mut().find(|former| former.key == key) {
+            *former = service;
+        } else {
+            tables.add_service(service);
+        }
+    }
+}
+
+fn in_mode(setup: &Setup, forward: Forward) -> Forward {
+    match forward {
+        Forward::Nat if setup.modes_exchanged => Forward::DsrIpip,
+        Forward::DsrIpip if setup.modes_exchanged => Forward::Nat,
+        forward => forward,
+    }
 }
 
 fn backend(setup: &Setup, address: [u8; 4]) -> Backend {

@@ -6,7 +6,7 @@ use lb_common::abi::{BackendFlags, Slot};
 use lb_common::datapath::Reason;
 
 /// What must become of a row's packet.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Fate {
     /// It leaves, rewritten to exactly these bytes.
     Leaves {
@@ -17,8 +17,35 @@ pub enum Fate {
         /// The whole packet.
         packet: Vec<u8>,
     },
+    /// It passes to the stack, rewritten to exactly these bytes.
+    Passes {
+        /// Why.
+        reason: Reason,
+        /// The whole packet.
+        packet: Vec<u8>,
+    },
     /// It passes or is dropped, untouched.
     Stops(Reason),
+}
+
+/// Which of the packet path's two ends a row is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The balancer's.
+    Balance,
+    /// The backend's, which takes outer headers off.
+    Decap,
+}
+
+/// What goes before a row's packet.
+#[derive(Clone)]
+pub enum Step {
+    /// A packet that must leave.
+    Leaves(Vec<u8>),
+    /// A packet that must not leave.
+    Stops(Vec<u8>),
+    /// The tables change.
+    Becomes(Setup),
 }
 
 /// A fixture.
@@ -28,8 +55,10 @@ pub struct Row {
     pub sentence: &'static str,
     /// The tables it starts from.
     pub setup: Setup,
-    /// Packets that go first and must all leave.
-    pub before: Vec<Vec<u8>>,
+    /// Which side it is for.
+    pub side: Side,
+    /// What goes first.
+    pub before: Vec<Step>,
     /// The packet.
     pub packet: Vec<u8>,
     /// What must become of it.
@@ -47,6 +76,8 @@ pub struct Setup {
     pub backend_vlan: u16,
     /// Records the flow table has room for; 0: enough.
     pub room: usize,
+    /// Whether the services that translate encapsulate instead, and those that encapsulate translate.
+    pub modes_exchanged: bool,
 }
 
 /// A row whose fate is not told yet.
@@ -54,14 +85,24 @@ pub struct Setup {
 pub(super) struct Arrives {
     sentence: &'static str,
     setup: Setup,
-    before: Vec<Vec<u8>>,
+    /// The set-up after the steps before.
+    now: Setup,
+    side: Side,
+    before: Vec<Step>,
     packet: Vec<u8>,
 }
 
 /// A frame comes, whatever is in it.
 pub(super) fn frame(sentence: &'static str, frame: &Stack) -> Arrives {
-    let setup = Setup { slot: SETTLED, backend_flags: SERVING, backend_vlan: 0, room: 0 };
-    Arrives { sentence, setup, before: Vec::new(), packet: frame.clone().bytes() }
+    let setup =
+        Setup { slot: SETTLED, backend_flags: SERVING, backend_vlan: 0, room: 0, modes_exchanged: false };
+    let packet = frame.clone().bytes();
+    Arrives { sentence, setup, now: setup, side: Side::Balance, before: Vec::new(), packet }
+}
+
+/// A frame comes to a backend that takes outer headers off.
+pub(super) fn at_decap(sentence: &'static str, stack: &Stack) -> Arrives {
+    Arrives { side: Side::Decap, ..frame(sentence, stack) }
 }
 
 /// A packet comes from the client's side.
@@ -90,30 +131,74 @@ impl Arrives {
         self.after_frame(&client_frame(packet))
     }
 
+    /// After this packet from the backends' side.
+    pub(super) fn after_reply(self, packet: &Ipv4) -> Self {
+        self.after_frame(&backend_frame(packet))
+    }
+
     /// After this frame.
     pub(super) fn after_frame(mut self, frame: &Stack) -> Self {
-        self.before.push(frame.clone().bytes());
+        self.before.push(Step::Leaves(frame.clone().bytes()));
         self
+    }
+
+    /// After this packet from the client's side, which goes nowhere.
+    pub(super) fn after_lost(mut self, packet: &Ipv4) -> Self {
+        self.before.push(Step::Stops(client_frame(packet).bytes()));
+        self
+    }
+
+    /// After every slot became this word.
+    pub(super) fn once_slot_is(self, slot: Slot) -> Self {
+        let now = Setup { slot, ..self.now };
+        self.once(now)
+    }
+
+    /// After this became known of every backend.
+    pub(super) fn once_backends_are(self, backend_flags: BackendFlags) -> Self {
+        let now = Setup { backend_flags, ..self.now };
+        self.once(now)
+    }
+
+    /// After translating and encapsulating services changed places.
+    pub(super) fn once_modes_are_exchanged(self) -> Self {
+        let now = Setup { modes_exchanged: true, ..self.now };
+        self.once(now)
+    }
+
+    fn once(mut self, now: Setup) -> Self {
+        self.before.push(Step::Becomes(now));
+        Self { now, ..self }
     }
 
     /// Where every slot is this word.
     pub(super) fn with_slot(self, slot: Slot) -> Self {
-        Self { setup: Setup { slot, ..self.setup }, ..self }
+        self.with(|setup| setup.slot = slot)
     }
 
     /// Where this is known of every backend.
     pub(super) fn with_backends(self, backend_flags: BackendFlags) -> Self {
-        Self { setup: Setup { backend_flags, ..self.setup }, ..self }
+        self.with(|setup| setup.backend_flags = backend_flags)
     }
 
     /// Where the flow table has room for so many records.
     pub(super) fn with_room(self, room: usize) -> Self {
-        Self { setup: Setup { room, ..self.setup }, ..self }
+        self.with(|setup| setup.room = room)
     }
 
     /// Where backends are reached through a tag.
     pub(super) fn with_backend_vlan(self, backend_vlan: u16) -> Self {
-        Self { setup: Setup { backend_vlan, ..self.setup }, ..self }
+        self.with(|setup| setup.backend_vlan = backend_vlan)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Setup)) -> Self {
+        change(&mut self.setup);
+        Self { now: self.setup, ..self }
+    }
+
+    /// It passes to the stack as this frame.
+    pub(super) fn passes_as(self, reason: Reason, frame: &Stack) -> Row {
+        self.ends(Fate::Passes { reason, packet: frame.clone().bytes() })
     }
 
     /// It passes or is dropped, untouched.
@@ -144,7 +229,7 @@ impl Arrives {
     }
 
     fn ends(self, fate: Fate) -> Row {
-        let Self { sentence, setup, before, packet } = self;
-        Row { sentence, setup, before, packet, fate }
+        let Self { sentence, setup, side, before, packet, .. } = self;
+        Row { sentence, setup, side, before, packet, fate }
     }
 }

@@ -1,13 +1,13 @@
 //! Every packet fixture through the kernel's own test run and through the host build: verdict, bytes, flow records and
 //! counters must agree, and be what the row says.
 
-use crate::packets::{ARRIVAL_IFINDEX, Fate, PORTS, Row, SEED, house, rows};
+use crate::packets::{ARRIVAL_IFINDEX, Fate, PORTS, Row, Side, Step, furnish, house, on_host, rows};
 use crate::runner::Case;
 use crate::skip::Need;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lb_common::abi::{Count, Flow, FlowKey, Ticks, limits};
-use lb_common::datapath::{Arrival, HostTables, Outcome, Reason, Verdict, balance};
-use lb_common::wire::{Buffer, U32be};
+use lb_common::datapath::{HostTables, Outcome, Reason, Verdict};
+use lb_common::wire::U32be;
 use lb_userspace::kernel::maps::FlowWalk;
 use lb_userspace::kernel::{Datapath, Program, Settings};
 use std::collections::HashMap;
@@ -29,49 +29,81 @@ fn case(row: Row) -> Case {
         .needs(&[Need::Root])
 }
 
-fn agree(row: &Row) -> Result<()> {
-    let host = house(&row.setup);
-    let mut kernel = load(row, &host)?;
-    for packet in row.before.iter().chain([&row.packet]) {
-        let (outcome, expected) = on_host(&host, packet);
-        let (code, bytes) = kernel.programs.run(Program::Balance, packet)?;
+/// The host's tables and the kernel's, side by side.
+struct Twins {
+    host: HostTables,
+    kernel: Datapath,
+}
+
+impl Twins {
+    /// Loads the kernel programs and writes the host's tables into its maps.
+    fn load(host: HostTables, ports: [u16; 4]) -> Result<Self> {
+        let flows = if host.room == 0 { limits::FLOWS } else { u32::try_from(host.room)? };
+        let settings = Settings { seed: host.seed, ports, flows, ..Settings::default() };
+        let kernel = Datapath::load(&settings).context("load the kernel programs")?;
+        let mut twins = Self { host, kernel };
+        twins.copy()?;
+        Ok(twins)
+    }
+
+    /// Writes the host's services, backends and slots into the kernel's maps.
+    fn copy(&mut self) -> Result<()> {
+        let Self { host, kernel } = self;
+        for (place, service) in &host.services {
+            kernel.tables.write_service(*place, service)?;
+        }
+        for (id, backend) in &host.backends {
+            kernel.tables.write_backend(*id, backend)?;
+        }
+        for (index, slot) in &host.slots {
+            kernel.tables.write_slot(*index, *slot)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a packet through both; they must agree.
+    fn send(&mut self, side: Side, packet: &[u8]) -> Result<(Outcome, Vec<u8>)> {
+        let (outcome, expected) = on_host(side, &self.host, packet);
+        let program = match side {
+            Side::Balance => Program::Balance,
+            Side::Decap => Program::Decap,
+        };
+        let (code, bytes) = self.kernel.programs.run(program, packet)?;
         ensure!(code == code_of(&outcome), "kernel returned {code}, host {outcome:?}");
         ensure!(bytes == expected, "bytes differ:\nkernel {bytes:02x?}\nhost   {expected:02x?}");
+        Ok((outcome, bytes))
     }
-    is_as_claimed(row, &host)?;
-    same_records(&host, &kernel)?;
-    same_counters(&host, &kernel)
+
+    /// Records and counters must be the same in the end.
+    fn compare(&self) -> Result<()> {
+        same_records(&self.host, &self.kernel)?;
+        same_counters(&self.host, &self.kernel)
+    }
 }
 
-/// The host's outcome is compared with the row in the packet fixtures' own test; here only its last reason, so that a
-/// row is never vacuous.
-fn is_as_claimed(row: &Row, host: &HostTables) -> Result<()> {
-    let (Fate::Leaves { reason, .. } | Fate::Stops(reason)) = &row.fate;
-    ensure!(host.reasons.borrow().contains_key(reason.label()), "the row's reason was never counted");
+fn agree(row: &Row) -> Result<()> {
+    let mut twins = Twins::load(house(&row.setup), PORTS)?;
+    for step in &row.before {
+        match step {
+            Step::Leaves(packet) | Step::Stops(packet) => drop(twins.send(row.side, packet)?),
+            Step::Becomes(setup) => {
+                furnish(&mut twins.host, setup);
+                twins.copy()?;
+            }
+        }
+    }
+    let (outcome, _) = twins.send(row.side, &row.packet)?;
+    is_as_claimed(row, &outcome)?;
+    twins.compare()
+}
+
+/// The bytes are compared with the row in the packet fixtures' own test; here only the reason, so that a row is never
+/// vacuous.
+fn is_as_claimed(row: &Row, outcome: &Outcome) -> Result<()> {
+    let (Fate::Leaves { reason, .. } | Fate::Passes { reason, .. } | Fate::Stops(reason)) = &row.fate;
+    let ended = outcome.map_or_else(|why| why, |steered| steered.reason);
+    ensure!(ended == *reason, "ended as {ended:?}, not {reason:?}");
     Ok(())
-}
-
-fn load(row: &Row, host: &HostTables) -> Result<Datapath> {
-    let flows = if row.setup.room == 0 { limits::FLOWS } else { u32::try_from(row.setup.room)? };
-    let settings = Settings { seed: SEED, ports: PORTS, flows, ..Settings::default() };
-    let mut kernel = Datapath::load(&settings).context("load the kernel programs")?;
-    for (place, service) in &host.services {
-        kernel.tables.write_service(*place, service)?;
-    }
-    for (id, backend) in &host.backends {
-        kernel.tables.write_backend(*id, backend)?;
-    }
-    for (index, slot) in &host.slots {
-        kernel.tables.write_slot(*index, *slot)?;
-    }
-    Ok(kernel)
-}
-
-fn on_host(tables: &HostTables, bytes: &[u8]) -> (Outcome, Vec<u8>) {
-    let mut packet = Buffer::new(bytes);
-    let arrival = Arrival { ifindex: ARRIVAL_IFINDEX, now: Ticks(0) };
-    let outcome = balance(&mut packet, tables, arrival);
-    (outcome, packet.bytes().to_vec())
 }
 
 fn code_of(outcome: &Outcome) -> u32 {

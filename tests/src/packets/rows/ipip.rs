@@ -1,23 +1,27 @@
 //! Clients' packets in an outer header, through slots that never moved.
 
 use super::super::build::Stack;
-use super::super::house::{BACK_MAC, BACKEND_MAC, OWN_MAC, ROUTER_MAC};
+use super::super::house::{BACK_MAC, BACKEND_MAC, OWN_MAC, ROUTER_MAC, SECOND, SETTLED};
 use super::super::row::{Row, client_frame, frame, from_client};
-use super::{ACK, CLIENT, DSR_DNS, DSR_HTTP, SYN, dsr_tcp, wrapped};
+use super::{
+    ACK, CLIENT, DSR_DNS, DSR_HTTP, NULL, OTHER_CLIENT, SYN, XMAS, dsr_tcp, wrapped, wrapped_to_moved,
+};
 use lb_common::abi::{BackendFlags, BackendId, Slot};
 use lb_common::datapath::Reason::{
     Inconsistent, IpipOpened, IpipRecorded, IpipSettled, NoBackend, TooBig, Unresolved,
 };
 
 pub(super) fn rows() -> Vec<Row> {
-    [encapsulated(), framed(), sized(), refused()].concat()
+    [encapsulated(), datagrams(), framed(), sized(), refused()].concat()
 }
 
 fn encapsulated() -> Vec<Row> {
     let (syn, ack) = (dsr_tcp(SYN), dsr_tcp(ACK));
     let with_options = syn.clone().options(&[1, 1, 1, 0]);
+    let longest = syn.clone().tcp_options(&[1; 40]).options(&[1; 40]);
+    let from_itself = Stack::tcp(DSR_HTTP, DSR_HTTP, SYN, b"");
     let (classed, last_hop) = (ack.clone().class(0x2e), ack.clone().ttl(1));
-    let query = Stack::udp(CLIENT, DSR_DNS, b"query");
+    let fragmentable = ack.clone().fragment(0);
     vec![
         from_client("ipip: a SYN is encapsulated and nothing remembered", &syn)
             .reaches_backend(IpipSettled, &wrapped(&syn)),
@@ -25,10 +29,47 @@ fn encapsulated() -> Vec<Row> {
             .reaches_backend(IpipSettled, &wrapped(&ack)),
         from_client("ipip: IP options stay inside", &with_options)
             .reaches_backend(IpipSettled, &wrapped(&with_options)),
+        from_client("ipip: a longest header stays inside", &longest)
+            .reaches_backend(IpipSettled, &wrapped(&longest)),
+        from_client("ipip: a segment of no connection is encapsulated", &dsr_tcp(NULL))
+            .reaches_backend(IpipSettled, &wrapped(&dsr_tcp(NULL))),
+        from_client("ipip: a segment with all control bits is encapsulated", &dsr_tcp(XMAS))
+            .reaches_backend(IpipSettled, &wrapped(&dsr_tcp(XMAS))),
+        from_client("ipip: a client that is the service itself is one", &from_itself)
+            .reaches_backend(IpipSettled, &wrapped(&from_itself)),
         from_client("ipip: the traffic class is copied outside", &classed)
             .reaches_backend(IpipSettled, &wrapped(&classed)),
         from_client("ipip: the last hop still reaches the backend", &last_hop)
             .reaches_backend(IpipSettled, &wrapped(&last_hop)),
+        from_client("ipip: a packet that may be fragmented is not outside", &fragmentable)
+            .reaches_backend(IpipSettled, &wrapped(&fragmentable)),
+    ]
+}
+
+fn datagrams() -> Vec<Row> {
+    let query = Stack::udp(CLIENT, DSR_DNS, b"query");
+    let unsummed = query.clone().unsummed();
+    let trailing = query.clone().trailing(&[1, 2, 3]);
+    vec![
+        from_client("ipip: a datagram without checksum is encapsulated", &unsummed)
+            .reaches_backend(IpipOpened, &wrapped(&unsummed)),
+        from_client("ipip: bytes between a datagram's end and the packet's stay", &trailing)
+            .reaches_backend(IpipOpened, &wrapped(&trailing)),
+        from_client("ipip: a datagram's record outlives its slot's move", &query)
+            .after(&query)
+            .once_slot_is(Slot::settled_on(SECOND))
+            .reaches_backend(IpipRecorded, &wrapped(&query)),
+        from_client("ipip: a dead backend's datagrams go to the slot's new owner", &query)
+            .after(&query)
+            .once_backends_are(BackendFlags::RESOLVED)
+            .once_slot_is(Slot::settled_on(SECOND))
+            .reaches_backend(IpipOpened, &wrapped_to_moved(&query)),
+        from_client("ipip: a datagram that found no backend left no record", &query)
+            .with_slot(Slot::settled_on(BackendId::NONE))
+            .with_room(1)
+            .after_lost(&Stack::udp(OTHER_CLIENT, DSR_DNS, b"query"))
+            .once_slot_is(SETTLED)
+            .reaches_backend(IpipOpened, &wrapped(&query)),
         from_client("ipip: a datagram is recorded", &query).reaches_backend(IpipOpened, &wrapped(&query)),
         from_client("ipip: a second datagram follows its record", &query)
             .after(&query)
@@ -45,6 +86,9 @@ fn framed() -> Vec<Row> {
         from_client("ipip: the backend's tag is put on", &ack)
             .with_backend_vlan(200)
             .reaches_backend_as(IpipSettled, &wrapped(&ack).tagged(BACKEND_MAC, BACK_MAC, 200)),
+        frame("ipip: one tag is exchanged for another", &ack.tagged(OWN_MAC, ROUTER_MAC, 0xa064))
+            .with_backend_vlan(200)
+            .reaches_backend_as(IpipSettled, &wrapped(&ack).tagged(BACKEND_MAC, BACK_MAC, 200)),
         frame("ipip: the outer length leaves padding out", &client_frame(&syn).padded(60))
             .reaches_backend_as(IpipSettled, &padded),
     ]
@@ -52,10 +96,12 @@ fn framed() -> Vec<Row> {
 
 fn sized() -> Vec<Row> {
     let largest = Stack::tcp(CLIENT, DSR_HTTP, ACK, &[7; 1440]);
+    let jumbo = Stack::tcp(CLIENT, DSR_HTTP, ACK, &[7; 3460]);
     let too_large = Stack::tcp(CLIENT, DSR_HTTP, ACK, &[7; 1441]);
     vec![
         from_client("ipip: a packet that just fits is encapsulated", &largest)
             .reaches_backend(IpipSettled, &wrapped(&largest)),
+        from_client("ipip: a frame of three and a half kilobytes is dropped", &jumbo).stops(TooBig),
         from_client("ipip: a packet one byte too big is dropped", &too_large).stops(TooBig),
     ]
 }

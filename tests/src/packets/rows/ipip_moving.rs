@@ -1,16 +1,19 @@
 //! Clients' packets in an outer header, while their slot moves from one backend to another.
 
 use super::super::build::Stack;
-use super::super::house::MOVING;
+use super::super::house::{FIRST, MOVING, SECOND};
 use super::super::row::{Row, from_client};
 use super::{
-    ACK, CLIENT, DSR_HTTP, DSR_HTTPS, FIN_ACK, OTHER_CLIENT, SYN, dsr_tcp, wrapped, wrapped_to_moved,
+    ACK, CLIENT, DSR_HTTP, DSR_HTTPS, FIN_ACK, OTHER_CLIENT, RST, SYN, dsr_tcp, nat_tcp, wrapped,
+    wrapped_to_moved,
 };
-use lb_common::abi::BackendFlags;
-use lb_common::datapath::Reason::{IpipOlder, IpipOpened, IpipRecorded, IpipSettled, IpipUnrecorded};
+use lb_common::abi::{BackendFlags, BackendId, Slot};
+use lb_common::datapath::Reason::{
+    IpipOlder, IpipOpened, IpipRecorded, IpipSettled, IpipUnrecorded, NoBackend,
+};
 
 pub(super) fn rows() -> Vec<Row> {
-    [recorded(), unrecorded()].concat()
+    [recorded(), unrecorded(), settled(), ownerless()].concat()
 }
 
 fn recorded() -> Vec<Row> {
@@ -57,5 +60,65 @@ fn unrecorded() -> Vec<Row> {
         from_client("ipip, moving: a service that never tracks goes to the current owner", &never)
             .with_slot(MOVING)
             .reaches_backend(IpipSettled, &wrapped_to_moved(&never)),
+    ]
+}
+
+/// A slot that moved back, or whose move is over.
+fn settled() -> Vec<Row> {
+    let (syn, rst) = (dsr_tcp(SYN), dsr_tcp(RST));
+    let data = Stack::tcp(CLIENT, DSR_HTTP, ACK, b"data");
+    vec![
+        from_client("ipip, moved: a slot that settled no longer looks at records", &data)
+            .with_slot(MOVING)
+            .after(&syn)
+            .once_slot_is(Slot::settled_on(SECOND))
+            .reaches_backend(IpipSettled, &wrapped_to_moved(&data)),
+        from_client("ipip, moved back: a recorded flow follows its record", &data)
+            .with_slot(MOVING)
+            .after(&syn)
+            .once_slot_is(Slot::tracking(FIRST, FIRST))
+            .reaches_backend(IpipRecorded, &wrapped_to_moved(&data)),
+        from_client("ipip, moved back: a SYN after a reset goes to the current owner", &syn)
+            .with_slot(MOVING)
+            .after(&syn)
+            .after(&rst)
+            .once_slot_is(Slot::tracking(FIRST, FIRST))
+            .reaches_backend(IpipOpened, &wrapped(&syn)),
+        from_client("ipip, moved back: data after a reset follows its record", &data)
+            .with_slot(MOVING)
+            .after(&syn)
+            .after(&rst)
+            .once_slot_is(Slot::tracking(FIRST, FIRST))
+            .reaches_backend(IpipRecorded, &wrapped_to_moved(&data)),
+        from_client("ipip: a record that translation left names the flow's backend", &nat_tcp(ACK))
+            .after(&nat_tcp(SYN))
+            .once_slot_is(Slot::tracking(SECOND, SECOND))
+            .once_modes_are_exchanged()
+            .reaches_backend(IpipRecorded, &wrapped(&nat_tcp(ACK))),
+    ]
+}
+
+/// A slot one of whose owners is none.
+fn ownerless() -> Vec<Row> {
+    let (syn, data) = (dsr_tcp(SYN), Stack::tcp(CLIENT, DSR_HTTP, ACK, b"data"));
+    let gone = Slot::tracking(BackendId::NONE, FIRST);
+    vec![
+        from_client("ipip, moving: without a current owner a SYN is dropped", &syn)
+            .with_slot(gone)
+            .stops(NoBackend),
+        from_client("ipip, moving: without a current owner an older flow goes on", &data)
+            .with_slot(gone)
+            .reaches_backend(IpipOlder, &wrapped(&data)),
+        from_client("ipip, moving: a SYN that found no owner left no record", &data)
+            .with_slot(gone)
+            .after_lost(&syn)
+            .once_slot_is(MOVING)
+            .reaches_backend(IpipOlder, &wrapped(&data)),
+        from_client("ipip, moving: without a settled owner an older flow is dropped", &data)
+            .with_slot(Slot::tracking(SECOND, BackendId::NONE))
+            .stops(NoBackend),
+        from_client("ipip, moving: without a settled owner a SYN is recorded", &syn)
+            .with_slot(Slot::tracking(SECOND, BackendId::NONE))
+            .reaches_backend(IpipOpened, &wrapped_to_moved(&syn)),
     ]
 }

@@ -2,12 +2,17 @@
 //!
 //! A row reads: whence and what, after what, with what, to which fate.
 
+mod decap;
+mod icmp_passing;
+mod icmp_quoted;
 mod icmp_to_backend;
 mod icmp_to_client;
 mod ipip;
 mod ipip_moving;
 mod malformed;
 mod nat_forward;
+mod nat_headers;
+mod nat_life;
 mod nat_refused;
 mod nat_reply;
 mod passing;
@@ -22,6 +27,9 @@ const PUSH_ACK: u8 = 0x18;
 const FIN_ACK: u8 = 0x11;
 const RST: u8 = 0x04;
 const SYN_ACK: u8 = SYN | ACK;
+/// No control bit, and all of them.
+const NULL: u8 = 0;
+const XMAS: u8 = 0xff;
 
 const CLIENT: End = ([198, 51, 100, 7], 51_000);
 const OTHER_CLIENT: End = ([198, 51, 100, 8], 51_001);
@@ -44,12 +52,17 @@ pub fn rows() -> Vec<Row> {
         passing::rows(),
         malformed::rows(),
         nat_forward::rows(),
+        nat_headers::rows(),
+        nat_life::rows(),
         nat_refused::rows(),
         nat_reply::rows(),
         ipip::rows(),
         ipip_moving::rows(),
         icmp_to_client::rows(),
         icmp_to_backend::rows(),
+        icmp_quoted::rows(),
+        icmp_passing::rows(),
+        decap::rows(),
     ]
     .concat()
 }

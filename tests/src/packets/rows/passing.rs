@@ -3,7 +3,7 @@
 use super::super::build::Stack;
 use super::super::house::{NAT_VIP, OWN, OWN_MAC, ROUTER_MAC};
 use super::super::row::{Row, client_frame, frame, from_backend, from_client};
-use super::{ACK, BACKEND_END, CLIENT, NAT_HTTP, OWN_END, SYN, nat_tcp};
+use super::{ACK, BACKEND_END, CLIENT, NAT_HTTP, OWN_END, SYN, SYN_ACK, nat_tcp};
 use lb_common::datapath::Reason::{IcmpNotOurs, LaterFragment, NotAVip, NotIpv4, NotUnicast, OtherProtocol};
 
 pub(super) fn rows() -> Vec<Row> {
@@ -16,6 +16,8 @@ fn link() -> Vec<Row> {
     let arp = syn.ethernet([0xff; 6], ROUTER_MAC).with_byte(13, 0x06);
     let ipv6 = client_frame(&syn).with_byte(12, 0x86).with_byte(13, 0xdd);
     let tagged_twice = syn.tagged(OWN_MAC, ROUTER_MAC, 100).with_byte(16, 0x81).with_byte(17, 0);
+    let provider = syn.tagged(OWN_MAC, ROUTER_MAC, 100).with_word(12, 0x88a8);
+    let tagged_arp = syn.tagged(OWN_MAC, ROUTER_MAC, 100).with_word(16, 0x0806);
     vec![
         frame("an ARP request passes", &arp).stops(NotIpv4),
         frame("IPv6 passes", &ipv6).stops(NotIpv4),
@@ -27,6 +29,11 @@ fn link() -> Vec<Row> {
             &elsewhere.tagged(OWN_MAC, ROUTER_MAC, 100),
         )
         .stops(NotAVip),
+        frame("a service tag is not looked behind", &provider).stops(NotIpv4),
+        frame("a tagged ARP request passes", &tagged_arp).stops(NotIpv4),
+        frame("a tagged broadcast passes", &syn.tagged([0xff; 6], ROUTER_MAC, 100)).stops(NotUnicast),
+        frame("a frame of 802.3 with a length for a type passes", &client_frame(&syn).with_word(12, 40))
+            .stops(NotIpv4),
         frame("a second tag is not looked behind", &tagged_twice).stops(NotIpv4),
     ]
 }
@@ -35,11 +42,22 @@ fn network() -> Vec<Row> {
     let elsewhere = Stack::tcp(CLIENT, ([192, 0, 2, 9], 80), SYN, b"");
     let ping = Stack::icmp(CLIENT.0, NAT_VIP, 8, 0, &[0, 1, 0, 1]);
     let fragment = nat_tcp(ACK).fragment(0x0010);
+    let other = |sentence, protocol| {
+        let packet = Stack::raw(CLIENT.0, NAT_VIP, protocol, &[0, 80, 0, 80, 0, 0, 0, 0]);
+        from_client(sentence, &packet).stops(OtherProtocol)
+    };
     let encapsulated = nat_tcp(SYN).within(CLIENT.0, OWN);
     vec![
         from_client("TCP to an address that is no VIP passes", &elsewhere).stops(NotAVip),
         from_client("a ping to a VIP passes", &ping).stops(IcmpNotOurs),
         from_client("a fragment without ports passes", &fragment).stops(LaterFragment),
+        other("protocol 0 to a VIP passes", 0),
+        other("IPv6 in IPv4 to a VIP passes", 41),
+        other("GRE to a VIP passes", 47),
+        other("ESP to a VIP passes", 50),
+        other("SCTP to a VIP passes", 132),
+        other("UDP-Lite to a VIP passes", 136),
+        other("protocol 255 to a VIP passes", 255),
         from_client("IPIP to us passes", &encapsulated).stops(OtherProtocol),
     ]
 }
@@ -51,6 +69,12 @@ fn transport() -> Vec<Row> {
     let unasked = Stack::tcp(BACKEND_END, OWN_END, ACK, b"");
     vec![
         from_client("TCP to another port of a VIP passes", &other_port).stops(NotAVip),
+        from_client("TCP to port 0 of a VIP passes", &Stack::tcp(CLIENT, (NAT_VIP, 0), SYN, b""))
+            .stops(NotAVip),
+        from_backend("TCP to port 0 of our own address passes", &Stack::tcp(BACKEND_END, (OWN, 0), SYN, b""))
+            .stops(NotAVip),
+        from_client("TCP from a VIP to a client passes", &Stack::tcp(NAT_HTTP, CLIENT, SYN_ACK, b""))
+            .stops(NotAVip),
         from_client("UDP to a TCP service's port passes", &other_protocol).stops(NotAVip),
         from_backend("TCP to our own address on a port NAT does not use passes", &to_host).stops(NotAVip),
         from_backend("TCP to our own address on an unused NAT port passes", &unasked).stops(NotAVip),
