@@ -2,6 +2,7 @@
 //! to a packet, and why, is in `lb_common::datapath`.
 #![no_std]
 #![no_main]
+#![allow(missing_docs, reason = "the attribute `xdp` leaves the documentation of what it wraps behind")]
 
 mod maps;
 mod packet;
@@ -24,7 +25,7 @@ static LICENSE: [u8; 4] = *b"GPL\0";
 pub fn lb_balance(ctx: XdpContext) -> u32 {
     let arrival = arrival(&ctx);
     match datapath::often(&mut XdpPacket::<true>::new(&ctx), &maps::KernelTables, arrival) {
-        Some(outcome) => finish(&ctx, &outcome, &arrival),
+        Some(outcome) => finish(&outcome, &arrival),
         None => balance_seldom(ctx.ctx),
     }
 }
@@ -39,7 +40,7 @@ extern "C" fn balance_seldom(ctx: *mut xdp_md) -> u32 {
     if let Err(reason) = &outcome {
         announce(&ctx, *reason);
     }
-    finish(&ctx, &outcome, &arrival)
+    finish(&outcome, &arrival)
 }
 
 /// A backend's side of direct server return: takes the outer header off and hands the rest to the stack.
@@ -65,7 +66,7 @@ pub fn lb_clock(_ctx: XdpContext) -> u32 {
 
 /// Turns what became of a packet into the kernel's code for it.
 #[inline(always)]
-fn finish(ctx: &XdpContext, outcome: &Outcome, arrival: &Arrival) -> u32 {
+fn finish(outcome: &Outcome, arrival: &Arrival) -> u32 {
     match outcome {
         Ok(steered) => leave(steered, arrival),
         Err(reason) if reason.verdict() == Verdict::Pass => xdp_action::XDP_PASS,

@@ -1,6 +1,6 @@
 //! The packet view: the one place that touches packet memory.
 
-use aya_ebpf::helpers::bpf_xdp_adjust_head;
+use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
 use lb_common::wire::{Packet, Plain};
 
@@ -60,6 +60,18 @@ impl<const HELD: bool> Packet for XdpPacket<'_, HELD> {
         // SAFETY: as in `read`.
         unsafe { *place = value };
         Some(())
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, length: usize) -> Option<()> {
+        let present = self.ctx.data_end() - self.ctx.data();
+        // Compared at full width, which keeps the compiler from subtracting halves of pointers ("32-bit pointer
+        // arithmetic prohibited", Linux 6.18).
+        let surplus = present.checked_sub(length)?;
+        // SAFETY: a helper call on the context this view was made from. It ends the use of the pointers taken before.
+        let refused = unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, -(surplus as i32)) };
+        *self = Self::new(self.ctx);
+        (refused == 0).then_some(())
     }
 
     #[inline(always)]

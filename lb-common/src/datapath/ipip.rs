@@ -3,7 +3,7 @@
 use super::link::{self, Outer, Way};
 use super::parse::{Frame, Segment};
 use super::select::{self, Choice};
-use super::{Arrival, Direction, Outcome, Reason, Steered, Tables};
+use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, too_big};
 use crate::abi::{FlowKey, OUTER_LENGTH, Service};
 use crate::wire::{Packet, U32be};
 
@@ -18,7 +18,12 @@ pub(super) fn forward(
     arrival: Arrival,
 ) -> Outcome {
     let choice = select::owner(tables, service, key, segment, arrival.now)?;
-    encapsulate(packet, tables, frame, choice)
+    match encapsulate(packet, tables, frame, choice) {
+        Err(Reason::TooBig) => {
+            too_big::answer(packet, frame, link::backend(tables, choice.backend)?.mtu, arrival)
+        }
+        outcome => outcome,
+    }
 }
 
 /// The same for a packet that needs no new state, `None` for any other.

@@ -69,6 +69,22 @@ pub(super) fn address(
     }
 }
 
+/// Makes `room` bytes in front of the IP packet, and in front of them the link-layer header that leads back to where
+/// the packet came from. Returns where the room begins.
+#[inline(always)]
+pub(super) fn turn_back(packet: &mut impl Packet, frame: &Frame, room: usize) -> Result<usize, Reason> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a few headers")]
+    packet.move_front(-(room as i32)).ok_or(Reason::NoHeadroom)?;
+    let link = frame.link.reversed();
+    let way = Way { link: &link, ifindex: 0, vlan: frame.vlan };
+    if frame.l3 == TAGGED {
+        write_tagged(packet, way, None).ok_or(Reason::Inconsistent)?;
+    } else {
+        write(packet, way, None, true).ok_or(Reason::Inconsistent)?;
+    }
+    Ok(frame.l3)
+}
+
 /// Bytes of a tagged Ethernet header.
 const TAGGED: usize = ethernet::LENGTH + vlan::LENGTH;
 

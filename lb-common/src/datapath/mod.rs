@@ -16,6 +16,7 @@ mod parse;
 mod pipeline;
 mod select;
 mod tables;
+mod too_big;
 mod verdict;
 
 #[cfg(feature = "host")]

@@ -80,6 +80,7 @@ reasons! {
     NatForward, "nat_forward", Forward, "Translated towards the backend.";
     NatOpened, "nat_opened", Forward, "First packet of a flow: a port was allocated and the packet translated.";
     NatReply, "nat_reply", Forward, "A backend's reply, translated back to the client.";
+    FragmentationNeeded, "fragmentation_needed", Forward, "With the outer header it did not fit the interface; its sender was told the size that does.";
     IcmpForward, "icmp_forward", Forward, "An ICMP error about a service's packet, sent on to the backend that owns the flow.";
     IcmpReply, "icmp_reply", Forward, "An ICMP error from a backend's side, translated back to the client.";
 
@@ -91,7 +92,7 @@ reasons! {
     NoFlow, "no_flow", Drop, "Belongs to a translated connection that is not known.";
     TableFull, "table_full", Drop, "The flow table is full.";
     PortsTaken, "ports_taken", Drop, "No free port towards the backend was found.";
-    TooBig, "too_big", Drop, "With the outer header it does not fit the interface.";
+    TooBig, "too_big", Drop, "With the outer header it does not fit the interface, and its sender cannot be told.";
     NoHeadroom, "no_headroom", Drop, "The driver leaves no room for the outer header.";
     Inconsistent, "inconsistent", Drop, "Our own tables contradict each other: a defect of lb.";
 

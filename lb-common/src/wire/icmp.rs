@@ -7,6 +7,9 @@ pub const LENGTH: usize = 8;
 /// Where the checksum lies.
 pub const CHECKSUM: usize = 2;
 
+/// Type and code of "fragmentation needed and don't fragment set".
+pub const FRAGMENTATION_NEEDED: U16be = U16be::new(0x0304);
+
 /// The header.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

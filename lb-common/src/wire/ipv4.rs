@@ -97,6 +97,13 @@ impl Header {
         self.0[1].get() & 0x3fff != 0
     }
 
+    /// Whether the sender wants to be told rather than have the packet fragmented.
+    #[inline(always)]
+    #[must_use]
+    pub const fn forbids_fragments(&self) -> bool {
+        self.0[1].get() & 0x4000 != 0
+    }
+
     /// Time to live, in hops.
     #[inline(always)]
     #[must_use]
@@ -154,6 +161,7 @@ impl Header {
     }
 
     /// The sum of all words but the checksum.
+    #[inline(always)]
     #[must_use]
     pub fn sum(&self) -> Sum {
         let Self(words) = self.with_checksum(U16be::ZERO);

@@ -34,6 +34,9 @@ pub trait Packet {
     /// Moves the start of the packet: a negative `delta` makes room in front, a positive one strips bytes.
     /// `None` if there is no such room; the packet is then as before.
     fn move_front(&mut self, delta: i32) -> Option<()>;
+
+    /// Ends the packet after `length` bytes, at most as many as it has and at least an Ethernet header.
+    fn cut(&mut self, length: usize) -> Option<()>;
 }
 
 #[cfg(feature = "host")]
@@ -101,6 +104,11 @@ mod host {
             // The kernel keeps at least an Ethernet header (bpf_xdp_adjust_head, net/core/filter.c).
             let fits = start + crate::wire::ethernet::LENGTH <= self.memory.len();
             fits.then(|| self.start = start)
+        }
+
+        fn cut(&mut self, length: usize) -> Option<()> {
+            let fits = (crate::wire::ethernet::LENGTH..=self.bytes().len()).contains(&length);
+            fits.then(|| self.memory.truncate(self.start + length))
         }
     }
 }

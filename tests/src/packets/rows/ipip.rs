@@ -1,14 +1,15 @@
 //! Clients' packets in an outer header, through slots that never moved.
 
-use super::super::build::Stack;
+use super::super::build::{Ipv4, Stack};
 use super::super::house::{BACK_MAC, BACKEND_MAC, OWN_MAC, ROUTER_MAC, SECOND, SETTLED};
 use super::super::row::{Row, client_frame, frame, from_client};
 use super::{
-    ACK, CLIENT, DSR_DNS, DSR_HTTP, NULL, OTHER_CLIENT, SYN, XMAS, dsr_tcp, wrapped, wrapped_to_moved,
+    ACK, CLIENT, DSR_DNS, DSR_HTTP, NULL, OTHER_CLIENT, SYN, XMAS, dsr_tcp, quoting, wrapped,
+    wrapped_to_moved,
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
 use lb_common::datapath::Reason::{
-    Inconsistent, IpipOpened, IpipRecorded, IpipSettled, NoBackend, TooBig, Unresolved,
+    FragmentationNeeded, Inconsistent, IpipOpened, IpipRecorded, IpipSettled, NoBackend, TooBig, Unresolved,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -96,14 +97,37 @@ fn framed() -> Vec<Row> {
 
 fn sized() -> Vec<Row> {
     let largest = Stack::tcp(CLIENT, DSR_HTTP, ACK, &[7; 1440]);
-    let jumbo = Stack::tcp(CLIENT, DSR_HTTP, ACK, &[7; 3460]);
     let too_large = Stack::tcp(CLIENT, DSR_HTTP, ACK, &[7; 1441]);
+    let jumbo = Stack::tcp(CLIENT, DSR_HTTP, ACK, &[7; 3460]);
+    let datagram = Stack::udp(CLIENT, DSR_DNS, &[7; 1453]);
+    let with_options = Stack::tcp(CLIENT, DSR_HTTP, ACK, &[7; 1441]).options(&[1; 40]);
+    let fragmentable = too_large.clone().fragment(0);
     vec![
         from_client("ipip: a packet that just fits is encapsulated", &largest)
             .reaches_backend(IpipSettled, &wrapped(&largest)),
-        from_client("ipip: a frame of three and a half kilobytes is dropped", &jumbo).stops(TooBig),
-        from_client("ipip: a packet one byte too big is dropped", &too_large).stops(TooBig),
+        from_client("ipip: the sender of a packet one byte too big is told what fits", &too_large)
+            .reaches_client(FragmentationNeeded, &needed(&too_large, 28)),
+        from_client("ipip: so is the sender of a frame of three and a half kilobytes", &jumbo)
+            .reaches_client(FragmentationNeeded, &needed(&jumbo, 28)),
+        from_client("ipip: so is the sender of a datagram", &datagram)
+            .reaches_client(FragmentationNeeded, &needed(&datagram, 28)),
+        from_client("ipip: all IP options are quoted", &with_options)
+            .reaches_client(FragmentationNeeded, &needed(&with_options, 68)),
+        frame(
+            "ipip: what fits is told with the tag that the packet came with",
+            &too_large.tagged(OWN_MAC, ROUTER_MAC, 0xa064),
+        )
+        .reaches_client_as(FragmentationNeeded, &needed(&too_large, 28).tagged(ROUTER_MAC, OWN_MAC, 0xa064)),
+        from_client("ipip: a packet that is too big and may be fragmented is dropped", &fragmentable)
+            .stops(TooBig),
     ]
+}
+
+/// What a sender is told, with so many bytes of its packet.
+fn needed(packet: &Ipv4, quoted: usize) -> Ipv4 {
+    let mut body = quoting(packet, quoted);
+    body.splice(2..4, 1480u16.to_be_bytes());
+    Stack::icmp(DSR_HTTP.0, CLIENT.0, 3, 4, &body).class(0xc0).identification(0)
 }
 
 fn refused() -> Vec<Row> {
