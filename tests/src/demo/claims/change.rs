@@ -26,7 +26,7 @@ const CONNECTIONS: u32 = 300;
 /// For which the download goes on behind the drain.
 const A_WHILE: Duration = Duration::from_secs(1);
 /// Lines of a refusal that are shown.
-const LINES: usize = 12;
+const LINES: usize = 16;
 
 pub(super) fn a_drain_cuts_nothing(scene: &mut Scene, page: &Page) -> Result<String> {
     let (drained, target) = (name(DRAINED), format!("{}/{}", WEB.name, name(DRAINED)));

@@ -33,6 +33,8 @@ pub(super) fn a_killed_backend_leaves(scene: &mut Scene, page: &Page) -> Result<
     page.table(&rows(&record, killed));
     let outage = record.outage_since(killed).context("no request failed, so nothing was measured")?;
     ensure!(outage <= bound + SLACK, "requests failed for {}, not {allowed}", ms(outage));
+    let answered = record.answers_since(killed + bound + SLACK).next();
+    ensure!(answered.is_some(), "nobody answers any more");
     let (failed, total) = (record.failures().count(), record.total());
     Ok(format!("no request fails after {}, bound {}; {failed} of {total} did", ms(outage), ms(bound)))
 }
