@@ -51,6 +51,7 @@ pub struct Stage {
     /// Where both live.
     pub house: House,
     forward: Forward,
+    mode: Mode,
 }
 
 impl Stage {
@@ -65,7 +66,7 @@ impl Stage {
         let fleet = Fleet::start(&house, set.forward)?;
         let services = services(set.forward, &house, weights);
         let daemon = Daemon::start(&house.balancer, &house.interfaces, set.mode, &services)?;
-        let stage = Self { daemon, fleet, house, forward: set.forward };
+        let stage = Self { daemon, fleet, house, forward: set.forward, mode: set.mode };
         stage.wait_until_up(weights)?;
         Ok(stage)
     }
@@ -74,6 +75,28 @@ impl Stage {
     #[must_use]
     pub fn services(&self, weights: &[u16]) -> Vec<Service> {
         services(self.forward, &self.house, weights)
+    }
+
+    /// Starts the daemon anew with `text` for a config, after a kill: for what a reload cannot change.
+    pub fn restart(self, text: &str) -> Result<Self> {
+        let Self { daemon, fleet, house, forward, mode } = self;
+        let daemon = daemon.crash_and_start(&house.balancer, &house.interfaces, mode, text)?;
+        Ok(Self { daemon, fleet, house, forward, mode })
+    }
+
+    /// Waits until `holds` says so of the status.
+    pub fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.daemon.status()?;
+            if holds(&status) {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("{what} is not so after {PATIENCE:?}: {status:#}\n{}", self.daemon.log());
+            }
+            thread::sleep(LOOK);
+        }
     }
 
     fn wait_until_up(&self, weights: &[u16]) -> Result<()> {
@@ -140,6 +163,13 @@ pub fn backend(status: &Value, kind: Kind, index: usize) -> Result<&Value> {
     let backends = service["backends"].as_array().context("service without backends")?;
     let found = backends.iter().find(|backend| backend["name"] == name(index));
     found.with_context(|| format!("no backend {} in {service:#}", name(index)))
+}
+
+/// Packets counted for a reason.
+#[must_use]
+pub fn counted(status: &Value, reason: &str) -> u64 {
+    let reasons = status["reasons"].as_array().into_iter().flatten();
+    reasons.filter(|one| one["reason"] == reason).filter_map(|one| one["packets"].as_u64()).sum()
 }
 
 fn services(forward: Forward, house: &House, weights: &[u16]) -> Vec<Service> {
