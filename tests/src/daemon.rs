@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,15 +79,38 @@ impl Daemon {
         mode: Mode,
         config: &str,
     ) -> Result<Self> {
+        let mut daemon = Self::launch(namespace, interfaces, mode, config)?;
+        daemon.wait_until_ready()?;
+        Ok(daemon)
+    }
+
+    /// Starts the daemon with `text` for a config, and does not wait.
+    pub fn launch(namespace: &Namespace, interfaces: &[String], mode: Mode, text: &str) -> Result<Self> {
         let scratch = sweep::scratch_directory()?;
-        fs::write(scratch.path().join(CONFIG), config).context("writing the config")?;
+        fs::write(scratch.path().join(CONFIG), text).context("writing the config")?;
+        let process = namespace.spawn(command(scratch.path(), interfaces, mode)?)?;
+        Ok(Self { process, scratch })
+    }
+
+    /// Kills the daemon as a crash would, and starts it anew with what it left behind and `text` for a config.
+    pub fn crash_and_start(
+        self,
+        namespace: &Namespace,
+        interfaces: &[String],
+        mode: Mode,
+        text: &str,
+    ) -> Result<Self> {
+        let Self { process, scratch } = self;
+        process.kill()?;
+        fs::write(scratch.path().join(CONFIG), text).context("writing the config")?;
         let process = namespace.spawn(command(scratch.path(), interfaces, mode)?)?;
         let mut daemon = Self { process, scratch };
         daemon.wait_until_ready()?;
         Ok(daemon)
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
+    /// Waits until the daemon says that it is ready.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !says_ready(&self.log()) {
             if let Some(status) = self.process.ended()? {
@@ -107,6 +130,28 @@ impl Daemon {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.path(LOG)).unwrap_or_default()
+    }
+
+    /// The path of the control socket.
+    #[must_use]
+    pub fn control_path(&self) -> PathBuf {
+        self.path(CONTROL)
+    }
+
+    /// Where `/proc` tells of the process.
+    #[must_use]
+    pub fn facts(&self) -> PathBuf {
+        Path::new("/proc").join(self.process.id().to_string())
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Waits until the daemon ends by itself.
+    pub fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
+        self.process.wait(bound).with_context(|| format!("its log:\n{}", self.log()))
     }
 
     /// The path of the config file.
@@ -162,6 +207,16 @@ impl Daemon {
         Ok(())
     }
 
+    /// Drains `SERVICE/BACKEND`; what the program printed.
+    pub fn try_drain(&self, backend: &str) -> Result<String> {
+        self.order(&["drain", backend])
+    }
+
+    /// The status as people read it.
+    pub fn table(&self) -> Result<String> {
+        self.order(&["status"])
+    }
+
     /// Runs the program as its own client; what it printed, or an error with all that it printed.
     fn order(&self, arguments: &[&str]) -> Result<String> {
         let Output { status, stdout, stderr } = self.attempt(arguments)?;
@@ -183,17 +238,23 @@ impl Daemon {
 
     /// Waits until the status says that `backend` of `service` is `state`, and gives the moment.
     pub fn wait_for(&self, service: &str, backend: &str, state: &str) -> Result<Instant> {
+        let what = format!("{service}/{backend} being {state}");
+        self.wait_until(&what, |status| {
+            status_of(status, service, backend).is_ok_and(|found| found["state"] == state)
+        })?;
+        Ok(Instant::now())
+    }
+
+    /// Waits until `holds` says so of the status.
+    pub fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
         let deadline = Instant::now() + STATE_PATIENCE;
         loop {
             let status = self.status()?;
-            if status_of(&status, service, backend).is_ok_and(|found| found["state"] == state) {
-                return Ok(Instant::now());
+            if holds(&status) {
+                return Ok(status);
             }
             if Instant::now() > deadline {
-                bail!(
-                    "{service}/{backend} is not {state} after {STATE_PATIENCE:?}: {status:#}\n{}",
-                    self.log()
-                );
+                bail!("{what} is not so after {STATE_PATIENCE:?}: {status:#}\n{}", self.log());
             }
             thread::sleep(STATE_LOOK);
         }

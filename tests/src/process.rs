@@ -36,6 +36,12 @@ impl Process {
         kill(pid, signal).with_context(|| format!("sending {signal} to {}", self.program))
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How the child ended, if it did.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().with_context(|| format!("waiting for {}", self.program))

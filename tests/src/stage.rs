@@ -45,6 +45,7 @@ pub struct Stage {
     /// Where both live.
     pub house: House,
     forward: Forward,
+    mode: Mode,
 }
 
 impl Stage {
@@ -59,7 +60,7 @@ impl Stage {
         let fleet = Fleet::start(&house, set.forward)?;
         let services = services(set.forward, &house, weights);
         let daemon = Daemon::start(&house.balancer, &house.interfaces, set.mode, &services)?;
-        let stage = Self { daemon, fleet, house, forward: set.forward };
+        let stage = Self { daemon, fleet, house, forward: set.forward, mode: set.mode };
         stage.wait_until_up(weights)?;
         Ok(stage)
     }
@@ -68,6 +69,18 @@ impl Stage {
     #[must_use]
     pub fn services(&self, weights: &[u16]) -> Vec<Service> {
         services(self.forward, &self.house, weights)
+    }
+
+    /// Starts the daemon anew with `text` for a config, after a kill: for what a reload cannot change.
+    pub fn restart(self, text: &str) -> Result<Self> {
+        let Self { daemon, fleet, house, forward, mode } = self;
+        let daemon = daemon.crash_and_start(&house.balancer, &house.interfaces, mode, text)?;
+        Ok(Self { daemon, fleet, house, forward, mode })
+    }
+
+    /// Waits until `holds` says so of the status.
+    pub fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+        self.daemon.wait_until(what, holds)
     }
 
     fn wait_until_up(&self, weights: &[u16]) -> Result<()> {
@@ -115,6 +128,13 @@ pub fn service(status: &Value, kind: Kind) -> Result<&Value> {
 /// The part of `status` about a backend.
 pub fn backend(status: &Value, kind: Kind, index: usize) -> Result<&Value> {
     status_of(status, kind.name(), &name(index))
+}
+
+/// Packets counted for a reason.
+#[must_use]
+pub fn counted(status: &Value, reason: &str) -> u64 {
+    let reasons = status["reasons"].as_array().into_iter().flatten();
+    reasons.filter(|one| one["reason"] == reason).filter_map(|one| one["packets"].as_u64()).sum()
 }
 
 fn services(forward: Forward, house: &House, weights: &[u16]) -> Vec<Service> {

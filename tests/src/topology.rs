@@ -78,6 +78,18 @@ impl House {
         hosts.chain([&self.client, &self.balancer]).chain(&self.segment).try_for_each(Namespace::settle)
     }
 
+    /// Deletes the link to the backend at `index` of a routed house, at both ends.
+    pub fn tear_out(&self, index: usize) -> Result<()> {
+        self.balancer.delete(&self.interfaces[index + 1])
+    }
+
+    /// Wires the backend at `index` of a routed house again, as it was.
+    pub fn wire_again(&self, index: usize) -> Result<()> {
+        let number = u8::try_from(index + 1).context("a house of so many backends")?;
+        wire_backend(&self.balancer, &self.backends[index].namespace, number)?;
+        self.settle()
+    }
+
     /// Lets every backend answer for `vip`, as direct server return wants it: on the loopback, without ARP for it.
     pub fn backends_own(&self, vip: Ipv4Addr) -> Result<()> {
         self.backends.iter().try_for_each(|host| host.own(vip))
@@ -106,13 +118,21 @@ fn routed(backends: u8) -> Result<House> {
     };
     for number in 1..=backends {
         let link = format!("backend{number}");
-        let (gateway, address) = (Ipv4Addr::new(10, 20, number, 1), Ipv4Addr::new(10, 20, number, 2));
-        let namespace = behind(&house.balancer, &link, &link, gateway, address)?;
-        widen(&namespace, LINK).and_then(|()| widen(&house.balancer, &link))?;
+        let namespace = quiet(&link)?;
+        let address = wire_backend(&house.balancer, &namespace, number)?;
         house.backends.push(Host { namespace, address });
         house.interfaces.push(link);
     }
     Ok(house)
+}
+
+/// Wires a backend's host to the balancer, and gives its address.
+fn wire_backend(balancer: &Namespace, host: &Namespace, number: u8) -> Result<Ipv4Addr> {
+    let link = format!("backend{number}");
+    let (gateway, address) = (Ipv4Addr::new(10, 20, number, 1), Ipv4Addr::new(10, 20, number, 2));
+    wire(balancer, host, &link, gateway, address)?;
+    widen(host, LINK).and_then(|()| widen(balancer, &link))?;
+    Ok(address)
 }
 
 /// A host on a link of its own to `balancer`.
@@ -124,12 +144,22 @@ fn behind(
     address: Ipv4Addr,
 ) -> Result<Namespace> {
     let host = quiet(role)?;
+    wire(balancer, &host, link, gateway, address)?;
+    Ok(host)
+}
+
+fn wire(
+    balancer: &Namespace,
+    host: &Namespace,
+    link: &str,
+    gateway: Ipv4Addr,
+    address: Ipv4Addr,
+) -> Result<()> {
     host.veth(LINK, balancer, link)?;
-    end_host(&host, address)?;
+    end_host(host, address)?;
     plain(balancer, link)?;
     balancer.address(link, gateway, 24)?;
-    host.route(Ipv4Addr::UNSPECIFIED, 0, gateway)?;
-    Ok(host)
+    host.route(Ipv4Addr::UNSPECIFIED, 0, gateway)
 }
 
 fn one_armed(backends: u8) -> Result<House> {

@@ -6,6 +6,13 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// The most mistakes of one file that are told, and the most warnings. More are one mistake made everywhere, or another
+/// kind of file; telling them all would take a daemon that reloads many seconds.
+pub(super) const MOST_TOLD: usize = 200;
+
+/// The most characters of a line that are kept to be shown: several screens wide.
+pub(super) const LONGEST_SHOWN: usize = 400;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -25,7 +32,7 @@ pub struct Place {
     pub column: usize,
     /// How many characters are meant, at least 1.
     pub width: usize,
-    /// The whole line, without control characters.
+    /// The line, without control characters, and of a very long one the beginning.
     pub source: String,
 }
 
@@ -95,7 +102,16 @@ impl Diagnostic {
 }
 
 impl Place {
+    /// Whether the place lies behind the part of its line that is kept.
+    fn is_cut_off(&self) -> bool {
+        let shown = self.source.chars().count();
+        shown >= LONGEST_SHOWN && self.column + self.width > shown
+    }
+
     fn draw(&self, f: &mut fmt::Formatter<'_>, gutter: usize, mark: char, label: &str) -> fmt::Result {
+        if self.is_cut_off() {
+            return writeln!(f, "{:gutter$} | {label} (the line is too long to show)", "");
+        }
         let indent: String = self.source.chars().take(self.column.saturating_sub(1)).map(blank).collect();
         let marks = mark.to_string().repeat(self.width);
         writeln!(f, "{:gutter$} |", "")?;
@@ -128,6 +144,7 @@ impl Mistakes {
         let file = self.0.first().map_or("", |first| first.file.as_str());
         match self.0.len() {
             1 => format!("{file}: 1 mistake"),
+            MOST_TOLD.. => format!("{file}: {MOST_TOLD} mistakes or more; these come first"),
             count => format!("{file}: {count} mistakes"),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::diagnostic::{Diagnostic, Related, Severity};
+use super::diagnostic::{Diagnostic, MOST_TOLD, Related, Severity};
 use super::source::Source;
 
 /// What a finding is about. Decides what to believe of a file that is not valid TOML, see [`Report::finish`].
@@ -119,7 +119,11 @@ impl Report {
             });
         }
         self.findings.sort_by_key(|finding| finding.span.start);
-        let diagnostics = self.findings.into_iter().map(|finding| finding.place(source));
-        diagnostics.partition(|diagnostic| diagnostic.severity == Severity::Error)
+        let (mistakes, warnings): (Vec<_>, Vec<_>) =
+            self.findings.into_iter().partition(|finding| finding.severity == Severity::Error);
+        let place = |findings: Vec<Finding>| {
+            findings.into_iter().take(MOST_TOLD).map(|finding| finding.place(source)).collect()
+        };
+        (place(mistakes), place(warnings))
     }
 }

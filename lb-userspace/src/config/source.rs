@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::diagnostic::Place;
+use super::diagnostic::{LONGEST_SHOWN, Place};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -55,9 +55,12 @@ fn chars_before(line: &str, offset: usize) -> usize {
     line.char_indices().take_while(|(at, _)| *at < offset).count()
 }
 
-/// A line as it may go to a terminal: a file must not be able to move the cursor.
+/// A line as it may go to a terminal: a file must not be able to move the cursor, or to fill the screen.
 fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    line.chars()
+        .take(LONGEST_SHOWN)
+        .map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+        .collect()
 }
 
 #[cfg(test)]

@@ -13,9 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody listens.
-    #[error(
-        "no lb-userspace answers at {path}: {source}. Is it running? `--control PATH` names another socket"
-    )]
+    #[error("no lb-userspace answers at {path}. Is it running? `--control PATH` names another socket")]
     Nobody {
         /// The socket.
         path: PathBuf,
@@ -37,7 +35,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The connection broke.
-    #[error("the daemon at {path} broke off: {source}")]
+    #[error("the daemon at {path} broke off")]
     BrokeOff {
         /// The socket.
         path: PathBuf,
@@ -45,7 +43,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The answer is not one of ours; the daemon may be of another version.
-    #[error("the daemon at {path} gave an answer this version does not know: {source}")]
+    #[error("the daemon at {path} gave an answer this version does not know")]
     Unknown {
         /// The socket.
         path: PathBuf,
@@ -112,10 +110,7 @@ mod tests {
         let nobody = ask(Path::new("/nowhere/control.sock"), &Request::Status).unwrap_err();
         assert!(nobody.to_string().contains("Is it running?"), "{nobody}");
         let broken = answered(b"").unwrap_err();
-        assert!(
-            matches!(broken, Error::BrokeOff { .. }) && broken.to_string().contains("no answer"),
-            "{broken}"
-        );
+        assert!(matches!(broken, Error::BrokeOff { .. }), "{broken}");
         assert!(matches!(answered(b"{\"answer\":\"perhaps\"}\n"), Err(Error::Unknown { .. })));
         let refused = answered(b"{\"answer\":\"refused\",\"message\":\"no\"}\n").unwrap();
         assert_eq!(refused, Response::Refused { message: "no".to_owned() });

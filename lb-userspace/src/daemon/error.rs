@@ -12,7 +12,7 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
     /// The operator's file asks for more than the tables hold.
-    #[error("the configuration cannot be carried out: {0}")]
+    #[error("the configuration cannot be carried out")]
     Plan(#[from] plan::PlanError),
     /// The control socket.
     #[error(transparent)]

@@ -198,7 +198,13 @@ enum Told {
 }
 
 impl Signals {
+    /// Whoever started the daemon may have left these signals blocked, and it would be deaf to them.
     fn listen() -> std::io::Result<Self> {
+        use nix::sys::signal::{
+            SigSet,
+            Signal::{SIGHUP, SIGINT, SIGTERM},
+        };
+        [SIGTERM, SIGINT, SIGHUP].into_iter().collect::<SigSet>().thread_unblock()?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -232,5 +238,29 @@ fn announce(attachment: &Attachment) {
     }
     if let Some(warning) = attachment.warning {
         tracing::warn!(%interface, "{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{SigSet, Signal::SIGHUP};
+
+    #[test]
+    fn signals_that_a_parent_left_blocked_are_heard() {
+        let listens = || {
+            SigSet::from_iter([SIGHUP]).thread_block().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _inside = runtime.enter();
+            let _signals = Signals::listen().unwrap();
+            !SigSet::thread_get_mask().unwrap().contains(SIGHUP)
+        };
+        assert!(std::thread::spawn(listens).join().unwrap());
+    }
+
+    #[test]
+    fn an_interface_named_twice_is_one() {
+        let names = ["lo".to_owned(), "lo".to_owned()];
+        assert_eq!(find_links(&names).unwrap().len(), 1);
     }
 }

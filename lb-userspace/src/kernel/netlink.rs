@@ -115,7 +115,7 @@ async fn run(mut connection: Connection, mut watched: watch::Receiver<BTreeSet<I
                 connection = reconnect().await;
                 continue;
             }
-        };
+        }
         let wake = tokio::select! {
             changed = watched.changed() => if changed.is_ok() { Wake::Now } else { Wake::Never },
             relevant = next_notice(&mut connection.notices, &known) => relevant,

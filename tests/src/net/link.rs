@@ -44,6 +44,17 @@ impl Namespace {
         .with_context(|| format!("port {port} of bridge {bridge} in {}", self.name()))
     }
 
+    /// Deletes a link; of a veth pair, both ends.
+    pub fn delete(&self, name: &str) -> Result<()> {
+        self.run(|| {
+            netlink(async |handle| {
+                let link = index(&handle, name).await?;
+                Ok(handle.link().del(link).execute().await?)
+            })
+        })
+        .with_context(|| format!("deleting {name} in {}", self.name()))
+    }
+
     /// Sets a link up.
     pub fn up(&self, name: &str) -> Result<()> {
         self.change("up", LinkUnspec::new_with_name(name).up())

@@ -1,10 +1,15 @@
 //! The claims, each a case with a sentence for a name, tried with every set-up that it holds for.
 
 mod change;
+mod crash;
 mod differential;
+mod first_run;
 mod harness;
 mod health;
 mod lifecycle;
+mod limits;
+mod network;
+mod reloads;
 mod traffic;
 
 use crate::daemon::Mode;
@@ -27,6 +32,11 @@ pub fn all() -> Vec<Case> {
         health::cases(),
         change::cases(),
         lifecycle::cases(),
+        first_run::cases(),
+        crash::cases(),
+        reloads::cases(),
+        network::cases(),
+        limits::cases(),
     ];
     suites.into_iter().flatten().collect()
 }

@@ -39,6 +39,11 @@ impl Connection {
     pub fn open(server: SocketAddrV4) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&server.into(), TIMEOUT)
             .with_context(|| format!("connect to {server}"))?;
+        Self::over(stream, server)
+    }
+
+    /// Takes a connection that is open already.
+    pub fn over(stream: TcpStream, server: SocketAddrV4) -> Result<Self> {
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;

@@ -1,0 +1,180 @@
+//! What is exhausted, attacked or missing costs what it must, is counted under its reason, and comes back.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::{NATIVE, routed};
+use crate::daemon::Mode;
+use crate::packets::Stack;
+use crate::runner::Case;
+use crate::service::{Forward, Kind, config};
+use crate::stage::{Set, Stage, counted};
+use crate::topology::VIP;
+use crate::traffic::download::Download;
+use crate::traffic::http::Connection;
+use crate::traffic::tally::Tally;
+use crate::traffic::{TIMEOUT, http};
+
+const CONNECTIONS: usize = 30;
+/// How long exhaustion may outlast the connections that caused it: their two seconds of lingering, and a look.
+const RECOVERY: Duration = Duration::from_secs(6);
+/// Sources of a flood.
+const SOURCES: u32 = 5000;
+
+/// The cases of this suite.
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = super::cases(
+        "limits",
+        &NATIVE,
+        &[
+            ("without_a_backend_packets_are_dropped_and_counted_until_one_is_back", no_backend),
+            ("a_flood_of_new_connections_stops_no_download", flood),
+        ],
+    );
+    cases.extend(super::cases(
+        "limits",
+        &[routed(Forward::Nat, Mode::Native)],
+        &[
+            ("rare_events_are_logged_when_asked_for", packet_log),
+            ("taken_ports_are_counted_and_come_back", ports_taken),
+            ("a_full_flow_table_is_counted_keeps_what_it_has_and_recovers", table_full),
+        ],
+    ));
+    cases.extend(super::cases(
+        "limits",
+        &[routed(Forward::DsrIpip, Mode::Native)],
+        &[("tracking_always_and_never_both_serve", tracking)],
+    ));
+    cases
+}
+
+fn no_backend(set: Set) -> Result<()> {
+    let mut stage = Stage::build(set, &[1])?;
+    stage.fleet.kill(0)?;
+    stage.wait_for(Kind::Http, 0, "down")?;
+    let before = counted(&stage.daemon.status()?, "no_backend");
+    ensure!(ask(&stage).is_err(), "a dead backend answered");
+    let after = counted(&stage.daemon.status()?, "no_backend");
+    ensure!(after > before, "{before} drops before, {after} after");
+    ensure!(!stage.daemon.log().contains("no backend can take a packet"), "packets are logged unasked");
+    stage.fleet.revive(&stage.house, 0)?;
+    stage.wait_for(Kind::Http, 0, "up")?;
+    stage.who_answers(CONNECTIONS).map(|_: Tally| ())
+}
+
+fn packet_log(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1])?;
+    let text = format!("log_packets = true\n{}", config(&stage.services(&[1])));
+    let mut stage = stage.restart(&text)?;
+    stage.fleet.kill(0)?;
+    stage.wait_for(Kind::Http, 0, "down")?;
+    ensure!(ask(&stage).is_err(), "a dead backend answered");
+    let told = |log: &str| log.lines().any(|line| line.contains("no backend can take a packet"));
+    stage.wait_until("the packet is logged", |_| told(&stage.daemon.log()))?;
+    let log = stage.daemon.log();
+    for line in log.lines() {
+        serde_json::from_str::<serde_json::Value>(line).with_context(|| format!("the line {line}"))?;
+    }
+    Ok(())
+}
+
+/// A download goes on while thousands of sources begin connections that they never finish.
+fn flood(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    let download = Download::start(&stage.house.client, Kind::Http.vip(), "/bytes/6000000")?;
+    stage.house.client.run(|| send_syns(SOURCES))?;
+    stage.who_answers(CONNECTIONS).map(|_: Tally| ())?;
+    let expected = stage.directly("/bytes/6000000")?;
+    ensure!(download.finish()? == expected, "the download has other bytes");
+    let status = stage.daemon.status()?;
+    let reason = if set.forward == Forward::Nat { "nat_opened" } else { "ipip_settled" };
+    let packets = counted(&status, reason);
+    ensure!(packets >= u64::from(SOURCES), "{packets} packets {reason}: {status:#}");
+    let flows = status["flows"].as_u64().context("flows")?;
+    ensure!(set.forward == Forward::Nat || flows == 0, "a stateless mode has {flows} flows");
+    Ok(())
+}
+
+fn send_syns(sources: u32) -> Result<()> {
+    let raw = Protocol::from(libc::IPPROTO_RAW);
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(raw)).context("a raw socket")?;
+    let vip = SockAddr::from(SocketAddr::from(Kind::Http.vip()));
+    for number in 0..sources {
+        let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number);
+        let syn = Stack::tcp((source.octets(), 1024), (VIP.octets(), Kind::Http.port()), 0x02, b"");
+        socket.send_to(&syn.ip_bytes(), &vip).context("sending a SYN")?;
+    }
+    Ok(())
+}
+
+fn ports_taken(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1])?;
+    let text = format!("nat = {{ ports = \"2000-2031\" }}\n{}", config(&stage.services(&[1])));
+    let stage = stage.restart(&text)?;
+    exhaust(&stage, 60, "ports_taken")
+}
+
+fn table_full(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1])?;
+    let text = format!("limits = {{ flows = 1024 }}\n{}", config(&stage.services(&[1])));
+    let stage = stage.restart(&text)?;
+    exhaust(&stage, 700, "table_full")
+}
+
+/// Opens connections until there is no room for more. Those that are open go on; when they end, there is room again.
+fn exhaust(stage: &Stage, connections: usize, reason: &str) -> Result<()> {
+    let mut open = stage.house.client.run(|| Ok(hold(Kind::Http.vip(), connections)))?;
+    let drops = counted(&stage.daemon.status()?, reason);
+    ensure!(drops > 0, "no packet {reason} with {} connections open", open.len());
+    ensure!(open.len() < connections, "all {connections} connections were opened");
+    let first = open.first_mut().context("a connection")?;
+    ensure!(first.get("/").context("an open connection")?.head.status == 200, "an open connection is broken");
+    drop(open);
+    let freed = Instant::now();
+    while ask(stage).is_err() {
+        ensure!(freed.elapsed() < RECOVERY, "no connection {RECOVERY:?} after the others ended");
+        thread::sleep(Duration::from_millis(100));
+    }
+    stage.who_answers(10).map(|_: Tally| ())
+}
+
+/// As many connections as can be had of `wanted`; a few refused ones end the attempt.
+fn hold(server: SocketAddrV4, wanted: usize) -> Vec<Connection> {
+    let mut refused = 0;
+    let attempts = (0..wanted).map_while(|_| {
+        let patience = TIMEOUT / 5;
+        match TcpStream::connect_timeout(&server.into(), patience) {
+            Ok(probe) => Some(Some(probe)),
+            Err(_) if refused < 3 => {
+                refused += 1;
+                Some(None)
+            }
+            Err(_) => None,
+        }
+    });
+    attempts.flatten().filter_map(|stream| Connection::over(stream, server).ok()).collect()
+}
+
+fn tracking(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    let text = config(&stage.services(&[1, 1]));
+    for (word, tracked) in [("always", true), ("never", false)] {
+        let text = text.replace("forward = ", &format!("tracking = \"{word}\"\nforward = "));
+        stage.daemon.reload_text(&text)?;
+        let before = counted(&stage.daemon.status()?, "ipip_opened");
+        stage.who_answers(CONNECTIONS).map(|_: Tally| ())?;
+        let opened = counted(&stage.daemon.status()?, "ipip_opened") - before;
+        let expected = if tracked { CONNECTIONS as u64 } else { 0 };
+        ensure!(opened == expected, "tracking = {word:?} recorded {opened} flows");
+    }
+    Ok(())
+}
+
+/// One request on a connection of its own.
+fn ask(stage: &Stage) -> Result<String> {
+    stage.house.client.run(|| http::who(Kind::Http.vip()))
+}

@@ -1,0 +1,162 @@
+//! The network changes under the daemon: interfaces go and come, next hops move. Traffic follows, and the status and the
+//! log tell the truth meanwhile.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::routed;
+use crate::daemon::Mode;
+use crate::fleet::name;
+use crate::net::xdp;
+use crate::netns::Namespace;
+use crate::runner::Case;
+use crate::service::{Forward, Kind, config};
+use crate::skip::Need;
+use crate::stage::{Set, Stage, backend};
+use crate::topology::LINK;
+use crate::traffic::tally::Tally;
+
+const CONNECTIONS: usize = 30;
+/// An address behind the backends, which each of them can be the gateway to.
+const BEHIND: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+
+/// The cases of this suite.
+pub(super) fn cases() -> Vec<Case> {
+    let cases = super::cases(
+        "network",
+        &[routed(Forward::Nat, Mode::Native)],
+        &[
+            ("an_interface_made_again_is_balanced_again", interface_made_again),
+            ("an_interface_switched_off_and_on_is_used_again", interface_off_and_on),
+            ("a_backend_with_a_new_link_address_is_followed", new_link_address),
+            ("a_backend_behind_a_gateway_follows_its_route", route_moves),
+            ("a_backend_that_nobody_finds_harms_no_other_and_is_explained", nobody_finds),
+            ("an_unchecked_backend_that_nobody_finds_gets_no_share", unchecked_and_not_found),
+        ],
+    );
+    cases.into_iter().map(|case| case.needs(&[Need::Command("ip")])).collect()
+}
+
+fn interface_made_again(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    stage.house.tear_out(1)?;
+    let status =
+        stage.wait_until("the interface is absent", |status| mode(status, "backend2") == "absent")?;
+    ensure!(mode(&status, "backend1") == "native", "the other interface is {status:#}");
+    stage.wait_for(Kind::Http, 1, "down")?;
+    ensure!(stage.daemon.log().contains("the interface is gone"), "the log:\n{}", stage.daemon.log());
+    let tally = stage.who_answers(CONNECTIONS)?;
+    ensure!(tally.of(&name(1)) == 0, "the other backend did not serve alone: {tally:?}");
+    stage.house.wire_again(1)?;
+    stage.wait_until("the interface is back", |status| mode(status, "backend2") == "native")?;
+    ensure!(xdp::attached(&stage.house.balancer, "backend2")?.is_some(), "the status lies");
+    stage.wait_for(Kind::Http, 1, "up")?;
+    let tally = stage.who_answers(CONNECTIONS * 2)?;
+    ensure!(tally.of(&name(1)) > 0, "the backend behind it is not used: {tally:?}");
+    Ok(())
+}
+
+fn interface_off_and_on(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    stage.house.balancer.down("backend2")?;
+    stage.wait_for(Kind::Http, 1, "down")?;
+    let status = stage.daemon.status()?;
+    let why = backend(&status, Kind::Http, 1)?["next_hop_error"].clone();
+    ensure!(why.is_string(), "no word on why there is no way: {status:#}");
+    ensure!(stage.daemon.table()?.contains("next hop not known: "), "the table:\n{}", stage.daemon.table()?);
+    stage.who_answers(CONNECTIONS).map(|_: Tally| ())?;
+    stage.house.balancer.up("backend2")?;
+    stage.wait_for(Kind::Http, 1, "up")?;
+    let log = stage.daemon.log();
+    for words in ["there is no way to a backend", "the way to a backend is found"] {
+        let times = log.matches(words).count();
+        ensure!(times == 1, "{words:?} is told {times} times:\n{log}");
+    }
+    stage.who_answers(CONNECTIONS).map(|_: Tally| ())
+}
+
+fn new_link_address(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1])?;
+    let hop = |status: &Value| {
+        backend(status, Kind::Http, 0).map(|one| one["next_hop"].to_string()).unwrap_or_default()
+    };
+    let before = hop(&stage.daemon.status()?);
+    let host = &stage.house.backends[0].namespace;
+    ip(host, &format!("link set {LINK} address 02:00:00:00:00:77"))?;
+    ip(&stage.house.balancer, "neigh flush dev backend1")?;
+    stage.wait_until("the new address is known", |status| hop(status).contains("02:00:00:00:00:77"))?;
+    ensure!(!before.contains("00:77"), "it was known before");
+    stage.who_answers(CONNECTIONS).map(|_: Tally| ())
+}
+
+fn route_moves(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    for host in &stage.house.backends {
+        host.namespace.address("lo", BEHIND, 32)?;
+    }
+    let [first, second] = [0, 1].map(|index: usize| stage.house.backends[index].address);
+    ip(&stage.house.balancer, &format!("route add {BEHIND} via {first}"))?;
+    let text = config(&stage.services(&[1, 0])).replace(&first.to_string(), &BEHIND.to_string());
+    stage.daemon.reload_text(&text)?;
+    let goes_by = |link: &str, index: usize| -> Result<()> {
+        stage.wait_until("the backend is up by its gateway", |status| {
+            backend(status, Kind::Http, 0).is_ok_and(|one| {
+                one["state"] == "up" && one["next_hop"].as_str().is_some_and(|hop| hop.ends_with(link))
+            })
+        })?;
+        let tally = stage.who_answers(CONNECTIONS)?;
+        ensure!(tally.of(&name(1 - index)) == 0, "by {link}: {tally:?}");
+        Ok(())
+    };
+    goes_by("via backend1", 0)?;
+    ip(&stage.house.balancer, &format!("route replace {BEHIND} via {second}"))?;
+    goes_by("via backend2", 1)
+}
+
+fn nobody_finds(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    let text = config(&stage.services(&[1, 1])).replacen("10.20.2.2:8080", "10.20.2.77:8080", 1);
+    let stage = stage.restart(&text)?;
+    let status = stage.daemon.status()?;
+    let lost = backend(&status, Kind::Http, 1)?;
+    ensure!(lost["state"] == "down" && lost["next_hop"].is_null(), "the backend is {lost:#}");
+    let why = lost["next_hop_error"].as_str().context("why")?;
+    ensure!(why.contains("10.20.2.77 does not answer on `backend2`"), "the reason is {why}");
+    ensure!(lost["health"]["error"].is_string(), "no evidence: {lost:#}");
+    let log = stage.daemon.log();
+    ensure!(log.matches("there is no way to a backend").count() == 1, "the log:\n{log}");
+    let tally = stage.who_answers(CONNECTIONS)?;
+    ensure!(tally.of(&name(1)) == 0, "the other did not serve alone: {tally:?}");
+    Ok(())
+}
+
+fn unchecked_and_not_found(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    let text = config(&stage.services(&[1, 1])).replacen("10.20.2.2:8080", "10.20.2.77:8080", 1);
+    let check = text.lines().find(|line| line.contains("/healthz")).context("a check")?;
+    stage.daemon.reload_text(&text.replace(check, "health = \"none\""))?;
+    let status = stage.wait_until("the other is up", |status| {
+        backend(status, Kind::Http, 0).is_ok_and(|one| one["state"] == "up")
+    })?;
+    let lost = backend(&status, Kind::Http, 1)?;
+    ensure!(lost["state"] == "unknown" && lost["slots"] == 0, "the backend is {lost:#}");
+    let tally = stage.who_answers(CONNECTIONS)?;
+    ensure!(tally.of(&name(1)) == 0, "the other did not serve alone: {tally:?}");
+    Ok(())
+}
+
+/// How the status says that an interface is attached.
+fn mode<'a>(status: &'a Value, interface: &str) -> &'a str {
+    let all = status["interfaces"].as_array().into_iter().flatten();
+    all.filter(|one| one["name"] == interface).find_map(|one| one["mode"].as_str()).unwrap_or("not told")
+}
+
+/// Runs `ip` in a namespace.
+fn ip(namespace: &Namespace, arguments: &str) -> Result<()> {
+    let status = namespace.run(|| Ok(Command::new("ip").args(arguments.split(' ')).status()?))?;
+    ensure!(status.success(), "ip {arguments} in {} gave {status}", namespace.name());
+    Ok(())
+}

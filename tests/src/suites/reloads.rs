@@ -1,0 +1,151 @@
+//! Reloads by the hundred, while traffic goes on and backends come and go.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+
+use super::NATIVE;
+use crate::daemon::Daemon;
+use crate::fleet::name;
+use crate::runner::Case;
+use crate::service::{Kind, config};
+use crate::stage::{Set, Stage, service};
+use crate::traffic::hammer::Hammer;
+use crate::traffic::tally::Tally;
+
+const RELOADS: u32 = 200;
+/// Memory that a daemon may have more of after two hundred reloads, in KiB: what an allocator keeps, not a leak of a
+/// table of 65,537 slots at each.
+const GROWTH: u64 = 8 * 1024;
+
+/// The cases of this suite.
+pub(super) fn cases() -> Vec<Case> {
+    super::cases(
+        "reloads",
+        &NATIVE,
+        &[
+            ("two_hundred_random_reloads_fail_no_request_and_leak_nothing", two_hundred_reloads),
+            ("a_storm_of_signals_is_weathered", storm),
+            ("reloads_while_a_backend_flaps_harm_no_other", reloads_while_a_backend_flaps),
+            ("a_file_that_is_gone_changes_nothing", file_gone),
+            ("a_check_that_is_added_interrupts_nothing", check_added),
+            ("a_backend_of_two_services_is_drained_in_one", one_backend_two_services),
+        ],
+    )
+}
+
+fn two_hundred_reloads(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1, 1])?;
+    let hammer = Hammer::start(&stage.house.client, Kind::Http.vip(), 2)?;
+    let mut random = 0x9e37_79b9_u32;
+    let mut reload = || -> Result<()> {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let weight = |shift: u32| u16::try_from(random >> shift & 3).unwrap_or(0);
+        stage.daemon.reload(&stage.services(&[1, weight(16), weight(24)]))
+    };
+    (0..20).try_for_each(|_| reload())?;
+    let before = footprint(&stage.daemon)?;
+    (0..RELOADS).try_for_each(|_| reload())?;
+    let after = footprint(&stage.daemon)?;
+    let record = hammer.stop();
+    let failed: Vec<_> = record.failures().take(3).collect();
+    ensure!(failed.is_empty(), "of {} requests some failed: {failed:?}", record.total());
+    ensure!(record.total() > 100, "only {} requests were made", record.total());
+    // Probes under way come and go: one a backend and service at most.
+    ensure!(after.1 <= before.1 + 9, "descriptors grew from {} to {}", before.1, after.1);
+    ensure!(after.0 <= before.0 + GROWTH, "memory grew from {} to {} KiB", before.0, after.0);
+    Ok(())
+}
+
+/// Resident memory in KiB, and open descriptors.
+fn footprint(daemon: &Daemon) -> Result<(u64, usize)> {
+    let status = fs::read_to_string(daemon.facts().join("status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let memory = line.split_whitespace().next().context("VmRSS")?.parse()?;
+    Ok((memory, fs::read_dir(daemon.facts().join("fd"))?.count()))
+}
+
+fn storm(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    let hammer = Hammer::start(&stage.house.client, Kind::Http.vip(), 2)?;
+    for _ in 0..2000 {
+        stage.daemon.signal(Signal::SIGHUP)?;
+    }
+    stage.daemon.reload(&stage.services(&[1, 0]))?;
+    stage.wait_until("the last config is in force", |status| {
+        service(status, Kind::Http)
+            .is_ok_and(|web| web["backends"].as_array().is_some_and(|all| all.len() == 1))
+    })?;
+    let record = hammer.stop();
+    ensure!(record.failures().next().is_none(), "a request failed: {:?}", record.failures().next());
+    Ok(())
+}
+
+/// A request may fail only while it is on the backend that dies.
+fn reloads_while_a_backend_flaps(set: Set) -> Result<()> {
+    let mut stage = Stage::build(set, &[1, 1, 1])?;
+    for round in 0..3 {
+        stage.fleet.kill(2)?;
+        for weight in [2, 0, 1] {
+            stage.daemon.reload(&stage.services(&[1, weight, 1]))?;
+        }
+        stage.wait_for(Kind::Http, 2, "down")?;
+        let tally = stage.who_answers(30).with_context(|| format!("round {round}"))?;
+        ensure!(tally.of(&name(2)) == 0, "a dead backend answered: {tally:?}");
+        stage.fleet.revive(&stage.house, 2)?;
+        stage.wait_for(Kind::Http, 2, "up")?;
+    }
+    Ok(())
+}
+
+fn file_gone(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    let path = stage.daemon.config_path();
+    let generation = stage.daemon.status()?["generation"].clone();
+    fs::remove_file(&path)?;
+    fs::create_dir(&path)?;
+    stage.daemon.signal(Signal::SIGHUP)?;
+    let told = |words: &str| stage.daemon.log().contains(words);
+    stage.wait_until("the refusal is logged", |_| told("is not a file"))?;
+    fs::remove_dir(&path)?;
+    stage.daemon.signal(Signal::SIGHUP)?;
+    let status = stage.wait_until("the refusal is logged", |_| told("cannot read the configuration"))?;
+    ensure!(told("the old configuration serves on"), "the log does not reassure");
+    ensure!(status["generation"] == generation, "a refused file made a new generation");
+    stage.who_answers(30).map(|_: Tally| ())
+}
+
+/// The backends have served unchecked; while the first probe is under way they go on serving.
+fn check_added(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    let checked = config(&stage.services(&[1, 1]));
+    let unchecked =
+        checked.lines().map(|line| if line.starts_with("health") { "health = \"none\"" } else { line });
+    let unchecked = unchecked.collect::<Vec<_>>().join("\n");
+    stage.daemon.reload_text(&unchecked)?;
+    stage.wait_for(Kind::Http, 0, "up")?;
+    let hammer = Hammer::start(&stage.house.client, Kind::Http.vip(), 2)?;
+    for _ in 0..10 {
+        stage.daemon.reload_text(&checked)?;
+        thread::sleep(Duration::from_millis(50));
+        stage.daemon.reload_text(&unchecked)?;
+    }
+    let record = hammer.stop();
+    ensure!(record.failures().next().is_none(), "a request failed: {:?}", record.failures().next());
+    Ok(())
+}
+
+fn one_backend_two_services(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    stage.daemon.drain(&Stage::path(Kind::Http, 0))?;
+    stage.wait_for(Kind::Http, 0, "draining")?;
+    stage.wait_for(Kind::Tcp, 0, "up")?;
+    let said = stage.daemon.try_drain(&Stage::path(Kind::Http, 0))?;
+    ensure!(said.contains("was drained already"), "the second drain says: {said}");
+    let said = stage.daemon.try_drain(&Stage::path(Kind::Http, 1))?;
+    ensure!(said.contains("no backend of the service takes new flows now"), "the last drain says: {said}");
+    Ok(())
+}
