@@ -243,7 +243,7 @@ impl Ipv4 {
 }
 
 /// The Internet checksum of several pieces, all but the last of even length (RFC 1071).
-fn checksum(pieces: &[&[u8]]) -> u16 {
+pub(super) fn checksum(pieces: &[&[u8]]) -> u16 {
     let bytes = pieces.concat();
     let mut sum: u64 = 0;
     for (at, byte) in bytes.iter().enumerate() {

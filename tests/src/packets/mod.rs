@@ -1,19 +1,31 @@
-//! Packet fixtures: a row is a sentence, the packets before, the packet, and its whole fate.
+//! Packet fixtures and random traffic.
+//!
+//! A row is a sentence, the packets before, the packet, and its whole fate.
 //!
 //! Every row runs through the host build here and through the kernel's own test run in
 //! the differential suite; bytes, verdict, flow records and counters must agree.
 
 mod build;
 mod house;
+#[cfg(test)]
+mod properties;
+mod random;
 mod row;
 mod rows;
 mod run;
+mod town;
+mod traffic;
+mod verify;
 
 pub use build::Stack;
 pub use house::{ARRIVAL_IFINDEX, PORTS, SEED, furnish, house};
+pub use random::Random;
 pub use row::{Fate, Row, Setup, Side, Step};
 pub use rows::rows;
 pub use run::on_host;
+pub use town::{TOWN_PORTS, change, town};
+pub use traffic::{Mix, Traffic};
+pub use verify::fault;
 
 #[cfg(test)]
 mod tests {

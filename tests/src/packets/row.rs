@@ -38,7 +38,7 @@ pub enum Side {
 }
 
 /// What goes before a row's packet.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Step {
     /// A packet that must leave.
     Leaves(Vec<u8>),
@@ -49,7 +49,7 @@ pub enum Step {
 }
 
 /// A fixture.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Row {
     /// The claim.
     pub sentence: &'static str,
@@ -66,7 +66,7 @@ pub struct Row {
 }
 
 /// What rows may have different in their tables.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Setup {
     /// The word of every service's only slot.
     pub slot: Slot,

@@ -1,9 +1,6 @@
-//! Every packet fixture through the kernel's own test run and through the host build: verdict, bytes, flow records and
-//! counters must agree, and be what the row says.
+//! The host build and the kernel programs, with the same tables.
 
-use crate::packets::{ARRIVAL_IFINDEX, Fate, PORTS, Row, Side, Step, furnish, house, on_host, rows};
-use crate::runner::Case;
-use crate::skip::Need;
+use crate::packets::{ARRIVAL_IFINDEX, Side, on_host};
 use anyhow::{Context, Result, ensure};
 use lb_common::abi::{Count, Flow, FlowKey, Ticks, limits};
 use lb_common::datapath::{HostTables, Outcome, Reason, Verdict};
@@ -20,24 +17,15 @@ const XDP_REDIRECT: u32 = 4;
 
 type Records = HashMap<FlowKey<U32be>, Flow<U32be>>;
 
-pub(super) fn cases() -> Vec<Case> {
-    rows().into_iter().map(case).collect()
-}
-
-fn case(row: Row) -> Case {
-    Case::new(format!("differential::{}", row.sentence.replace(' ', "_")), move || agree(&row))
-        .needs(&[Need::Root])
-}
-
 /// The host's tables and the kernel's, side by side.
-struct Twins {
-    host: HostTables,
+pub(super) struct Twins {
+    pub(super) host: HostTables,
     kernel: Datapath,
 }
 
 impl Twins {
     /// Loads the kernel programs and writes the host's tables into its maps.
-    fn load(host: HostTables, ports: [u16; 4]) -> Result<Self> {
+    pub(super) fn load(host: HostTables, ports: [u16; 4]) -> Result<Self> {
         let flows = if host.room == 0 { limits::FLOWS } else { u32::try_from(host.room)? };
         let settings = Settings { seed: host.seed, ports, flows, ..Settings::default() };
         let kernel = Datapath::load(&settings).context("load the kernel programs")?;
@@ -47,7 +35,7 @@ impl Twins {
     }
 
     /// Writes the host's services, backends and slots into the kernel's maps.
-    fn copy(&mut self) -> Result<()> {
+    pub(super) fn copy(&mut self) -> Result<()> {
         let Self { host, kernel } = self;
         for (place, service) in &host.services {
             kernel.tables.write_service(*place, service)?;
@@ -62,7 +50,7 @@ impl Twins {
     }
 
     /// Sends a packet through both; they must agree.
-    fn send(&mut self, side: Side, packet: &[u8]) -> Result<(Outcome, Vec<u8>)> {
+    pub(super) fn send(&mut self, side: Side, packet: &[u8]) -> Result<(Outcome, Vec<u8>)> {
         let (outcome, expected) = on_host(side, &self.host, packet);
         let program = match side {
             Side::Balance => Program::Balance,
@@ -75,35 +63,11 @@ impl Twins {
     }
 
     /// Records and counters must be the same in the end.
-    fn compare(&self) -> Result<()> {
+    pub(super) fn compare(&self) -> Result<()> {
         same_records(&self.host, &self.kernel)?;
+        same_settled_use(&self.host, &self.kernel)?;
         same_counters(&self.host, &self.kernel)
     }
-}
-
-fn agree(row: &Row) -> Result<()> {
-    let mut twins = Twins::load(house(&row.setup), PORTS)?;
-    for step in &row.before {
-        match step {
-            Step::Leaves(packet) | Step::Stops(packet) => drop(twins.send(row.side, packet)?),
-            Step::Becomes(setup) => {
-                furnish(&mut twins.host, setup);
-                twins.copy()?;
-            }
-        }
-    }
-    let (outcome, _) = twins.send(row.side, &row.packet)?;
-    is_as_claimed(row, &outcome)?;
-    twins.compare()
-}
-
-/// The bytes are compared with the row in the packet fixtures' own test; here only the reason, so that a row is never
-/// vacuous.
-fn is_as_claimed(row: &Row, outcome: &Outcome) -> Result<()> {
-    let (Fate::Leaves { reason, .. } | Fate::Passes { reason, .. } | Fate::Stops(reason)) = &row.fate;
-    let ended = outcome.map_or_else(|why| why, |steered| steered.reason);
-    ensure!(ended == *reason, "ended as {ended:?}, not {reason:?}");
-    Ok(())
 }
 
 fn code_of(outcome: &Outcome) -> u32 {
@@ -124,6 +88,16 @@ fn same_records(host: &HostTables, kernel: &Datapath) -> Result<()> {
     let on_host: Records = host.flows.borrow().iter().map(|(key, flow)| timeless((*key, *flow))).collect();
     let in_kernel: Records = all_records(kernel)?.into_iter().map(timeless).collect();
     ensure!(in_kernel == on_host, "flow records differ:\nkernel {in_kernel:?}\nhost   {on_host:?}");
+    Ok(())
+}
+
+/// Which slots' settled owners were used, whenever that was.
+fn same_settled_use(host: &HostTables, kernel: &Datapath) -> Result<()> {
+    for index in host.slots.keys() {
+        let on_host = host.settled_use.borrow().contains_key(index);
+        let in_kernel = kernel.tables.slot_use(*index, 1)? != [Ticks(0)];
+        ensure!(in_kernel == on_host, "slot {index}'s settled owner: kernel {in_kernel}, host {on_host}");
+    }
     Ok(())
 }
 

@@ -1,0 +1,106 @@
+//! Random traffic through tables that change all the while, in programs loaded once.
+
+use super::twins::Twins;
+use crate::packets::{Mix, Random, Side, TOWN_PORTS, Traffic, change, town};
+use crate::runner::Case;
+use crate::skip::Need;
+use anyhow::{Context, Result, ensure};
+use lb_common::abi::Forward;
+use lb_common::datapath::Reason;
+use std::env;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Names a run to repeat; without it every run is another.
+const SEED: &str = "LB_TEST_SEED";
+/// A third of a second's worth.
+const PACKETS: usize = 10_000;
+/// Packets between two changes of the tables.
+const CALM: usize = 25;
+
+/// What a run must have been about, so that it cannot agree on nothing.
+type Aims = &'static [Reason];
+
+const NAT: Aims = &[
+    Reason::NatForward,
+    Reason::NatOpened,
+    Reason::NatReply,
+    Reason::IcmpForward,
+    Reason::IcmpReply,
+    Reason::NoFlow,
+    Reason::NoBackend,
+    Reason::TimeToLive,
+];
+const IPIP: Aims = &[
+    Reason::IpipSettled,
+    Reason::IpipRecorded,
+    Reason::IpipOpened,
+    Reason::IpipOlder,
+    Reason::IpipUnrecorded,
+    Reason::IcmpForward,
+    Reason::NoBackend,
+    Reason::TooBig,
+];
+const DAMAGED: Aims = &[
+    Reason::NatReply,
+    Reason::IpipSettled,
+    Reason::IcmpForward,
+    Reason::NotIpv4,
+    Reason::BadIpv4,
+    Reason::OtherProtocol,
+    Reason::NotAVip,
+    Reason::IcmpNotOurs,
+    Reason::Malformed,
+    Reason::Fragmented,
+    Reason::LaterFragment,
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let mix = |forward, damaged| Mix { forward, damaged };
+    vec![
+        case("nat", mix(Some(Forward::Nat), 0), 0, NAT),
+        case("ipip", mix(Some(Forward::DsrIpip), 0), 48, IPIP),
+        case("damaged", mix(None, 60), 0, DAMAGED),
+    ]
+}
+
+fn case(name: &str, mix: Mix, room: usize, aims: Aims) -> Case {
+    Case::new(format!("differential::random::{name}_traffic_ends_alike"), move || run(mix, room, aims))
+        .needs(&[Need::Root])
+}
+
+fn run(mix: Mix, room: usize, aims: Aims) -> Result<()> {
+    let seed = seed()?;
+    eprintln!("seed {seed}");
+    send_all(seed, mix, room, aims).with_context(|| format!("{SEED}={seed} repeats it"))
+}
+
+fn seed() -> Result<u64> {
+    match env::var(SEED) {
+        Ok(seed) => seed.parse().with_context(|| format!("{SEED} is a number")),
+        Err(_) => Ok(u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos())),
+    }
+}
+
+fn send_all(seed: u64, mix: Mix, room: usize, aims: Aims) -> Result<()> {
+    let (mut random, mut traffic) = (Random::new(!seed), Traffic::new(seed, mix));
+    let mut twins = Twins::load(town(seed, room), TOWN_PORTS)?;
+    for number in 0..PACKETS {
+        if number % CALM == 0 {
+            change(&mut twins.host, &mut random);
+            twins.copy()?;
+        }
+        let packet = traffic.packet();
+        let (outcome, bytes) =
+            twins.send(Side::Balance, &packet).with_context(|| format!("packet {number}: {packet:02x?}"))?;
+        traffic.observe(&outcome, &bytes);
+    }
+    twins.compare()?;
+    has_met(&twins, aims)
+}
+
+fn has_met(twins: &Twins, aims: Aims) -> Result<()> {
+    let met = twins.host.reasons.borrow();
+    let missed: Vec<_> = aims.iter().filter(|reason| !met.contains_key(reason.label())).collect();
+    ensure!(missed.is_empty(), "never met {missed:?}, only {met:?}");
+    Ok(())
+}
