@@ -160,12 +160,6 @@ impl Daemon {
         self.path(CONFIG)
     }
 
-    /// The path of the control socket.
-    #[must_use]
-    pub fn control_path(&self) -> PathBuf {
-        self.path(CONTROL)
-    }
-
     /// `status --json`.
     pub fn status(&self) -> Result<Value> {
         let printed = self.order(&["status", "--json"])?;
