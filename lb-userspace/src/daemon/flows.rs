@@ -17,6 +17,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Between two batches of a walk: long enough for everything else to have its turn.
 const BETWEEN_BATCHES: Duration = Duration::from_millis(5);
 
+/// From here on, connections that were never opened go sooner.
+const NEARLY_FULL_PERCENT: u64 = 70;
+
 /// Where the walk through the flow table stands.
 #[derive(Debug)]
 pub(super) struct Look {
@@ -53,7 +56,7 @@ impl Balancer {
     }
 
     fn look_at_one_batch(&mut self) -> Result<Duration, Error> {
-        let rules = Rules::new(self.planner.idle_times(), self.look.tick);
+        let rules = self.rules();
         let (planner, seed) = (&self.planner, self.loaded_with.seed);
         let slot_of = |key: &_| planner.slot_of(key, seed);
         let Some(observed) = self.look.sweep.step(&mut self.tables, &rules, slot_of)? else {
@@ -63,6 +66,13 @@ impl Balancer {
         self.look.flows = observed.flows;
         self.end_transitions(&observed, taken_at)?;
         Ok(BETWEEN_LOOKS)
+    }
+
+    /// What ends a record now. Two records make a translated flow, so half as many flows as records fill the table.
+    fn rules(&self) -> Rules {
+        let rules = Rules::new(self.planner.idle_times(), self.look.tick);
+        let nearly_full = u64::from(self.loaded_with.limits.flows) / 2 * NEARLY_FULL_PERCENT / 100;
+        if self.look.flows < nearly_full { rules } else { rules.under_pressure(self.look.tick) }
     }
 
     /// Settles the slots whose old flows are over, and lets go of backends that nothing names any more.

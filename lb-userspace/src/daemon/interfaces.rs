@@ -63,6 +63,11 @@ impl Interfaces {
         }
     }
 
+    /// Whether an interface of this name was named.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.ports.iter().any(|port| port.name == name)
+    }
+
     /// As the status tells it.
     pub(super) fn status(&self) -> Vec<InterfaceStatus> {
         self.ports.iter().map(Port::status).collect()

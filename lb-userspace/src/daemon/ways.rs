@@ -1,7 +1,8 @@
-//! What the log says of the ways to the backends: that one is lost, why, and that it is back. Each once.
+//! What the log says of the ways to the backends: that one is lost, why, and that it is back; and that one leaves by an
+//! interface that is not balanced. Each once.
 
 use super::balancer::Balancer;
-use crate::kernel::{NextHopError, NextHops};
+use crate::kernel::{NextHop, NextHopError, NextHops};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
@@ -10,6 +11,8 @@ use std::net::Ipv4Addr;
 pub(super) struct Ways {
     known: BTreeSet<Ipv4Addr>,
     told: BTreeSet<Ipv4Addr>,
+    /// Those said to leave by an interface that is not balanced.
+    aside: BTreeSet<Ipv4Addr>,
 }
 
 /// What there is to say.
@@ -24,13 +27,26 @@ impl Balancer {
     pub(super) fn tell_missing_ways(&mut self) {
         let hops = self.resolver.next_hops.borrow().clone();
         self.ways.known.extend(hops.keys());
-        self.ways.follow(&hops).iter().for_each(tell);
+        self.tell_news(&hops);
     }
 
     /// Logs the ways that were lost or found.
     pub(super) fn tell_changed_ways(&mut self) {
         let hops = self.resolver.next_hops.borrow().clone();
-        self.ways.follow(&hops).iter().for_each(tell);
+        self.tell_news(&hops);
+    }
+
+    fn tell_news(&mut self, hops: &NextHops) {
+        self.ways.follow(hops).iter().for_each(tell);
+        let links = self.resolver.links.borrow().clone();
+        let interface = |index| links.get(&index).map_or("?", |link| link.name.as_str());
+        for (address, index) in self.ways.leaving_by(hops, |index| !self.interfaces.has(interface(index))) {
+            tracing::warn!(
+                %address, interface = interface(index),
+                "a backend is reached through an interface that is not among --iface: many drivers drop what is sent to \
+                 them from elsewhere, and its replies are not translated; name it too"
+            );
+        }
     }
 }
 
@@ -66,12 +82,21 @@ impl Ways {
         }
         news
     }
+
+    /// The addresses, not told before, whose way leaves by an interface that `is_aside`.
+    fn leaving_by(&mut self, hops: &NextHops, is_aside: impl Fn(u32) -> bool) -> Vec<(Ipv4Addr, u32)> {
+        self.aside.retain(|address| hops.contains_key(address));
+        let leaving = |(address, answer): (&Ipv4Addr, &Result<NextHop, _>)| {
+            answer.as_ref().ok().map(|hop| (*address, hop.ifindex))
+        };
+        let aside = hops.iter().filter_map(leaving).filter(|(_, index)| is_aside(*index));
+        aside.filter(|(address, _)| self.aside.insert(*address)).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::NextHop;
     use lb_common::wire::ethernet::Addresses;
 
     const BACKEND: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
@@ -94,6 +119,15 @@ mod tests {
         assert!(ways.follow(&lost()).is_empty());
         assert_eq!(ways.follow(&found()), [News::Found(BACKEND)]);
         assert!(ways.follow(&found()).is_empty());
+    }
+
+    #[test]
+    fn a_way_by_an_interface_that_is_not_balanced_is_told_once() {
+        let mut ways = Ways::default();
+        assert_eq!(ways.leaving_by(&found(), |index| index == 3), [(BACKEND, 3)]);
+        assert!(ways.leaving_by(&found(), |index| index == 3).is_empty());
+        assert!(Ways::default().leaving_by(&found(), |index| index == 4).is_empty());
+        assert!(Ways::default().leaving_by(&lost(), |_| true).is_empty());
     }
 
     #[test]

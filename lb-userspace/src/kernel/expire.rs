@@ -21,6 +21,9 @@ const CLOSED_ON_ONE_SIDE: Duration = Duration::from_mins(1);
 /// A connection that was never open both ways: longer than a client's first four SYNs (1 + 2 + 4 + 8 s), short enough
 /// that a flood of them does not stay.
 const HALF_OPEN: Duration = Duration::from_secs(30);
+/// The same while the table is nearly full, as in a flood of connections that are never opened: longer than a client's
+/// first two SYNs, short enough that a flood gives way to those who answer.
+const HALF_OPEN_UNDER_PRESSURE: Duration = Duration::from_secs(3);
 /// A record whose partner is missing: both are written within microseconds, so anything older is a remnant.
 const ORPHAN: Duration = Duration::from_secs(5);
 /// Idle time of records whose backend is no longer configured.
@@ -55,6 +58,12 @@ impl Rules {
             half_open: ticks(HALF_OPEN),
             orphan: ticks(ORPHAN),
         }
+    }
+
+    /// The rules for a table that is nearly full: connections that were never open go sooner.
+    #[must_use]
+    pub fn under_pressure(self, tick: Duration) -> Self {
+        Self { half_open: to_ticks(HALF_OPEN_UNDER_PRESSURE, tick), ..self }
     }
 
     /// Whether a record that only names a backend is over.
@@ -279,6 +288,17 @@ mod tests {
 
     fn broken() -> FlowState {
         FlowState(OPEN.0 | FlowState::RESET.0)
+    }
+
+    #[test]
+    fn under_pressure_a_connection_that_was_never_open_goes_sooner_and_no_other() {
+        let now = Ticks(1_000_000);
+        let seen = [Ticks(now.0 - 4 * SECOND); 2];
+        let [half, open] = [NEW, OPEN].map(|state| pair(protocol::TCP, [state; 2], seen));
+        let is_over =
+            |rules: &Rules, [one, other]: [(Key, Record); 2]| !rules.plan(one, Some(other), now).is_empty();
+        let pressed = rules().under_pressure(TICK);
+        assert!(!is_over(&rules(), half) && is_over(&pressed, half) && !is_over(&pressed, open));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use crate::netns::Namespace;
 use crate::runner::Case;
 use crate::service::{Forward, Kind, config};
 use crate::skip::Need;
-use crate::stage::{Set, Stage, backend};
+use crate::stage::{Set, Stage, backend, counted};
 use crate::topology::LINK;
+use crate::traffic::echo;
 use crate::traffic::tally::Tally;
 
 const CONNECTIONS: usize = 30;
@@ -37,7 +38,29 @@ pub(super) fn cases() -> Vec<Case> {
             ("an_unchecked_backend_that_nobody_finds_gets_no_share", unchecked_and_not_found),
         ],
     );
-    cases.into_iter().map(|case| case.needs(&[Need::Command("ip")])).collect()
+    let needing_ip = cases.into_iter().map(|case| case.needs(&[Need::Command("ip")]));
+    let told = super::cases(
+        "network",
+        &[routed(Forward::DsrIpip, Mode::Native), routed(Forward::DsrIpip, Mode::Generic)],
+        &[("a_sender_is_told_what_fits_the_outer_header", told_what_fits)],
+    );
+    needing_ip.chain(told).collect()
+}
+
+/// On a segment of the usual MTU a full-sized packet does not fit its outer header. The client's stack must learn it
+/// from the balancer and go on in smaller ones.
+fn told_what_fits(set: Set) -> Result<()> {
+    const USUAL_MTU: u32 = 1500;
+    let stage = Stage::build(set, &[1])?;
+    for interface in stage.house.interfaces.iter().filter(|name| name.starts_with("backend")) {
+        stage.house.balancer.mtu(interface, USUAL_MTU)?;
+    }
+    let payload: Vec<u8> = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+    let reply = stage.house.client.run(|| echo::tcp(Kind::Tcp.vip(), &payload))?;
+    ensure!(reply == payload, "{} bytes came back of {}, or others", reply.len(), payload.len());
+    let told = counted(&stage.daemon.status()?, "fragmentation_needed");
+    ensure!(told > 0, "no packet was too big: the case tried nothing");
+    Ok(())
 }
 
 fn interface_made_again(set: Set) -> Result<()> {
