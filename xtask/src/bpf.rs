@@ -51,13 +51,22 @@ pub(crate) fn publish(objects: &[PathBuf], folder: &Path) -> Result<()> {
 }
 
 fn publish_one(object: &Path, folder: &Path) -> Result<()> {
-    let name = object.file_name().context("an object without a name")?;
-    let (new, place) = (fs::read(object)?, folder.join(name));
+    let name = object.file_name().context("an object without a name")?.to_string_lossy();
+    publish_bytes(&name, &fs::read(object)?, folder)
+}
+
+/// Writes a text file beside the objects, under the same rule: only if it changes.
+pub(crate) fn publish_text(name: &str, text: &str, folder: &Path) -> Result<()> {
+    publish_bytes(name, text.as_bytes(), folder)
+}
+
+fn publish_bytes(name: &str, new: &[u8], folder: &Path) -> Result<()> {
+    let place = folder.join(name);
     if fs::read(&place).is_ok_and(|old| old == new) {
         return Ok(());
     }
-    let staged = folder.join(format!(".{}.new", name.display()));
-    fs::write(&staged, &new)?;
+    let staged = folder.join(format!(".{name}.new"));
+    fs::write(&staged, new)?;
     fs::rename(&staged, &place).with_context(|| format!("cannot write {}", place.display()))
 }
 

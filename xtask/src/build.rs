@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
-use crate::{bpf, process, setup};
+use crate::{bpf, fingerprint, process, setup};
 
 /// The whole build, as `cargo xtask build` does it.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
@@ -25,7 +25,10 @@ pub(crate) fn daemon(workspace: &Workspace) -> Result<PathBuf> {
 
 fn programs(workspace: &Workspace) -> Result<()> {
     let toolchain = setup::ensure(workspace)?;
+    let sources =
+        fingerprint::of_sources(workspace.root()).context("cannot read the BPF programs' sources")?;
     let objects = bpf::compile(&toolchain, &workspace.bpf_manifest(), &workspace.bpf_target_dir())
         .context("the BPF programs do not build")?;
-    bpf::publish(&objects, &workspace.object_dir())
+    bpf::publish(&objects, &workspace.object_dir())?;
+    bpf::publish_text("sources", &sources, &workspace.object_dir())
 }

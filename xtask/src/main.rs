@@ -7,6 +7,7 @@ mod bench;
 mod bpf;
 mod build;
 mod demo;
+mod fingerprint;
 mod process;
 mod setup;
 mod test;
