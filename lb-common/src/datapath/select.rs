@@ -134,8 +134,8 @@ fn moved(
     Some(Choice { backend: flow.backend, reason: Reason::IpipOpened, opened: true })
 }
 
-/// Records a new flow with the current owner, if there is one. Without room for a record later packets would be taken for those of an
-/// older flow, so the first must go the same way.
+/// Records a new flow with the current owner, if there is one. Without room for a record later packets would be taken
+/// for those of an older flow, so the first must go the same way.
 #[inline(always)]
 fn record(tables: &impl Tables, slot: Slot, key: &FlowKey<U32be>, now: Ticks) -> Choice {
     if slot.current().is_none() {
