@@ -156,7 +156,7 @@ proptest! {
         let tables = town(2, 0);
         let (outcome, wrapped) = balanced(&tables, &frame);
         // One backend's interface takes small packets only.
-        prop_assume!(outcome != Err(Reason::TooBig));
+        prop_assume!(outcome.map(|end| end.reason) != Ok(Reason::FragmentationNeeded));
         prop_assert!(outcome.is_ok(), "{:?}", outcome);
         let (reason, inner) = on_host(Side::Decap, &tables, &wrapped);
         prop_assert_eq!(reason, Err(Reason::Decapsulated));
