@@ -29,6 +29,10 @@ pub(crate) enum Suite {
     Kernel,
 }
 
+/// What random tests start from. One and the same for everybody, so that a commit passes or fails for all alike; set
+/// them in the environment, or run `cargo test`, to look further.
+const SEEDS: [&str; 2] = ["PROPTEST_RNG_SEED", "LB_TEST_SEED"];
+
 impl Suite {
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -78,6 +82,8 @@ impl Suite {
         let mut sum = Tally::default();
         for mut command in self.commands(workspace) {
             command.envs(daemon.map(|path| ("LB_DAEMON", path)));
+            command
+                .envs(SEEDS.iter().filter(|seed| std::env::var_os(seed).is_none()).map(|seed| (seed, "1")));
             sum.add(self.follow(&mut command));
         }
         sum
