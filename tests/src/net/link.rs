@@ -60,8 +60,8 @@ impl Namespace {
         self.change("up", LinkUnspec::new_with_name(name).up())
     }
 
-    /// Waits until frames pass every link: the kernel gives a link its queue some time after it was set up, and loses
-    /// frames until then.
+    /// Waits until frames pass every link that was set up: the kernel gives a link its queue some time later, and loses
+    /// frames until then. Other links are not ours: with a tunnel module, every namespace is born with one (`tunl0`).
     pub fn settle(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !self.run(|| netlink(all_operational))? {
@@ -108,9 +108,26 @@ impl Namespace {
 
 async fn all_operational(handle: Handle) -> Result<bool> {
     let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
-    Ok(links.iter().all(|link| link.header.flags.contains(LinkFlags::Loopback) || is_up(link)))
+    Ok(links.iter().all(is_settled))
 }
 
-fn is_up(link: &LinkMessage) -> bool {
-    link.attributes.contains(&LinkAttribute::OperState(State::Up))
+fn is_settled(link: &LinkMessage) -> bool {
+    let flags = link.header.flags;
+    let is_awaited = flags.contains(LinkFlags::Up) && !flags.contains(LinkFlags::Loopback);
+    !is_awaited || link.attributes.contains(&LinkAttribute::OperState(State::Up))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_links_that_were_set_up_are_waited_for() {
+        let mut link = LinkMessage::default();
+        assert!(is_settled(&link));
+        link.header.flags = LinkFlags::Up;
+        assert!(!is_settled(&link));
+        link.attributes.push(LinkAttribute::OperState(State::Up));
+        assert!(is_settled(&link));
+    }
 }
