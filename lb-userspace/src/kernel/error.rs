@@ -23,6 +23,12 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
+    /// The kernel had no resources to spare while it was asked what it can do.
+    #[error(
+        "the kernel refused a trial program, for want of resources just then or because it is older than Linux 5.2; start \
+         the daemon again"
+    )]
+    Starved,
     /// The kernel's verifier turned a program down.
     #[error(
         "this kernel ({kernel}) refuses program `{program}`: {line}; Linux 5.15 or newer is needed, \

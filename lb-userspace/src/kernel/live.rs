@@ -1,6 +1,6 @@
 //! The parts of this module against the running kernel, each test in a network namespace of its own.
 //!
-//! Without root they are skipped by name.
+//! Without root, or without the commands that furnish a namespace, they are skipped by name.
 
 use super::expire::{Rules, Sweep};
 use super::maps::FlowWalk;
@@ -21,6 +21,15 @@ fn is_root(test: &str) -> bool {
         println!("skipped: {test} needs root");
     }
     root
+}
+
+/// Whether the test may also furnish a namespace.
+fn can_furnish(test: &str) -> bool {
+    let ip = Command::new("ip").arg("-V").output().is_ok();
+    if !ip {
+        println!("skipped: {test} needs the command ip");
+    }
+    ip && is_root(test)
 }
 
 /// Runs a test in a thread in a new network namespace, which goes with it.
@@ -192,7 +201,7 @@ fn a_program_runs_once_over_a_packet() {
 
 #[test]
 fn attachments_go_when_dropped_and_keep_others_out() {
-    if is_root("attachments_go_when_dropped_and_keep_others_out") {
+    if can_furnish("attachments_go_when_dropped_and_keep_others_out") {
         in_namespace(attach_detach_and_collide);
     }
 }
@@ -268,7 +277,7 @@ async fn follow_a_neighbour() {
 
 #[test]
 fn the_way_to_a_backend_is_found_and_followed() {
-    if !is_root("the_way_to_a_backend_is_found_and_followed") {
+    if !can_furnish("the_way_to_a_backend_is_found_and_followed") {
         return;
     }
     in_namespace(|| {

@@ -250,6 +250,8 @@ fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, L
 fn explain(error: EbpfError) -> LoadError {
     match error {
         EbpfError::MapError(MapError::CreateError { name, io_error }) => explain_map(name, io_error),
+        // Every kernel that can run the programs has global data; aya asks once and believes a refusal for good.
+        EbpfError::RelocationError(_) if !aya::features().bpf_global_data() => LoadError::Starved,
         error => LoadError::Object(error),
     }
 }
