@@ -23,7 +23,7 @@ pub use error::Error;
 
 use crate::control::server::{Asked, Socket};
 use crate::health::{Report, Transport, ring_builder};
-use crate::kernel::{Attachment, Link, Mode};
+use crate::kernel::{self, Attachment, Link, Mode};
 use crate::plan::BackendKey;
 use balancer::Balancer;
 use source::Source;
@@ -54,9 +54,14 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// Runs the balancer until SIGTERM or SIGINT.
 pub fn run(options: Options) -> Result<(), Error> {
     raise_descriptor_limit();
+    kernel::probe_features();
     let (transport, why_not) = Transport::detect();
     if let Some(reason) = why_not {
-        tracing::warn!(%reason, "io_uring cannot be used here; the daemon's own I/O goes by epoll instead");
+        tracing::warn!(
+            %reason,
+            "io_uring cannot be used here (it takes Linux 5.19, and containers often forbid it); the daemon's own I/O goes \
+             by epoll instead"
+        );
     }
     block_on(transport, serve(options, transport))?
 }

@@ -8,6 +8,7 @@ use super::{AttachError, Link, Program, Programs};
 use aya::programs::links::{FdLink, Link as _};
 use aya::programs::xdp::{XdpError, XdpLink};
 use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::util::KernelVersion;
 use std::{fmt, io};
 
 /// Where a program may run.
@@ -141,7 +142,7 @@ fn hold(program: &mut Xdp, interface: &Link, mode: AttachedMode) -> Result<Held,
     let link = program.take_link(id)?;
     // aya falls back to netlink where the kernel has no links; which it was shows only in the conversion, which
     // consumes the link.
-    if super::features::has_xdp_links() {
+    if has_xdp_links() {
         let link = FdLink::try_from(link).map_err(|error| ProgramError::IOError(io::Error::other(error)))?;
         return Ok(Held::Link(link));
     }
@@ -204,6 +205,11 @@ fn describe_errno(interface: &Link, mode: AttachedMode, errno: Option<i32>) -> S
         }
         _ => "the kernel gave no reason; `dmesg` may".into(),
     }
+}
+
+/// Links for XDP came with Linux 5.9.
+fn has_xdp_links() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 9, 0))
 }
 
 #[cfg(test)]

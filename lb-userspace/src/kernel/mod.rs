@@ -7,7 +7,6 @@ pub mod attach;
 mod bpf;
 mod error;
 pub mod expire;
-pub mod features;
 pub mod link;
 #[cfg(test)]
 mod live;
@@ -23,4 +22,4 @@ pub use link::Link;
 pub use maps::Tables;
 pub use netlink::{NextHops, Resolver};
 pub use nexthop::{Links, NextHop, NextHopError};
-pub use object::{Datapath, Program, Programs, Settings};
+pub use object::{Datapath, Program, Programs, Settings, probe_features};

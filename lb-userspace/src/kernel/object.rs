@@ -143,7 +143,7 @@ impl Programs {
         let missing = || LoadError::Incomplete { what: "program", name };
         let found: &mut Xdp =
             self.0.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
-        match found.load() {
+        match load_uninterrupted(found) {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(found),
             Err(error) => Err(explain_program(name, error)),
         }
@@ -245,6 +245,28 @@ fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, L
         entries.map(|entries| loader.map_max_entries(map, entries));
     }
     loader.load(OBJECT).map_err(explain)
+}
+
+/// Attempts at a load that the verifier breaks off because something waits for this thread. libbpf makes as many.
+const LOAD_ATTEMPTS: usize = 5;
+
+/// Loads a program, again if the verifier broke off: it does so with EAGAIN when a signal waits for the thread, and the
+/// work of a closed ring counts as one.
+fn load_uninterrupted(program: &mut Xdp) -> Result<(), ProgramError> {
+    for _ in 1..LOAD_ATTEMPTS {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {
+            }
+            result => return result,
+        }
+    }
+    program.load()
+}
+
+/// Asks the kernel what it can do, as loading does. The first answer is kept for good, and the kernel refuses a trial
+/// program where a signal waits for the thread; so ask before there are rings, whose end counts as one.
+pub fn probe_features() {
+    aya::features();
 }
 
 fn explain(error: EbpfError) -> LoadError {
