@@ -156,7 +156,7 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
             biased;
             told = signals.next() => match told {
                 Told::Stop => return,
-                Told::Reload => balancer.reload_by_signal(),
+                Told::Reload => balancer.reload_by_signal().await,
             },
             Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
             changed = network_change(balancer) => match changed {
@@ -165,7 +165,7 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
             },
             Some((request, answer)) = inputs.asked.recv() => {
                 // Whoever asked may have gone.
-                let _ = answer.send(balancer.obey(&request));
+                let _ = answer.send(balancer.obey(&request).await);
             }
             () = tokio::time::sleep_until(next_look.into()) => next_look = balancer.look_at_flows(),
         }

@@ -9,26 +9,27 @@ use crate::plan::{BackendKey, Plan};
 
 impl Balancer {
     /// Does what the operator asks.
-    pub(super) fn obey(&mut self, request: &Request) -> Response {
+    pub(super) async fn obey(&mut self, request: &Request) -> Response {
         match request {
             Request::Status => match self.status() {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Refused { message: chain(&error) },
             },
-            Request::Reload => answer(self.reload()),
+            Request::Reload => answer(self.reload().await),
             Request::Drain { service, backend, undo } => answer(self.drain(service, backend, *undo)),
         }
     }
 
     /// Reads the configuration again because of a signal: the log is the only answer.
-    pub(super) fn reload_by_signal(&mut self) {
+    pub(super) async fn reload_by_signal(&mut self) {
         // Both ends are logged where they are made.
-        let _ = answer(self.reload());
+        let _ = answer(self.reload().await);
     }
 
     /// Reads the configuration again. Whatever is wrong with it, the old one stays in force.
-    fn reload(&mut self) -> Result<String, String> {
+    async fn reload(&mut self) -> Result<String, String> {
         let source = self.source.again();
+        source.settle().await;
         let kept = |error: &dyn std::error::Error| {
             format!("{}\nnothing changed; the old configuration serves on", chain(error))
         };

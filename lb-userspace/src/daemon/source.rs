@@ -3,9 +3,15 @@
 use crate::config::{self, Config, Loaded};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Read if it is there and no other file is named.
 const USUAL: &str = "/etc/lb/lb.toml";
+
+/// How long a file must have been left alone before a reload reads it.
+const SETTLED: Duration = Duration::from_millis(20);
+/// How often a reload looks whether it has been: a file that somebody writes for longer is read as it is.
+const LOOKS: u32 = 50;
 
 /// A file, or the embedded default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +49,22 @@ impl Source {
         }
     }
 
+    /// Waits until nobody has written to the file for a moment. One that is written in place is empty or cut short
+    /// meanwhile, and may be a valid configuration even so: one of fewer services.
+    pub(super) async fn settle(&self) {
+        for _ in 0..LOOKS {
+            match self.age() {
+                Some(age) if age < SETTLED => tokio::time::sleep(SETTLED - age).await,
+                _ => return,
+            }
+        }
+    }
+
+    /// How long ago the file was written; nothing where that cannot be told, as of a file from the future.
+    fn age(&self) -> Option<Duration> {
+        std::fs::metadata(self.path()).ok()?.modified().ok()?.elapsed().ok()
+    }
+
     /// Reads and checks the configuration; warnings go to the log.
     pub(super) fn load(&self) -> Result<Config, config::Error> {
         let Loaded { config, warnings } = match self {
@@ -62,5 +84,27 @@ impl fmt::Display for Source {
             Self::File(path) => path.display().fmt(f),
             Self::Embedded => f.write_str("embedded default"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[tokio::test]
+    async fn a_file_is_read_when_it_was_left_alone_for_a_moment() {
+        let path = std::env::temp_dir().join(format!("lb-settle-{}.toml", std::process::id()));
+        let source = Source::File(path.clone());
+        let waited = async || {
+            let before = Instant::now();
+            source.settle().await;
+            before.elapsed()
+        };
+        assert!(waited().await < SETTLED, "a file that is not there is waited for");
+        std::fs::write(&path, "").unwrap();
+        let (waited, written) = (waited().await, std::fs::metadata(&path).unwrap().modified().unwrap());
+        std::fs::remove_file(&path).unwrap();
+        assert!(written.elapsed().unwrap() >= SETTLED, "waited only {waited:?}");
     }
 }
