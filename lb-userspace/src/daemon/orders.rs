@@ -29,11 +29,10 @@ impl Balancer {
     /// Reads the configuration again. Whatever is wrong with it, the old one stays in force.
     async fn reload(&mut self) -> Result<String, String> {
         let source = self.source.again();
-        source.settle().await;
         let kept = |error: &dyn std::error::Error| {
             format!("{}\nnothing changed; the old configuration serves on", chain(error))
         };
-        let config = source.load().map_err(|error| kept(&error))?;
+        let config = source.load_settled().await.map_err(|error| kept(&error))?;
         let former = std::mem::replace(&mut self.config, config);
         self.checks.trust_unchecked(&former, &self.config);
         let plan = match self.make_plan() {

@@ -49,18 +49,27 @@ impl Source {
         }
     }
 
-    /// Waits until nobody has written to the file for a moment. One that is written in place is empty or cut short
-    /// meanwhile, and may be a valid configuration even so: one of fewer services.
-    pub(super) async fn settle(&self) {
-        for _ in 0..LOOKS {
-            match self.age() {
-                Some(age) if age < SETTLED => tokio::time::sleep(SETTLED - age).await,
-                _ => return,
+    /// Reads the configuration when nobody writes to it. A file written in place is empty or cut short meanwhile, and
+    /// may be a valid configuration even so: one of fewer services.
+    pub(super) async fn load_settled(&self) -> Result<Config, config::Error> {
+        for _ in 1..LOOKS {
+            tokio::time::sleep(self.unsettled()).await;
+            let loaded = self.load();
+            // It may have been written to since the look at its age.
+            if self.unsettled().is_zero() {
+                return loaded;
             }
         }
+        self.load()
     }
 
-    /// How long ago the file was written; nothing where that cannot be told, as of a file from the future.
+    /// How much longer the file should be left alone; nothing where its age cannot be told, as of one that is gone or
+    /// from the future.
+    fn unsettled(&self) -> Duration {
+        self.age().map_or(Duration::ZERO, |age| SETTLED.saturating_sub(age))
+    }
+
+    /// How long ago the file was written.
     fn age(&self) -> Option<Duration> {
         std::fs::metadata(self.path()).ok()?.modified().ok()?.elapsed().ok()
     }
@@ -90,21 +99,16 @@ impl fmt::Display for Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[tokio::test]
     async fn a_file_is_read_when_it_was_left_alone_for_a_moment() {
         let path = std::env::temp_dir().join(format!("lb-settle-{}.toml", std::process::id()));
         let source = Source::File(path.clone());
-        let waited = async || {
-            let before = Instant::now();
-            source.settle().await;
-            before.elapsed()
-        };
-        assert!(waited().await < SETTLED, "a file that is not there is waited for");
+        assert!(source.load_settled().await.is_err(), "a file that is not there was read");
         std::fs::write(&path, "").unwrap();
-        let (waited, written) = (waited().await, std::fs::metadata(&path).unwrap().modified().unwrap());
+        let loaded = source.load_settled().await;
+        let age = source.age().unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(written.elapsed().unwrap() >= SETTLED, "waited only {waited:?}");
+        assert!(loaded.is_ok() && age >= SETTLED, "read at the age of {age:?}");
     }
 }
