@@ -40,7 +40,7 @@ impl Attached {
 ///
 /// A veth sends `XDP_TX` and redirected frames only to a peer that has a program of its own; else they are lost silently.
 pub fn attach_pass(namespace: &Namespace, link: &str) -> Result<()> {
-    let program = load_pass().context("loading the pass program")?;
+    let program = load_pass_uninterrupted().context("loading the pass program")?;
     replace(namespace, link, program.as_raw_fd())
 }
 
@@ -83,6 +83,19 @@ struct Load {
     instructions: u32,
     code: u64,
     licence: u64,
+}
+
+/// Attempts at a load: the verifier breaks one off with EAGAIN when a signal waits for the thread.
+const LOAD_ATTEMPTS: usize = 10;
+
+fn load_pass_uninterrupted() -> io::Result<OwnedFd> {
+    for _ in 1..LOAD_ATTEMPTS {
+        match load_pass() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
+            result => return result,
+        }
+    }
+    load_pass()
 }
 
 #[expect(unsafe_code, reason = "two instructions do not earn an ELF object, and aya loads nothing else")]
