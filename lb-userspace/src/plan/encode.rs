@@ -81,7 +81,7 @@ fn reached_by(backend: Backend, hop: &NextHop) -> Backend {
     Backend {
         link: hop.link,
         ifindex: hop.ifindex,
-        source: address(hop.source.into()),
+        source: address(hop.source),
         vlan: U16be::new(hop.vlan),
         mtu: hop.mtu,
         flags: backend.flags.with(BackendFlags::RESOLVED),
