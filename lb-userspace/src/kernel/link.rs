@@ -176,6 +176,7 @@ fn read_links(mut datagram: &[u8], links: &mut Vec<Link>) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rtnetlink::packet_route::link::Inet6DevConf;
 
     fn vlan_on(carrier: u32, data: Vec<InfoVlan>) -> LinkMessage {
         let mut message = LinkMessage::default();
@@ -203,6 +204,27 @@ mod tests {
         let link =
             Link::parse(&vlan_on(3, vec![InfoVlan::Id(9), InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)]));
         assert!(!link.vlan.unwrap().is_802_1q);
+    }
+
+    #[test]
+    fn a_carrier_in_another_namespace_is_not_taken_for_one_here() {
+        let mut message = vlan_on(3, vec![InfoVlan::Id(100)]);
+        message.attributes.push(LinkAttribute::LinkNetNsId(0));
+        assert_eq!(Link::parse(&message).vlan, Some(Vlan { carrier: 0, id: 100, is_802_1q: true }));
+    }
+
+    #[test]
+    fn the_mtu_of_ipv6_is_told_apart_from_the_interfaces() {
+        let mut message = vlan_on(3, Vec::new());
+        let ipv4_only = Link::parse(&message);
+        let mut conf = Inet6DevConf::default();
+        conf.mtu6 = 1400;
+        let settings = AfSpecUnspec::Inet6(vec![AfSpecInet6::DevConf(conf)]);
+        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(Vec::new()), settings]));
+        let link = Link::parse(&message);
+        let [v4, v6] = ["10.0.0.1", "fd00::1"].map(|address| address.parse().unwrap());
+        assert_eq!((link.mtu_towards(v4), link.mtu_towards(v6)), (1500, 1400));
+        assert_eq!((ipv4_only.mtu_v6, ipv4_only.mtu_towards(v6)), (None, 1500));
     }
 
     #[test]
