@@ -95,7 +95,7 @@ fn id(number: u16) -> BackendId {
 }
 
 fn key(number: u32) -> FlowKey<U32be> {
-    let ports = Ports { source: U16be::new(1000), destination: U16be::new(80) };
+    let ports = Ports::new(U16be::new(1000), U16be::new(80));
     FlowKey::new(U32be::new(number), U32be::new(0xcb00_7100), ports, protocol::TCP)
 }
 

@@ -81,6 +81,7 @@ fn reached_by(backend: Backend, hop: &NextHop) -> Backend {
         ifindex: hop.ifindex,
         source: address(hop.source),
         vlan: U16be::new(hop.vlan),
+        second_vlan: U16be::new(hop.second_vlan),
         mtu: hop.mtu,
         flags: backend.flags.with(BackendFlags::RESOLVED),
         ..backend
