@@ -216,7 +216,10 @@ fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
         tx_by_redirect: links.iter().any(|link| link.is_veth),
         log_packets: config.log_packets,
         flows: config.limits.flows,
-        ..Settings::default()
+        fragments: config.limits.fragments,
+        new_flows: share_of_a_cpu(config.limits.new_flows),
+        spread: spread(&config.encap),
+        gue_port: 0,
     }
 }
 

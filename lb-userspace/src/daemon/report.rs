@@ -48,7 +48,7 @@ impl Balancer {
         let backends: Vec<BackendStatus> = backends.collect::<Result<_, _>>()?;
         Ok(ServiceStatus {
             name: service.name.clone(),
-            vip: std::net::SocketAddr::new(service.vip.addr, service.vip.port).to_string(),
+            vip: service.vip.to_string().trim_end_matches("/udp").to_owned(),
             protocol: service.vip.protocol.to_string(),
             forward: service.forward.to_string(),
             slots: planned.map_or(0, |planned| planned.slots),

@@ -55,6 +55,8 @@ impl Balancer {
             seed: self.loaded_with.seed,
             health: self.checks.verdicts(),
             drained: &self.drained,
+            ping: self.config.ping,
+            encap: self.config.encap,
             next_hops: &next_hops,
         };
         self.planner.plan(&inputs, Instant::now())
@@ -114,6 +116,10 @@ fn write(tables: &mut Tables, writes: &[Write]) -> Result<(), TableError> {
         match write {
             Write::Backend(id, backend) => tables.write_backend(*id, backend)?,
             Write::Service(place, service) => tables.write_service(*place, service)?,
+            Write::Range(index, range) => tables.write_range(*index, range)?,
+            Write::Prefix(prefix, place) => tables.write_prefix(prefix, *place)?,
+            Write::QuicServer(server, backend) => tables.write_quic_server(*server, *backend)?,
+            Write::Contents(contents) => tables.write_contents(*contents)?,
             Write::Slot(..) => {}
         }
     }

@@ -228,7 +228,10 @@ fn read_range<T: Plain + Default>(
     Ok(values.into_iter().take(found).map(|Raw(value)| value).collect())
 }
 
-pub(super) fn take<M: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &'static str) -> Result<M, LoadError> {
+pub(super) fn take<M: TryFrom<Map, Error = MapError>>(
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, LoadError> {
     let missing = LoadError::Incomplete { what: "map", name };
     let Some(map) = object.take_map(name) else { return Err(missing) };
     M::try_from(map).map_err(|_| missing)

@@ -10,7 +10,7 @@ use lb_common::wire::{Ports, U16be, U32be, protocol};
 
 use super::world::*;
 use super::*;
-use crate::config::{Forward, Protocol, Tracking};
+use crate::config::{Encap, Forward, Protocol, Tracking};
 use crate::health::HealthState::{Down, Unknown, Up};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -308,7 +308,9 @@ fn our_own_address_is_known_before_a_backend_can_be_sent_to() {
     nat.forward = Forward::Nat;
     let mut world = World::unplanned(vec![nat]);
     let plan = world.plan();
-    assert!(matches!(plan.writes[0], Write::Service(_, own) if own.forward() == Mode::Host && own.slots == 0));
+    assert!(
+        matches!(plan.writes[0], Write::Service(_, own) if own.forward() == Mode::Host && own.slots == 0)
+    );
     assert!(matches!(plan.writes[1], Write::Backend(..)));
     assert_eq!(world.tables.services.len(), 2);
 }
@@ -396,6 +398,8 @@ fn the_whole_plan_makes_the_tables_that_the_steps_made() {
 fn another_seed_is_another_table() {
     let mut world = World::new(vec![service(1, &[1, 1])]);
     let inputs = Inputs {
+        ping: true,
+        encap: Encap { spread: false, ..Encap::default() },
         services: &world.services,
         seed: SEED + 1,
         health: &world.health,

@@ -101,8 +101,7 @@ impl Planner {
     /// service. A record that names another backend is a stray, see [`super::Observations::strays`].
     #[must_use]
     pub fn slot_of<A: Ip>(&self, key: &FlowKey<A>, seed: u64) -> Option<(u32, BackendId)> {
-        let vip = encode::vip(key)?;
-        let service = self.state.services.get(&vip)?;
+        let service = self.state.service_of(encode::destination(key)?)?;
         let index = slot_index(&service.entry(), key, seed);
         Some((index, service.slot(index)?.current()))
     }
