@@ -13,7 +13,7 @@ use lb_common::wire::{U16be, U32be, ipv6};
 
 /// What addresses and prefixes listen on.
 #[btf_map]
-static LISTENING: LpmTrie<[u32; 5], Listening, { limits::LISTENERS as usize }> = LpmTrie::new();
+static LISTENING: LpmTrie<[u32; 5], Listening, { limits::LISTENING as usize }> = LpmTrie::new();
 /// The listeners' sockets; the kernel takes out one that is closed.
 #[btf_map]
 static LISTENERS: SockMap<{ limits::LISTENERS as usize }> = SockMap::new();

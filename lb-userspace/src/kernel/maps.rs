@@ -33,7 +33,7 @@ const FLOW_BATCH: usize = 4096;
 /// A value of the kernel border as aya wants it.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
-struct Raw<T: Plain>(T);
+pub(super) struct Raw<T: Plain>(pub(super) T);
 
 #[allow(unsafe_code, reason = "aya's marker says what ours says")]
 // SAFETY: transparent over a `Plain` type, which has no padding and takes any bit pattern.
@@ -223,7 +223,10 @@ fn read_range<T: Plain + Default>(
     Ok(values.into_iter().take(found).map(|Raw(value)| value).collect())
 }
 
-fn take<M: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &'static str) -> Result<M, LoadError> {
+pub(super) fn take<M: TryFrom<Map, Error = MapError>>(
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, LoadError> {
     let missing = LoadError::Incomplete { what: "map", name };
     let Some(map) = object.take_map(name) else { return Err(missing) };
     M::try_from(map).map_err(|_| missing)
@@ -249,7 +252,7 @@ fn refused(operation: &'static str, map: &'static str) -> impl Fn(io::Error) -> 
     move |source| TableError { operation, map, source }
 }
 
-fn failed(operation: &'static str, map: &'static str) -> impl Fn(MapError) -> TableError {
+pub(super) fn failed(operation: &'static str, map: &'static str) -> impl Fn(MapError) -> TableError {
     move |error| {
         let source = match error {
             MapError::SyscallError(error) => error.io_error,
