@@ -51,7 +51,7 @@ impl ListenPorts {
     }
 
     #[inline(always)]
-    const fn contains(&self, protocol: u8, port: u16) -> bool {
+    const fn contains(self, protocol: u8, port: u16) -> bool {
         self.protocol == protocol && self.first <= port && port <= self.last
     }
 }

@@ -22,7 +22,7 @@ pub fn find_listener<A: Ip>(
 }
 
 #[cfg(feature = "host")]
-impl ListenTable for std::collections::HashMap<PrefixKey, Listening> {
+impl<S: std::hash::BuildHasher> ListenTable for std::collections::HashMap<PrefixKey, Listening, S> {
     fn listening(&self, address: &PrefixKey) -> Option<&Listening> {
         let longest = PrefixKey::FAMILY_BITS..=address.bits;
         longest.rev().find_map(|bits| self.get(&address.shortened(bits)))

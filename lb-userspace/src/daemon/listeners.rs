@@ -59,7 +59,7 @@ enum Error {
 #[derive(Debug, Default)]
 pub struct Listeners {
     rules: Vec<ListenRule>,
-    listeners: BTreeMap<ListenerKey, Listener>,
+    known: BTreeMap<ListenerKey, Listener>,
     door: Option<Door>,
     routes: Routes,
     search: Option<Search>,
@@ -94,7 +94,7 @@ impl Listeners {
 
     /// Has a listener use this socket from now on, without a search: for a process that has it at hand.
     pub fn place(&mut self, listener: ListenerKey, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let (Some(door), Some(listener)) = (&mut self.door, self.listeners.get_mut(&listener)) else {
+        let (Some(door), Some(listener)) = (&mut self.door, self.known.get_mut(&listener)) else {
             return Err(io::Error::other("no service names this listener"));
         };
         listener.put(door, inode_of(socket)?, socket, None);
@@ -110,7 +110,7 @@ impl Listeners {
             is_held: trouble.is_none() && listener.is_held(),
             state: trouble.map_or_else(|| listener.to_string(), |trouble| trouble.reason.clone()),
         };
-        self.listeners.iter().map(status).collect()
+        self.known.iter().map(status).collect()
     }
 
     /// Prefixes that should be local and are not, with the reason.
@@ -134,7 +134,7 @@ impl Listeners {
     /// new listener in the same place.
     fn adopt(&mut self) -> Result<(), Error> {
         self.take_places();
-        let places = |key: &ListenerKey| self.listeners.get(key).map(Listener::place_of);
+        let places = |key: &ListenerKey| self.known.get(key).map(Listener::place_of);
         let table = table::build(&self.rules, places)?;
         let door = match &mut self.door {
             Some(door) => door,
@@ -148,12 +148,12 @@ impl Listeners {
     /// Gives every listener that the rules name a place, and takes those of the others.
     fn take_places(&mut self) {
         let named = table::name(&self.rules);
-        let gone = self.listeners.extract_if(.., |key, _| !named.contains_key(key));
+        let gone = self.known.extract_if(.., |key, _| !named.contains_key(key));
         gone.for_each(|(_, listener)| listener.leave(self.door.as_mut()));
-        let taken: BTreeSet<_> = self.listeners.values().map(Listener::place_of).collect();
+        let taken: BTreeSet<_> = self.known.values().map(Listener::place_of).collect();
         let mut free = places().filter(|place| !taken.contains(place));
         for (key, families) in named {
-            match self.listeners.entry(key) {
+            match self.known.entry(key) {
                 Entry::Occupied(mut listener) => listener.get_mut().want(families),
                 // There are as many places as services, and a service names one listener at most.
                 Entry::Vacant(vacant) => {
@@ -169,7 +169,7 @@ impl Listeners {
         let Some(door) = &mut self.door else { return Ok(()) };
         self.routes.follow();
         for protocol in [Protocol::Tcp, Protocol::Udp] {
-            see(door, protocol, &mut self.listeners).map_err(Error::Sockets)?;
+            see(door, protocol, &mut self.known).map_err(Error::Sockets)?;
         }
         self.seek();
         Ok(())
@@ -178,12 +178,12 @@ impl Listeners {
     /// Begins a search for what is sought, and takes in what was found.
     fn seek(&mut self) {
         if self.search.is_none() {
-            let sought: BTreeSet<u64> = self.listeners.values().filter_map(Listener::sought).collect();
+            let sought: BTreeSet<u64> = self.known.values().filter_map(Listener::sought).collect();
             self.search = (!sought.is_empty()).then(|| Search::begin(sought));
         }
         let deadline = Instant::now() + PATIENCE;
         while let (Some(search), Some(door)) = (&self.search, &mut self.door) {
-            let named = self.listeners.values_mut().filter(|listener| listener.sought().is_some());
+            let named = self.known.values_mut().filter(|listener| listener.sought().is_some());
             match search.next(deadline) {
                 Answer::Found(found) => named
                     .filter(|listener| listener.inode() == Some(found.inode))
@@ -218,4 +218,42 @@ fn see(
 
 fn places() -> impl Iterator<Item = ListenerId> {
     (0..limits::LISTENERS).filter_map(|place| u16::try_from(place).ok()).map(ListenerId::from_bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    fn rule(port: u16, listener: Option<u16>) -> ListenRule {
+        ListenRule {
+            prefix: Prefix::new(Ipv4Addr::new(203, 0, 113, 0).into(), 24),
+            ports: port..=port,
+            protocol: Protocol::Tcp,
+            listener: listener.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        }
+    }
+
+    #[test]
+    fn without_a_listener_nothing_is_loaded_and_no_route_is_set() {
+        let mut listeners = Listeners::default();
+        listeners.follow(&[rule(80, None)]);
+        assert!(listeners.door.is_none() && listeners.trouble.is_none());
+        assert_eq!((listeners.status().len(), listeners.unrouted().count()), (0, 0));
+    }
+
+    #[test]
+    fn what_keeps_all_from_being_followed_is_in_every_status_until_the_rules_change() {
+        let crowd: Vec<_> = (1..=20).map(|port| rule(port, Some(port % 2 + 1))).collect();
+        let mut listeners = Listeners::default();
+        listeners.follow(&crowd);
+        let since = listeners.trouble.as_ref().map(|trouble| trouble.since);
+        listeners.follow(&crowd);
+        assert!(since.is_some() && listeners.trouble.as_ref().map(|trouble| trouble.since) == since);
+        let status = listeners.status();
+        assert!(status.len() == 2 && status.iter().all(|status| !status.is_held));
+        assert!(status[0].state.contains("203.0.113.0/24"), "{status:?}");
+        listeners.follow(&[]);
+        assert!(listeners.trouble.is_none() && listeners.status().is_empty());
+    }
 }

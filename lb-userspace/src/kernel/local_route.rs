@@ -22,7 +22,7 @@ use std::net::IpAddr;
 const ORIGIN: u8 = 108;
 /// The table of the host's own addresses (`RT_TABLE_LOCAL`, include/uapi/linux/rtnetlink.h).
 const LOCAL_TABLE: u32 = 255;
-/// Index of the loopback in every namespace (`LOOPBACK_IFINDEX`, include/net/net_namespace.h).
+/// Index of the loopback in every namespace (`LOOPBACK_IFINDEX`, `include/net/net_namespace.h`).
 const LOOPBACK: u32 = 1;
 
 /// Why a prefix was not made local.

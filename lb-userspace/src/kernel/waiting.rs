@@ -45,7 +45,7 @@ fn read(file: &str) -> io::Result<impl Iterator<Item = io::Result<String>>> {
     Ok(list.into_iter().flat_map(|list| list.lines().skip(1)))
 }
 
-/// The socket a client of `listener` would reach, the one that is in use already before its equals (SO_REUSEPORT lets
+/// The socket a client of `listener` would reach, the one that is in use already before its equals (`SO_REUSEPORT` lets
 /// several share an address).
 #[must_use]
 pub fn choose(sockets: &[Waiting], listener: SocketAddr, in_use: Option<u64>) -> Option<u64> {
@@ -66,7 +66,7 @@ fn rank(bound: SocketAddr, listener: SocketAddr) -> Option<u8> {
     }
 }
 
-/// `TCP_LISTEN` and `TCP_CLOSE` (include/net/tcp_states.h).
+/// `TCP_LISTEN` and `TCP_CLOSE` (`include/net/tcp_states.h`).
 const LISTENING: u8 = 0x0a;
 const UNCONNECTED: u8 = 0x07;
 
@@ -77,7 +77,7 @@ struct Row {
 }
 
 impl Row {
-    /// Source: Documentation/networking/proc_net_tcp.rst.
+    /// Source: Linux, `Documentation/networking/proc_net_tcp.rst`.
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let bound = parse_address(fields.next()?)?;

@@ -69,10 +69,8 @@ pub(super) fn name(rules: &[ListenRule]) -> BTreeMap<ListenerKey, Families> {
     let mut named: BTreeMap<_, Families> = BTreeMap::new();
     for (rule, key) in rules.iter().filter_map(|rule| Some((rule, rule.key()?))) {
         let families = named.entry(key).or_default();
-        match rule.prefix.address().is_ipv4() {
-            true => families.v4 = true,
-            false => families.v6 = true,
-        }
+        families.v4 |= rule.prefix.address().is_ipv4();
+        families.v6 |= rule.prefix.address().is_ipv6();
     }
     named
 }
@@ -128,8 +126,8 @@ mod tests {
     }
 
     /// Listeners have the place of their port.
-    fn place(key: &ListenerKey) -> Option<ListenerId> {
-        Some(ListenerId::from_bits(key.address.port()))
+    fn build(rules: &[ListenRule]) -> Result<HashMap<PrefixKey, Listening>, Crowded> {
+        super::build(rules, |key| Some(ListenerId::from_bits(key.address.port())))
     }
 
     fn find(
@@ -159,7 +157,7 @@ mod tests {
             rule("203.0.113.9", 32, 22..=22, Protocol::Tcp, None),
             rule("203.0.113.9", 32, 53..=53, Protocol::Udp, Some(5)),
         ];
-        let table = build(&rules, place).unwrap();
+        let table = build(&rules).unwrap();
         let at = |last: u8, port| find(&table, Ipv4Addr::new(203, 0, 113, last).into(), port, Protocol::Tcp);
         assert_eq!([at(7, 80), at(7, 8080), at(7, 22)], [Some(1), Some(2), Some(1)]);
         assert_eq!([at(9, 80), at(9, 8000), at(9, 8080)], [Some(1), Some(3), Some(4)]);
@@ -172,7 +170,7 @@ mod tests {
     fn more_ranges_around_an_address_than_fit_are_refused_with_its_name() {
         let wide = (0..10).map(|port| rule("10.0.0.0", 8, port..=port, Protocol::Tcp, Some(1)));
         let narrow = (0..7).map(|port| rule("10.1.0.0", 16, port..=port, Protocol::Tcp, Some(2)));
-        let error = build(&wide.chain(narrow).collect::<Vec<_>>(), place).unwrap_err();
+        let error = build(&wide.chain(narrow).collect::<Vec<_>>()).unwrap_err();
         assert!(error.to_string().contains("10.1.0.0/16"), "{error}");
     }
 
@@ -223,7 +221,7 @@ mod tests {
                 (Reverse(rule.prefix.bits()), rule.ports.len())
             });
             let wanted = narrowest.and_then(|rule| rule.listener).map(|listener| listener.port());
-            let table = build(&rules, place).unwrap();
+            let table = build(&rules).unwrap();
             prop_assert_eq!(find(&table, address, port, protocol), wanted);
         }
     }
