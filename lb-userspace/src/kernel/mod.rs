@@ -19,6 +19,7 @@ pub mod object;
 pub mod occupant;
 pub mod owner;
 pub mod prefix;
+pub mod records;
 pub mod waiting;
 
 pub use attach::{AttachedMode, Attachment, Mode};
