@@ -209,10 +209,8 @@ mod tests {
         fn the_table_answers_as_the_rules_do(
             rules in prop::collection::vec(any_rule(), 0..12), low in 0u32..5, port in 0u16..9, is_v4: bool, is_tcp: bool
         ) {
-            let address: IpAddr = match is_v4 {
-                true => Ipv4Addr::from_bits(0xcb00_7100 | low).into(),
-                false => Ipv6Addr::from_bits(0xfd << 120 | u128::from(low)).into(),
-            };
+            let v6 = Ipv6Addr::from_bits(0xfd << 120 | u128::from(low));
+            let address = if is_v4 { Ipv4Addr::from_bits(0xcb00_7100 | low).into() } else { IpAddr::from(v6) };
             let protocol = if is_tcp { Protocol::Tcp } else { Protocol::Udp };
             let fits = |rule: &&ListenRule| {
                 rule.prefix.contains(address.into()) && rule.protocol == protocol && rule.ports.contains(&port)
