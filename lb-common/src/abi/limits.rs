@@ -27,6 +27,10 @@ pub const QUIC_SERVERS: u32 = 4096;
 pub const IPV6_EXTENSIONS: u32 = 8;
 /// Services in one configuration.
 pub const SERVICES: u32 = 1024;
+/// Sockets that services may land on: one a service.
+pub const LISTENERS: u32 = SERVICES;
+/// Addresses and prefixes that are listened on, twice what may be in use: new ones are written before old ones go.
+pub const LISTENING: u32 = 2 * SERVICES;
 /// Entries looked at for one key at most. Userspace refuses a table that would need more.
 pub const SERVICE_PROBES: u32 = 8;
 /// Backend records, identifier 0 left out. A slot word could name 32,767; this many keep the per-CPU counters at

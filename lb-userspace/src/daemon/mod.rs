@@ -12,6 +12,7 @@ pub mod decap;
 mod error;
 mod flows;
 mod interfaces;
+pub mod listeners;
 mod orders;
 mod ports;
 mod report;

@@ -2,6 +2,7 @@
 //!
 //! Without root, or without the commands that furnish a namespace, they are skipped by name.
 
+mod listener;
 mod ways;
 
 use super::expire::{Rules, Sweep};

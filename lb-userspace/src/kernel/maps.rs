@@ -40,7 +40,7 @@ pub(super) const LARGE: [&str; 5] = [SLOTS, SLOT_USE, BACKENDS, BACKEND_COUNTS, 
 /// A value of the kernel border as aya wants it.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
-struct Raw<T: Plain>(T);
+pub(super) struct Raw<T: Plain>(pub(super) T);
 
 #[allow(unsafe_code, reason = "aya's marker says what ours says")]
 // SAFETY: transparent over a `Plain` type, which has no padding and takes any bit pattern.

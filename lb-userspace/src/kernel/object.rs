@@ -193,10 +193,15 @@ impl Programs {
         let missing = || LoadError::Incomplete { what: "program", name };
         let found: &mut Xdp =
             self.0.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
-        match load_uninterrupted(found) {
+        match load_uninterrupted(|| found.load()) {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(found),
             Err(error) => Err(explain_program(name, error)),
         }
+    }
+
+    /// All there is in the object.
+    pub(super) const fn object(&mut self) -> &mut Ebpf {
+        &mut self.0
     }
 }
 
@@ -316,15 +321,17 @@ const LOAD_ATTEMPTS: usize = 5;
 
 /// Loads a program, again if the verifier broke off: it does so with EAGAIN when a signal waits for the thread, and the
 /// work of a closed ring counts as one.
-fn load_uninterrupted(program: &mut Xdp) -> Result<(), ProgramError> {
+pub(super) fn load_uninterrupted(
+    mut load: impl FnMut() -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
     for _ in 1..LOAD_ATTEMPTS {
-        match program.load() {
+        match load() {
             Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {
             }
             result => return result,
         }
     }
-    program.load()
+    load()
 }
 
 /// Asks the kernel what it can do, as loading does. The first answer is kept for good, and the kernel refuses a trial
@@ -350,7 +357,7 @@ fn explain_map(name: String, error: io::Error) -> LoadError {
     }
 }
 
-fn explain_program(program: &'static str, error: ProgramError) -> LoadError {
+pub(super) fn explain_program(program: &'static str, error: ProgramError) -> LoadError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             explain_refusal(program, io_error, &verifier_log.to_string())
