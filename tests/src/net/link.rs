@@ -1,12 +1,13 @@
 //! Links, addresses and routes of a [`Namespace`].
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, State};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteType};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::{index, netlink};
@@ -87,23 +88,69 @@ impl Namespace {
     }
 
     /// Gives `name` an address.
-    pub fn address(&self, name: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
+    pub fn address(&self, name: &str, address: impl Into<IpAddr>, prefix: u8) -> Result<()> {
+        let address = address.into();
         self.run(|| {
             netlink(async |handle| {
                 let link = index(&handle, name).await?;
-                Ok(handle.address().add(link, address.into(), prefix).execute().await?)
+                Ok(handle.address().add(link, address, prefix).execute().await?)
             })
         })
         .with_context(|| format!("address {address}/{prefix} on {name} in {}", self.name()))
     }
 
     /// Routes `destination` with `prefix` bits through `gateway`; 0 bits are the default route.
-    pub fn route(&self, destination: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<()> {
-        let route =
-            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(destination, prefix).gateway(gateway);
-        self.run(|| netlink(async |handle| Ok(handle.route().add(route.build()).execute().await?)))
-            .with_context(|| format!("route {destination}/{prefix} via {gateway} in {}", self.name()))
+    pub fn route(
+        &self,
+        destination: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+    ) -> Result<()> {
+        self.add_route(through(destination.into(), prefix, gateway.into())?)
     }
+
+    /// The same, with packets of at most `bytes` on the way: longer ones are refused, as at a narrow link.
+    pub fn narrow_route(
+        &self,
+        destination: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+        bytes: u32,
+    ) -> Result<()> {
+        let mut route = through(destination.into(), prefix, gateway.into())?;
+        let metrics = vec![RouteMetric::Lock(1 << RTAX_MTU), RouteMetric::Mtu(bytes)];
+        route.attributes.push(RouteAttribute::Metrics(metrics));
+        self.add_route(route)
+    }
+
+    /// Has the stack take every packet for `destination` with `prefix` bits for one of its own.
+    pub fn own_route(&self, destination: impl Into<IpAddr>, prefix: u8) -> Result<()> {
+        let route = towards(destination.into(), prefix)?.kind(RouteType::Local).table_id(LOCAL_TABLE);
+        let add = async |handle: Handle| {
+            let route = route.output_interface(index(&handle, "lo").await?);
+            Ok(handle.route().add(route.build()).execute().await?)
+        };
+        self.run(|| netlink(add)).with_context(|| format!("a local route in {}", self.name()))
+    }
+
+    fn add_route(&self, route: RouteMessage) -> Result<()> {
+        let told = format!("{route:?}");
+        self.run(|| netlink(async |handle| Ok(handle.route().add(route).execute().await?)))
+            .with_context(|| format!("route in {}: {told}", self.name()))
+    }
+}
+
+/// A route's metric of this number is its MTU. Source: linux/rtnetlink.h.
+const RTAX_MTU: u32 = 2;
+/// The routing table of a host's own addresses. Source: linux/rtnetlink.h.
+const LOCAL_TABLE: u32 = 255;
+
+fn towards(destination: IpAddr, prefix: u8) -> Result<RouteMessageBuilder> {
+    Ok(RouteMessageBuilder::<IpAddr>::new().destination_prefix(destination, prefix)?)
+}
+
+fn through(destination: IpAddr, prefix: u8, gateway: IpAddr) -> Result<RouteMessage> {
+    Ok(towards(destination, prefix)?.gateway(gateway)?.build())
 }
 
 async fn all_operational(handle: Handle) -> Result<bool> {

@@ -13,6 +13,7 @@ mod reloads;
 mod traffic;
 
 use crate::daemon::Mode;
+use crate::family::Family;
 use crate::runner::Case;
 use crate::service::Forward;
 use crate::skip::Need;
@@ -54,7 +55,7 @@ fn cases(suite: &str, sets: &[Set], claims: &[Claim]) -> Vec<Case> {
 
 /// A stage in a routed house.
 const fn routed(forward: Forward, mode: Mode) -> Set {
-    Set { forward, mode, layout: Layout::Routed }
+    Set { forward, mode, layout: Layout::Routed, clients: Family::V4, backends: Family::V4 }
 }
 
 /// Both ways to forward, attached natively.
@@ -63,6 +64,6 @@ const NATIVE: [Set; 2] = [routed(Forward::Nat, Mode::Native), routed(Forward::Ds
 const GENERIC: [Set; 2] = [routed(Forward::Nat, Mode::Generic), routed(Forward::DsrIpip, Mode::Generic)];
 /// Both ways to forward, by a balancer with one interface.
 const ONE_ARMED: [Set; 2] = [
-    Set { forward: Forward::Nat, mode: Mode::Native, layout: Layout::OneArmed },
-    Set { forward: Forward::DsrIpip, mode: Mode::Native, layout: Layout::OneArmed },
+    routed(Forward::Nat, Mode::Native).laid_out(Layout::OneArmed),
+    routed(Forward::DsrIpip, Mode::Native).laid_out(Layout::OneArmed),
 ];

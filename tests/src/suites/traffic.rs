@@ -74,7 +74,7 @@ fn a_backend_sees_the_address_it_should(set: Set) -> Result<()> {
     let stage = Stage::build(set, &[1])?;
     let page = stage.house.client.run(|| http::get(Kind::Http.vip(), "/"))?;
     let text = String::from_utf8_lossy(&page.body).into_owned();
-    let client = stage.house.client_address;
+    let client = stage.house.client_addresses.v4;
     let (peer_is_client, local_is_vip) =
         (text.contains(&format!("peer={client}:")), text.contains(&format!("local={VIP}:")));
     let direct = set.forward == Forward::DsrIpip;

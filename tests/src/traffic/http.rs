@@ -1,7 +1,7 @@
 //! An HTTP/1.1 client for backends that give a `Content-Length` and say their name in `x-backend`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 
@@ -31,19 +31,19 @@ pub struct Reply {
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
-    server: SocketAddrV4,
+    server: SocketAddr,
 }
 
 impl Connection {
     /// Connects; nothing on this connection then waits longer than [`TIMEOUT`].
-    pub fn open(server: SocketAddrV4) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&server.into(), TIMEOUT)
-            .with_context(|| format!("connect to {server}"))?;
+    pub fn open(server: SocketAddr) -> Result<Self> {
+        let stream =
+            TcpStream::connect_timeout(&server, TIMEOUT).with_context(|| format!("connect to {server}"))?;
         Self::over(stream, server)
     }
 
     /// Takes a connection that is open already.
-    pub fn over(stream: TcpStream, server: SocketAddrV4) -> Result<Self> {
+    pub fn over(stream: TcpStream, server: SocketAddr) -> Result<Self> {
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
@@ -77,12 +77,12 @@ impl Connection {
 }
 
 /// One request on a connection of its own.
-pub fn get(server: SocketAddrV4, path: &str) -> Result<Reply> {
+pub fn get(server: SocketAddr, path: &str) -> Result<Reply> {
     Connection::open(server)?.exchange(path, "close")
 }
 
 /// The backend that a new connection reaches.
-pub fn who(server: SocketAddrV4) -> Result<String> {
+pub fn who(server: SocketAddr) -> Result<String> {
     Ok(get(server, "/")?.head.backend)
 }
 
