@@ -62,6 +62,7 @@ impl Display for Set {
             Layout::Routed => "",
             Layout::Distant => "::distant",
             Layout::OneArmed => "::one-armed",
+            Layout::DistantOneArmed => "::distant-one-armed",
         };
         write!(formatter, "{}::{families}{}{wiring}", self.forward, self.mode.word())
     }
@@ -76,7 +77,8 @@ pub struct Stage {
     pub fleet: Fleet,
     /// Where both live.
     pub house: House,
-    set: Set,
+    /// What it was built from.
+    pub set: Set,
 }
 
 impl Stage {
@@ -126,7 +128,8 @@ impl Stage {
         self.daemon.wait_until(what, holds)
     }
 
-    fn wait_until_up(&self, weights: &[u16]) -> Result<()> {
+    /// Waits until every standard service's backends are up.
+    pub fn wait_until_up(&self, weights: &[u16]) -> Result<()> {
         let configured =
             || weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(|(index, _)| index);
         Kind::CHECKED.iter().try_for_each(|kind| {

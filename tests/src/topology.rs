@@ -1,14 +1,14 @@
-//! Houses: a client, a balancer and backends, each in a namespace of its own, wired in one of three ways.
+//! Houses: a client, a balancer and backends, each in a namespace of its own, wired in one of these ways.
 //!
 //! ```text
 //! routed      client 10.10.0.2 ── 10.10.0.1 balancer 10.20.N.1 ── 10.20.N.2 backend N
-//! distant     client 10.40.0.2 ── 10.40.0.1 path 10.10.0.2 ── the same
+//! distant     client 10.40.0.2 ── 10.40.0.1 path 10.10.0.2 ── the same; also on the segment, as 10.30.0.2
 //! one-armed   client 10.30.0.2 ──┐
 //!             balancer 10.30.0.1 ┼── bridge
 //!             backend 10.30.0.1N ┘
 //! ```
 //!
-//! Every link has IPv6 beside it, with the numbers at the same places: 10.20.3.2 is fd00:10:20:3::2 too.
+//! Every link has IPv6 beside it, with the numbers at the same places: 10.20.3.2 is `fd00:10:20:3::2` too.
 //!
 //! The client routes the VIP to the balancer, which forwards as any router does: so a packet that XDP passes still arrives,
 //! and a reply that leaves a backend with the VIP as its source finds its way back.
@@ -40,6 +40,8 @@ pub enum Layout {
     Distant,
     /// All share one segment, and the balancer has one interface.
     OneArmed,
+    /// The same, with a router on the segment in the place of the client, which is behind it.
+    DistantOneArmed,
 }
 
 /// A backend's host.
@@ -118,6 +120,7 @@ impl House {
             Layout::Routed => routed(backends),
             Layout::Distant => distant(backends),
             Layout::OneArmed => one_armed(backends),
+            Layout::DistantOneArmed => distant_one_armed(backends),
         }?;
         house.settle()?;
         Ok(house)
@@ -147,6 +150,12 @@ impl House {
         self.backends.iter().try_for_each(|host| host.own(vips))
     }
 
+    /// Has a host on the segment of a one-armed house ask for the VIPs at the balancer, as the client does.
+    pub fn route_vips_by_the_balancer(&self, host: &Namespace) -> Result<()> {
+        self.segment.as_ref().context("a house without a segment")?;
+        route_vips(host)
+    }
+
     /// The balancer's links to the backends of a routed house.
     pub fn backend_links(&self) -> impl Iterator<Item = &String> {
         self.interfaces.iter().filter(|name| name.starts_with("backend"))
@@ -162,6 +171,11 @@ impl House {
 }
 
 impl Host {
+    /// Takes back what [`House::backends_own`] gave, so that the host can be a client.
+    pub fn disown(&self, vips: Addresses) -> Result<()> {
+        vips.both().into_iter().try_for_each(|vip| self.namespace.lose_address("lo", vip))
+    }
+
     fn own(&self, vips: Addresses) -> Result<()> {
         self.namespace.sysctl("net.ipv4.conf.all.arp_ignore", "1")?;
         self.namespace.sysctl("net.ipv4.conf.all.arp_announce", "2")?;
@@ -180,13 +194,34 @@ fn distant(backends: u8) -> Result<House> {
     let balancer = router("balancer")?;
     let path = router("path")?;
     wire(&balancer, &path, "client0", Net::CLIENT)?;
-    let client = quiet("client")?;
-    wire(&path, &client, "client0", Net::DISTANT)?;
-    for (to, by) in Net::DISTANT.host(0).both().into_iter().zip(Net::CLIENT.host(2).both()) {
-        balancer.route(to, bits(Family::of(to)), by)?;
-    }
+    let client = behind_the_path(&path)?;
+    route_to_the_client(&balancer, Net::CLIENT.host(2))?;
     let house = behind_a_router(balancer, client, Net::DISTANT.host(2), backends)?;
     Ok(House { path: Some(path), ..house })
+}
+
+fn distant_one_armed(backends: u8) -> Result<House> {
+    let house = one_armed(backends)?;
+    let path = house.client;
+    path.sysctl("net.ipv4.ip_forward", "1")?;
+    path.sysctl("net.ipv4.conf.all.send_redirects", "0")?;
+    path.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+    let client = behind_the_path(&path)?;
+    let hosts = house.backends.iter().map(|host| &host.namespace).chain([&house.balancer]);
+    hosts.into_iter().try_for_each(|host| route_to_the_client(host, house.client_addresses))?;
+    Ok(House { client, client_addresses: Net::DISTANT.host(2), path: Some(path), ..house })
+}
+
+/// A client behind a router of its own.
+fn behind_the_path(path: &Namespace) -> Result<Namespace> {
+    let client = quiet("client")?;
+    wire(path, &client, "client0", Net::DISTANT)?;
+    Ok(client)
+}
+
+fn route_to_the_client(host: &Namespace, by: Addresses) -> Result<()> {
+    let ways = Net::DISTANT.host(0).both().into_iter().zip(by.both());
+    ways.into_iter().try_for_each(|(to, by)| host.route(to, bits(Family::of(to)), by))
 }
 
 fn behind_a_router(
@@ -240,9 +275,7 @@ fn one_armed(backends: u8) -> Result<House> {
     addresses(&balancer, LINK, Net::SEGMENT.host(1))?;
     let client_addresses = Net::SEGMENT.host(2);
     let client = plugged(&segment, "client", client_addresses)?;
-    for (vip, gateway) in VIPS.both().into_iter().zip(Net::SEGMENT.host(1).both()) {
-        client.route(vip, Family::of(vip).bits(), gateway)?;
-    }
+    route_vips(&client)?;
     let mut hosts = Vec::new();
     for number in 1..=backends {
         let addresses = Net::SEGMENT.host(10 + number);
@@ -260,6 +293,12 @@ fn one_armed(backends: u8) -> Result<House> {
         path: None,
         segment: Some(segment),
     })
+}
+
+/// Routes the VIPs to the balancer on the segment.
+fn route_vips(host: &Namespace) -> Result<()> {
+    let ways = VIPS.both().into_iter().zip(Net::SEGMENT.host(1).both());
+    ways.into_iter().try_for_each(|(vip, gateway)| host.route(vip, Family::of(vip).bits(), gateway))
 }
 
 /// A host on the segment.

@@ -99,6 +99,21 @@ impl Namespace {
         .with_context(|| format!("address {address}/{prefix} on {name} in {}", self.name()))
     }
 
+    /// Takes an address away from `name`.
+    pub fn lose_address(&self, name: &str, address: impl Into<IpAddr>) -> Result<()> {
+        let address = address.into();
+        self.run(|| {
+            netlink(async |handle| {
+                let link = index(&handle, name).await?;
+                let mut found =
+                    handle.address().get().set_link_index_filter(link).set_address_filter(address).execute();
+                let message = found.try_next().await?.context("it has no such address")?;
+                Ok(handle.address().del(message).execute().await?)
+            })
+        })
+        .with_context(|| format!("taking {address} from {name} in {}", self.name()))
+    }
+
     /// Routes `destination` with `prefix` bits through `gateway`; 0 bits are the default route.
     pub fn route(
         &self,

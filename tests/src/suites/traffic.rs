@@ -1,6 +1,7 @@
 //! Real TCP, UDP and HTTP reach the backends and come back, however the daemon forwards and attaches.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::thread;
 
@@ -9,16 +10,15 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{GENERIC, NATIVE, ONE_ARMED};
 use crate::fleet;
 use crate::runner::Case;
-use crate::service::{Forward, Kind};
+use crate::service::Kind;
 use crate::stage::{Set, Stage};
-use crate::topology::VIP;
 use crate::traffic::echo;
 use crate::traffic::http::{self, Connection};
 use crate::traffic::tally::Tally;
 
 /// New connections whose spread is judged: enough that ignored weights cannot pass for chance.
 const CONNECTIONS: usize = 600;
-const WEIGHTS: [u16; 3] = [3, 2, 1];
+pub(super) const WEIGHTS: [u16; 3] = [3, 2, 1];
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
@@ -27,14 +27,18 @@ pub(super) fn cases() -> Vec<Case> {
         "traffic",
         &sets,
         &[
-            ("connections_spread_by_weight", connections_spread_by_weight),
-            ("datagrams_spread_by_weight", datagrams_spread_by_weight),
-            ("a_connection_stays_with_its_backend", a_connection_stays_with_its_backend),
-            ("a_backend_sees_the_address_it_should", a_backend_sees_the_address_it_should),
+            ("connections_spread_by_weight", |set| connections_spread(&Stage::build(set, &WEIGHTS)?)),
+            ("datagrams_spread_by_weight", |set| datagrams_spread(&Stage::build(set, &WEIGHTS)?)),
+            ("a_connection_stays_with_its_backend", |set| connection_stays(&Stage::build(set, &WEIGHTS)?)),
+            ("a_backend_sees_the_address_it_should", |set| addresses_are_seen(&Stage::build(set, &[1])?)),
             ("traffic_of_others_passes", traffic_of_others_passes),
-            ("an_echo_returns_every_byte", an_echo_returns_every_byte),
-            ("two_hundred_parallel_downloads_are_whole", two_hundred_parallel_downloads_are_whole),
-            ("a_closed_port_refuses_datagrams_at_the_client", a_closed_port_refuses_datagrams_at_the_client),
+            ("an_echo_returns_every_byte", |set| echo_returns(&Stage::build(set, &[1])?)),
+            ("two_hundred_parallel_downloads_are_whole", |set| {
+                downloads_are_whole(&Stage::build(set, &WEIGHTS)?, 200)
+            }),
+            ("a_closed_port_refuses_datagrams_at_the_client", |set| {
+                closed_port_refuses(&Stage::build(set, &[1])?)
+            }),
             (
                 "a_dead_server_refuses_connections_at_the_client",
                 a_dead_server_refuses_connections_at_the_client,
@@ -43,23 +47,23 @@ pub(super) fn cases() -> Vec<Case> {
     )
 }
 
-fn connections_spread_by_weight(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &WEIGHTS)?;
-    let tally = stage.who_answers(CONNECTIONS)?;
-    tally.fits(&shares())
+/// New connections go to backends by [`WEIGHTS`].
+pub(super) fn connections_spread(stage: &Stage) -> Result<()> {
+    stage.who_answers(CONNECTIONS)?.fits(&shares())
 }
 
-fn datagrams_spread_by_weight(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &WEIGHTS)?;
-    let ask = |number: usize| named(&echo::udp(Kind::Udp.vip(), format!("datagram {number}").as_bytes())?);
+/// Datagrams of new sockets go to backends by [`WEIGHTS`].
+pub(super) fn datagrams_spread(stage: &Stage) -> Result<()> {
+    let vip = stage.vip(Kind::Udp);
+    let ask = |number: usize| named(&echo::udp(vip, format!("datagram {number}").as_bytes())?);
     let answers = stage.house.client.run(|| (0..CONNECTIONS).map(ask).collect::<Result<Tally>>())?;
     answers.fits(&shares())
 }
 
-fn a_connection_stays_with_its_backend(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &WEIGHTS)?;
+/// Every request of a connection reaches the same backend.
+pub(super) fn connection_stays(stage: &Stage) -> Result<()> {
     stage.house.client.run(|| {
-        let mut connection = Connection::open(Kind::Http.vip())?;
+        let mut connection = Connection::open(stage.vip(Kind::Http))?;
         let first = connection.get("/")?.head.backend;
         for _ in 0..50 {
             let next = connection.get("/")?.head.backend;
@@ -69,19 +73,18 @@ fn a_connection_stays_with_its_backend(set: Set) -> Result<()> {
     })
 }
 
-/// Behind full NAT a backend talks to the balancer; behind direct server return, as the VIP to the client itself.
-fn a_backend_sees_the_address_it_should(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
-    let page = stage.house.client.run(|| http::get(Kind::Http.vip(), "/"))?;
+/// Behind full NAT a backend talks to the balancer; else to the client itself, and behind direct server return as the VIP.
+pub(super) fn addresses_are_seen(stage: &Stage) -> Result<()> {
+    let vip = stage.vip(Kind::Http);
+    let page = stage.house.client.run(|| http::get(vip, "/"))?;
     let text = String::from_utf8_lossy(&page.body).into_owned();
-    let client = stage.house.client_addresses.v4;
-    let (peer_is_client, local_is_vip) =
-        (text.contains(&format!("peer={client}:")), text.contains(&format!("local={VIP}:")));
-    let direct = set.forward == Forward::DsrIpip;
+    let Set { forward, clients, .. } = stage.set;
+    let peer = SocketAddr::new(stage.house.client_addresses.of(clients), 0).to_string();
+    let peer_is_client = text.contains(&format!("peer={}", peer.trim_end_matches('0')));
+    let local_is_vip = text.contains(&format!("local={vip}"));
     ensure!(
-        (peer_is_client, local_is_vip) == (direct, direct),
-        "by {} the backend saw {text:?}",
-        set.forward
+        (peer_is_client, local_is_vip) == (forward.keeps_the_client(), forward.is_direct()),
+        "by {forward} the backend saw {text:?}"
     );
     Ok(())
 }
@@ -98,29 +101,28 @@ fn traffic_of_others_passes(set: Set) -> Result<()> {
     Ok(())
 }
 
-fn an_echo_returns_every_byte(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
+/// What a connection carries in both directions arrives.
+pub(super) fn echo_returns(stage: &Stage) -> Result<()> {
     let payload: Vec<u8> = (0..50_000_u32).map(|number| number.to_le_bytes()[0]).collect();
-    let reply = stage.house.client.run(|| echo::tcp(Kind::Tcp.vip(), &payload))?;
+    let reply = stage.house.client.run(|| echo::tcp(stage.vip(Kind::Tcp), &payload))?;
     ensure!(reply.ends_with(&payload), "{} bytes came back of {}, or others", reply.len(), payload.len());
     Ok(())
 }
 
-fn two_hundred_parallel_downloads_are_whole(set: Set) -> Result<()> {
-    const CLIENTS: usize = 200;
+/// So many downloads at the same time arrive as the backend serves them.
+pub(super) fn downloads_are_whole(stage: &Stage, clients: usize) -> Result<()> {
     const PATH: &str = "/bytes/100000";
-    let stage = Stage::build(set, &WEIGHTS)?;
     let expected = stage.directly(PATH)?;
-    let all_connected = Barrier::new(CLIENTS);
+    let all_connected = Barrier::new(clients);
     let download = || -> Result<()> {
-        let connection = Connection::open(Kind::Http.vip());
+        let connection = Connection::open(stage.vip(Kind::Http));
         all_connected.wait();
         ensure!(connection?.get(PATH)?.body == expected, "other bytes came than the backend gives directly");
         Ok(())
     };
     stage.house.client.run(|| {
         thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(download)).collect();
+            let clients: Vec<_> = (0..clients).map(|_| scope.spawn(download)).collect();
             clients
                 .into_iter()
                 .try_for_each(|client| client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -128,9 +130,9 @@ fn two_hundred_parallel_downloads_are_whole(set: Set) -> Result<()> {
     })
 }
 
-fn a_closed_port_refuses_datagrams_at_the_client(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
-    match stage.house.client.run(|| Ok(echo::udp(Kind::Closed.vip(), b"anybody?")))? {
+/// An ICMP error of the backend comes to the client as one about its own packet.
+pub(super) fn closed_port_refuses(stage: &Stage) -> Result<()> {
+    match stage.house.client.run(|| Ok(echo::udp(stage.vip(Kind::Closed), b"anybody?")))? {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         other => bail!("the client got {other:?}, not a refusal"),
     }
@@ -140,7 +142,7 @@ fn a_closed_port_refuses_datagrams_at_the_client(set: Set) -> Result<()> {
 fn a_dead_server_refuses_connections_at_the_client(set: Set) -> Result<()> {
     let mut stage = Stage::build(set, &[1])?;
     stage.fleet.kill(0)?;
-    let refused = stage.house.client.run(|| Ok(Connection::open(Kind::Tcp.vip()).map(drop)))?;
+    let refused = stage.house.client.run(|| Ok(Connection::open(stage.vip(Kind::Tcp)).map(drop)))?;
     let error = refused.err().context("a dead server took a connection")?;
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     ensure!(kind == Some(ErrorKind::ConnectionRefused), "the client got {error:#}, not a refusal");
@@ -152,7 +154,7 @@ fn shares() -> Vec<(String, u16)> {
 }
 
 /// The backend that `reply` names.
-fn named(reply: &[u8]) -> Result<String> {
+pub(super) fn named(reply: &[u8]) -> Result<String> {
     let text = String::from_utf8_lossy(reply);
     let known = (0..WEIGHTS.len()).map(fleet::name);
     known
