@@ -179,7 +179,10 @@ impl Host {
     fn own(&self, vips: Addresses) -> Result<()> {
         self.namespace.sysctl("net.ipv4.conf.all.arp_ignore", "1")?;
         self.namespace.sysctl("net.ipv4.conf.all.arp_announce", "2")?;
-        vips.both().into_iter().try_for_each(|vip| self.namespace.address("lo", vip, Family::of(vip).bits()))
+        vips.both()
+            .into_iter()
+            .try_for_each(|vip| self.namespace.address("lo", vip, Family::of(vip).bits()))?;
+        self.namespace.settle()
     }
 }
 

@@ -1,11 +1,13 @@
 //! Links, addresses and routes of a [`Namespace`].
 
+use std::fs;
 use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::TryStreamExt;
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, State};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteType};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
@@ -61,11 +63,12 @@ impl Namespace {
         self.change("up", LinkUnspec::new_with_name(name).up())
     }
 
-    /// Waits until frames pass every link that was set up: the kernel gives a link its queue some time later, and loses
-    /// frames until then. Other links are not ours: with a tunnel module, every namespace is born with one (`tunl0`).
+    /// Waits until frames pass every link that was set up, and IPv6 addresses are taken for the host's own: the kernel gives
+    /// a link its queue, and an address its route, some time later, and loses frames until then. Other links are not ours:
+    /// with a tunnel module, every namespace is born with one (`tunl0`).
     pub fn settle(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.run(|| netlink(all_operational))? {
+        while !self.run(|| Ok(netlink(all_operational)? && every_address_is_routed()?))? {
             ensure!(Instant::now() < deadline, "a link in {} does not come up", self.name());
             thread::sleep(LOOK);
         }
@@ -87,13 +90,17 @@ impl Namespace {
             .with_context(|| format!("setting a link {what} in {}", self.name()))
     }
 
-    /// Gives `name` an address.
+    /// Gives `name` an address, which can be used at once: nobody else has it, so an IPv6 one need not be asked for first.
     pub fn address(&self, name: &str, address: impl Into<IpAddr>, prefix: u8) -> Result<()> {
         let address = address.into();
         self.run(|| {
             netlink(async |handle| {
                 let link = index(&handle, name).await?;
-                Ok(handle.address().add(link, address, prefix).execute().await?)
+                let mut request = handle.address().add(link, address, prefix);
+                if address.is_ipv6() {
+                    request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+                }
+                Ok(request.execute().await?)
             })
         })
         .with_context(|| format!("address {address}/{prefix} on {name} in {}", self.name()))
@@ -171,6 +178,15 @@ fn through(destination: IpAddr, prefix: u8, gateway: IpAddr) -> Result<RouteMess
 async fn all_operational(handle: Handle) -> Result<bool> {
     let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
     Ok(links.iter().all(is_settled))
+}
+
+/// Whether each IPv6 address of the thread's namespace has its route of 128 bits.
+fn every_address_is_routed() -> Result<bool> {
+    let [addresses, routes] = ["if_inet6", "ipv6_route"].map(|name| format!("/proc/thread-self/net/{name}"));
+    let routes = fs::read_to_string(&routes).with_context(|| routes)?;
+    let addresses = fs::read_to_string(&addresses).with_context(|| addresses)?;
+    let mut own = addresses.lines().filter_map(|line| line.split(' ').next());
+    Ok(own.all(|address| routes.contains(&format!("{address} 80 "))))
 }
 
 fn is_settled(link: &LinkMessage) -> bool {

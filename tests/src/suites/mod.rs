@@ -75,7 +75,6 @@ const AWAITED: &[&str] = &[
     "several_interfaces::",
     "qinq::",
     "local::",
-    "churn::",
 ];
 
 fn is_awaited_no_more(case: &Case) -> bool {

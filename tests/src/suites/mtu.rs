@@ -1,6 +1,7 @@
 //! Path-MTU discovery: whoever sends too much for a link learns it, wherever the link is, and goes on in smaller packets.
 
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -25,8 +26,9 @@ const LONG_DATAGRAM: usize = 1420;
 const UDP_HEADER_BYTES: usize = 8;
 /// Attempts to reach the second of two backends.
 const ATTEMPTS: usize = 40;
-/// Attempts at an echo whose sender learns from what is lost.
-const LESSONS: usize = 3;
+/// Attempts at an echo whose sender learns from what is lost, and how long each is waited for.
+const LESSONS: usize = 4;
+const LESSON: Duration = Duration::from_millis(300);
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
@@ -61,10 +63,17 @@ fn told_what_fits(set: Set) -> Result<()> {
 
 fn learns_by_udp(socket: &UdpSocket, family: Family, fits: usize) -> Result<()> {
     limit::discover(socket)?;
+    socket.set_read_timeout(Some(LESSON))?;
     let headers = family.header_bytes() + UDP_HEADER_BYTES;
     let full = vec![7; usize::try_from(USUAL_MTU)? - headers];
-    socket.send(&full)?;
-    ensure!(echo::receive(socket).is_err(), "a full datagram came back: nothing was too big");
+    // The balancer, too, has to notice that its link became narrow.
+    for _ in 0..LESSONS {
+        socket.send(&full)?;
+        ensure!(echo::receive(socket).is_err(), "a full datagram came back: nothing was too big");
+        if limit::known(socket)? < usize::try_from(USUAL_MTU)? {
+            break;
+        }
+    }
     let known = limit::known(socket)?;
     ensure!(known == fits, "the sender was told {known}, but {fits} fits");
     let refused = socket.send(&full).err().and_then(|error| error.raw_os_error());
@@ -90,6 +99,7 @@ fn backend_learns_by_udp(stage: &Stage, index: usize) -> Result<()> {
     let long = vec![9; LONG_DATAGRAM];
     stage.house.client.run(|| {
         let socket = socket_to(stage, index)?;
+        socket.set_read_timeout(Some(LESSON))?;
         socket.send(&long)?;
         ensure!(echo::receive(&socket).is_err(), "a long echo came at once: the path is not narrow");
         for _ in 0..LESSONS {
