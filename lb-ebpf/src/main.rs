@@ -6,13 +6,16 @@
 
 mod maps;
 mod packet;
+mod route;
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_redirect};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::Ticks;
-use lb_common::datapath::{self, Arrival, Outcome, Reason, Steered, Verdict};
+use lb_common::abi::{Stage, Ticks};
+use lb_common::datapath::{self, Arrival, Next, Outcome, Reason, Steered, Verdict, Version};
+use lb_common::wire::{U32be, ipv6};
+use maps::KernelTables;
 use packet::XdpPacket;
 
 /// The licence the kernel reads; the helpers used here are open to GPL-compatible programs only.
@@ -21,33 +24,114 @@ use packet::XdpPacket;
 static LICENSE: [u8; 4] = *b"GPL\0";
 
 /// The balancer: steers clients' packets to backends and backends' replies to clients.
+///
+/// What comes by the million is done here. The rest goes on to programs of their own, each with a stack and registers
+/// to itself.
 #[xdp]
 pub fn lb_balance(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<true>::new(&ctx), KernelTables::new(&ctx));
     let arrival = arrival(&ctx);
-    match datapath::often(&mut XdpPacket::<true>::new(&ctx), &maps::KernelTables, arrival) {
-        Some(outcome) => finish(&outcome, &arrival),
-        None => balance_seldom(ctx.ctx),
+    if let Some(outcome) = datapath::often(&mut packet, &tables, arrival) {
+        return finish(&outcome, &arrival);
+    }
+    match datapath::version(&packet) {
+        Some(Version::V4) => maps::go_on(&ctx, Stage::TransportV4),
+        Some(Version::V6) => maps::go_on(&ctx, Stage::TransportV6),
+        None => finish(&datapath::not_ip(&packet, &tables), &arrival),
     }
 }
 
-/// The packets that are seldom: a function of its own, so that what they need does not crowd the registers of the
-/// others. Its arguments and result are numbers, as a call on BPF cannot return anything larger.
-#[inline(never)]
-extern "C" fn balance_seldom(ctx: *mut xdp_md) -> u32 {
-    let ctx = XdpContext::new(ctx);
-    let arrival = arrival(&ctx);
-    let outcome = datapath::seldom(&mut XdpPacket::<false>::new(&ctx), &maps::KernelTables, arrival);
-    if let Err(reason) = &outcome {
-        announce(&ctx, *reason);
+/// TCP and UDP over IPv4.
+#[xdp]
+pub fn lb_transport4(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    match datapath::transport::<U32be>(&mut packet, &tables, arrival(&ctx)) {
+        Ok(outcome) => finish_aloud(&ctx, &outcome),
+        Err(Next::Nat) => maps::go_on(&ctx, Stage::NatV4),
+        Err(Next::Dnat) => maps::go_on(&ctx, Stage::DnatV4),
+        Err(Next::Control) => maps::go_on(&ctx, Stage::ControlV4),
     }
-    finish(&outcome, &arrival)
+}
+
+/// TCP and UDP over IPv4 of services that translate both addresses.
+#[xdp]
+pub fn lb_nat4(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    match datapath::full_nat::<U32be>(&mut packet, &tables, arrival(&ctx)) {
+        Some(outcome) => finish_aloud(&ctx, &outcome),
+        None => maps::go_on(&ctx, Stage::NatFirstV4),
+    }
+}
+
+/// Those that begin a flow.
+#[xdp]
+pub fn lb_nat_first4(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    finish_aloud(&ctx, &datapath::full_nat_first::<U32be>(&mut packet, &tables, arrival(&ctx)))
+}
+
+/// TCP and UDP over IPv4 of services that translate the destination.
+#[xdp]
+pub fn lb_dnat4(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    finish_aloud(&ctx, &datapath::destination_nat::<U32be>(&mut packet, &tables, arrival(&ctx)))
+}
+
+/// ICMP over IPv4.
+#[xdp]
+pub fn lb_control4(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    finish_aloud(&ctx, &datapath::control::<U32be>(&mut packet, &tables, arrival(&ctx)))
+}
+
+/// TCP and UDP over IPv6.
+#[xdp]
+pub fn lb_transport6(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    match datapath::transport::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)) {
+        Ok(outcome) => finish_aloud(&ctx, &outcome),
+        Err(Next::Nat) => maps::go_on(&ctx, Stage::NatV6),
+        Err(Next::Dnat) => maps::go_on(&ctx, Stage::DnatV6),
+        Err(Next::Control) => maps::go_on(&ctx, Stage::ControlV6),
+    }
+}
+
+/// TCP and UDP over IPv6 of services that translate both addresses.
+#[xdp]
+pub fn lb_nat6(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    match datapath::full_nat::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)) {
+        Some(outcome) => finish_aloud(&ctx, &outcome),
+        None => maps::go_on(&ctx, Stage::NatFirstV6),
+    }
+}
+
+/// Those that begin a flow.
+#[xdp]
+pub fn lb_nat_first6(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    finish_aloud(&ctx, &datapath::full_nat_first::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)))
+}
+
+/// TCP and UDP over IPv6 of services that translate the destination.
+#[xdp]
+pub fn lb_dnat6(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    finish_aloud(&ctx, &datapath::destination_nat::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)))
+}
+
+/// ICMP over IPv6.
+#[xdp]
+pub fn lb_control6(ctx: XdpContext) -> u32 {
+    let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
+    finish_aloud(&ctx, &datapath::control::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)))
 }
 
 /// A backend's side of direct server return: takes the outer header off and hands the rest to the stack.
 #[xdp]
 pub fn lb_decap(ctx: XdpContext) -> u32 {
     let bytes = length(&ctx);
-    let reason = datapath::decapsulate(&mut XdpPacket::<false>::new(&ctx));
+    let reason = datapath::decapsulate(&mut XdpPacket::<false>::new(&ctx), maps::gue_port());
     maps::count(reason, bytes);
     xdp_action::XDP_PASS
 }
@@ -72,6 +156,15 @@ fn finish(outcome: &Outcome, arrival: &Arrival) -> u32 {
         Err(reason) if reason.verdict() == Verdict::Pass => xdp_action::XDP_PASS,
         Err(_) => xdp_action::XDP_DROP,
     }
+}
+
+/// The same, and tells userspace of trouble.
+#[inline(always)]
+fn finish_aloud(ctx: &XdpContext, outcome: &Outcome) -> u32 {
+    if let Err(reason) = outcome {
+        announce(ctx, *reason);
+    }
+    finish(outcome, &arrival(ctx))
 }
 
 /// Sends a steered packet out.
@@ -108,14 +201,14 @@ fn length(ctx: &XdpContext) -> u32 {
 /// Where and when a packet arrived.
 #[inline(always)]
 fn arrival(ctx: &XdpContext) -> Arrival {
-    Arrival { ifindex: ingress(ctx), now: now() }
+    Arrival { ifindex: ingress(ctx.ctx), now: now() }
 }
 
 /// Interface a packet came by.
 #[inline(always)]
-fn ingress(ctx: &XdpContext) -> u32 {
+fn ingress(ctx: *mut xdp_md) -> u32 {
     // SAFETY: the kernel hands the program a valid context.
-    unsafe { (*ctx.ctx).ingress_ifindex }
+    unsafe { (*ctx).ingress_ifindex }
 }
 
 /// The kernel's tick counter; reading it costs nothing, where a clock in nanoseconds costs 22 ns.

@@ -1,19 +1,34 @@
 //! The maps and the load-time constants, as [`Tables`].
 
+use crate::route;
 use aya_ebpf::Global;
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_NOEXIST};
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_NOEXIST, xdp_action};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
-use lb_common::abi::{Backend, BackendCount, BackendId, Count, Flow, FlowKey, Service, Slot, Ticks, limits};
-use lb_common::datapath::{Direction, FlowTable, PortPool, Reason, Refused, Tables};
-use lb_common::wire::U32be;
+use aya_ebpf::programs::XdpContext;
+use lb_common::abi::{
+    Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
+    Load, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Ticks, limits,
+};
+use lb_common::datapath::{Arrival, Direction, FlowTable, PortPool, Reason, Refused, Tables};
+use lb_common::wire::{U16be, U32be, ipv6};
 
 /// An array whose values begin on a page, so that a 64-byte record is one cache line, not two halves.
 const ALIGNED: usize = BPF_F_MMAPABLE as usize;
 
-/// The service table, open-addressed.
+/// The service table: an open-addressed part, and the entries that ranges and prefixes lead to.
 #[btf_map]
-static SERVICES: Array<Service, { limits::SERVICE_TABLE as usize }, ALIGNED> = Array::new();
+static SERVICES: Array<Service, { limits::SERVICE_ENTRIES as usize }, ALIGNED> = Array::new();
+/// The port ranges of hosts.
+#[btf_map]
+static RANGES: Array<PortRange, { limits::RANGES as usize }> = Array::new();
+/// Places of prefixes' entries.
+#[btf_map]
+static PREFIXES: LpmTrie<[u8; 20], u32, { limits::PREFIXES as usize }> = LpmTrie::new();
+/// What there is in the tables.
+#[btf_map]
+static CONTENTS: Array<Contents, 1> = Array::new();
 /// The slot words of all services.
 #[btf_map]
 static SLOTS: Array<Slot, { limits::SLOTS as usize }, ALIGNED> = Array::new();
@@ -23,15 +38,37 @@ static SLOT_USE: Array<Ticks, { limits::SLOTS as usize }, ALIGNED> = Array::new(
 /// The backend records.
 #[btf_map]
 static BACKENDS: Array<Backend, { limits::BACKENDS as usize }, ALIGNED> = Array::new();
-/// The flow records; the daemon sets the size when it loads.
+/// What backends have to do.
+#[btf_map]
+static LOADS: Array<Load, { limits::BACKENDS as usize }> = Array::new();
+/// Turns that services have taken.
+#[btf_map]
+static TURNS: PerCpuArray<u32, { limits::SERVICES as usize }> = PerCpuArray::new();
+/// Backends of QUIC services by server identifier.
+#[btf_map]
+static QUIC_SERVERS: HashMap<[u32; 3], BackendId, { limits::QUIC_SERVERS as usize }> = HashMap::new();
+/// The flow records of IPv4; the daemon sets the size when it loads.
 #[btf_map]
 static FLOWS: HashMap<[u32; 4], Flow<U32be>, { limits::FLOWS as usize }> = HashMap::new();
+/// The flow records of IPv6.
+#[btf_map]
+static FLOWS_V6: HashMap<FlowKey<ipv6::Address>, Flow<ipv6::Address>, { limits::FLOWS as usize }> =
+    HashMap::new();
+/// Records inserted in this second.
+#[btf_map]
+static INSERT_RATE: PerCpuArray<InsertRate, 1> = PerCpuArray::new();
+/// First fragments.
+#[btf_map]
+static FRAGMENTS: LruHashMap<FragmentKey, Fragment, { limits::FRAGMENTS as usize }> = LruHashMap::new();
 /// Packets by reason.
 #[btf_map]
 static REASONS: PerCpuArray<Count, { limits::REASONS as usize }> = PerCpuArray::new();
 /// Packets by backend.
 #[btf_map]
 static BACKEND_COUNTS: PerCpuArray<BackendCount, { limits::BACKENDS as usize }> = PerCpuArray::new();
+/// The programs a packet may go on to.
+#[btf_map]
+static STAGES: ProgramArray<{ Stage::ALL.len() }> = ProgramArray::new();
 
 /// Seed of the flow hash.
 #[unsafe(no_mangle)]
@@ -39,6 +76,21 @@ static SEED: Global<u64> = Global::new(0);
 /// Ports NAT may use: two ranges of first port and count.
 #[unsafe(no_mangle)]
 static PORTS: Global<u64> = Global::new(0);
+/// Bits of an outer IPv4 source that are taken from the flow's hash, as they lie in memory.
+#[unsafe(no_mangle)]
+static SPREAD_V4: Global<u32> = Global::new(0);
+/// Bits of the last word of an outer IPv6 source.
+#[unsafe(no_mangle)]
+static SPREAD_V6: Global<u32> = Global::new(0);
+/// Ticks in a second.
+#[unsafe(no_mangle)]
+static SECOND: Global<u32> = Global::new(250);
+/// Records that one CPU may insert in a second; 0 means any number.
+#[unsafe(no_mangle)]
+static NEW_FLOWS: Global<u32> = Global::new(0);
+/// Port of outer UDP headers that the backend's side takes off; 0 for none.
+#[unsafe(no_mangle)]
+static GUE_PORT: Global<u16> = Global::new(0);
 /// 1 where a packet must leave its arrival port by redirect: a veth's peer takes `XDP_TX` only with a program.
 #[unsafe(no_mangle)]
 static TX_BY_REDIRECT: Global<u8> = Global::new(0);
@@ -47,6 +99,21 @@ static TX_BY_REDIRECT: Global<u8> = Global::new(0);
 #[inline(always)]
 pub(crate) fn tx_by_redirect() -> bool {
     TX_BY_REDIRECT.load() != 0
+}
+
+/// Port of outer UDP headers that the backend's side takes off.
+#[inline(always)]
+pub(crate) fn gue_port() -> U16be {
+    U16be::new(GUE_PORT.load())
+}
+
+/// Goes on with another program, and comes back only if the daemon did not put it there.
+#[inline(always)]
+pub(crate) fn go_on(ctx: &XdpContext, stage: Stage) -> u32 {
+    // SAFETY: nothing here is to be dropped.
+    unsafe { STAGES.tail_call(ctx, stage as u32) };
+    count(Reason::Inconsistent, 0);
+    xdp_action::XDP_DROP
 }
 
 /// Counts a packet under its reason.
@@ -58,11 +125,48 @@ pub(crate) fn count(reason: Reason, bytes: u32) {
     }
 }
 
-/// The kernel's maps.
-pub(crate) struct KernelTables;
+/// Whether this CPU may insert another record in this second.
+#[inline(always)]
+fn admits(now: Ticks) -> bool {
+    let limit = NEW_FLOWS.load();
+    if limit == 0 {
+        return true;
+    }
+    match INSERT_RATE.get_ptr_mut(0) {
+        // SAFETY: this CPU's own value, which nothing else writes while the program runs.
+        Some(rate) => unsafe { (*rate).admits(now, SECOND.load(), limit) },
+        None => true,
+    }
+}
 
-impl FlowTable<U32be> for KernelTables {
-    type Record<'a> = &'a mut Flow<U32be>;
+/// The kernel says so for a key that is there.
+const EXISTS: i32 = -17;
+
+const fn refusal(result: Result<(), i32>) -> Result<(), Refused> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(EXISTS) => Err(Refused::Exists),
+        Err(_) => Err(Refused::Full),
+    }
+}
+
+/// The kernel's maps, and the packet it asks for routes with.
+pub(crate) struct KernelTables<'a> {
+    ctx: &'a XdpContext,
+}
+
+impl<'a> KernelTables<'a> {
+    #[inline(always)]
+    pub(crate) const fn new(ctx: &'a XdpContext) -> Self {
+        Self { ctx }
+    }
+}
+
+impl FlowTable<U32be> for KernelTables<'_> {
+    type Record<'a>
+        = &'a mut Flow<U32be>
+    where
+        Self: 'a;
 
     #[inline(always)]
     fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
@@ -73,13 +177,11 @@ impl FlowTable<U32be> for KernelTables {
     }
 
     #[inline(always)]
-    fn insert(&self, key: &FlowKey<U32be>, flow: &Flow<U32be>) -> Result<(), Refused> {
-        const EXISTS: i32 = -17;
-        match FLOWS.insert(key.to_words(), flow, u64::from(BPF_NOEXIST)) {
-            Ok(()) => Ok(()),
-            Err(EXISTS) => Err(Refused::Exists),
-            Err(_) => Err(Refused::Full),
+    fn insert(&self, key: &FlowKey<U32be>, flow: &Flow<U32be>, now: Ticks) -> Result<(), Refused> {
+        if !admits(now) {
+            return Err(Refused::Guarded);
         }
+        refusal(FLOWS.insert(key.to_words(), flow, u64::from(BPF_NOEXIST)))
     }
 
     #[inline(always)]
@@ -87,9 +189,52 @@ impl FlowTable<U32be> for KernelTables {
         // Already gone is as good.
         let _ = FLOWS.remove(key.to_words());
     }
+
+    #[inline(always)]
+    fn route(&self, key: &FlowKey<U32be>, arrival: Arrival) -> Option<Hop> {
+        route::v4(self.ctx, key, arrival)
+    }
 }
 
-impl Tables for KernelTables {
+impl FlowTable<ipv6::Address> for KernelTables<'_> {
+    type Record<'a>
+        = &'a mut Flow<ipv6::Address>
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey<ipv6::Address>) -> Option<Self::Record<'_>> {
+        let flow = FLOWS_V6.get_ptr_mut(key)?;
+        // SAFETY: as for IPv4.
+        Some(unsafe { &mut *flow })
+    }
+
+    #[inline(always)]
+    fn insert(
+        &self,
+        key: &FlowKey<ipv6::Address>,
+        flow: &Flow<ipv6::Address>,
+        now: Ticks,
+    ) -> Result<(), Refused> {
+        if !admits(now) {
+            return Err(Refused::Guarded);
+        }
+        refusal(FLOWS_V6.insert(key, flow, u64::from(BPF_NOEXIST)))
+    }
+
+    #[inline(always)]
+    fn remove(&self, key: &FlowKey<ipv6::Address>) {
+        // Already gone is as good.
+        let _ = FLOWS_V6.remove(key);
+    }
+
+    #[inline(always)]
+    fn route(&self, key: &FlowKey<ipv6::Address>, arrival: Arrival) -> Option<Hop> {
+        route::v6(self.ctx, key, arrival)
+    }
+}
+
+impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn seed(&self) -> u64 {
         SEED.load()
@@ -103,8 +248,37 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn spread(&self) -> [U32be; 2] {
+        [U32be::from_raw(SPREAD_V4.load()), U32be::from_raw(SPREAD_V6.load())]
+    }
+
+    #[inline(always)]
+    fn second(&self) -> u32 {
+        SECOND.load()
+    }
+
+    #[inline(always)]
+    fn contents(&self) -> Contents {
+        CONTENTS.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
     fn service_at(&self, place: u32) -> Option<&Service> {
         SERVICES.get(place)
+    }
+
+    #[inline(always)]
+    fn range_at(&self, index: u32) -> Option<&PortRange> {
+        RANGES.get(index)
+    }
+
+    #[inline(always)]
+    fn prefix(&self, address: &PrefixKey) -> Option<u32> {
+        let mut bytes = [0; 20];
+        let (family, rest) = bytes.split_at_mut(4);
+        family.copy_from_slice(&address.family);
+        rest.copy_from_slice(&address.address.to_bytes());
+        PREFIXES.get(&Key::new(address.bits, bytes)).copied()
     }
 
     #[inline(always)]
@@ -121,8 +295,51 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn turn(&self, service: u16, turns: u32) -> u32 {
+        let Some(taken) = TURNS.get_ptr_mut(u32::from(service)) else { return 0 };
+        // SAFETY: this CPU's own value, which nothing else writes while the program runs.
+        unsafe {
+            let turn = if *taken < turns { *taken } else { 0 };
+            *taken = turn + 1;
+            turn
+        }
+    }
+
+    #[inline(always)]
+    fn quic_server(&self, server: &QuicServer) -> Option<BackendId> {
+        // SAFETY: a copy is made at once.
+        unsafe { QUIC_SERVERS.get(server.to_words()) }.copied()
+    }
+
+    #[inline(always)]
     fn backend(&self, id: BackendId) -> Option<&Backend> {
         BACKENDS.get(u32::from(id.get()))
+    }
+
+    #[inline(always)]
+    fn load(&self, id: BackendId) -> Option<Load> {
+        LOADS.get(u32::from(id.get())).copied()
+    }
+
+    #[inline(always)]
+    fn note_opened(&self, id: BackendId) {
+        if let Some(load) = LOADS.get_ptr_mut(u32::from(id.get())) {
+            // SAFETY: a word of an array map. A count that two CPUs write at once may be lost; userspace counts anew
+            // as often as it walks through the records.
+            unsafe { (*load).flows += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
+        // SAFETY: a copy is made at once.
+        unsafe { FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, key: &FragmentKey, first: &Fragment) {
+        // Without room the rest of the datagram is dropped with its reason.
+        let _ = FRAGMENTS.insert(key, first, 0);
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::programs::XdpContext;
+use core::ptr;
 use lb_common::wire::{Packet, Plain};
 
 /// An XDP packet. Each access is compared with the end pointer, as the verifier wants it.
@@ -60,6 +61,14 @@ impl<const HELD: bool> Packet for XdpPacket<'_, HELD> {
         // SAFETY: as in `read`.
         unsafe { *place = value };
         Some(())
+    }
+
+    /// Adds a number that the verifier does not know, and takes it away again.
+    #[inline(always)]
+    fn forget(&self, offset: usize) -> usize {
+        // SAFETY: two reads of the program's own context. Volatile, or the compiler would see that nothing is added.
+        let unknown = || unsafe { ptr::read_volatile(&raw const (*self.ctx.ctx).rx_queue_index) } as usize;
+        (offset + unknown() - unknown()) & 0xfff
     }
 
     #[inline(always)]

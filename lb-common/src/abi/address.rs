@@ -1,6 +1,7 @@
-//! An IP address of either family in one shape.
+//! IP addresses: of one family, as packets have them, and of either in one shape, as records do.
 
-use crate::wire::U32be;
+use crate::wire::checksum::{Difference, Sum};
+use crate::wire::{Plain, U32be, ipv6};
 
 /// An IPv6 address, or an IPv4 address in the first word with zeros behind it. The family is told elsewhere, because
 /// every record knows it anyway.
@@ -26,5 +27,165 @@ impl Address {
     #[must_use]
     pub const fn as_v4(self) -> U32be {
         self.0[0]
+    }
+
+    /// The sixteen bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        let [a, b, c, d] = self.0.map(|word| u128::from(word.get()));
+        (a << 96 | b << 64 | c << 32 | d).to_be_bytes()
+    }
+
+    /// The IPv6 address, if the record's family is IPv6.
+    #[inline(always)]
+    #[must_use]
+    pub const fn as_v6(self) -> ipv6::Address {
+        ipv6::Address(self.0)
+    }
+}
+
+/// Addresses of one family: [`U32be`] for IPv4, [`ipv6::Address`] for IPv6.
+pub trait Ip: Plain + Default + Eq + core::hash::Hash + core::fmt::Debug {
+    /// 4 or 6.
+    const VERSION: u8;
+
+    /// The address in the shape that holds either family.
+    fn widen(self) -> Address;
+    /// The address that a record of this family holds.
+    fn narrow(address: Address) -> Self;
+    /// Adds the address to a checksum.
+    fn add_to(self, sum: Sum) -> Sum;
+    /// Takes the address away from a checksum.
+    fn take_from(self, sum: Sum) -> Sum;
+    /// The first `bits` bits, with zeros behind them.
+    fn masked(self, bits: u8) -> Self;
+    /// Both addresses mixed into a seed; [`super::FlowKey::hash`] goes on from here.
+    fn mix(source: Self, destination: Self, seed: u64) -> u64;
+}
+
+/// The golden ratio in 64 bits, odd.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Source: Pelle Evensen's rrmxmx.
+pub(super) const RRMXMX: u64 = 0x9fb2_1c65_1e98_df25;
+
+#[inline(always)]
+const fn joined(high: U32be, low: U32be) -> u64 {
+    (high.raw() as u64) << 32 | low.raw() as u64
+}
+
+#[inline(always)]
+const fn word_mask(bits: u32) -> U32be {
+    match bits {
+        0 => U32be::ZERO,
+        1..32 => U32be::new(u32::MAX << (32 - bits)),
+        _ => U32be::new(u32::MAX),
+    }
+}
+
+#[inline(always)]
+const fn and(word: U32be, mask: U32be) -> U32be {
+    U32be::from_raw(word.raw() & mask.raw())
+}
+
+impl Ip for U32be {
+    const VERSION: u8 = 4;
+
+    #[inline(always)]
+    fn widen(self) -> Address {
+        Address::v4(self)
+    }
+
+    #[inline(always)]
+    fn narrow(address: Address) -> Self {
+        address.as_v4()
+    }
+
+    #[inline(always)]
+    fn add_to(self, sum: Sum) -> Sum {
+        sum.add_long(self)
+    }
+
+    #[inline(always)]
+    fn take_from(self, sum: Sum) -> Sum {
+        sum.subtract_long(self)
+    }
+
+    #[inline(always)]
+    fn masked(self, bits: u8) -> Self {
+        and(self, word_mask(bits as u32))
+    }
+
+    #[inline(always)]
+    fn mix(source: Self, destination: Self, seed: u64) -> u64 {
+        (joined(source, destination) ^ seed).wrapping_mul(GOLDEN)
+    }
+}
+
+impl Ip for ipv6::Address {
+    const VERSION: u8 = 6;
+
+    #[inline(always)]
+    fn widen(self) -> Address {
+        Address(self.0)
+    }
+
+    #[inline(always)]
+    fn narrow(address: Address) -> Self {
+        address.as_v6()
+    }
+
+    #[inline(always)]
+    fn add_to(self, sum: Sum) -> Sum {
+        let Self([a, b, c, d]) = self;
+        sum.add_long(a).add_long(b).add_long(c).add_long(d)
+    }
+
+    #[inline(always)]
+    fn take_from(self, sum: Sum) -> Sum {
+        let Self([a, b, c, d]) = self;
+        sum.subtract_long(a).subtract_long(b).subtract_long(c).subtract_long(d)
+    }
+
+    #[inline(always)]
+    fn masked(self, bits: u8) -> Self {
+        let (Self([a, b, c, d]), bits) = (self, bits as u32);
+        let mask = |before: u32| word_mask(bits.saturating_sub(before));
+        Self([and(a, mask(0)), and(b, mask(32)), and(c, mask(64)), and(d, mask(96))])
+    }
+
+    #[inline(always)]
+    fn mix(source: Self, destination: Self, seed: u64) -> u64 {
+        let (Self([a, b, c, d]), Self([e, f, g, h])) = (source, destination);
+        let mut mixed = (joined(a, b) ^ seed).wrapping_mul(GOLDEN);
+        mixed = (mixed ^ mixed >> 32 ^ joined(c, d)).wrapping_mul(RRMXMX);
+        mixed = (mixed ^ mixed >> 32 ^ joined(e, f)).wrapping_mul(GOLDEN);
+        (mixed ^ mixed >> 32 ^ joined(g, h)).wrapping_mul(RRMXMX)
+    }
+}
+
+/// What replacing (source, destination) does to a checksum over them.
+#[inline(always)]
+#[must_use]
+pub fn address_difference<A: Ip>(old: (A, A), new: (A, A)) -> Difference {
+    let sum = old.1.take_from(old.0.take_from(Sum::ZERO));
+    new.1.add_to(new.0.add_to(sum)).difference()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_mask_keeps_the_first_bits(address in any::<u128>(), bits in 0u8..=128) {
+            let masked = ipv6::Address::from(address.to_be_bytes()).masked(bits);
+            let mask = if bits == 0 { 0 } else { u128::MAX << (128 - u32::from(bits)) };
+            prop_assert_eq!(masked, ipv6::Address::from((address & mask).to_be_bytes()));
+            let (v4, bits) = ((address >> 96) as u32, bits.min(32));
+            let mask = if bits == 0 { 0 } else { u32::MAX << (32 - u32::from(bits)) };
+            prop_assert_eq!(U32be::new(v4).masked(bits), U32be::new(v4 & mask));
+        }
     }
 }

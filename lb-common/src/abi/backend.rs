@@ -3,7 +3,8 @@
 use super::Address;
 use crate::wire::checksum::Difference;
 use crate::wire::ethernet::Addresses;
-use crate::wire::{U16be, ipv4, protocol};
+use crate::wire::vlan::Tags;
+use crate::wire::{U16be, U32be, ipv4, ipv6, udp};
 
 /// Index of a backend record: 15 bits, 0 means none.
 #[repr(transparent)]
@@ -56,6 +57,8 @@ impl BackendFlags {
     pub const RESOLVED: Self = Self(1);
     /// Health says it serves, so that its recorded flows stay with it.
     pub const ALIVE: Self = Self(2);
+    /// Its address is of IPv6.
+    pub const V6: Self = Self(4);
 
     /// Whether all of `other`'s flags are set.
     #[inline(always)]
@@ -82,18 +85,20 @@ pub struct Backend {
     pub ifindex: u32,
     /// The backend's address.
     pub address: Address,
-    /// The balancer's own address towards it: source of outer headers and of translated packets.
+    /// The source of translated packets and of outer headers: the balancer's own address towards the backend, or, for
+    /// outer headers that spread, the first address of the range they are drawn from.
     pub source: Address,
-    /// The backend's port.
+    /// The backend's port; 0 keeps the one the client asked for.
     pub port: U16be,
-    /// 802.1Q tag to send with; 0 for none.
+    /// Tag to send with; 0 for none.
     pub vlan: U16be,
-    /// Sum of the outer header but for length and traffic class; [`Backend::prepared`] fills it in.
+    /// Second tag to send with; 0 for none.
+    pub second_vlan: U16be,
+    /// Sum of the outer IPv4 header but for protocol, length, traffic class and spreading; [`Backend::prepared`] fills
+    /// it in.
     pub outer: Difference,
     /// Largest packet the interface takes, in bytes from the IP header on.
     pub mtu: u16,
-    /// Number of the service it serves.
-    pub service: u16,
     /// What is known of it.
     pub flags: BackendFlags,
     /// Zero.
@@ -106,9 +111,19 @@ plain!(Backend, 64);
 
 /// Hops an outer header may take (RFC 1700's recommended default).
 const OUTER_TIME_TO_LIVE: u8 = 64;
-/// Bytes of an outer IPv4 header.
-pub const OUTER_LENGTH: u16 = 20;
-const _: () = assert!(OUTER_LENGTH as usize == ipv4::LENGTH);
+
+/// What an outer header says of the packet inside and of what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrapped {
+    /// The protocol that follows the outer header.
+    pub protocol: u8,
+    /// Bytes that follow the outer header.
+    pub length: u16,
+    /// Traffic class of the packet inside, copied outside (RFC 2983, RFC 6040's normal mode).
+    pub traffic_class: u8,
+    /// Bits of the flow's hash for the outer source.
+    pub spread: U32be,
+}
 
 impl Backend {
     /// All zero: what an unwritten record is.
@@ -119,9 +134,9 @@ impl Backend {
         source: Address::UNSPECIFIED,
         port: U16be::ZERO,
         vlan: U16be::ZERO,
+        second_vlan: U16be::ZERO,
         outer: Difference::NONE,
         mtu: 0,
-        service: 0,
         flags: BackendFlags(0),
         reserved: 0,
         generation: 0,
@@ -130,44 +145,105 @@ impl Backend {
     /// The record with its outer header's checksum prepared. Call it last: it sums the addresses.
     #[must_use]
     pub fn prepared(self) -> Self {
-        Self { outer: self.unsummed_outer_header(0, 0).sum().difference(), ..self }
+        Self {
+            outer: self.unsummed_outer_v4(Wrapped::NOTHING).sum().subtract(EMPTY_OUTER).difference(),
+            ..self
+        }
     }
 
-    /// The outer IPv4 header around a packet of `inner_length` bytes with this traffic class (RFC 2003).
+    /// Whether the backend's address is of IPv6.
     #[inline(always)]
     #[must_use]
-    pub fn outer_header(&self, inner_length: u16, traffic_class: u8) -> ipv4::Header {
-        let total_length = inner_length.wrapping_add(OUTER_LENGTH);
-        let sum = self.outer.sum().add(U16be::new(total_length)).add(U16be::new(u16::from(traffic_class)));
-        self.unsummed_outer_header(total_length, traffic_class).with_checksum(sum.checksum())
+    pub const fn is_v6(&self) -> bool {
+        self.flags.has(BackendFlags::V6)
+    }
+
+    /// The tags to send with.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tags(&self) -> Tags {
+        Tags::of(self.vlan, self.second_vlan)
+    }
+
+    /// The outer IPv4 header (RFC 2003).
+    #[inline(always)]
+    #[must_use]
+    pub fn outer_v4(&self, wrapped: Wrapped) -> ipv4::Header {
+        let sum = self
+            .outer
+            .sum()
+            .add(U16be::new(wrapped.length.wrapping_add(EMPTY_OUTER.get())))
+            .add(U16be::new(u16::from(wrapped.traffic_class)))
+            .add(U16be::new(u16::from(wrapped.protocol)))
+            .add_long(wrapped.spread);
+        self.unsummed_outer_v4(wrapped).with_checksum(sum.checksum())
     }
 
     #[inline(always)]
-    fn unsummed_outer_header(&self, total_length: u16, traffic_class: u8) -> ipv4::Header {
-        let addresses = (self.source.as_v4(), self.address.as_v4());
-        ipv4::Header::new(addresses, protocol::IPIP, OUTER_TIME_TO_LIVE, total_length, traffic_class)
+    fn unsummed_outer_v4(&self, wrapped: Wrapped) -> ipv4::Header {
+        let source = U32be::from_raw(self.source.as_v4().raw() | wrapped.spread.raw());
+        ipv4::Header::new(
+            (source, self.address.as_v4()),
+            wrapped.protocol,
+            OUTER_TIME_TO_LIVE,
+            wrapped.length.wrapping_add(EMPTY_OUTER.get()),
+            wrapped.traffic_class,
+        )
     }
+
+    /// The outer IPv6 header (RFC 2473).
+    #[inline(always)]
+    #[must_use]
+    pub const fn outer_v6(&self, wrapped: Wrapped) -> ipv6::Header {
+        let Address([a, b, c, d]) = self.source;
+        let source = ipv6::Address([a, b, c, U32be::from_raw(d.raw() | wrapped.spread.raw())]);
+        ipv6::Header::new(
+            (source, self.address.as_v6()),
+            wrapped.protocol,
+            OUTER_TIME_TO_LIVE,
+            wrapped.length,
+            (wrapped.traffic_class, 0),
+        )
+    }
+
+    /// Bytes that encapsulation towards this backend adds.
+    #[inline(always)]
+    #[must_use]
+    pub const fn overhead(&self, in_udp: bool) -> u16 {
+        let ip = if self.is_v6() { ipv6::LENGTH } else { ipv4::LENGTH };
+        (ip + if in_udp { udp::LENGTH } else { 0 }) as u16
+    }
+}
+
+/// Length of an outer IPv4 header around nothing.
+const EMPTY_OUTER: U16be = U16be::new(ipv4::LENGTH as u16);
+
+impl Wrapped {
+    /// Nothing inside.
+    const NOTHING: Self = Self { protocol: 0, length: 0, traffic_class: 0, spread: U32be::ZERO };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::U32be;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn the_prepared_outer_header_has_the_checksum_of_a_fresh_sum(
-            source in any::<u32>(), destination in any::<u32>(), length in 20u16..65_000, class in any::<u8>()
+            source in any::<u16>(), destination in any::<u32>(), length in 20u16..65_000, class in any::<u8>(),
+            protocol in any::<u8>(), spread in any::<u16>()
         ) {
             let backend = Backend {
-                source: Address::v4(U32be::new(source)),
+                source: Address::v4(U32be::new(u32::from(source) << 16)),
                 address: Address::v4(U32be::new(destination)),
                 ..Backend::default()
             }.prepared();
-            let outer = backend.outer_header(length, class);
+            let spread = U32be::new(spread.into());
+            let outer = backend.outer_v4(Wrapped { protocol, length, traffic_class: class, spread });
             prop_assert_eq!(outer.checksum(), outer.sum().checksum());
             prop_assert_eq!(outer.total_length(), length + 20);
+            prop_assert_eq!(outer.source().get(), u32::from(source) << 16 | spread.get());
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Flows: what is remembered of a connection.
 
 use super::BackendId;
+use super::address::{Ip, RRMXMX, address_difference};
 use crate::wire::checksum::Difference;
 use crate::wire::ethernet::Addresses;
-use crate::wire::{Ports, U16be, U32be, ipv4, tcp};
+use crate::wire::vlan::Tags;
+use crate::wire::{Ports, U32be, ipv6, tcp};
 
 /// A point in time, in ticks of the kernel's clock (`jiffies`), modulo 2³².
 #[repr(transparent)]
@@ -21,7 +23,7 @@ impl Ticks {
     }
 }
 
-/// A packet's addresses, ports and protocol, as it arrives. `A` is the address: [`U32be`] for IPv4.
+/// A packet's addresses, ports and protocol, as it arrives. `A` is the address: [`U32be`] or [`ipv6::Address`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlowKey<A> {
@@ -29,29 +31,27 @@ pub struct FlowKey<A> {
     pub source: A,
     /// Receiver.
     pub destination: A,
-    /// Sender's port.
-    pub source_port: U16be,
-    /// Receiver's port.
-    pub destination_port: U16be,
-    /// IP protocol.
-    pub protocol: u8,
-    reserved: [u8; 3],
+    /// Sender's and receiver's port.
+    pub ports: Ports,
+    protocol: u32,
 }
 
 plain!(FlowKey<U32be>, 16);
+plain!(FlowKey<ipv6::Address>, 40);
 
-impl<A: Copy> FlowKey<A> {
+impl<A: Ip> FlowKey<A> {
     /// A key from its parts.
     #[inline(always)]
     pub const fn new(source: A, destination: A, ports: Ports, protocol: u8) -> Self {
-        Self {
-            source,
-            destination,
-            source_port: ports.source,
-            destination_port: ports.destination,
-            protocol,
-            reserved: [0; 3],
-        }
+        Self { source, destination, ports, protocol: protocol as u32 }
+    }
+
+    /// IP protocol.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "made of eight bits")]
+    pub const fn protocol(&self) -> u8 {
+        self.protocol as u8
     }
 
     /// The key of packets the other way.
@@ -61,41 +61,44 @@ impl<A: Copy> FlowKey<A> {
         Self {
             source: self.destination,
             destination: self.source,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
-            ..*self
+            ports: self.ports.reversed(),
+            protocol: self.protocol,
         }
-    }
-}
-
-impl FlowKey<U32be> {
-    /// The key's bytes as the words that the kernel hashes. Written field by field, it would be read back in wider
-    /// pieces, for which a processor waits until the writes are done.
-    #[inline(always)]
-    #[must_use]
-    pub const fn to_words(&self) -> [u32; 4] {
-        // Little-endian, as all machines are that the kernel programs are built for.
-        let ports = self.source_port.raw() as u32 | (self.destination_port.raw() as u32) << 16;
-        [self.source.raw(), self.destination.raw(), ports, self.protocol as u32]
     }
 
     /// The flow's hash: the same on every host with the same seed. The upper bits are the best mixed.
     ///
-    /// Two rounds of multiply and fold over the sixteen bytes, constants from Source: Pelle Evensen's rrmxmx
-    /// and the golden ratio; uniformity is tested in this file.
+    /// Rounds of multiply and fold over the bytes, constants from Source: Pelle Evensen's rrmxmx and the golden ratio;
+    /// uniformity is tested in this file.
     #[inline(always)]
     #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "the upper half is kept")]
-    pub const fn hash(&self, seed: u64) -> u32 {
-        let addresses = (self.source.raw() as u64) << 32 | self.destination.raw() as u64;
-        let rest = (self.source_port.raw() as u64) << 32
-            | (self.destination_port.raw() as u64) << 16
-            | self.protocol as u64;
-        let mut hash = (addresses ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash = (hash ^ hash >> 32 ^ rest).wrapping_mul(0x9fb2_1c65_1e98_df25);
-        hash = (hash ^ hash >> 28).wrapping_mul(0x9fb2_1c65_1e98_df25);
-        (hash >> 32) as u32
+    pub fn hash(&self, seed: u64) -> u32 {
+        let rest = (self.ports.word().raw() as u64) << 8 | self.protocol as u64;
+        finish(A::mix(self.source, self.destination, seed), rest)
     }
+
+    /// The hash of the sender's address alone, or of its first `bits` bits.
+    #[inline(always)]
+    #[must_use]
+    pub fn source_hash(&self, seed: u64, bits: u8) -> u32 {
+        finish(A::mix(self.source.masked(bits), A::default(), seed), 0)
+    }
+}
+
+impl FlowKey<U32be> {
+    /// The key's bytes as the words that the kernel hashes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_words(&self) -> [u32; 4] {
+        [self.source.raw(), self.destination.raw(), self.ports.word().raw(), self.protocol]
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the upper half is kept")]
+const fn finish(mixed: u64, rest: u64) -> u32 {
+    let hash = (mixed ^ mixed >> 32 ^ rest).wrapping_mul(RRMXMX);
+    ((hash ^ hash >> 28).wrapping_mul(RRMXMX) >> 32) as u32
 }
 
 /// What kind of record a flow has.
@@ -152,7 +155,7 @@ impl FlowState {
     }
 }
 
-/// Where a packet leaves to: link-layer addresses, interface and tag.
+/// Where a packet leaves to: link-layer addresses, interface and tags.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hop {
@@ -160,21 +163,11 @@ pub struct Hop {
     pub link: Addresses,
     /// Interface to send by.
     pub ifindex: u32,
-    /// 802.1Q tag to send with; 0 for none.
-    pub vlan: U16be,
-    reserved: u16,
+    /// Tags to send with.
+    pub tags: Tags,
 }
 
-plain!(Hop, 20);
-
-impl Hop {
-    /// A hop from its parts.
-    #[inline(always)]
-    #[must_use]
-    pub const fn new(link: Addresses, ifindex: u32, vlan: U16be) -> Self {
-        Self { link, ifindex, vlan, reserved: 0 }
-    }
-}
+plain!(Hop, 24);
 
 /// A flow record: which backend, and the finished translation. A NAT flow has two, one for each direction.
 #[repr(C)]
@@ -185,9 +178,7 @@ pub struct Flow<A> {
     /// Destination the packet leaves with.
     pub destination: A,
     /// Ports the packet leaves with.
-    pub source_port: U16be,
-    /// Port of the destination.
-    pub destination_port: U16be,
+    pub ports: Ports,
     /// What the new addresses do to a header checksum.
     pub address_difference: Difference,
     /// What the new addresses and ports do to a TCP or UDP checksum.
@@ -201,12 +192,12 @@ pub struct Flow<A> {
     pub last_seen: Ticks,
     /// The way back to the client, learnt from its packets. Replies take it.
     pub way_back: Hop,
-    reserved: u32,
 }
 
 plain!(Flow<U32be>, 48);
+plain!(Flow<ipv6::Address>, 72);
 
-impl<A: Copy> Flow<A> {
+impl<A: Ip> Flow<A> {
     /// Ticks between two writes of `last_seen`, so that a busy flow does not dirty its cache line for every packet:
     /// a quarter of a second at 250 Hz.
     pub const GRAIN: u32 = 64;
@@ -233,9 +224,7 @@ impl<A: Copy> Flow<A> {
             self.last_seen = now;
         }
     }
-}
 
-impl Flow<U32be> {
     /// A record that only names a backend.
     #[inline(always)]
     #[must_use]
@@ -246,28 +235,22 @@ impl Flow<U32be> {
     /// A record that turns packets with the key `arriving` into packets with the key `leaving`.
     #[inline(always)]
     #[must_use]
-    pub const fn translation(
+    pub fn translation(
         kind: FlowKind,
-        arriving: &FlowKey<U32be>,
-        leaving: &FlowKey<U32be>,
+        arriving: &FlowKey<A>,
+        leaving: &FlowKey<A>,
         (backend, way_back): (BackendId, Hop),
         now: Ticks,
     ) -> Self {
-        let addresses = ipv4::address_difference(
+        let addresses = address_difference(
             (arriving.source, arriving.destination),
             (leaving.source, leaving.destination),
         );
-        let all = addresses
-            .sum()
-            .subtract(arriving.source_port)
-            .subtract(arriving.destination_port)
-            .add(leaving.source_port)
-            .add(leaving.destination_port);
+        let all = addresses.sum().subtract_long(arriving.ports.word()).add_long(leaving.ports.word());
         Self {
             source: leaving.source,
             destination: leaving.destination,
-            source_port: leaving.source_port,
-            destination_port: leaving.destination_port,
+            ports: leaving.ports,
             address_difference: addresses,
             difference: all.difference(),
             backend,
@@ -275,45 +258,68 @@ impl Flow<U32be> {
             state: FlowState(0),
             last_seen: now,
             way_back,
-            reserved: 0,
         }
     }
 
     /// The key of the opposite direction's record: what a packet with this record's answer is replied to with.
     #[inline(always)]
     #[must_use]
-    pub const fn opposite(&self, protocol: u8) -> FlowKey<U32be> {
-        let ports = Ports { source: self.source_port, destination: self.destination_port };
-        FlowKey::new(self.source, self.destination, ports, protocol).reversed()
+    pub const fn opposite(&self, protocol: u8) -> FlowKey<A> {
+        FlowKey::new(self.source, self.destination, self.ports, protocol).reversed()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::U16be;
 
     fn key(n: u32) -> FlowKey<U32be> {
-        let ports = Ports { source: U16be::new((n % 50_000) as u16), destination: U16be::new(80) };
+        let ports = Ports::new(U16be::new((n % 50_000) as u16), U16be::new(80));
         FlowKey::new(U32be::new(0x0a00_0000 + n / 50_000), U32be::new(0xcb00_710a), ports, 6)
+    }
+
+    /// The same flow of the other family.
+    fn key_v6(n: u32) -> FlowKey<ipv6::Address> {
+        let of = |address: U32be| ipv6::Address([U32be::new(0x2001_0db8), U32be::ZERO, U32be::ZERO, address]);
+        let key = key(n);
+        FlowKey::new(of(key.source), of(key.destination), key.ports, 6)
+    }
+
+    /// Chi square of half a million hashes over 1,021 slots: 1,020 degrees of freedom, mean 1,020, deviation 45.
+    fn chi_square(hash: impl Fn(u32) -> u32) -> f64 {
+        let (slots, flows) = (1021u64, 500_000u32);
+        let mut counts = vec![0u32; 1021];
+        for n in 0..flows {
+            let slot = (u64::from(hash(n)) * slots) >> 32;
+            counts[usize::try_from(slot).unwrap()] += 1;
+        }
+        let expected = f64::from(flows) / 1021.0;
+        counts.iter().map(|c| (f64::from(*c) - expected).powi(2) / expected).sum()
     }
 
     #[test]
     fn neighbouring_flows_spread_evenly_over_slots() {
-        let (slots, flows) = (1021u64, 500_000u32);
-        let mut counts = vec![0u32; 1021];
-        for n in 0..flows {
-            let slot = (u64::from(key(n).hash(0x1234_5678)) * slots) >> 32;
-            counts[usize::try_from(slot).unwrap()] += 1;
-        }
-        let expected = f64::from(flows) / 1021.0;
-        let chi: f64 = counts.iter().map(|c| (f64::from(*c) - expected).powi(2) / expected).sum();
-        // 1,020 degrees of freedom: mean 1,020, standard deviation 45.
-        assert!((800.0..1250.0).contains(&chi), "chi square {chi}");
+        let seed = 0x1234_5678;
+        let by_source = |n: u32| {
+            let source = U32be::new(0x0a00_0000 + n);
+            FlowKey::new(source, U32be::ZERO, Ports::default(), 6).source_hash(seed, 32)
+        };
+        let all =
+            [chi_square(|n| key(n).hash(seed)), chi_square(|n| key_v6(n).hash(seed)), chi_square(by_source)];
+        assert!(all.iter().all(|chi| (800.0..1250.0).contains(chi)), "chi squares {all:?}");
+    }
+
+    #[test]
+    fn clients_of_one_prefix_have_one_source_hash() {
+        let hash = |n: u32, bits| key(n * 50_000).source_hash(1, bits);
+        assert_eq!(hash(1, 24), hash(200, 24));
+        assert_ne!(hash(1, 32), hash(200, 32));
     }
 
     #[test]
     fn the_words_of_a_key_are_its_bytes() {
-        let ports = Ports { source: U16be::new(0x0102), destination: U16be::new(0x0304) };
+        let ports = Ports::new(U16be::new(0x0102), U16be::new(0x0304));
         let key = FlowKey::new(U32be::from([5, 6, 7, 8]), U32be::from([9, 10, 11, 12]), ports, 13);
         let bytes = [5, 6, 7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 13, 0, 0, 0];
         assert_eq!(key.to_words().map(u32::to_le_bytes).as_flattened(), bytes);
@@ -329,7 +335,7 @@ mod tests {
 
     #[test]
     fn time_is_noted_at_most_once_a_grain() {
-        let mut flow = Flow::pinned(BackendId::NONE, Ticks(u32::MAX - 3));
+        let mut flow = Flow::<U32be>::pinned(BackendId::NONE, Ticks(u32::MAX - 3));
         flow.note(tcp::Flags::ACK, Ticks(10));
         assert_eq!(flow.last_seen, Ticks(u32::MAX - 3));
         flow.note(tcp::Flags::ACK, Ticks(60));

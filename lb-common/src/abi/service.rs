@@ -2,10 +2,13 @@
 //!
 //! The table is an open-addressed hash table in an array map, because an array lookup is inlined by the kernel (0.5 ns)
 //! where a hash map costs 3–9 ns. Userspace builds it and keeps every key within [`limits::SERVICE_PROBES`] of its
-//! first place.
+//! first place. What one address and port lead to is found at once; port ranges and prefixes lead through the entry
+//! of their [host](Forward::Host) and its [ranges](super::PortRange) to entries that lie behind the hashed part.
 
-use super::{Address, limits};
-use crate::wire::{U16be, U32be};
+use super::{Address, Ip, limits};
+use crate::wire::U16be;
+#[cfg(any(test, feature = "host"))]
+use crate::wire::U32be;
 
 /// Destination of a packet: address, port and protocol.
 #[repr(C)]
@@ -28,11 +31,25 @@ impl ServiceKey {
         Self { address, tail: port.raw() as u32 | (protocol as u32) << 16 | (family as u32) << 24 }
     }
 
-    /// The key of an IPv4 destination.
+    /// The key of a destination.
     #[inline(always)]
     #[must_use]
-    pub const fn v4(address: U32be, port: U16be, protocol: u8) -> Self {
-        Self::new(Address::v4(address), port, protocol, 4)
+    pub fn of<A: Ip>(address: A, port: U16be, protocol: u8) -> Self {
+        Self::new(address.widen(), port, protocol, A::VERSION)
+    }
+
+    /// The key of what is known of an address whatever the port.
+    #[inline(always)]
+    #[must_use]
+    pub fn host<A: Ip>(address: A) -> Self {
+        Self::of(address, U16be::ZERO, 0)
+    }
+
+    /// The key of an IPv4 destination.
+    #[cfg(any(test, feature = "host"))]
+    #[must_use]
+    pub fn v4(address: U32be, port: U16be, protocol: u8) -> Self {
+        Self::of(address, port, protocol)
     }
 
     /// Destination port.
@@ -56,13 +73,6 @@ impl ServiceKey {
     #[must_use]
     pub const fn family(&self) -> u8 {
         (self.tail >> 24) as u8
-    }
-
-    /// The key that marks an address as the balancer's own, to which backends reply.
-    #[inline(always)]
-    #[must_use]
-    pub const fn own_v4(address: U32be) -> Self {
-        Self::v4(address, U16be::ZERO, 0)
     }
 
     /// Where the search for this key begins.
@@ -94,16 +104,42 @@ impl ServiceKey {
     }
 }
 
-/// How a service's packets reach its backends.
+/// How a service's packets reach its backends, or what else an entry is.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
-    /// Not a service: an address of the balancer's own, to which backends reply.
-    Own = 0,
+    /// No service: what is known of an address or a prefix.
+    Host = 0,
     /// Full network address translation.
     Nat = 1,
     /// IP in IP towards the backend, which answers the client directly.
     DsrIpip = 2,
+    /// The same in UDP (GUE, variant 1).
+    DsrGue = 3,
+    /// The backend's link-layer address: it holds the VIP and is on the same segment.
+    DsrL2 = 4,
+    /// Translation of the destination only; the balancer is the backends' gateway.
+    Dnat = 5,
+    /// To this host's own stack.
+    Local = 6,
+    /// No service: an endpoint that [`Forward::Dnat`] leads to; what it sends gets [`Service::other`] as its source.
+    Endpoint = 7,
+}
+
+/// How a service's new flows are spread over its backends.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// By the hash of the flow.
+    Flow = 0,
+    /// By the hash of the client's address, or its first bits.
+    Source = 1,
+    /// In turn.
+    RoundRobin = 2,
+    /// The less loaded of two.
+    LeastConnections = 3,
+    /// By the server identifier in a QUIC connection identifier; by the flow's hash where there is none.
+    Quic = 4,
 }
 
 /// Switches of a service.
@@ -118,12 +154,25 @@ impl ServiceFlags {
     pub const TRACK_ALWAYS: Self = Self(1);
     /// Record no flow, also in slots that are tracked.
     pub const TRACK_NEVER: Self = Self(2);
+    /// Of a host: the balancer's own address, to which backends reply.
+    pub const OWN: Self = Self(4);
+    /// Of a host: a VIP that answers echo requests.
+    pub const PING: Self = Self(8);
+    /// Of a host: a VIP, so that fragments for it are waited for.
+    pub const VIP: Self = Self(16);
 
     /// Whether all of `other`'s switches are on.
     #[inline(always)]
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Both sets together.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
@@ -135,14 +184,30 @@ pub struct Service {
     pub key: ServiceKey,
     /// Index of the first slot.
     pub first_slot: u32,
-    /// Number of slots; 0 for an own address.
+    /// Number of slots; 0 where there are no backends.
     pub slots: u32,
     forward: u8,
     /// Switches.
     pub flags: ServiceFlags,
-    /// Number of the service, for events.
+    /// Number of the service: counts its turns, and is part of the keys of its QUIC servers.
     pub id: u16,
-    reserved: [u32; 8],
+    /// Of an endpoint: the VIP's address.
+    pub other: Address,
+    /// Of an endpoint: the VIP's port; 0 keeps the packet's.
+    pub other_port: U16be,
+    /// Destination port of outer UDP headers.
+    pub gue_port: U16be,
+    select: u8,
+    /// Bits of the client's address that count for [`Select::Source`].
+    pub prefix_bits: u8,
+    /// Bytes of a server identifier in a QUIC connection identifier, 1 to 8.
+    pub server_id_bytes: u8,
+    reserved: u8,
+    /// Of a host: index of its first port range. The ranges of an address include those of the prefixes around it.
+    pub first_range: u16,
+    /// Of a host: number of its port ranges, at most [`limits::RANGE_PROBES`].
+    pub ranges: u16,
+    reserved_end: u32,
 }
 
 plain!(Service, 64);
@@ -153,13 +218,22 @@ impl Service {
         key: ServiceKey::new(Address::UNSPECIFIED, U16be::ZERO, 0, 0),
         first_slot: 0,
         slots: 0,
-        forward: Forward::Own as u8,
+        forward: Forward::Host as u8,
         flags: ServiceFlags(0),
         id: 0,
-        reserved: [0; 8],
+        other: Address::UNSPECIFIED,
+        other_port: U16be::ZERO,
+        gue_port: U16be::ZERO,
+        select: Select::Flow as u8,
+        prefix_bits: 0,
+        server_id_bytes: 0,
+        reserved: 0,
+        first_range: 0,
+        ranges: 0,
+        reserved_end: 0,
     };
 
-    /// A live entry.
+    /// A service with its slots, selecting by the flow's hash.
     #[must_use]
     pub const fn new(
         key: ServiceKey,
@@ -169,7 +243,38 @@ impl Service {
         slots: u32,
         flags: ServiceFlags,
     ) -> Self {
-        Self { key, first_slot, slots, forward: forward as u8, flags, id, reserved: [0; 8] }
+        Self { key, first_slot, slots, forward: forward as u8, flags, id, ..Self::VACANT }
+    }
+
+    /// What is known of an address.
+    #[must_use]
+    pub const fn host(key: ServiceKey, flags: ServiceFlags, (first_range, ranges): (u16, u16)) -> Self {
+        Self { key, flags, first_range, ranges, ..Self::VACANT }
+    }
+
+    /// An endpoint behind [`Forward::Dnat`], and the VIP that its packets come from.
+    #[must_use]
+    pub const fn endpoint(key: ServiceKey, (other, other_port): (Address, U16be)) -> Self {
+        Self { key, forward: Forward::Endpoint as u8, other, other_port, ..Self::VACANT }
+    }
+
+    /// The service with another way of spreading new flows.
+    #[must_use]
+    pub const fn selecting(self, select: Select) -> Self {
+        Self { select: select as u8, ..self }
+    }
+
+    /// How new flows are spread.
+    #[inline(always)]
+    #[must_use]
+    pub const fn select(&self) -> Select {
+        match self.select {
+            1 => Select::Source,
+            2 => Select::RoundRobin,
+            3 => Select::LeastConnections,
+            4 => Select::Quic,
+            _ => Select::Flow,
+        }
     }
 
     /// Whether nothing is here, so that a search ends.
@@ -186,7 +291,12 @@ impl Service {
         match self.forward {
             1 => Forward::Nat,
             2 => Forward::DsrIpip,
-            _ => Forward::Own,
+            3 => Forward::DsrGue,
+            4 => Forward::DsrL2,
+            5 => Forward::Dnat,
+            6 => Forward::Local,
+            7 => Forward::Endpoint,
+            _ => Forward::Host,
         }
     }
 

@@ -1,10 +1,16 @@
 //! Tables in ordinary memory: for the tests, the differential suite and the tools that explain and simulate.
 
-use super::{Direction, FlowTable, PortPool, Reason, Refused, Tables};
-use crate::abi::{Backend, BackendCount, BackendId, Count, Flow, FlowKey, Service, Slot, Ticks, limits};
-use crate::wire::U32be;
-use std::cell::{RefCell, RefMut};
+use super::{Arrival, Direction, FlowTable, PortPool, Reason, Refused, Tables};
+use crate::abi::{
+    Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
+    Ip, Load, PortRange, PrefixKey, QuicServer, Service, Slot, Ticks, limits,
+};
+use crate::wire::{U32be, ipv6};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, HashMap};
+
+/// Flow records by key.
+type Flows<A> = HashMap<FlowKey<A>, Flow<A>>;
 
 /// What the maps of the kernel programs hold.
 #[derive(Clone, Debug, Default)]
@@ -13,16 +19,40 @@ pub struct HostTables {
     pub seed: u64,
     /// Ports NAT may use.
     pub ports: PortPool,
+    /// Bits of outer sources that are taken from the flow's hash.
+    pub spread: [U32be; 2],
+    /// Flow records that may be inserted in a second; 0 means any number.
+    pub new_flows: u32,
     /// The service table by place.
     pub services: BTreeMap<u32, Service>,
+    /// Port ranges by index.
+    pub ranges: BTreeMap<u32, PortRange>,
+    /// Places of prefixes' entries.
+    pub prefixes: HashMap<PrefixKey, u32>,
+    /// What there is in the tables before.
+    pub contents: Contents,
     /// Slot words by index; those absent are zero.
     pub slots: BTreeMap<u32, Slot>,
     /// Backend records; those absent are zero.
     pub backends: BTreeMap<BackendId, Backend>,
-    /// Flow records.
-    pub flows: RefCell<HashMap<FlowKey<U32be>, Flow<U32be>>>,
-    /// Records the flow table has room for; 0 means [`limits::FLOWS`].
+    /// What backends have to do; zero where absent.
+    pub loads: RefCell<BTreeMap<BackendId, Load>>,
+    /// Turns that services have taken.
+    pub turns: RefCell<BTreeMap<u16, u32>>,
+    /// Backends of QUIC services by server identifier.
+    pub quic_servers: HashMap<QuicServer, BackendId>,
+    /// Flow records of IPv4.
+    pub flows: RefCell<Flows<U32be>>,
+    /// Flow records of IPv6.
+    pub flows_v6: RefCell<Flows<ipv6::Address>>,
+    /// Records each flow table has room for; 0 means [`limits::FLOWS`].
     pub room: usize,
+    /// First fragments.
+    pub fragments: RefCell<HashMap<FragmentKey, Fragment>>,
+    /// Ways that the kernel knows, by destination.
+    pub routes: HashMap<crate::abi::Address, Hop>,
+    /// Records inserted in this second.
+    pub rate: Cell<InsertRate>,
     /// When slots' settled owners were last used.
     pub settled_use: RefCell<BTreeMap<u32, Ticks>>,
     /// Packets by reason.
@@ -31,9 +61,13 @@ pub struct HostTables {
     pub counts: RefCell<BTreeMap<BackendId, BackendCount>>,
 }
 
+/// Ticks in a second of these tables' clock.
+const SECOND: u32 = 250;
+
 /// What an array map has where nothing was written.
 static VACANT: Service = Service::VACANT;
 static UNWRITTEN: Backend = Backend::UNWRITTEN;
+static NO_RANGE: PortRange = PortRange::new(0, 0, 0, 0);
 
 impl HostTables {
     /// Puts a service where the packet path will find it; `false` if its places are all taken.
@@ -46,20 +80,21 @@ impl HostTables {
         self.services.insert(place, service);
         true
     }
-}
 
-impl FlowTable<U32be> for HostTables {
-    type Record<'a> = RefMut<'a, Flow<U32be>>;
-
-    fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
-        RefMut::filter_map(self.flows.borrow_mut(), |flows| flows.get_mut(key)).ok()
-    }
-
-    fn insert(&self, key: &FlowKey<U32be>, flow: &Flow<U32be>) -> Result<(), Refused> {
-        let mut flows = self.flows.borrow_mut();
+    fn add_flow<A: Ip>(
+        &self,
+        flows: &RefCell<Flows<A>>,
+        key: &FlowKey<A>,
+        flow: &Flow<A>,
+        now: Ticks,
+    ) -> Result<(), Refused> {
+        let mut flows = flows.borrow_mut();
         let room = if self.room == 0 { limits::FLOWS as usize } else { self.room };
         if flows.contains_key(key) {
             return Err(Refused::Exists);
+        }
+        if !self.admits(now) {
+            return Err(Refused::Guarded);
         }
         if flows.len() >= room {
             return Err(Refused::Full);
@@ -68,8 +103,60 @@ impl FlowTable<U32be> for HostTables {
         Ok(())
     }
 
+    fn admits(&self, now: Ticks) -> bool {
+        let mut rate = self.rate.get();
+        let admits = self.new_flows == 0 || rate.admits(now, SECOND, self.new_flows);
+        self.rate.set(rate);
+        admits
+    }
+}
+
+fn record<'a, A: Ip>(flows: &'a RefCell<Flows<A>>, key: &FlowKey<A>) -> Option<RefMut<'a, Flow<A>>> {
+    RefMut::filter_map(flows.borrow_mut(), |flows| flows.get_mut(key)).ok()
+}
+
+impl FlowTable<U32be> for HostTables {
+    type Record<'a> = RefMut<'a, Flow<U32be>>;
+
+    fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
+        record(&self.flows, key)
+    }
+
+    fn insert(&self, key: &FlowKey<U32be>, flow: &Flow<U32be>, now: Ticks) -> Result<(), Refused> {
+        self.add_flow(&self.flows, key, flow, now)
+    }
+
     fn remove(&self, key: &FlowKey<U32be>) {
         self.flows.borrow_mut().remove(key);
+    }
+
+    fn route(&self, key: &FlowKey<U32be>, _: Arrival) -> Option<Hop> {
+        self.routes.get(&key.destination.widen()).copied()
+    }
+}
+
+impl FlowTable<ipv6::Address> for HostTables {
+    type Record<'a> = RefMut<'a, Flow<ipv6::Address>>;
+
+    fn flow(&self, key: &FlowKey<ipv6::Address>) -> Option<Self::Record<'_>> {
+        record(&self.flows_v6, key)
+    }
+
+    fn insert(
+        &self,
+        key: &FlowKey<ipv6::Address>,
+        flow: &Flow<ipv6::Address>,
+        now: Ticks,
+    ) -> Result<(), Refused> {
+        self.add_flow(&self.flows_v6, key, flow, now)
+    }
+
+    fn remove(&self, key: &FlowKey<ipv6::Address>) {
+        self.flows_v6.borrow_mut().remove(key);
+    }
+
+    fn route(&self, key: &FlowKey<ipv6::Address>, _: Arrival) -> Option<Hop> {
+        self.routes.get(&key.destination.widen()).copied()
     }
 }
 
@@ -82,8 +169,29 @@ impl Tables for HostTables {
         self.ports
     }
 
+    fn spread(&self) -> [U32be; 2] {
+        self.spread
+    }
+
+    fn second(&self) -> u32 {
+        SECOND
+    }
+
+    fn contents(&self) -> Contents {
+        self.contents
+    }
+
     fn service_at(&self, place: u32) -> Option<&Service> {
-        (place < limits::SERVICE_TABLE).then(|| self.services.get(&place).unwrap_or(&VACANT))
+        (place < limits::SERVICE_ENTRIES).then(|| self.services.get(&place).unwrap_or(&VACANT))
+    }
+
+    fn range_at(&self, index: u32) -> Option<&PortRange> {
+        (index < limits::RANGES).then(|| self.ranges.get(&index).unwrap_or(&NO_RANGE))
+    }
+
+    fn prefix(&self, address: &PrefixKey) -> Option<u32> {
+        let longest = PrefixKey::FAMILY_BITS..=address.bits;
+        longest.rev().find_map(|bits| self.prefixes.get(&address.shortened(bits)).copied())
     }
 
     fn slot(&self, index: u32) -> Option<Slot> {
@@ -94,8 +202,37 @@ impl Tables for HostTables {
         self.settled_use.borrow_mut().insert(index, now);
     }
 
+    fn turn(&self, service: u16, turns: u32) -> u32 {
+        let mut all = self.turns.borrow_mut();
+        let taken = all.entry(service).or_default();
+        let turn = if *taken < turns { *taken } else { 0 };
+        *taken = turn + 1;
+        turn
+    }
+
+    fn quic_server(&self, server: &QuicServer) -> Option<BackendId> {
+        self.quic_servers.get(server).copied()
+    }
+
     fn backend(&self, id: BackendId) -> Option<&Backend> {
         (u32::from(id.get()) < limits::BACKENDS).then(|| self.backends.get(&id).unwrap_or(&UNWRITTEN))
+    }
+
+    fn load(&self, id: BackendId) -> Option<Load> {
+        (u32::from(id.get()) < limits::BACKENDS)
+            .then(|| self.loads.borrow().get(&id).copied().unwrap_or_default())
+    }
+
+    fn note_opened(&self, id: BackendId) {
+        self.loads.borrow_mut().entry(id).or_default().flows += 1;
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn remember_fragment(&self, key: &FragmentKey, first: &Fragment) {
+        self.fragments.borrow_mut().insert(*key, *first);
     }
 
     fn count(&self, reason: Reason, bytes: u32) {

@@ -1,33 +1,32 @@
 //! ICMP errors about a flow's packets: they quote the packet, and must reach whoever sent it.
 //!
-//! Source: RFC 792; RFC 5508, section 4 (translation of ICMP errors). The quoted packet travelled against the error,
-//! so its reversed tuple is the key the error's own direction is known by.
+//! Source: RFC 792; RFC 4443; RFC 5508, section 4 (translation of ICMP errors). The quoted packet travelled against the
+//! error, so its reversed tuple is the key the error's own direction is known by.
 
+use super::family::{Family, Piece};
 use super::link::{self, Way};
 use super::parse::{Frame, Segment};
-use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, classify, ipip, select};
-use crate::abi::{Flow, FlowKey, FlowKind, Forward, Service, ServiceKey};
+use super::track::{self, Asked, Choice};
+use super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, classify, dnat, dsr, ping};
+use crate::abi::{Flow, FlowKey, FlowKind, Forward, Hop, Service, address_difference};
 use crate::wire::checksum::{self, Sum};
-use crate::wire::{Packet, Ports, U16be, U32be, icmp, ipv4, protocol, tcp, udp};
+use crate::wire::{Packet, Ports, U16be, icmp, protocol, tcp, udp};
 
 /// The packet an error quotes.
 #[derive(Clone, Copy)]
-struct Quoted {
+struct Quoted<A: Family> {
     /// Where its IP header begins.
     l3: usize,
-    ip: ipv4::Header,
+    ip: A::Header,
+    /// Where its ports lie.
+    l4: usize,
     /// The tuple of packets that travel the error's way.
-    key: FlowKey<U32be>,
+    key: FlowKey<A>,
     /// Where the message ends by its own length; what lies behind is padding, not quotation.
     end: usize,
 }
 
-impl Quoted {
-    #[inline(always)]
-    const fn l4(&self) -> usize {
-        self.l3 + self.ip.header_length()
-    }
-
+impl<A: Family> Quoted<A> {
     /// Refuses a message that is longer than its frame.
     #[inline(always)]
     fn checked(&self, packet: &impl Packet) -> Result<(), Reason> {
@@ -35,133 +34,207 @@ impl Quoted {
     }
 }
 
-/// Sends an ICMP error to the end of the flow it is about; any other ICMP passes.
+/// Sends an ICMP error to the end of the flow it is about, and answers echo requests to a VIP; any other ICMP passes.
 #[inline(always)]
-pub(super) fn steer(
+pub(super) fn steer<A: Family>(
     packet: &mut impl Packet,
-    tables: &impl Tables,
-    frame: &Frame,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
     arrival: Arrival,
 ) -> Outcome {
+    if frame.inside.piece != Piece::Whole {
+        return Err(Reason::IcmpNotOurs);
+    }
+    let header: icmp::Header = packet.read(frame.l4()).ok_or(Reason::IcmpNotOurs)?;
+    if header.kind == A::ECHO[0] && header.code == 0 {
+        return ping::answer(packet, tables, frame, header.checksum, arrival);
+    }
+    if !A::is_error(header.kind) {
+        return Err(Reason::IcmpNotOurs);
+    }
     let quoted = quoted(packet, frame).ok_or(Reason::IcmpNotOurs)?;
-    let vip = ServiceKey::v4(quoted.key.destination, quoted.key.destination_port, quoted.key.protocol);
-    match classify::service(tables, &vip) {
-        Some(service) => about_service(packet, tables, frame, &quoted, service, arrival),
-        None => about_reply(packet, tables, frame, &quoted),
+    let translation = match classify::service(tables, &quoted.key) {
+        Some(service) if service.forward() == Forward::Local => return Err(Reason::Local),
+        Some(service) => {
+            quoted.checked(packet)?;
+            match service.forward() {
+                Forward::Nat => about_translated(tables, &quoted)?,
+                Forward::Dnat => about_dnat(tables, &quoted, service, arrival)?,
+                _ => return encapsulate(packet, tables, frame, &quoted, service, arrival),
+            }
+        }
+        None => about_reply(tables, &quoted, arrival)?,
+    };
+    quoted.checked(packet)?;
+    translate(packet, frame, &quoted, &translation)
+}
+
+/// What a message is translated by, and where it goes. Copied from wherever it is known, so that the rewriting, which is
+/// long, stands here once.
+struct Translation<A: Family> {
+    flow: Flow<A>,
+    hop: Hop,
+    direction: Direction,
+}
+
+impl<A: Family> Translation<A> {
+    #[inline(always)]
+    fn to_backend(tables: &impl TablesFor<A>, flow: Flow<A>) -> Result<Self, Reason> {
+        let hop = Way::to(link::backend(tables, flow.backend)?)?.hop();
+        Ok(Self { flow, hop, direction: Direction::ToBackend })
     }
 }
 
+/// A quoted packet whose ports can be found. One in fragments has them in its first.
 #[inline(always)]
-fn quoted(packet: &impl Packet, frame: &Frame) -> Option<Quoted> {
-    let header: icmp::Header = packet.read(frame.l4)?;
-    if !header.is_error() || frame.ip.is_fragment() {
+fn quoted<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Option<Quoted<A>> {
+    let l3 = frame.l4() + icmp::LENGTH;
+    let ip: A::Header = packet.read(l3)?;
+    let inside = A::walk(packet, l3, &ip).ok()?;
+    let carries_ports = inside.protocol == protocol::TCP || inside.protocol == protocol::UDP;
+    if inside.piece == Piece::Later || !carries_ports {
         return None;
     }
-    let l3 = frame.l4 + icmp::LENGTH;
-    let ip: ipv4::Header = packet.read(l3)?;
-    let carries_ports = ip.protocol() == protocol::TCP || ip.protocol() == protocol::UDP;
-    if !ip.is_valid() || ip.is_later_fragment() || !carries_ports {
-        return None;
-    }
-    let ports: Ports = packet.read(l3 + ip.header_length())?;
-    let key = FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol()).reversed();
-    let quoted = Quoted { l3, ip, key, end: frame.l3 + frame.ip.total_length() as usize };
-    (quoted.l4() + size_of::<Ports>() <= quoted.end).then_some(quoted)
+    let ports: Ports = packet.read(inside.l4)?;
+    let (source, destination) = A::addresses(&ip);
+    let key = FlowKey::new(source, destination, ports, inside.protocol).reversed();
+    let end = frame.l3 + A::total_length(&frame.ip) as usize;
+    let quoted = Quoted { l3, ip, l4: inside.l4, key, end };
+    (quoted.l4 + size_of::<Ports>() <= end).then_some(quoted)
 }
 
-/// The error is about what a backend sent to a client: it goes on to that backend.
+/// The owner of the flow that an error is about.
 #[inline(always)]
-fn about_service(
+fn owner<A: Family>(
+    tables: &impl TablesFor<A>,
+    quoted: &Quoted<A>,
+    service: &Service,
+    arrival: Arrival,
+) -> Result<Choice, Reason> {
+    let segment = Segment::OF_AN_ERROR;
+    let asked = Asked { service, key: &quoted.key, segment: &segment, now: arrival.now };
+    let choice = track::owner(tables, &asked)?;
+    Ok(Choice { reason: Reason::IcmpForward, opened: false, ..choice })
+}
+
+/// The error is about what a backend sent to a client itself: it goes on to that backend as it is.
+#[inline(always)]
+fn encapsulate<A: Family>(
     packet: &mut impl Packet,
-    tables: &impl Tables,
-    frame: &Frame,
-    quoted: &Quoted,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    quoted: &Quoted<A>,
     service: &Service,
     arrival: Arrival,
 ) -> Outcome {
-    quoted.checked(packet)?;
-    if service.forward() == Forward::DsrIpip {
-        // Asked as for data of a connection, whatever the protocol: an error opens no flow.
-        let segment = Segment { protocol: protocol::TCP, flags: tcp::Flags::ACK, checksum: U16be::ZERO };
-        let choice = select::owner(tables, service, &quoted.key, &segment, arrival.now)?;
-        let choice = select::Choice { reason: Reason::IcmpForward, opened: false, ..choice };
-        return ipip::encapsulate(packet, tables, frame, choice);
-    }
+    let choice = owner(tables, quoted, service, arrival)?;
+    dsr::send(packet, tables, frame, service, choice)
+}
+
+/// The same, of a backend whose replies get the VIP as their source.
+#[inline(always)]
+fn about_dnat<A: Family>(
+    tables: &impl TablesFor<A>,
+    quoted: &Quoted<A>,
+    service: &Service,
+    arrival: Arrival,
+) -> Result<Translation<A>, Reason> {
+    let id = owner(tables, quoted, service, arrival)?.backend;
+    let flow = dnat::towards(&quoted.key, link::backend(tables, id)?, id);
+    Translation::to_backend(tables, flow)
+}
+
+/// The same, of a backend that does not know the client.
+#[inline(always)]
+fn about_translated<A: Family>(
+    tables: &impl TablesFor<A>,
+    quoted: &Quoted<A>,
+) -> Result<Translation<A>, Reason> {
     let flow = tables.flow(&quoted.key).filter(|flow| flow.kind() == FlowKind::Forward);
-    let flow = flow.ok_or(Reason::NoFlow)?;
-    let way = Way::to(link::backend(tables, flow.backend)?)?;
-    translate(packet, frame, quoted, &flow, way, (Reason::IcmpForward, Direction::ToBackend))
+    let flow = *flow.ok_or(Reason::NoFlow)?;
+    Translation::to_backend(tables, flow)
 }
 
 /// The error is about what we sent to a backend: it goes back to the client, as if the service had sent it.
 #[inline(always)]
-fn about_reply(packet: &mut impl Packet, tables: &impl Tables, frame: &Frame, quoted: &Quoted) -> Outcome {
-    if !tables.ports().contains(quoted.key.destination_port) {
+fn about_reply<A: Family>(
+    tables: &impl TablesFor<A>,
+    quoted: &Quoted<A>,
+    arrival: Arrival,
+) -> Result<Translation<A>, Reason> {
+    let direction = Direction::ToClient;
+    if let Some(endpoint) = classify::endpoint(tables, &quoted.key) {
+        let flow = dnat::back(&quoted.key, endpoint);
+        let leaving = flow.opposite(quoted.key.protocol()).reversed();
+        let hop = tables.route(&leaving, arrival).ok_or(Reason::IcmpNotOurs)?;
+        return Ok(Translation { flow, hop, direction });
+    }
+    if !tables.ports().contains(quoted.key.ports.destination()) {
         return Err(Reason::IcmpNotOurs);
     }
     let flow = tables.flow(&quoted.key).filter(|flow| flow.kind() == FlowKind::Reply);
-    let flow = flow.ok_or(Reason::IcmpNotOurs)?;
-    quoted.checked(packet)?;
-    translate(packet, frame, quoted, &flow, Way::by(&flow.way_back), (Reason::IcmpReply, Direction::ToClient))
+    let flow = *flow.ok_or(Reason::IcmpNotOurs)?;
+    Ok(Translation { flow, hop: flow.way_back, direction })
 }
 
 #[inline(always)]
-fn translate(
+fn translate<A: Family>(
     packet: &mut impl Packet,
-    frame: &Frame,
-    quoted: &Quoted,
-    flow: &Flow<U32be>,
-    way: Way<'_>,
-    (reason, direction): (Reason, Direction),
+    frame: &Frame<A>,
+    quoted: &Quoted<A>,
+    translation: &Translation<A>,
 ) -> Outcome {
-    if frame.ip.time_to_live() <= 1 {
+    if A::hops(&frame.ip) <= 1 {
         return Err(Reason::TimeToLive);
     }
+    let Translation { flow, hop, direction } = translation;
     rewrite(packet, frame, quoted, flow).ok_or(Reason::Inconsistent)?;
-    link::address(packet, frame, way, None)?;
-    Ok(Steered { reason, ifindex: way.ifindex, backend: flow.backend, direction, opened: false })
+    link::address(packet, frame, Way::by(hop))?;
+    let reason = match direction {
+        Direction::ToBackend => Reason::IcmpForward,
+        Direction::ToClient => Reason::IcmpReply,
+    };
+    Ok(Steered { reason, ifindex: hop.ifindex, backend: flow.backend, direction: *direction, opened: false })
 }
 
 /// Translates the quoted packet back into what its sender had sent, then the message around it.
 #[inline(always)]
-fn rewrite(packet: &mut impl Packet, frame: &Frame, quoted: &Quoted, flow: &Flow<U32be>) -> Option<()> {
+fn rewrite<A: Family>(
+    packet: &mut impl Packet,
+    frame: &Frame<A>,
+    quoted: &Quoted<A>,
+    flow: &Flow<A>,
+) -> Option<()> {
     let transport = quoted_transport(packet, quoted, flow)?;
-    // A correct header sums to the same before and after, so only its own words can change the message's sum.
     let network = quoted_network(packet, quoted, flow)?;
-    let at = frame.l4 + icmp::CHECKSUM;
+    let outside = address_difference(A::addresses(&frame.ip), (flow.source, flow.destination));
+    let summed = if A::ICMP_SUMS_ADDRESSES { outside.sum() } else { Sum::ZERO };
+    let at = frame.l4() + icmp::CHECKSUM;
     let before: U16be = packet.read(at)?;
-    let change = Sum::resume(transport.fold()).add(U16be::from_raw(network.fold())).difference();
+    let inside = Sum::resume(transport.fold()).add(U16be::from_raw(network.fold()));
+    let change = inside.add(U16be::from_raw(summed.fold())).difference();
     packet.write(at, checksum::update(before, change))?;
-    let addresses = ipv4::address_difference(
-        (frame.ip.source(), frame.ip.destination()),
-        (flow.source, flow.destination),
-    );
-    packet.write(frame.l3, frame.ip.rewritten(flow.source, flow.destination, addresses))
+    let ip = A::rewritten(&frame.ip, (flow.source, flow.destination), outside);
+    packet.write(frame.l3, ip)
 }
 
 /// Rewrites the quoted addresses and header checksum; returns the change of the sum over them.
 #[inline(always)]
-fn quoted_network(packet: &mut impl Packet, quoted: &Quoted, flow: &Flow<U32be>) -> Option<Sum> {
-    let old = quoted.ip;
-    let addresses =
-        ipv4::address_difference((old.source(), old.destination()), (flow.destination, flow.source));
-    let new = old.readdressed(flow.destination, flow.source, addresses);
+fn quoted_network<A: Family>(packet: &mut impl Packet, quoted: &Quoted<A>, flow: &Flow<A>) -> Option<Sum> {
+    let leaving = (flow.destination, flow.source);
+    let addresses = address_difference(A::addresses(&quoted.ip), leaving);
+    let new = A::readdressed(&quoted.ip, leaving, addresses);
     packet.write(quoted.l3, new)?;
-    Some(addresses.sum().subtract(old.checksum()).add(new.checksum()))
+    Some(addresses.sum().subtract(A::checksum(&quoted.ip)).add(A::checksum(&new)))
 }
 
 /// Rewrites the quoted ports and, where the quotation reaches that far, the checksum; returns the change of the sum.
 #[inline(always)]
-fn quoted_transport(packet: &mut impl Packet, quoted: &Quoted, flow: &Flow<U32be>) -> Option<Sum> {
-    let old = quoted.key.reversed();
-    packet.write(quoted.l4(), Ports { source: flow.destination_port, destination: flow.source_port })?;
-    let ports = Sum::ZERO
-        .subtract(old.source_port)
-        .subtract(old.destination_port)
-        .add(flow.source_port)
-        .add(flow.destination_port);
-    let udp = quoted.key.protocol == protocol::UDP;
-    let at = quoted.l4() + if udp { udp::CHECKSUM } else { tcp::CHECKSUM };
+fn quoted_transport<A: Family>(packet: &mut impl Packet, quoted: &Quoted<A>, flow: &Flow<A>) -> Option<Sum> {
+    packet.write(quoted.l4, flow.ports.reversed())?;
+    let ports = Sum::ZERO.subtract_long(quoted.key.ports.word()).add_long(flow.ports.word());
+    let udp = quoted.key.protocol() == protocol::UDP;
+    let at = quoted.l4 + if udp { udp::CHECKSUM } else { tcp::CHECKSUM };
     if at + size_of::<U16be>() > quoted.end {
         return Some(ports);
     }

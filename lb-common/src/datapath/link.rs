@@ -1,9 +1,12 @@
 //! The link layer of a packet that leaves.
 
+use super::encap::Outer;
+use super::family::Family;
 use super::parse::Frame;
 use super::{Arrival, Reason};
 use crate::abi::{Backend, BackendFlags, BackendId, Hop};
-use crate::wire::{Packet, U16be, ethernet, ipv4, vlan};
+use crate::wire::vlan::{self, Tags};
+use crate::wire::{Packet, U16be, ethernet};
 
 /// Where a packet leaves to. The addresses are borrowed, to be copied once the packet has been moved: before, they
 /// would go by way of the stack.
@@ -11,7 +14,7 @@ use crate::wire::{Packet, U16be, ethernet, ipv4, vlan};
 pub(super) struct Way<'a> {
     link: &'a ethernet::Addresses,
     pub(super) ifindex: u32,
-    vlan: U16be,
+    tags: Tags,
 }
 
 impl<'a> Way<'a> {
@@ -21,28 +24,26 @@ impl<'a> Way<'a> {
         if !backend.flags.has(BackendFlags::RESOLVED) {
             return Err(Reason::Unresolved);
         }
-        Ok(Self { link: &backend.link, ifindex: backend.ifindex, vlan: backend.vlan })
+        Ok(Self { link: &backend.link, ifindex: backend.ifindex, tags: backend.tags() })
+    }
+
+    /// The way as a record holds it.
+    #[inline(always)]
+    pub(super) const fn hop(&self) -> Hop {
+        Hop { link: *self.link, ifindex: self.ifindex, tags: self.tags }
     }
 
     /// The way that a record has learnt.
     #[inline(always)]
     pub(super) const fn by(hop: &'a Hop) -> Self {
-        Self { link: &hop.link, ifindex: hop.ifindex, vlan: hop.vlan }
+        Self { link: &hop.link, ifindex: hop.ifindex, tags: hop.tags }
     }
-}
-
-/// An outer header, to be made when its place is there.
-#[derive(Clone, Copy)]
-pub(super) struct Outer<'a> {
-    pub(super) backend: &'a Backend,
-    pub(super) inner_length: u16,
-    pub(super) traffic_class: u8,
 }
 
 /// The way back to where a packet came from.
 #[inline(always)]
-pub(super) const fn hop_back(frame: &Frame, arrival: Arrival) -> Hop {
-    Hop::new(frame.link.reversed(), arrival.ifindex, frame.vlan)
+pub(super) const fn hop_back<A: Family>(frame: &Frame<A>, arrival: Arrival) -> Hop {
+    Hop { link: frame.link.reversed(), ifindex: arrival.ifindex, tags: frame.tags }
 }
 
 /// A record's backend, which must exist.
@@ -51,76 +52,105 @@ pub(super) fn backend<T: super::Tables>(tables: &T, id: BackendId) -> Result<&Ba
     tables.backend(id).ok_or(Reason::Inconsistent)
 }
 
-/// Puts the link-layer header for `way`, and behind it an outer header if there is one, in front of the IP packet.
+/// Puts the link-layer header for `way` in front of the IP packet.
 #[inline(always)]
-pub(super) fn address(
+pub(super) fn address<A: Family>(
     packet: &mut impl Packet,
-    frame: &Frame,
+    frame: &Frame<A>,
     way: Way<'_>,
-    outer: Option<Outer<'_>>,
 ) -> Result<(), Reason> {
-    // Either way at offsets that the compiler knows.
-    if way.vlan == U16be::ZERO {
-        let moved = move_front(packet, frame, ethernet::LENGTH, outer.is_some())?;
-        write(packet, way, outer, moved).ok_or(Reason::Inconsistent)
+    // Either way at offsets that the compiler knows, where nothing is tagged.
+    if way.tags.count() == 0 {
+        move_front(packet, frame.l3, ethernet::LENGTH)?;
+        write(packet, way, A::ETHERTYPE).ok_or(Reason::Inconsistent)
     } else {
-        move_front(packet, frame, TAGGED, outer.is_some())?;
-        write_tagged(packet, way, outer).ok_or(Reason::Inconsistent)
+        move_front(packet, frame.l3, header_length(way.tags))?;
+        write_tagged(packet, way, A::ETHERTYPE).ok_or(Reason::Inconsistent)
+    }
+}
+
+/// The same with an outer header between them.
+#[inline(always)]
+pub(super) fn wrap<A: Family>(
+    packet: &mut impl Packet,
+    frame: &Frame<A>,
+    way: Way<'_>,
+    outer: &Outer<'_>,
+) -> Result<(), Reason> {
+    if way.tags.count() == 0 {
+        move_front(packet, frame.l3, ethernet::LENGTH + outer.length())?;
+        outer.write(packet, ethernet::LENGTH).ok_or(Reason::Inconsistent)?;
+        write(packet, way, outer.ethertype()).ok_or(Reason::Inconsistent)
+    } else {
+        let header = header_length(way.tags);
+        move_front(packet, frame.l3, header + outer.length())?;
+        outer.write(packet, header).ok_or(Reason::Inconsistent)?;
+        write_tagged(packet, way, outer.ethertype()).ok_or(Reason::Inconsistent)
     }
 }
 
 /// Makes `room` bytes in front of the IP packet, and in front of them the link-layer header that leads back to where
 /// the packet came from. Returns where the room begins.
 #[inline(always)]
-pub(super) fn turn_back(packet: &mut impl Packet, frame: &Frame, room: usize) -> Result<usize, Reason> {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a few headers")]
-    packet.move_front(-(room as i32)).ok_or(Reason::NoHeadroom)?;
+pub(super) fn turn_back<A: Family>(
+    packet: &mut impl Packet,
+    frame: &Frame<A>,
+    room: usize,
+) -> Result<usize, Reason> {
+    move_front(packet, frame.l3, frame.l3 + room)?;
     let link = frame.link.reversed();
-    let way = Way { link: &link, ifindex: 0, vlan: frame.vlan };
-    if frame.l3 == TAGGED {
-        write_tagged(packet, way, None).ok_or(Reason::Inconsistent)?;
+    let way = Way { link: &link, ifindex: 0, tags: frame.tags };
+    if frame.tags.count() == 0 {
+        write(packet, way, A::ETHERTYPE).ok_or(Reason::Inconsistent)?;
     } else {
-        write(packet, way, None, true).ok_or(Reason::Inconsistent)?;
+        write_tagged(packet, way, A::ETHERTYPE).ok_or(Reason::Inconsistent)?;
     }
     Ok(frame.l3)
 }
 
-/// Bytes of a tagged Ethernet header.
-const TAGGED: usize = ethernet::LENGTH + vlan::LENGTH;
-
-/// Makes the room that the headers in front of the IP packet need; says whether there was other room before.
+/// Bytes of an Ethernet header with these tags.
 #[inline(always)]
-fn move_front(packet: &mut impl Packet, frame: &Frame, header: usize, outer: bool) -> Result<bool, Reason> {
-    let needed = if outer { header + ipv4::LENGTH } else { header };
-    if frame.l3 == needed {
-        return Ok(false);
+const fn header_length(tags: Tags) -> usize {
+    ethernet::LENGTH + tags.count() * vlan::LENGTH
+}
+
+/// Makes the room in front of the IP packet, which begins at `l3`, `needed` bytes.
+#[inline(always)]
+fn move_front(packet: &mut impl Packet, l3: usize, needed: usize) -> Result<(), Reason> {
+    if l3 == needed {
+        return Ok(());
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "offsets below 200")]
-    let delta = frame.l3 as i32 - needed as i32;
-    packet.move_front(delta).ok_or(Reason::NoHeadroom)?;
-    Ok(true)
+    let delta = l3 as i32 - needed as i32;
+    packet.move_front(delta).ok_or(Reason::NoHeadroom)
 }
 
-/// The farthest bytes first: one comparison with the packet's end then holds for all.
 #[inline(always)]
-fn write(packet: &mut impl Packet, way: Way<'_>, outer: Option<Outer<'_>>, moved: bool) -> Option<()> {
-    if let Some(outer) = outer {
-        packet.write(ethernet::LENGTH, outer.header())?;
-    }
-    if moved {
-        packet.write(ethernet::TYPE, ethernet::IPV4)?;
-    }
+fn write(packet: &mut impl Packet, way: Way<'_>, ethertype: U16be) -> Option<()> {
+    packet.write(ethernet::TYPE, ethertype)?;
     write_link(packet, way)
 }
 
 #[inline(always)]
-fn write_tagged(packet: &mut impl Packet, way: Way<'_>, outer: Option<Outer<'_>>) -> Option<()> {
-    if let Some(outer) = outer {
-        packet.write(TAGGED, outer.header())?;
-    }
-    packet.write(ethernet::LENGTH, vlan::Tag { control: way.vlan, ethertype: ethernet::IPV4 })?;
-    packet.write(ethernet::TYPE, ethernet::VLAN)?;
+fn write_tagged(packet: &mut impl Packet, way: Way<'_>, ethertype: U16be) -> Option<()> {
+    write_tags(packet, way.tags, ethertype)?;
     write_link(packet, way)
+}
+
+/// Writes what lies between the link-layer addresses and the payload, which has this type.
+#[inline(always)]
+pub(super) fn write_tags(packet: &mut impl Packet, tags: Tags, ethertype: U16be) -> Option<()> {
+    let [mut first, mut inner] = [ethertype; 2];
+    if tags.count() == 2 {
+        let second = vlan::Tag { control: tags.second, ethertype };
+        packet.write(ethernet::LENGTH + vlan::LENGTH, second)?;
+        inner = tags.second_kind();
+    }
+    if tags.count() > 0 {
+        packet.write(ethernet::LENGTH, vlan::Tag { control: tags.first, ethertype: inner })?;
+        first = tags.kind();
+    }
+    packet.write(ethernet::TYPE, first)
 }
 
 /// Word by word: a copy of all twelve bytes from one memory to another becomes a loop over bytes on BPF.
@@ -130,11 +160,4 @@ fn write_link(packet: &mut impl Packet, way: Way<'_>) -> Option<()> {
     packet.write(8, c)?;
     packet.write(4, b)?;
     packet.write(0, a)
-}
-
-impl Outer<'_> {
-    #[inline(always)]
-    fn header(&self) -> ipv4::Header {
-        self.backend.outer_header(self.inner_length, self.traffic_class)
-    }
 }

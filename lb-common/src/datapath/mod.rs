@@ -8,24 +8,34 @@
 
 mod classify;
 mod decapsulate;
+mod dnat;
+mod dsr;
+mod encap;
+mod family;
+mod fragment;
 mod icmp;
-mod ipip;
 mod link;
 mod nat;
 mod parse;
+mod ping;
 mod pipeline;
 mod select;
 mod tables;
 mod too_big;
+mod track;
 mod verdict;
 
 #[cfg(feature = "host")]
 mod host;
 
 pub use decapsulate::decapsulate;
+pub use family::{Family, Inside, Piece};
 #[cfg(feature = "host")]
 pub use host::HostTables;
-pub use pipeline::{balance, often, seldom};
+pub use pipeline::{
+    Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, plain,
+    transport, version,
+};
 pub use select::slot_index;
-pub use tables::{Arrival, FlowTable, PortPool, Refused, Tables};
+pub use tables::{Arrival, FlowTable, PortPool, Refused, Tables, TablesFor};
 pub use verdict::{Direction, Outcome, Reason, Steered, Verdict};

@@ -4,54 +4,80 @@
 //! A flow has two records that hold the finished answer, one under the client's tuple and one under the backend's
 //! reply. The reply's is inserted first and never over another, which is what keeps a port from being given twice.
 
+use super::family::{Family, Piece};
 use super::link::{self, Way};
 use super::parse::{Frame, Segment};
-use super::{Arrival, Direction, Outcome, Reason, Refused, Steered, Tables, select};
-use crate::abi::{Backend, BackendFlags, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
-use crate::wire::{Packet, Ports, U16be, U32be, checksum, protocol, tcp, udp};
+use super::{Arrival, Direction, Outcome, Reason, Refused, Steered, TablesFor, encap, select, too_big};
+use crate::abi::{Backend, BackendFlags, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
+use crate::wire::{Packet, Ports, U16be, checksum, protocol, tcp, udp};
 
-/// Translates a client's packet towards the backend that owns its flow.
+/// Translates a client's packet by the records of its flow; `None` if those are to be made first.
 #[inline(always)]
-pub(super) fn forward(
+pub(super) fn forward<A: Family>(
     packet: &mut impl Packet,
-    tables: &impl Tables,
-    frame: &Frame,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    (key, segment): (&FlowKey<A>, &Segment),
+    arrival: Arrival,
+) -> Option<Outcome> {
+    match standing(tables, key, segment, arrival.now) {
+        Standing::GoesOn => relearn(tables, key, link::hop_back(frame, arrival)),
+        Standing::Ended => {
+            forget(tables, key);
+            return None;
+        }
+        Standing::Unknown if segment.may_open() => return None,
+        Standing::Unknown => return Some(Err(Reason::NoFlow)),
+    }
+    Some(towards(packet, tables, frame, (key, segment), (Reason::NatForward, arrival)))
+}
+
+/// Makes the records of a flow that begins, and translates its first packet.
+#[inline(always)]
+pub(super) fn forward_first<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
     service: &Service,
-    (key, segment): (&FlowKey<U32be>, &Segment),
+    (key, segment): (&FlowKey<A>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
-    let reason = match standing(tables, key, segment, arrival.now) {
-        Standing::GoesOn => {
-            relearn(tables, key, link::hop_back(frame, arrival));
-            Reason::NatForward
-        }
-        Standing::Ended { reply } => {
-            tables.remove(&reply);
-            tables.remove(key);
-            open(tables, frame, service, key, arrival)?
-        }
-        Standing::Unknown if segment.may_open() => open(tables, frame, service, key, arrival)?,
-        Standing::Unknown => return Err(Reason::NoFlow),
-    };
+    open(tables, frame, service, key, arrival)?;
+    let steered = towards(packet, tables, frame, (key, segment), (Reason::NatOpened, arrival))?;
+    Ok(Steered { opened: steered.reason as u8 == Reason::NatOpened as u8, ..steered })
+}
+
+/// Translates a packet by the record that there is now.
+#[inline(always)]
+fn towards<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    (key, segment): (&FlowKey<A>, &Segment),
+    (reason, arrival): (Reason, Arrival),
+) -> Outcome {
     let flow = tables.flow(key).ok_or(Reason::Inconsistent)?;
-    let way = Way::to(link::backend(tables, flow.backend)?)?;
-    let steered = translate(packet, frame, segment, &flow, way, (reason, Direction::ToBackend))?;
-    Ok(Steered { opened: matches!(reason, Reason::NatOpened), ..steered })
+    let backend = link::backend(tables, flow.backend)?;
+    if encap::fits::<A>(&frame.ip, backend, 0).is_err() {
+        return too_big::answer(packet, frame, backend.mtu, arrival);
+    }
+    translate(packet, frame, segment, &flow, Way::to(backend)?, (reason, Direction::ToBackend))
 }
 
 /// The same for a packet whose records need no change, but for noting that it was seen; `None` for any other.
 #[inline(always)]
-pub(super) fn forward_known(
+pub(super) fn forward_known<A: Family>(
     packet: &mut impl Packet,
-    tables: &impl Tables,
-    frame: &Frame,
-    (key, segment): (&FlowKey<U32be>, &Segment),
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    (key, segment): (&FlowKey<A>, &Segment),
     arrival: Arrival,
 ) -> Option<Outcome> {
     let mut flow = tables.flow(key)?;
     let backend = tables.backend(flow.backend)?;
     let usable = backend.flags.has(BackendFlags::ALIVE.with(BackendFlags::RESOLVED));
-    if !goes_on(&flow, segment, usable) || flow.way_back != link::hop_back(frame, arrival) {
+    let fits = encap::fits::<A>(&frame.ip, backend, 0).is_ok();
+    if !fits || !goes_on(&flow, segment, usable) || flow.way_back != link::hop_back(frame, arrival) {
         return None;
     }
     flow.note(segment.flags, arrival.now);
@@ -61,11 +87,11 @@ pub(super) fn forward_known(
 
 /// Translates a backend's reply towards its client; whatever else comes to our address passes.
 #[inline(always)]
-pub(super) fn reply(
+pub(super) fn reply<A: Family>(
     packet: &mut impl Packet,
-    tables: &impl Tables,
-    frame: &Frame,
-    key: &FlowKey<U32be>,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    key: &FlowKey<A>,
     arrival: Arrival,
 ) -> Outcome {
     let segment = super::parse::segment(packet, frame);
@@ -88,140 +114,172 @@ pub(super) fn reply(
 
 /// Rewrites a packet by its flow's record and sends it the given way.
 #[inline(always)]
-fn translate(
+fn translate<A: Family>(
     packet: &mut impl Packet,
-    frame: &Frame,
+    frame: &Frame<A>,
     segment: &Segment,
-    flow: &Flow<U32be>,
+    flow: &Flow<A>,
     way: Way<'_>,
     (reason, direction): (Reason, Direction),
 ) -> Outcome {
     rewrite(packet, frame, segment, flow)?;
-    link::address(packet, frame, way, None)?;
+    link::address(packet, frame, way)?;
     Ok(Steered { reason, ifindex: way.ifindex, backend: flow.backend, direction, opened: false })
 }
 
 /// How a packet stands to the record of its flow.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// The flow goes on.
     GoesOn,
-    /// The record is of a flow that ended, or whose backend died; the reply's record has this key.
-    Ended { reply: FlowKey<U32be> },
+    /// The record is of a flow that ended, or whose backend died.
+    Ended,
     /// There is none.
     Unknown,
 }
 
 /// Looks for a packet's record, and notes in it that it was seen.
 #[inline(always)]
-fn standing(tables: &impl Tables, key: &FlowKey<U32be>, segment: &Segment, now: Ticks) -> Standing {
+fn standing<A: Family>(
+    tables: &impl TablesFor<A>,
+    key: &FlowKey<A>,
+    segment: &Segment,
+    now: Ticks,
+) -> Standing {
     let Some(mut flow) = tables.flow(key) else { return Standing::Unknown };
     if !goes_on(&flow, segment, select::is_alive(tables, flow.backend)) {
-        return Standing::Ended { reply: flow.opposite(key.protocol) };
+        return Standing::Ended;
     }
     flow.note(segment.flags, now);
     Standing::GoesOn
 }
 
+/// Takes both records of a flow away.
+#[inline(always)]
+fn forget<A: Family>(tables: &impl TablesFor<A>, key: &FlowKey<A>) {
+    let reply = tables.flow(key).map(|flow| flow.opposite(key.protocol()));
+    if let Some(reply) = reply {
+        tables.remove(&reply);
+    }
+    tables.remove(key);
+}
+
 /// Whether a flow goes on with its record: not when its backend died, not when this packet opens a connection anew
 /// after the old one ended, and not when the record is none of a translation (the service encapsulated before).
 #[inline(always)]
-const fn goes_on(flow: &Flow<U32be>, segment: &Segment, is_alive: bool) -> bool {
+const fn goes_on<A: Family>(flow: &Flow<A>, segment: &Segment, is_alive: bool) -> bool {
     let reopened = segment.flags.opens() && flow.state.is_closing();
     is_alive && !reopened && matches!(flow.kind(), FlowKind::Forward)
 }
 
 /// Makes the two records of a flow that begins; none for a packet that cannot leave.
 #[inline(always)]
-fn open(
-    tables: &impl Tables,
-    frame: &Frame,
+fn open<A: Family>(
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
     service: &Service,
-    key: &FlowKey<U32be>,
+    key: &FlowKey<A>,
     arrival: Arrival,
-) -> Result<Reason, Reason> {
-    if frame.ip.time_to_live() <= 1 {
+) -> Result<(), Reason> {
+    if A::hops(&frame.ip) <= 1 {
         return Err(Reason::TimeToLive);
     }
     let hash = key.hash(tables.seed());
-    let id = select::current(tables, service, hash)?;
+    let id = select::for_new(tables, service, select::hash(service, key, tables.seed()))?;
     let backend = link::backend(tables, id)?;
     Way::to(backend)?;
     let who = (id, link::hop_back(frame, arrival));
+    // One record and one key, each used twice: a stack of 512 bytes does not hold two of IPv6.
+    let mut replied = reversed_towards(key, backend);
+    let mut flow;
+    let mut reserved = Err(Refused::Exists);
     for attempt in 0..limits::PORT_PROBES {
         let port = tables.ports().pick(hash.wrapping_add(attempt).wrapping_mul(PORT_STRIDE));
-        let leaving = leaving(key, backend, port);
-        let reply =
-            Flow::translation(FlowKind::Reply, &leaving.reversed(), &key.reversed(), who, arrival.now);
-        match tables.insert(&leaving.reversed(), &reply) {
-            Ok(()) => return complete(tables, key, &leaving, who, arrival),
-            Err(Refused::Exists) => {}
-            Err(Refused::Full) => return Err(Reason::TableFull),
+        replied.ports = Ports::new(replied.ports.source(), port);
+        flow = Flow::translation(FlowKind::Reply, &replied, &key.reversed(), who, arrival.now);
+        reserved = tables.insert(&replied, &flow, arrival.now);
+        if reserved != Err(Refused::Exists) {
+            break;
         }
     }
-    Err(Reason::PortsTaken)
+    inserted(reserved, Reason::PortsTaken)?;
+    flow = Flow::translation(FlowKind::Forward, key, &replied.reversed(), who, arrival.now);
+    let completed = tables.insert(key, &flow, arrival.now);
+    match completed {
+        Ok(()) => tables.note_opened(id),
+        // Another CPU may have opened the same flow meanwhile: its records win.
+        Err(_) => tables.remove(&replied),
+    }
+    if completed == Err(Refused::Exists) { Ok(()) } else { inserted(completed, Reason::Inconsistent) }
+}
+
+/// Why a flow without its record cannot be; `taken` if there is another with its key.
+#[inline(always)]
+const fn inserted(result: Result<(), Refused>, taken: Reason) -> Result<(), Reason> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(Refused::Exists) => Err(taken),
+        Err(Refused::Full) => Err(Reason::TableFull),
+        Err(Refused::Guarded) => Err(Reason::GuardRefused),
+    }
 }
 
 /// Spreads a hash and its successors over all ports (the golden ratio, odd), apart from the slot it picked.
 const PORT_STRIDE: u32 = 0x9e37_79b1;
 
-/// What a client's packet looks like towards the backend.
+/// What a backend's replies look like, but for the port they are sent to.
 #[inline(always)]
-const fn leaving(key: &FlowKey<U32be>, backend: &Backend, port: U16be) -> FlowKey<U32be> {
-    let ports = Ports { source: port, destination: backend.port };
-    FlowKey::new(backend.source.as_v4(), backend.address.as_v4(), ports, key.protocol)
+fn reversed_towards<A: Family>(key: &FlowKey<A>, backend: &Backend) -> FlowKey<A> {
+    let ports = Ports::new(destination_port(key, backend), U16be::ZERO);
+    FlowKey::new(A::narrow(backend.address), A::narrow(backend.source), ports, key.protocol())
 }
 
-/// Adds the client side's record to the reply's. Another CPU may have opened the same flow meanwhile: its records win.
+/// The port a backend is sent to.
 #[inline(always)]
-fn complete(
-    tables: &impl Tables,
-    key: &FlowKey<U32be>,
-    leaving: &FlowKey<U32be>,
-    who: (BackendId, Hop),
-    arrival: Arrival,
-) -> Result<Reason, Reason> {
-    let flow = Flow::translation(FlowKind::Forward, key, leaving, who, arrival.now);
-    let inserted = tables.insert(key, &flow);
-    if inserted.is_err() {
-        tables.remove(&leaving.reversed());
-    }
-    match inserted {
-        Ok(()) | Err(Refused::Exists) => Ok(Reason::NatOpened),
-        Err(Refused::Full) => Err(Reason::TableFull),
-    }
+pub(super) fn destination_port<A: Family>(key: &FlowKey<A>, backend: &Backend) -> U16be {
+    if backend.port == U16be::ZERO { key.ports.destination() } else { backend.port }
 }
 
 /// When a client's packets begin to come by another way (its router failed over), replies follow.
 #[inline(always)]
-fn relearn(tables: &impl Tables, key: &FlowKey<U32be>, way_back: Hop) {
+fn relearn<A: Family>(tables: &impl TablesFor<A>, key: &FlowKey<A>, way_back: Hop) {
     let Some(mut flow) = tables.flow(key).filter(|flow| flow.way_back != way_back) else { return };
     flow.way_back = way_back;
-    let reply = flow.opposite(key.protocol);
+    let reply = flow.opposite(key.protocol());
     drop(flow);
     if let Some(mut flow) = tables.flow(&reply) {
         flow.way_back = way_back;
     }
 }
 
-/// Applies a record's translation to addresses, ports and both checksums, and takes one hop off.
+/// Applies a record's translation to addresses, ports and both checksums, and takes one hop off. Fragments but the first
+/// have no ports; what changes in the checksum is changed in the first.
 #[inline(always)]
-fn rewrite(
+pub(super) fn rewrite<A: Family>(
     packet: &mut impl Packet,
-    frame: &Frame,
+    frame: &Frame<A>,
     segment: &Segment,
-    flow: &Flow<U32be>,
+    flow: &Flow<A>,
 ) -> Result<(), Reason> {
-    if frame.ip.time_to_live() <= 1 {
+    if A::hops(&frame.ip) <= 1 {
         return Err(Reason::TimeToLive);
     }
-    let ip = frame.ip.rewritten(flow.source, flow.destination, flow.address_difference);
+    let ip = A::rewritten(&frame.ip, (flow.source, flow.destination), flow.address_difference);
     packet.write(frame.l3, ip).ok_or(Reason::Inconsistent)?;
-    transport(packet, frame.l4, segment, flow).ok_or(Reason::Inconsistent)
+    if segment.piece == Piece::Later {
+        return Ok(());
+    }
+    transport(packet, frame.l4(), segment, flow).ok_or(Reason::Inconsistent)
 }
 
 #[inline(always)]
-fn transport(packet: &mut impl Packet, l4: usize, segment: &Segment, flow: &Flow<U32be>) -> Option<()> {
-    packet.write(l4, Ports { source: flow.source_port, destination: flow.destination_port })?;
+fn transport<A: Family>(
+    packet: &mut impl Packet,
+    l4: usize,
+    segment: &Segment,
+    flow: &Flow<A>,
+) -> Option<()> {
+    packet.write(l4, flow.ports)?;
     if segment.protocol == protocol::TCP {
         packet.write(l4 + tcp::CHECKSUM, checksum::update(segment.checksum, flow.difference))
     } else {

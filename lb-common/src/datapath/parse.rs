@@ -1,101 +1,135 @@
 //! From bytes to headers, one short step a layer.
 
-use super::Reason;
-use crate::abi::{FlowKey, ServiceKey};
-use crate::wire::{Packet, Ports, U16be, U32be, ethernet, ipv4, protocol, tcp, udp, vlan};
+use super::family::{Family, Inside, Piece};
+use super::{Reason, Tables, fragment};
+use crate::abi::{FlowKey, ServiceKey, Ticks};
+use crate::wire::vlan::{self, Tags};
+use crate::wire::{Packet, Ports, U16be, U32be, ethernet, protocol, tcp, udp};
 
-/// The link and network layer of an IPv4 packet.
+/// The link and network layer of an IP packet.
 #[derive(Clone, Copy)]
-pub(super) struct Frame {
+pub(super) struct Frame<A: Family> {
     pub(super) link: ethernet::Addresses,
-    /// The 802.1Q tag's control word; 0 without one.
-    pub(super) vlan: U16be,
+    pub(super) tags: Tags,
     /// Where the IP header begins.
     pub(super) l3: usize,
-    /// Where the transport header begins.
-    pub(super) l4: usize,
-    pub(super) ip: ipv4::Header,
+    pub(super) ip: A::Header,
+    /// What is behind the IP header.
+    pub(super) inside: Inside,
 }
 
-impl Frame {
-    /// Bytes behind the IP header, by the header's word.
+impl<A: Family> Frame<A> {
+    /// Where the transport header begins.
     #[inline(always)]
-    const fn payload(&self) -> Option<usize> {
-        (self.ip.total_length() as usize).checked_sub(self.l4 - self.l3)
+    pub(super) const fn l4(&self) -> usize {
+        self.inside.l4
+    }
+
+    /// Bytes behind options and extension headers, by the header's word.
+    #[inline(always)]
+    fn payload(&self) -> Option<usize> {
+        (A::total_length(&self.ip) as usize).checked_sub(self.l4() - self.l3)
     }
 }
-
-/// Where the transport header of a plain packet begins.
-const PLAIN_L4: usize = ethernet::LENGTH + ipv4::LENGTH;
 
 /// Where a plain packet goes: TCP or UDP without tag, options or fragmentation, and long enough for a TCP header.
 /// Nearly every packet is one, and every offset in it is known to the compiler, which is why the common way through
 /// the pipeline begins here. `None` says nothing about the packet but that [`frame`] should look at it.
 #[inline(always)]
-pub(super) fn plain_destination(packet: &impl Packet) -> Option<ServiceKey> {
+pub(super) fn plain_destination<A: Family>(packet: &impl Packet) -> Option<ServiceKey> {
     // The farthest byte first: the comparisons with the packet's end that follow are then known to hold.
-    let transport: tcp::Header = packet.read(PLAIN_L4)?;
-    let ethertype: U16be = packet.read(ethernet::TYPE)?;
+    let transport: tcp::Header = packet.read(plain_l4::<A>())?;
     let link: ethernet::Addresses = packet.read(0)?;
-    let ip: ipv4::Header = packet.read(ethernet::LENGTH)?;
-    let plain = ethertype == ethernet::IPV4 && !link.is_group() && ip.is_bare() && !ip.is_fragment();
-    let protocol = ip.protocol();
+    let ip: A::Header = packet.read(ethernet::LENGTH)?;
+    let protocol = A::plain_protocol(&ip)?;
     let carries_ports = protocol == protocol::TCP || protocol == protocol::UDP;
-    (plain && carries_ports).then(|| ServiceKey::v4(ip.destination(), transport.ports.destination, protocol))
+    let (_, destination) = A::addresses(&ip);
+    (carries_ports && !link.is_group())
+        .then(|| ServiceKey::of(destination, transport.ports.destination(), protocol))
+}
+
+/// Where the transport header of a plain packet begins.
+#[inline(always)]
+const fn plain_l4<A: Family>() -> usize {
+    ethernet::LENGTH + A::LENGTH
 }
 
 /// The headers of a packet that [`plain_destination`] has looked at. Read again rather than kept: most of it would
 /// have to wait on the stack while the service is looked up.
 #[inline(always)]
-pub(super) fn plain_frame(packet: &impl Packet) -> Option<(Frame, FlowKey<U32be>)> {
-    let ports: Ports = packet.read(PLAIN_L4)?;
+pub(super) fn plain_frame<A: Family>(packet: &impl Packet) -> Option<(Frame<A>, FlowKey<A>)> {
+    let ports: Ports = packet.read(plain_l4::<A>())?;
     let link: ethernet::Addresses = packet.read(0)?;
-    let ip: ipv4::Header = packet.read(ethernet::LENGTH)?;
-    let key = FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol());
-    Some((Frame { link, vlan: U16be::ZERO, l3: ethernet::LENGTH, l4: PLAIN_L4, ip }, key))
+    let ip: A::Header = packet.read(ethernet::LENGTH)?;
+    let protocol = A::plain_protocol(&ip)?;
+    let inside = Inside { protocol, l4: plain_l4::<A>(), piece: Piece::Whole, identification: U32be::ZERO };
+    let (source, destination) = A::addresses(&ip);
+    let key = FlowKey::new(source, destination, ports, protocol);
+    Some((Frame { link, tags: Tags::NONE, l3: ethernet::LENGTH, ip, inside }, key))
 }
 
-/// Ethernet, at most one tag, IPv4.
+/// Type of what a frame carries behind at most two tags, and where that begins.
 #[inline(always)]
-pub(super) fn frame(packet: &impl Packet) -> Result<Frame, Reason> {
-    let link: ethernet::Addresses = packet.read(0).ok_or(Reason::NotIpv4)?;
-    let (vlan, ethertype, l3) = untagged(packet)?;
-    if ethertype != ethernet::IPV4 {
-        return Err(Reason::NotIpv4);
+pub(super) fn untagged(packet: &impl Packet) -> Option<(Tags, U16be, usize)> {
+    let kind: U16be = packet.read(ethernet::TYPE)?;
+    if !is_tag(kind) {
+        return Some((Tags::NONE, kind, ethernet::LENGTH));
+    }
+    let first: vlan::Tag = packet.read(ethernet::LENGTH)?;
+    let (tags, l3) = (Tags::one(kind, first.control), ethernet::LENGTH + vlan::LENGTH);
+    if !is_tag(first.ethertype) {
+        return Some((tags, first.ethertype, l3));
+    }
+    let second: vlan::Tag = packet.read(l3)?;
+    Some((tags.around(first.ethertype, second.control), second.ethertype, l3 + vlan::LENGTH))
+}
+
+#[inline(always)]
+fn is_tag(ethertype: U16be) -> bool {
+    ethertype == ethernet::VLAN || ethertype == ethernet::SERVICE_VLAN
+}
+
+/// Ethernet, at most two tags, and an IP header of this family with what follows it.
+#[inline(always)]
+pub(super) fn frame<A: Family>(packet: &impl Packet) -> Result<Frame<A>, Reason> {
+    let link: ethernet::Addresses = packet.read(0).ok_or(Reason::NotIp)?;
+    let (tags, ethertype, l3) = untagged(packet).ok_or(Reason::NotIp)?;
+    if ethertype != A::ETHERTYPE {
+        return Err(Reason::NotIp);
     }
     if link.is_group() {
         return Err(Reason::NotUnicast);
     }
-    let ip: ipv4::Header = packet.read(l3).ok_or(Reason::BadIpv4)?;
-    if !ip.is_valid() {
-        return Err(Reason::BadIpv4);
-    }
-    Ok(Frame { link, vlan, l3, l4: l3 + ip.header_length(), ip })
-}
-
-/// The tag, if there is one, the type behind it, and where that begins.
-#[inline(always)]
-fn untagged(packet: &impl Packet) -> Result<(U16be, U16be, usize), Reason> {
-    let ethertype: U16be = packet.read(ethernet::TYPE).ok_or(Reason::NotIpv4)?;
-    if ethertype != ethernet::VLAN {
-        return Ok((U16be::ZERO, ethertype, ethernet::LENGTH));
-    }
-    let tag: vlan::Tag = packet.read(ethernet::LENGTH).ok_or(Reason::NotIpv4)?;
-    Ok((tag.control, tag.ethertype, ethernet::LENGTH + vlan::LENGTH))
+    let l3 = packet.forget(l3);
+    let ip: A::Header = packet.read(l3).ok_or(Reason::BadIp)?;
+    let inside = A::walk(packet, l3, &ip)?;
+    Ok(Frame { link, tags, l3, ip, inside })
 }
 
 /// The flow a TCP or UDP packet belongs to.
 #[inline(always)]
-pub(super) fn flow_key(packet: &impl Packet, frame: &Frame) -> Result<FlowKey<U32be>, Reason> {
-    let ip = &frame.ip;
-    if ip.protocol() != protocol::TCP && ip.protocol() != protocol::UDP {
+pub(super) fn flow_key<A: Family>(
+    packet: &impl Packet,
+    tables: &impl Tables,
+    frame: &Frame<A>,
+    now: Ticks,
+) -> Result<FlowKey<A>, Reason> {
+    let protocol = frame.inside.protocol;
+    if protocol != protocol::TCP && protocol != protocol::UDP {
         return Err(Reason::OtherProtocol);
     }
-    if ip.is_later_fragment() {
-        return Err(Reason::LaterFragment);
-    }
-    let ports: Ports = packet.read(frame.l4).ok_or(Reason::NoPorts)?;
-    Ok(FlowKey::new(ip.source(), ip.destination(), ports, ip.protocol()))
+    let (source, destination) = A::addresses(&frame.ip);
+    let ports = match frame.inside.piece {
+        Piece::Later => fragment::recall(tables, frame, now)?,
+        piece => {
+            let ports: Ports = packet.read(frame.l4()).ok_or(Reason::NoPorts)?;
+            if piece == Piece::First {
+                fragment::remember(tables, frame, ports, now);
+            }
+            ports
+        }
+    };
+    Ok(FlowKey::new(source, destination, ports, protocol))
 }
 
 /// What the packet path needs of a transport header behind the ports.
@@ -105,49 +139,54 @@ pub(super) struct Segment {
     /// TCP's control bits. UDP has none: every datagram may open a flow and none closes it.
     pub(super) flags: tcp::Flags,
     pub(super) checksum: U16be,
+    pub(super) piece: Piece,
 }
 
 impl Segment {
+    /// What an ICMP error asks with: as data of a connection, whatever the protocol, for an error opens no flow.
+    pub(super) const OF_AN_ERROR: Self =
+        Self { protocol: protocol::TCP, flags: tcp::Flags::ACK, checksum: U16be::ZERO, piece: Piece::Later };
+
     /// Whether a flow may begin with this packet.
     #[inline(always)]
-    pub(super) const fn may_open(self) -> bool {
-        self.protocol == protocol::UDP || self.flags.opens()
+    pub(super) fn may_open(self) -> bool {
+        self.piece != Piece::Later && (self.protocol == protocol::UDP || self.flags.opens())
     }
 }
 
 /// The transport header of a packet that is ours, its lengths checked.
 #[inline(always)]
-pub(super) fn segment(packet: &impl Packet, frame: &Frame) -> Result<Segment, Reason> {
-    let total = frame.ip.total_length();
-    if frame.ip.is_fragment() {
-        return Err(Reason::Fragmented);
-    }
-    if frame.l3 + total as usize > packet.length() as usize {
+pub(super) fn segment<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Result<Segment, Reason> {
+    if frame.l3 + A::total_length(&frame.ip) as usize > packet.length() as usize {
         return Err(Reason::Malformed);
     }
     let payload = frame.payload().ok_or(Reason::Malformed)?;
-    if frame.ip.protocol() == protocol::TCP {
-        tcp_segment(packet, frame.l4, payload)
-    } else {
-        udp_segment(packet, frame.l4, payload)
+    match frame.inside {
+        Inside { piece: Piece::Later, protocol, .. } => {
+            Ok(Segment { protocol, piece: Piece::Later, ..Segment::OF_AN_ERROR })
+        }
+        Inside { protocol: protocol::TCP, piece, .. } => tcp_segment(packet, frame.l4(), payload, piece),
+        Inside { piece, .. } => udp_segment(packet, frame.l4(), payload, piece),
     }
 }
 
 #[inline(always)]
-fn tcp_segment(packet: &impl Packet, l4: usize, payload: usize) -> Result<Segment, Reason> {
+fn tcp_segment(packet: &impl Packet, l4: usize, payload: usize, piece: Piece) -> Result<Segment, Reason> {
     let header: tcp::Header = packet.read(l4).ok_or(Reason::Malformed)?;
     if header.length() < tcp::LENGTH || header.length() > payload {
         return Err(Reason::Malformed);
     }
-    Ok(Segment { protocol: protocol::TCP, flags: header.flags, checksum: header.checksum })
+    Ok(Segment { protocol: protocol::TCP, flags: header.flags, checksum: header.checksum, piece })
 }
 
 #[inline(always)]
-fn udp_segment(packet: &impl Packet, l4: usize, payload: usize) -> Result<Segment, Reason> {
+fn udp_segment(packet: &impl Packet, l4: usize, payload: usize, piece: Piece) -> Result<Segment, Reason> {
     let header: udp::Header = packet.read(l4).ok_or(Reason::Malformed)?;
     let length = header.length.get() as usize;
-    if length < udp::LENGTH || length > payload {
+    // A first fragment tells the length of the whole datagram.
+    let fits = payload >= udp::LENGTH && (length <= payload || piece == Piece::First);
+    if length < udp::LENGTH || !fits {
         return Err(Reason::Malformed);
     }
-    Ok(Segment { protocol: protocol::UDP, flags: tcp::Flags::NONE, checksum: header.checksum })
+    Ok(Segment { protocol: protocol::UDP, flags: tcp::Flags::NONE, checksum: header.checksum, piece })
 }

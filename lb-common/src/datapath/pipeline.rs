@@ -1,29 +1,76 @@
 //! The whole way of a packet on one page.
 
-use super::{Arrival, Outcome, Reason, Tables, Verdict, classify, icmp, ipip, nat, parse};
-use crate::abi::{FlowKey, Forward, Service, ServiceKey};
-use crate::wire::{Packet, U16be, U32be, protocol};
+use super::family::Family;
+use super::{Arrival, Outcome, Reason, Tables, TablesFor, Verdict, classify, dnat, dsr, icmp, nat, parse};
+use crate::abi::{Contents, FlowKey, Forward, Select, Service, ServiceKey};
+use crate::wire::{Packet, U16be, U32be, ethernet, ipv6};
 use parse::Frame;
 
 /// Steers a packet or says why not, and counts it once under its reason and, if it has one, its backend.
+///
+/// The stages stand for programs of the kernel's, each of which answers a packet or leaves it untouched for the next.
 #[inline(always)]
 pub fn balance(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
-    often(packet, tables, arrival).unwrap_or_else(|| seldom(packet, tables, arrival))
+    if let Some(outcome) = often(packet, tables, arrival) {
+        return outcome;
+    }
+    match version(packet) {
+        Some(Version::V4) => seldom::<U32be>(packet, tables, arrival),
+        Some(Version::V6) => seldom::<ipv6::Address>(packet, tables, arrival),
+        None => not_ip(packet, tables),
+    }
 }
 
-/// The packets that come by the million: plain ones that need no new state. The rest are left untouched for
-/// [`seldom`], which answers every packet, and these alike. Nothing is dropped here.
+fn seldom<A: Family>(packet: &mut impl Packet, tables: &impl TablesFor<A>, arrival: Arrival) -> Outcome {
+    match transport::<A>(packet, tables, arrival) {
+        Ok(outcome) => outcome,
+        Err(Next::Nat) => {
+            let known = full_nat::<A>(packet, tables, arrival);
+            known.unwrap_or_else(|| full_nat_first::<A>(packet, tables, arrival))
+        }
+        Err(Next::Dnat) => destination_nat::<A>(packet, tables, arrival),
+        Err(Next::Control) => control::<A>(packet, tables, arrival),
+    }
+}
+
+/// The stage that a packet is left to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// [`full_nat`].
+    Nat,
+    /// [`destination_nat`].
+    Dnat,
+    /// [`control`].
+    Control,
+}
+
+/// The packets that come by the million: plain ones that need no new state. The rest are left untouched. Nothing is
+/// dropped here.
 ///
-/// Two functions because the kernel programs compile each by itself: one with all of it has too few registers, and
-/// costs a common packet twice as much.
+/// A stage of its own because the kernel programs compile each by itself: one with all of it has too few registers,
+/// and costs a common packet twice as much.
 #[inline(always)]
 pub fn often(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Option<Outcome> {
+    match packet.read(ethernet::TYPE)? {
+        ethernet::IPV4 => plain::<U32be>(packet, tables, arrival),
+        ethernet::IPV6 => plain::<ipv6::Address>(packet, tables, arrival),
+        _ => None,
+    }
+}
+
+/// The plain packets of one family; see [`often`].
+#[inline(always)]
+pub fn plain<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    arrival: Arrival,
+) -> Option<Outcome> {
     let bytes = packet.length();
-    let vip = parse::plain_destination(packet)?;
-    let Some(service) = classify::service(tables, &vip) else {
-        return to_client_known(packet, tables, &vip, arrival, bytes);
+    let vip = parse::plain_destination::<A>(packet)?;
+    let Some(service) = classify::exact(tables, &vip) else {
+        return plain_of_others::<A>(packet, tables, &vip, arrival, bytes);
     };
-    let (frame, key) = parse::plain_frame(packet)?;
+    let (frame, key) = parse::plain_frame::<A>(packet)?;
     let segment = parse::segment(packet, &frame).ok()?;
     let with = (&key, &segment);
     // Counted in each arm, where the compiler knows more of the outcome than behind them.
@@ -31,37 +78,137 @@ pub fn often(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -
         Forward::Nat => {
             unless_dropped(tables, nat::forward_known(packet, tables, &frame, with, arrival)?, bytes)
         }
-        Forward::DsrIpip => {
-            let outcome = ipip::forward_known(packet, tables, &frame, service, with, arrival)?;
+        Forward::DsrIpip | Forward::DsrGue | Forward::DsrL2 if service.select() != Select::Quic => {
+            let outcome = dsr::forward_known(packet, tables, &frame, service, with, arrival)?;
             unless_dropped(tables, outcome, bytes)
         }
-        Forward::Own => None,
+        _ => None,
     }
 }
 
+/// A plain packet that is for no service by its very address and port.
 #[inline(always)]
-fn to_client_known(
+fn plain_of_others<A: Family>(
     packet: &mut impl Packet,
-    tables: &impl Tables,
-    destination: &ServiceKey,
+    tables: &impl TablesFor<A>,
+    vip: &ServiceKey,
     arrival: Arrival,
     bytes: u32,
 ) -> Option<Outcome> {
-    if !is_ours(tables, destination.address.as_v4(), destination.port()) {
-        tables.count(Reason::NotAVip, bytes);
-        return Some(Err(Reason::NotAVip));
+    if is_ours(tables, A::narrow(vip.address), vip.port()) {
+        let (frame, key) = parse::plain_frame::<A>(packet)?;
+        return unless_dropped(tables, nat::reply(packet, tables, &frame, &key, arrival), bytes);
     }
-    let (frame, key) = parse::plain_frame(packet)?;
-    unless_dropped(tables, nat::reply(packet, tables, &frame, &key, arrival), bytes)
+    if tables.contents() != Contents::default() {
+        return None;
+    }
+    tables.count(Reason::NotAVip, bytes);
+    Some(Err(Reason::NotAVip))
 }
 
-/// Any packet; see [`often`].
+/// Any TCP or UDP packet that goes to a backend as it is, and whatever of this family is none of our business. ICMP, and
+/// what is to be translated, is left untouched.
 #[inline(always)]
-pub fn seldom(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
+pub fn transport<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    arrival: Arrival,
+) -> Result<Outcome, Next> {
     let bytes = packet.length();
-    let outcome = steer(packet, tables, arrival);
+    let outcome = match parse::frame::<A>(packet) {
+        Ok(frame) if frame.inside.protocol == A::ICMP => return Err(Next::Control),
+        Ok(frame) => steer(packet, tables, &frame, arrival)?,
+        Err(reason) => Err(reason),
+    };
+    count(tables, &outcome, bytes);
+    Ok(outcome)
+}
+
+/// TCP and UDP packets of services that translate both addresses, on their way to a backend or back. A packet that
+/// begins a flow is left untouched.
+#[inline(always)]
+pub fn full_nat<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    arrival: Arrival,
+) -> Option<Outcome> {
+    let bytes = packet.length();
+    let outcome = match parse::frame::<A>(packet) {
+        Ok(frame) => steer_nat(packet, tables, &frame, arrival)?,
+        Err(reason) => Err(reason),
+    };
+    count(tables, &outcome, bytes);
+    Some(outcome)
+}
+
+/// Packets that begin a flow of these services.
+#[inline(always)]
+pub fn full_nat_first<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    arrival: Arrival,
+) -> Outcome {
+    let bytes = packet.length();
+    let outcome = match parse::frame::<A>(packet) {
+        Ok(frame) => steer_nat_first(packet, tables, &frame, arrival),
+        Err(reason) => Err(reason),
+    };
     count(tables, &outcome, bytes);
     outcome
+}
+
+/// TCP and UDP packets of services that translate the destination, on their way to a backend or back.
+#[inline(always)]
+pub fn destination_nat<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    arrival: Arrival,
+) -> Outcome {
+    let bytes = packet.length();
+    let outcome = match parse::frame::<A>(packet) {
+        Ok(frame) => steer_dnat(packet, tables, &frame, arrival),
+        Err(reason) => Err(reason),
+    };
+    count(tables, &outcome, bytes);
+    outcome
+}
+
+/// ICMP of this family.
+#[inline(always)]
+pub fn control<A: Family>(packet: &mut impl Packet, tables: &impl TablesFor<A>, arrival: Arrival) -> Outcome {
+    let bytes = packet.length();
+    let outcome = match parse::frame::<A>(packet) {
+        Ok(frame) => icmp::steer(packet, tables, &frame, arrival),
+        Err(reason) => Err(reason),
+    };
+    count(tables, &outcome, bytes);
+    outcome
+}
+
+/// Whatever is of neither family.
+#[inline(always)]
+pub fn not_ip(packet: &impl Packet, tables: &impl Tables) -> Outcome {
+    tables.count(Reason::NotIp, packet.length());
+    Err(Reason::NotIp)
+}
+
+/// IP versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What a frame says it carries.
+#[inline(always)]
+pub fn version(packet: &impl Packet) -> Option<Version> {
+    match parse::untagged(packet)? {
+        (_, ethernet::IPV4, _) => Some(Version::V4),
+        (_, ethernet::IPV6, _) => Some(Version::V6),
+        _ => None,
+    }
 }
 
 #[inline(always)]
@@ -69,7 +216,9 @@ fn count(tables: &impl Tables, outcome: &Outcome, bytes: u32) {
     match outcome {
         Ok(steered) => {
             tables.count(steered.reason, bytes);
-            tables.count_backend(steered.backend, steered.direction, steered.opened, bytes);
+            if !steered.backend.is_none() {
+                tables.count_backend(steered.backend, steered.direction, steered.opened, bytes);
+            }
         }
         Err(reason) => tables.count(*reason, bytes),
     }
@@ -86,54 +235,97 @@ fn unless_dropped(tables: &impl Tables, outcome: Outcome, bytes: u32) -> Option<
 }
 
 #[inline(always)]
-fn steer(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
-    let frame = parse::frame(packet)?;
-    if frame.ip.protocol() == protocol::ICMP {
-        return icmp::steer(packet, tables, &frame, arrival);
-    }
-    let key = parse::flow_key(packet, &frame)?;
-    let vip = ServiceKey::v4(key.destination, key.destination_port, key.protocol);
-    match classify::service(tables, &vip) {
-        Some(service) => to_backend(packet, tables, &frame, service, &key, arrival),
-        None => to_client(packet, tables, &frame, &key, arrival),
+fn steer<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    arrival: Arrival,
+) -> Result<Outcome, Next> {
+    let key = match parse::flow_key(packet, tables, frame, arrival.now) {
+        Ok(key) => key,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    match classify::service(tables, &key) {
+        Some(service) => to_backend(packet, tables, frame, service, &key, arrival),
+        None if is_ours(tables, key.destination, key.ports.destination()) => Err(Next::Nat),
+        None if classify::endpoint(tables, &key).is_some() => Err(Next::Dnat),
+        None => Ok(Err(Reason::NotAVip)),
     }
 }
 
 /// A client's packet for a service.
 #[inline(always)]
-fn to_backend(
+fn to_backend<A: Family>(
     packet: &mut impl Packet,
-    tables: &impl Tables,
-    frame: &Frame,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
     service: &Service,
-    key: &FlowKey<U32be>,
+    key: &FlowKey<A>,
     arrival: Arrival,
-) -> Outcome {
-    let segment = parse::segment(packet, frame)?;
+) -> Result<Outcome, Next> {
     match service.forward() {
-        Forward::Nat => nat::forward(packet, tables, frame, service, (key, &segment), arrival),
-        Forward::DsrIpip => ipip::forward(packet, tables, frame, service, (key, &segment), arrival),
-        Forward::Own => Err(Reason::Inconsistent),
+        Forward::Nat => Err(Next::Nat),
+        Forward::Dnat => Err(Next::Dnat),
+        Forward::Local => Ok(Err(Reason::Local)),
+        Forward::DsrIpip | Forward::DsrGue | Forward::DsrL2 => Ok(match parse::segment(packet, frame) {
+            Ok(segment) => dsr::forward(packet, tables, frame, service, (key, &segment), arrival),
+            Err(reason) => Err(reason),
+        }),
+        Forward::Host | Forward::Endpoint => Ok(Err(Reason::Inconsistent)),
     }
 }
 
-/// A backend's reply to an address of ours, or a packet that is none of our business.
 #[inline(always)]
-fn to_client(
+fn steer_nat<A: Family>(
     packet: &mut impl Packet,
-    tables: &impl Tables,
-    frame: &Frame,
-    key: &FlowKey<U32be>,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    arrival: Arrival,
+) -> Option<Outcome> {
+    let key = match parse::flow_key(packet, tables, frame, arrival.now) {
+        Ok(key) => key,
+        Err(reason) => return Some(Err(reason)),
+    };
+    if classify::service(tables, &key).is_none() {
+        return Some(nat::reply(packet, tables, frame, &key, arrival));
+    }
+    match parse::segment(packet, frame) {
+        Ok(segment) => nat::forward(packet, tables, frame, (&key, &segment), arrival),
+        Err(reason) => Some(Err(reason)),
+    }
+}
+
+#[inline(always)]
+fn steer_nat_first<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
     arrival: Arrival,
 ) -> Outcome {
-    if !is_ours(tables, key.destination, key.destination_port) {
-        return Err(Reason::NotAVip);
+    let key = parse::flow_key(packet, tables, frame, arrival.now)?;
+    let service = classify::service(tables, &key).ok_or(Reason::Inconsistent)?;
+    let segment = parse::segment(packet, frame)?;
+    nat::forward_first(packet, tables, frame, service, (&key, &segment), arrival)
+}
+
+#[inline(always)]
+fn steer_dnat<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    arrival: Arrival,
+) -> Outcome {
+    let key = parse::flow_key(packet, tables, frame, arrival.now)?;
+    let segment = parse::segment(packet, frame)?;
+    if let Some(service) = classify::service(tables, &key) {
+        return dnat::forward(packet, tables, frame, service, (&key, &segment), arrival);
     }
-    nat::reply(packet, tables, frame, key, arrival)
+    let endpoint = classify::endpoint(tables, &key).ok_or(Reason::NotAVip)?;
+    dnat::reply(packet, tables, frame, endpoint, (&key, &segment), arrival)
 }
 
 /// Whether NAT may have given this port of this address to a flow.
 #[inline(always)]
-fn is_ours(tables: &impl Tables, address: U32be, port: U16be) -> bool {
+fn is_ours<A: Family>(tables: &impl Tables, address: A, port: U16be) -> bool {
     tables.ports().contains(port) && classify::is_own(tables, address)
 }

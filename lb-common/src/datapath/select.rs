@@ -1,158 +1,89 @@
-//! Which backend takes a flow: the slot table, and the records that exist while a slot moves.
-//!
-//! Source of the rule: Beamer (NSDI 2018) and JET (`CoNEXT` 2020); see "Stateless while nothing changes" in
-//! ARCHITECTURE.md.
+//! Which backend a new flow gets: the slot of a hash, and what the service's selector makes of it.
 
-use super::parse::Segment;
-use super::{Reason, Refused, Tables};
-use crate::abi::{BackendFlags, BackendId, Flow, FlowKey, Service, ServiceFlags, Slot, Ticks};
-use crate::wire::U32be;
-
-/// The backend for a packet, and why.
-#[derive(Clone, Copy)]
-pub(super) struct Choice {
-    pub(super) backend: BackendId,
-    pub(super) reason: Reason,
-    pub(super) opened: bool,
-}
+use super::family::Family;
+use super::parse::{Frame, Segment};
+use super::{Reason, Tables};
+use crate::abi::{BackendFlags, BackendId, FlowKey, QuicServer, Select, Service, Slot};
+use crate::wire::{Packet, U32be, protocol, quic, udp};
 
 /// Index of a flow's slot.
 #[inline(always)]
 #[must_use]
-pub fn slot_index(service: &Service, key: &FlowKey<U32be>, seed: u64) -> u32 {
-    service.slot_index(key.hash(seed))
+pub fn slot_index<A: Family>(service: &Service, key: &FlowKey<A>, seed: u64) -> u32 {
+    service.slot_index(hash(service, key, seed))
 }
 
-/// The backend that gets a flow beginning now.
+/// What a flow's slot is found by.
 #[inline(always)]
-pub(super) fn current(tables: &impl Tables, service: &Service, hash: u32) -> Result<BackendId, Reason> {
-    let slot = tables.slot(service.slot_index(hash)).ok_or(Reason::Inconsistent)?;
+pub(super) fn hash<A: Family>(service: &Service, key: &FlowKey<A>, seed: u64) -> u32 {
+    match service.select() {
+        Select::Source => key.source_hash(seed, service.prefix_bits),
+        _ => key.hash(seed),
+    }
+}
+
+/// The backend that a flow of this hash gets if it begins now.
+#[inline(always)]
+pub(super) fn for_new(tables: &impl Tables, service: &Service, hash: u32) -> Result<BackendId, Reason> {
+    let slot = match service.select() {
+        Select::RoundRobin => next_in_turn(tables, service),
+        Select::LeastConnections => less_loaded(tables, service, hash),
+        _ => slot(tables, service.slot_index(hash)),
+    }?;
     existing(slot.current())
 }
 
-/// The backend that owns a packet's flow, where any backend can be sent any packet.
-///
-/// In a slot that does not track this is one array load; nothing is remembered.
 #[inline(always)]
-pub(super) fn owner(
-    tables: &impl Tables,
-    service: &Service,
-    key: &FlowKey<U32be>,
-    segment: &Segment,
-    now: Ticks,
-) -> Result<Choice, Reason> {
-    let index = slot_index(service, key, tables.seed());
-    let slot = tables.slot(index).ok_or(Reason::Inconsistent)?;
-    let choice = if tracks(service, slot) {
-        remembered(tables, (index, slot), key, segment, now)
-            .or_else(|| moved(tables, slot, key, segment, now))
-            .unwrap_or_else(|| record(tables, slot, key, now))
-    } else {
-        settled(slot, segment)
-    };
-    existing(choice.backend).map(|_| choice)
+fn slot(tables: &impl Tables, index: u32) -> Result<Slot, Reason> {
+    tables.slot(index).ok_or(Reason::Inconsistent)
 }
 
-/// The same for a packet that leaves the records as they are, but for noting that it was seen; `None` for any other.
+/// The slots of a service that takes turns hold its backends in their order, each as often as its weight says.
 #[inline(always)]
-pub(super) fn known_owner(
-    tables: &impl Tables,
-    service: &Service,
-    key: &FlowKey<U32be>,
-    segment: &Segment,
-    now: Ticks,
-) -> Option<Choice> {
-    let index = slot_index(service, key, tables.seed());
-    let slot = tables.slot(index)?;
-    let choice = if tracks(service, slot) {
-        remembered(tables, (index, slot), key, segment, now)?
-    } else {
-        settled(slot, segment)
-    };
-    (!choice.backend.is_none()).then_some(choice)
+fn next_in_turn(tables: &impl Tables, service: &Service) -> Result<Slot, Reason> {
+    let turn = tables.turn(service.id, service.slots);
+    slot(tables, service.first_slot.wrapping_add(turn))
 }
 
+/// The power of two choices. Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.
 #[inline(always)]
-const fn tracks(service: &Service, slot: Slot) -> bool {
-    let never = service.flags.has(ServiceFlags::TRACK_NEVER);
-    service.flags.has(ServiceFlags::TRACK_ALWAYS) || (slot.is_tracked() && !never)
+fn less_loaded(tables: &impl Tables, service: &Service, hash: u32) -> Result<Slot, Reason> {
+    let one = slot(tables, service.slot_index(hash))?;
+    let other = slot(tables, service.slot_index(hash.wrapping_mul(SECOND_CHOICE)))?;
+    let loads = tables.load(one.current()).zip(tables.load(other.current()));
+    let (its, the_others) = loads.ok_or(Reason::Inconsistent)?;
+    Ok(if the_others.is_below(&its) { other } else { one })
 }
 
+/// Makes a second hash of a first one (the golden ratio, odd).
+const SECOND_CHOICE: u32 = 0x9e37_79b1;
+
 #[inline(always)]
-const fn existing(backend: BackendId) -> Result<BackendId, Reason> {
+pub(super) const fn existing(backend: BackendId) -> Result<BackendId, Reason> {
     if backend.is_none() { Err(Reason::NoBackend) } else { Ok(backend) }
-}
-
-#[inline(always)]
-const fn settled(slot: Slot, segment: &Segment) -> Choice {
-    Choice { backend: slot.current(), reason: Reason::IpipSettled, opened: segment.flags.opens() }
-}
-
-/// A record that goes on decides. A packet without a record that cannot begin a flow is of one older than the change,
-/// and stays where it was.
-#[inline(always)]
-fn remembered(
-    tables: &impl Tables,
-    (index, slot): (u32, Slot),
-    key: &FlowKey<U32be>,
-    segment: &Segment,
-    now: Ticks,
-) -> Option<Choice> {
-    if let Some(mut flow) = tables.flow(key) {
-        if !goes_on(tables, &flow, segment) {
-            return None;
-        }
-        flow.note(segment.flags, now);
-        return Some(Choice { backend: flow.backend, reason: Reason::IpipRecorded, opened: false });
-    }
-    if segment.may_open() {
-        return None;
-    }
-    tables.note_settled_use(index, now);
-    Some(Choice { backend: slot.settled(), reason: Reason::IpipOlder, opened: false })
-}
-
-/// Whether a record still holds: its backend lives, and its connection did not end before this packet's began.
-#[inline(always)]
-fn goes_on(tables: &impl Tables, flow: &Flow<U32be>, segment: &Segment) -> bool {
-    let reopened = segment.flags.opens() && flow.state.is_closing();
-    !reopened && is_alive(tables, flow.backend)
-}
-
-/// A record that does not go on is given to the slot's current owner.
-#[inline(always)]
-fn moved(
-    tables: &impl Tables,
-    slot: Slot,
-    key: &FlowKey<U32be>,
-    segment: &Segment,
-    now: Ticks,
-) -> Option<Choice> {
-    let mut flow = tables.flow(key)?;
-    *flow = Flow::pinned(slot.current(), now);
-    flow.note(segment.flags, now);
-    Some(Choice { backend: flow.backend, reason: Reason::IpipOpened, opened: true })
-}
-
-/// Records a new flow with the current owner, if there is one. Without room for a record later packets would be taken
-/// for those of an older flow, so the first must go the same way.
-#[inline(always)]
-fn record(tables: &impl Tables, slot: Slot, key: &FlowKey<U32be>, now: Ticks) -> Choice {
-    if slot.current().is_none() {
-        return Choice { backend: BackendId::NONE, reason: Reason::NoBackend, opened: false };
-    }
-    match tables.insert(key, &Flow::pinned(slot.current(), now)) {
-        Err(Refused::Full) => {
-            Choice { backend: slot.settled(), reason: Reason::IpipUnrecorded, opened: true }
-        }
-        Ok(()) | Err(Refused::Exists) => {
-            Choice { backend: slot.current(), reason: Reason::IpipOpened, opened: true }
-        }
-    }
 }
 
 /// Whether a backend's flows may stay with it.
 #[inline(always)]
 pub(super) fn is_alive(tables: &impl Tables, id: BackendId) -> bool {
     tables.backend(id).is_some_and(|backend| backend.flags.has(BackendFlags::ALIVE))
+}
+
+/// The living backend that the connection identifier of a QUIC packet names.
+#[inline(always)]
+pub(super) fn quic_server<A: Family>(
+    packet: &impl Packet,
+    tables: &impl Tables,
+    frame: &Frame<A>,
+    service: &Service,
+    segment: &Segment,
+) -> Option<BackendId> {
+    if service.select() != Select::Quic || segment.protocol != protocol::UDP || !segment.may_open() {
+        return None;
+    }
+    let header = frame.l4() + udp::LENGTH;
+    let quic::Identifier::Server { offset } = quic::identifier(packet.read(header)?) else { return None };
+    let id: [U32be; 2] = packet.read(header + offset + QuicServer::OFFSET)?;
+    let backend = tables.quic_server(&QuicServer::named(service, id))?;
+    is_alive(tables, backend).then_some(backend)
 }

@@ -1,8 +1,11 @@
 //! What the packet path looks things up in.
 
 use super::{Direction, Reason};
-use crate::abi::{Backend, BackendId, Flow, FlowKey, Service, Slot, Ticks};
-use crate::wire::{U16be, U32be};
+use crate::abi::{
+    Backend, BackendId, Contents, Flow, FlowKey, Fragment, FragmentKey, Hop, Ip, Load, PortRange, PrefixKey,
+    QuicServer, Service, Slot, Ticks,
+};
+use crate::wire::{U16be, U32be, ipv6};
 use core::ops::DerefMut;
 
 /// Where and when a packet arrived.
@@ -21,6 +24,8 @@ pub enum Refused {
     Exists,
     /// No room, or the kernel would not.
     Full,
+    /// More flows began in this second than may be recorded.
+    Guarded,
 }
 
 /// Flow records of one address family.
@@ -33,31 +38,63 @@ pub trait FlowTable<A> {
 
     /// The record with this key, if there is one.
     fn flow(&self, key: &FlowKey<A>) -> Option<Self::Record<'_>>;
-    /// Adds a record; never replaces one, which is what makes port allocation free of collisions.
-    fn insert(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Result<(), Refused>;
+    /// Adds a record, if as many may be added in this second; never replaces one, which is what makes port allocation
+    /// free of collisions.
+    fn insert(&self, key: &FlowKey<A>, flow: &Flow<A>, now: Ticks) -> Result<(), Refused>;
     /// Takes a record away, if it is there.
     fn remove(&self, key: &FlowKey<A>);
+    /// Where the kernel would send a packet of this flow that came from elsewhere; nothing if it takes more to send it
+    /// than a next hop that is known, or if it goes no further than this host.
+    fn route(&self, key: &FlowKey<A>, arrival: Arrival) -> Option<Hop>;
 }
 
 /// The tables of the packet path. Records are changed in place by several CPUs at once, so all take `&self`.
-pub trait Tables: FlowTable<U32be> {
+pub trait Tables: FlowTable<U32be> + FlowTable<ipv6::Address> {
     /// Seed of the flow hash.
     fn seed(&self) -> u64;
     /// Ports of the balancer's own addresses that NAT may use.
     fn ports(&self) -> PortPool;
+    /// Bits of an outer source that are taken from the flow's hash: of an IPv4 address, and of an IPv6 address's last
+    /// word.
+    fn spread(&self) -> [U32be; 2];
+    /// Ticks in a second.
+    fn second(&self) -> u32;
+    /// What there is in the tables below.
+    fn contents(&self) -> Contents;
     /// Entry of the service table at a place.
     fn service_at(&self, place: u32) -> Option<&Service>;
+    /// A port range.
+    fn range_at(&self, index: u32) -> Option<&PortRange>;
+    /// Place of the entry for the longest prefix that an address is in.
+    fn prefix(&self, address: &PrefixKey) -> Option<u32>;
     /// A slot word.
     fn slot(&self, index: u32) -> Option<Slot>;
     /// Notes that an older flow used the slot's settled owner.
     fn note_settled_use(&self, index: u32, now: Ticks);
+    /// A service's next turn, below `turns`.
+    fn turn(&self, service: u16, turns: u32) -> u32;
+    /// The backend of a QUIC service with this server identifier.
+    fn quic_server(&self, server: &QuicServer) -> Option<BackendId>;
     /// A backend record.
     fn backend(&self, id: BackendId) -> Option<&Backend>;
+    /// How much a backend has to do.
+    fn load(&self, id: BackendId) -> Option<Load>;
+    /// Notes that a flow was recorded for a backend.
+    fn note_opened(&self, id: BackendId);
+    /// What the first fragment of a datagram told.
+    fn fragment(&self, key: &FragmentKey) -> Option<Fragment>;
+    /// Keeps what the first fragment of a datagram tells.
+    fn remember_fragment(&self, key: &FragmentKey, first: &Fragment);
     /// Counts a packet under its reason.
     fn count(&self, reason: Reason, bytes: u32);
     /// Counts a packet under its backend.
     fn count_backend(&self, id: BackendId, direction: Direction, opened: bool, bytes: u32);
 }
+
+/// The tables with the flow records of one family.
+pub trait TablesFor<A: Ip>: Tables + FlowTable<A> {}
+
+impl<A: Ip, T: Tables + FlowTable<A>> TablesFor<A> for T {}
 
 /// The ports NAT may use: two ranges, so that the host's own ephemeral ports can lie between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,38 +1,45 @@
-//! What a sender is told of a packet that does not fit with its outer header: fragmentation is needed, at this size.
+//! The answer to a packet that does not fit the way to its backend: without it, path MTU discovery fails and a
+//! connection with it, because nobody else on the way knows of an outer header.
 //!
-//! Without it such packets would vanish and a connection with them, because nobody else on the way knows of the outer
-//! header. Source: RFC 792; RFC 1191, section 4; RFC 1812, section 4.3.2 (what an error looks like and quotes).
+//! Source: RFC 792; RFC 1191, section 4; RFC 1812, section 4.3.2 (what an error looks like and quotes); RFC 4443,
+//! section 3.2.
 
+use super::family::{Family, Piece};
 use super::parse::Frame;
 use super::{Arrival, Direction, Outcome, Reason, Steered, link};
-use crate::abi::{BackendId, OUTER_LENGTH};
+use crate::abi::{BackendId, Ip};
 use crate::wire::checksum::Sum;
-use crate::wire::{Packet, U32be, icmp, ipv4, protocol};
+use crate::wire::{Packet, U16be, U32be, icmp};
 
 /// Bytes quoted of what follows the IP header: ports and, for TCP, the sequence number, which the sender checks.
 const QUOTED_PAYLOAD: usize = 8;
-/// The longest quotation in words: a header with all its options, and the payload.
+/// The longest quotation in words: an IPv4 header with all its options, or an IPv6 header with some extensions, and the
+/// payload. Few enough for the compiler to unroll the loop over them: in a loop it does arithmetic on the packet's end
+/// ("pointer arithmetic on pkt_end prohibited", Linux 6.18).
 const QUOTED_WORDS: usize = (60 + QUOTED_PAYLOAD) / 4;
-/// Bytes put in front of the quotation.
-const ROOM: usize = ipv4::LENGTH + icmp::LENGTH;
-/// Internetwork control, as routers mark errors (RFC 1812, section 4.3.2.5).
-const TRAFFIC_CLASS: u8 = 0xc0;
-/// Hops the answer may take.
-const TIME_TO_LIVE: u8 = 64;
-
-/// Turns a packet into the answer to its sender. One that may be fragmented is dropped: we do not fragment, and its
-/// sender did not ask to be told.
+/// Turns a packet into the answer to its sender, which may send `mtu` bytes. A packet that may be fragmented is
+/// dropped: we do not fragment, and its sender did not ask to be told.
 #[inline(always)]
-pub(super) fn answer(packet: &mut impl Packet, frame: &Frame, mtu: u16, arrival: Arrival) -> Outcome {
-    if !frame.ip.forbids_fragments() || frame.ip.protocol() == protocol::ICMP {
+pub(super) fn answer<A: Family>(
+    packet: &mut impl Packet,
+    frame: &Frame<A>,
+    mtu: u16,
+    arrival: Arrival,
+) -> Outcome {
+    let quoted = frame.l4() - frame.l3 + QUOTED_PAYLOAD;
+    let is_told = A::forbids_fragments(&frame.ip) && frame.inside.protocol != A::ICMP;
+    if !is_told || frame.inside.piece != Piece::Whole || quoted > QUOTED_WORDS * 4 {
         return Err(Reason::TooBig);
     }
-    let quoted = frame.ip.header_length() + QUOTED_PAYLOAD;
-    let message = message(packet, frame, quoted, mtu).ok_or(Reason::Inconsistent)?;
+    let (source, destination) = A::addresses(&frame.ip);
+    // It comes from the VIP: to the client, that is where the path ends.
+    let back = (destination, source);
+    let length = (icmp::LENGTH + quoted) as u16;
+    let message = message(packet, frame, quoted, (back, length, mtu)).ok_or(Reason::Inconsistent)?;
     packet.cut(frame.l3 + quoted).ok_or(Reason::Inconsistent)?;
-    let at = link::turn_back(packet, frame, ROOM)?;
-    packet.write(at, header(frame, quoted)).ok_or(Reason::Inconsistent)?;
-    packet.write(at + ipv4::LENGTH, message).ok_or(Reason::Inconsistent)?;
+    let at = link::turn_back(packet, frame, A::LENGTH + icmp::LENGTH)?;
+    packet.write(at, A::control_header(back, length)).ok_or(Reason::Inconsistent)?;
+    packet.write(at + A::LENGTH, message).ok_or(Reason::Inconsistent)?;
     Ok(Steered {
         reason: Reason::FragmentationNeeded,
         ifindex: arrival.ifindex,
@@ -44,25 +51,30 @@ pub(super) fn answer(packet: &mut impl Packet, frame: &Frame, mtu: u16, arrival:
 
 /// The ICMP header, its checksum over the quotation included.
 #[inline(always)]
-fn message(packet: &impl Packet, frame: &Frame, quoted: usize, mtu: u16) -> Option<icmp::Header> {
-    let rest = U32be::new(u32::from(mtu.saturating_sub(OUTER_LENGTH)));
-    let mut sum = Sum::ZERO.add(icmp::FRAGMENTATION_NEEDED).add_long(rest);
+fn message<A: Family>(
+    packet: &impl Packet,
+    frame: &Frame<A>,
+    quoted: usize,
+    (addresses, length, mtu): ((A, A), u16, u16),
+) -> Option<icmp::Header> {
+    let rest = U32be::new(u32::from(mtu));
+    let mut sum = pseudo_header(addresses, length).add(A::TOO_BIG).add_long(rest);
     for word in 0..QUOTED_WORDS {
         if word * 4 >= quoted {
             break;
         }
         sum = sum.add_long(packet.read(frame.l3 + word * 4)?);
     }
-    let [kind, code] = icmp::FRAGMENTATION_NEEDED.get().to_be_bytes();
+    let [kind, code] = A::TOO_BIG.get().to_be_bytes();
     Some(icmp::Header { kind, code, checksum: sum.checksum(), rest })
 }
 
-/// The answer comes from the VIP: to the client, that is where the path ends.
+/// What the checksum covers besides the message (RFC 8200, section 8.1).
 #[inline(always)]
-fn header(frame: &Frame, quoted: usize) -> ipv4::Header {
-    #[allow(clippy::cast_possible_truncation, reason = "at most 96")]
-    let length = (ROOM + quoted) as u16;
-    let addresses = (frame.ip.destination(), frame.ip.source());
-    let bare = ipv4::Header::new(addresses, protocol::ICMP, TIME_TO_LIVE, length, TRAFFIC_CLASS);
-    bare.with_checksum(bare.sum().checksum())
+fn pseudo_header<A: Family>((source, destination): (A, A), length: u16) -> Sum {
+    if !A::ICMP_SUMS_ADDRESSES {
+        return Sum::ZERO;
+    }
+    let addresses = Ip::add_to(destination, Ip::add_to(source, Sum::ZERO));
+    addresses.add(U16be::new(length)).add(U16be::new(u16::from(A::ICMP)))
 }

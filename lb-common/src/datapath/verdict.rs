@@ -63,40 +63,47 @@ macro_rules! reasons {
 }
 
 reasons! {
-    NotIpv4, "not_ipv4", Pass, "Neither IPv4 nor a VLAN with IPv4 in it.";
+    NotIp, "not_ip", Pass, "Neither IPv4 nor IPv6, nor a VLAN with one of them in it.";
     NotUnicast, "not_unicast", Pass, "Sent to a link-layer group.";
-    BadIpv4, "bad_ipv4", Pass, "Not a well-formed IPv4 header; nobody can tell whose it is.";
+    BadIp, "bad_ip", Pass, "Not a well-formed IP header; nobody can tell whose it is.";
     NoPorts, "no_ports", Pass, "Too short to hold ports.";
-    OtherProtocol, "other_protocol", Pass, "Neither TCP, UDP nor an ICMP error.";
-    LaterFragment, "later_fragment", Pass, "A fragment without ports.";
+    OtherProtocol, "other_protocol", Pass, "Neither TCP, UDP nor ICMP.";
+    LaterFragment, "later_fragment", Pass, "A fragment without ports, of a datagram that is none of a service's.";
     NotAVip, "not_a_vip", Pass, "Neither for a service nor a reply of a backend.";
-    IcmpNotOurs, "icmp_not_ours", Pass, "An ICMP message about a packet that was not ours.";
+    IcmpNotOurs, "icmp_not_ours", Pass, "An ICMP message that is neither about a packet of ours nor an echo request to a VIP.";
+    Local, "local", Pass, "For a service that this host serves itself.";
+    DnatRouted, "dnat_routed", Pass, "A backend's reply, translated back, and left to the kernel to route.";
 
-    IpipSettled, "ipip_settled", Forward, "Encapsulated to the slot's owner; nothing had to be remembered.";
-    IpipRecorded, "ipip_recorded", Forward, "Encapsulated to the backend the flow's record names.";
-    IpipOpened, "ipip_opened", Forward, "Encapsulated to the slot's current owner, and the new flow recorded.";
-    IpipOlder, "ipip_older", Forward, "The slot moved; a flow older than the move stays with its settled owner.";
-    IpipUnrecorded, "ipip_unrecorded", Forward, "The flow table is full; sent to the settled owner, where later packets will go.";
+    Settled, "settled", Forward, "Sent to the slot's owner; nothing had to be remembered.";
+    Recorded, "recorded", Forward, "Sent to the backend the flow's record names.";
+    Opened, "opened", Forward, "Sent to a backend that takes new flows, and the flow recorded.";
+    Older, "older", Forward, "The slot moved; a flow older than the move stays with its settled owner.";
+    Unrecorded, "unrecorded", Forward, "The flow table is full; sent to the settled owner, where later packets will go.";
+    GuardUnrecorded, "guard_unrecorded", Forward, "More flows began in this second than may be recorded; sent to the settled owner.";
+    QuicServer, "quic_server", Forward, "Sent to the server that the QUIC connection identifier names.";
     NatForward, "nat_forward", Forward, "Translated towards the backend.";
     NatOpened, "nat_opened", Forward, "First packet of a flow: a port was allocated and the packet translated.";
     NatReply, "nat_reply", Forward, "A backend's reply, translated back to the client.";
-    FragmentationNeeded, "fragmentation_needed", Forward, "With the outer header it did not fit the interface; its sender was told the size that does.";
+    DnatReply, "dnat_reply", Forward, "A backend's reply, given the VIP as its source, and sent to the client.";
+    FragmentationNeeded, "fragmentation_needed", Forward, "It did not fit the way to the backend; its sender was told the size that does.";
+    Ping, "ping", Forward, "An echo request to a VIP, answered.";
     IcmpForward, "icmp_forward", Forward, "An ICMP error about a service's packet, sent on to the backend that owns the flow.";
     IcmpReply, "icmp_reply", Forward, "An ICMP error from a backend's side, translated back to the client.";
 
     Malformed, "malformed", Drop, "For a service, but its lengths contradict each other.";
-    Fragmented, "fragmented", Drop, "For a service, but a fragment.";
+    FragmentUnknown, "fragment_unknown", Drop, "A fragment for a VIP that came before its datagram's first one, or long after it.";
     TimeToLive, "time_to_live", Drop, "No hop left to forward it.";
     NoBackend, "no_backend", Drop, "No backend of the service can take it.";
     Unresolved, "unresolved", Drop, "The backend's next hop is not known yet.";
     NoFlow, "no_flow", Drop, "Belongs to a translated connection that is not known.";
     TableFull, "table_full", Drop, "The flow table is full.";
+    GuardRefused, "guard_refused", Drop, "More flows began in this second than may be recorded, and this one needs a record.";
     PortsTaken, "ports_taken", Drop, "No free port towards the backend was found.";
-    TooBig, "too_big", Drop, "With the outer header it does not fit the interface, and its sender cannot be told.";
+    TooBig, "too_big", Drop, "It does not fit the way to the backend, and its sender cannot be told.";
     NoHeadroom, "no_headroom", Drop, "The driver leaves no room for the outer header.";
     Inconsistent, "inconsistent", Drop, "Our own tables contradict each other: a defect of lb.";
 
-    NotEncapsulated, "not_encapsulated", Pass, "Not IPv4 in IPv4; left to the stack (decap only).";
+    NotEncapsulated, "not_encapsulated", Pass, "No IP packet in an outer header; left to the stack (decap only).";
     Decapsulated, "decapsulated", Pass, "The outer header was taken off, and the rest went to the stack (decap only).";
 }
 

@@ -61,7 +61,9 @@ big_endian!(
     u32
 );
 
+plain!(u8, 1);
 plain!(U16be, 2);
+plain!([U32be; 2], 8);
 plain!(U32be, 4);
 
 impl From<[u8; 4]> for U32be {

@@ -8,8 +8,12 @@ pub const LENGTH: usize = 14;
 pub const TYPE: usize = 12;
 /// Type of IPv4 (RFC 894).
 pub const IPV4: U16be = U16be::new(0x0800);
+/// Type of IPv6 (RFC 2464).
+pub const IPV6: U16be = U16be::new(0x86dd);
 /// Type of an 802.1Q tag.
 pub const VLAN: U16be = U16be::new(0x8100);
+/// Type of an 802.1ad service tag, the outer one of two.
+pub const SERVICE_VLAN: U16be = U16be::new(0x88a8);
 
 /// Destination and source address, which forwarding always replaces together: twelve bytes as three words.
 #[repr(transparent)]

@@ -10,6 +10,18 @@ pub const CHECKSUM: usize = 2;
 /// Type and code of "fragmentation needed and don't fragment set".
 pub const FRAGMENTATION_NEEDED: U16be = U16be::new(0x0304);
 
+/// Type of an echo request.
+pub const ECHO_REQUEST: u8 = 8;
+/// Type of an echo reply.
+pub const ECHO_REPLY: u8 = 0;
+
+/// Whether a message of this type reports about a packet it quotes: unreachable, time exceeded, parameter problem.
+#[inline(always)]
+#[must_use]
+pub const fn is_error(kind: u8) -> bool {
+    matches!(kind, 3 | 11 | 12)
+}
+
 /// The header.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +37,3 @@ pub struct Header {
 }
 
 plain!(Header, LENGTH);
-
-impl Header {
-    /// Whether this message reports about a packet it quotes: unreachable, time exceeded, parameter problem.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_error(&self) -> bool {
-        matches!(self.kind, 3 | 11 | 12)
-    }
-}

@@ -97,6 +97,13 @@ impl Header {
         self.0[1].get() & 0x3fff != 0
     }
 
+    /// The datagram's number, the same in all its fragments.
+    #[inline(always)]
+    #[must_use]
+    pub const fn identification(&self) -> u16 {
+        (self.0[1].get() >> 16) as u16
+    }
+
     /// Whether the sender wants to be told rather than have the packet fragmented.
     #[inline(always)]
     #[must_use]
@@ -160,6 +167,17 @@ impl Header {
         Self([a, b, U32be::new(lifetime.get().wrapping_sub(0x0100_0000)), c, d])
     }
 
+    /// The header with source and destination exchanged, and another time to live. What the addresses do to the
+    /// checksum cancels out.
+    #[inline(always)]
+    #[must_use]
+    pub const fn turned(&self, time_to_live: u8) -> Self {
+        let (old, new) = ((self.time_to_live() as u16) << 8, (time_to_live as u16) << 8);
+        let change = Sum::ZERO.subtract(U16be::new(old)).add(U16be::new(new)).difference();
+        let Self([a, b, lifetime, c, d]) = self.readdressed(self.destination(), self.source(), change);
+        Self([a, b, U32be::new(lifetime.get() & 0x00ff_ffff | (time_to_live as u32) << 24), c, d])
+    }
+
     /// The sum of all words but the checksum.
     #[inline(always)]
     #[must_use]
@@ -174,13 +192,6 @@ impl fmt::Debug for Header {
         let Self(words) = self;
         write!(f, "IPv4 {words:08x?}")
     }
-}
-
-/// What replacing (source, destination) does to a checksum over them.
-#[inline(always)]
-#[must_use]
-pub const fn address_difference(old: (U32be, U32be), new: (U32be, U32be)) -> Difference {
-    Sum::ZERO.subtract_long(old.0).subtract_long(old.1).add_long(new.0).add_long(new.1).difference()
 }
 
 #[cfg(test)]
@@ -210,7 +221,8 @@ mod tests {
         ) {
             let before = header(total, ttl, old.0, old.1);
             let new = (U32be::new(new.0), U32be::new(new.1));
-            let after = before.rewritten(new.0, new.1, address_difference((before.source(), before.destination()), new));
+            let change = Sum::ZERO.subtract_long(before.source()).subtract_long(before.destination());
+            let after = before.rewritten(new.0, new.1, change.add_long(new.0).add_long(new.1).difference());
             prop_assert_eq!(after.time_to_live(), ttl - 1);
             prop_assert_eq!(after.checksum(), after.sum().checksum());
         }

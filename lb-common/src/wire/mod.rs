@@ -11,7 +11,10 @@ mod be;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
+pub mod icmpv6;
 pub mod ipv4;
+pub mod ipv6;
+pub mod quic;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
@@ -31,16 +34,61 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// User Datagram Protocol.
     pub const UDP: u8 = 17;
+    /// IPv6 in an outer header (RFC 2473).
+    pub const IPV6: u8 = 41;
+    /// Internet Control Message Protocol for IPv6.
+    pub const ICMPV6: u8 = 58;
 }
 
-/// Source and destination port, which TCP and UDP both have first.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports {
-    /// The sender's port.
-    pub source: U16be,
-    /// The receiver's port.
-    pub destination: U16be,
-}
+/// Source and destination port, which TCP and UDP both have first: one word, because they are read, written and
+/// compared at once.
+#[repr(transparent)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Ports(U32be);
 
 plain!(Ports, 4);
+
+impl Ports {
+    /// Joins the sender's and the receiver's port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(source: U16be, destination: U16be) -> Self {
+        Self(U32be::new((source.get() as u32) << 16 | destination.get() as u32))
+    }
+
+    /// The sender's port.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub const fn source(self) -> U16be {
+        U16be::new((self.0.get() >> 16) as u16)
+    }
+
+    /// The receiver's port.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub const fn destination(self) -> U16be {
+        U16be::new(self.0.get() as u16)
+    }
+
+    /// The ports of packets the other way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self(U32be::from_raw(self.0.raw().rotate_left(16)))
+    }
+
+    /// Both as they lie in a packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> U32be {
+        self.0
+    }
+}
+
+impl core::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:?} -> {:?}", self.source(), self.destination())
+    }
+}

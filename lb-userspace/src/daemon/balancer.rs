@@ -223,6 +223,7 @@ fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
         tx_by_redirect: links.iter().any(|link| link.is_veth),
         log_packets: config.log_packets,
         flows: config.limits.flows,
+        ..Settings::default()
     }
 }
 

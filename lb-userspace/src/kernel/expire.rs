@@ -116,9 +116,9 @@ impl Rules {
     fn plan(&self, entry: (Key, Record), partner: Option<(Key, Record)>, now: Ticks) -> Vec<Key> {
         let (key, record) = entry;
         let over = match (record.kind(), partner) {
-            (FlowKind::Pinned, _) => self.is_pinned_over(key.protocol, &record, now),
+            (FlowKind::Pinned, _) => self.is_pinned_over(key.protocol(), &record, now),
             (_, None) => self.is_orphan_over(&record, now),
-            (_, Some((_, other))) => self.is_pair_over(key.protocol, &record, &other, now),
+            (_, Some((_, other))) => self.is_pair_over(key.protocol(), &record, &other, now),
         };
         match (record.kind(), partner) {
             _ if !over => Vec::new(),
@@ -188,7 +188,7 @@ impl Sweep {
         let more = tables.next_flows(&mut self.walk)?;
         let now = tables.now()?;
         for (key, record) in self.walk.batch() {
-            let over = rules.is_worth_a_look(key.protocol, &record, now) && bury(tables, rules, &key, now)?;
+            let over = rules.is_worth_a_look(key.protocol(), &record, now) && bury(tables, rules, &key, now)?;
             if over {
                 self.seen.deleted += 1;
             } else {
@@ -217,8 +217,8 @@ fn partner(tables: &Tables, key: &Key, record: &Record) -> Result<Option<(Key, R
     if record.kind() == FlowKind::Pinned {
         return Ok(None);
     }
-    let place = record.opposite(key.protocol);
-    let found = tables.flow(&place)?.filter(|other| other.opposite(key.protocol) == *key);
+    let place = record.opposite(key.protocol());
+    let found = tables.flow(&place)?.filter(|other| other.opposite(key.protocol()) == *key);
     Ok(found.map(|other| (place, other)))
 }
 
@@ -237,7 +237,7 @@ mod tests {
     }
 
     fn key(source: u32, destination: u32, protocol: u8) -> Key {
-        let ports = Ports { source: U16be::new(1000), destination: U16be::new(80) };
+        let ports = Ports::new(U16be::new(1000), U16be::new(80));
         FlowKey::new(U32be::new(source), U32be::new(destination), ports, protocol)
     }
 
@@ -341,7 +341,7 @@ mod tests {
         for states in [[OPEN, OPEN], [NEW, OPEN], [OPEN, NEW], [finished(), finished()], [OPEN, broken()]] {
             let entries = pair(protocol::TCP, states, [Ticks(now.0 - 300 * SECOND); 2]);
             assert!(is_over(states, [300 * SECOND; 2]));
-            assert!(entries.iter().any(|(key, record)| rules().is_worth_a_look(key.protocol, record, now)));
+            assert!(entries.iter().any(|(key, record)| rules().is_worth_a_look(key.protocol(), record, now)));
         }
     }
 

@@ -19,6 +19,8 @@ const SLOTS: &str = "SLOTS";
 const SLOT_USE: &str = "SLOT_USE";
 const BACKENDS: &str = "BACKENDS";
 pub(super) const FLOWS: &str = "FLOWS";
+pub(super) const FLOWS_V6: &str = "FLOWS_V6";
+pub(super) const FRAGMENTS: &str = "FRAGMENTS";
 const REASONS: &str = "REASONS";
 const BACKEND_COUNTS: &str = "BACKEND_COUNTS";
 

@@ -2,11 +2,11 @@
 
 use super::error::{kernel_release, parse_verifier_log};
 use super::{LoadError, Tables, bpf};
-use aya::maps::MapError;
+use aya::maps::{MapError, ProgramArray};
 use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
-use lb_common::abi::limits;
+use lb_common::abi::{Stage, limits};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use tokio::io::Interest;
@@ -21,8 +21,10 @@ const LARGEST_TEST_PACKET: usize = 4096;
 /// The object's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// The balancer.
+    /// The balancer, which every packet comes to first.
     Balance,
+    /// A program that the balancer leaves packets to.
+    Stage(Stage),
     /// The backend side of `dsr-ipip`.
     Decap,
     /// Lets everything pass, for the far end of a veth pair.
@@ -33,13 +35,25 @@ pub enum Program {
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 4] = [Self::Balance, Self::Decap, Self::Pass, Self::Clock];
+    pub const ALL: [Self; 4 + Stage::ALL.len()] = {
+        let mut all = [Self::Balance; 4 + Stage::ALL.len()];
+        let mut place = 0;
+        while place < Stage::ALL.len() {
+            all[1 + place] = Self::Stage(Stage::ALL[place]);
+            place += 1;
+        }
+        all[1 + place] = Self::Decap;
+        all[2 + place] = Self::Pass;
+        all[3 + place] = Self::Clock;
+        all
+    };
 
     /// Its name in the object and in `bpftool prog`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Balance => "lb_balance",
+            Self::Stage(stage) => stage.program(),
             Self::Decap => "lb_decap",
             Self::Pass => "lb_pass",
             Self::Clock => "lb_clock",
@@ -58,13 +72,32 @@ pub struct Settings {
     pub tx_by_redirect: bool,
     /// Log rare events; a debugging aid that costs time for each packet it logs.
     pub log_packets: bool,
-    /// Flow records there is room for.
+    /// Flow records of each family there is room for.
     pub flows: u32,
+    /// Datagrams in fragments that are remembered.
+    pub fragments: u32,
+    /// Records that each CPU may insert in a second; 0 means any number.
+    pub new_flows: u32,
+    /// Bits of outer sources that are taken from the flow's hash: of IPv4 addresses, and of the last word of IPv6
+    /// addresses.
+    pub spread: [u32; 2],
+    /// Port of outer UDP headers that [`Program::Decap`] takes off; 0 for none.
+    pub gue_port: u16,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { seed: 0, ports: [0; 4], tx_by_redirect: false, log_packets: false, flows: limits::FLOWS }
+        Self {
+            seed: 0,
+            ports: [0; 4],
+            tx_by_redirect: false,
+            log_packets: false,
+            flows: limits::FLOWS,
+            fragments: limits::FRAGMENTS,
+            new_flows: 0,
+            spread: [0; 2],
+            gue_port: 0,
+        }
     }
 }
 
@@ -84,6 +117,7 @@ impl Datapath {
     pub fn load(settings: &Settings) -> Result<Self, LoadError> {
         let mut programs = Programs(open(settings, settings.flows, None)?);
         programs.load(Program::Balance)?;
+        programs.load_stages()?;
         let clock = programs.load(Program::Clock)?.fd().map_err(|error| refused("run its clock", error))?;
         let clock = clock.try_clone().map_err(|error| refused("run its clock", error))?;
         let log = settings.log_packets.then(|| PacketLog::open(&mut programs.0)).transpose()?;
@@ -100,6 +134,22 @@ impl Programs {
     /// The programs without tables to speak of, for those that need none: [`Program::Decap`] and [`Program::Pass`].
     pub fn without_tables() -> Result<Self, LoadError> {
         open(&Settings::default(), 1, Some(1)).map(Self)
+    }
+
+    /// Loads what the balancer leaves packets to, and puts it where it is found. The kernel empties that map when nobody
+    /// holds it any more, so it stays with the object.
+    fn load_stages(&mut self) -> Result<(), LoadError> {
+        const OPERATION: &str = "put a program into the map of stages";
+        const MAP: &str = "STAGES";
+        for stage in Stage::ALL {
+            let program =
+                self.load(Program::Stage(stage))?.fd().map_err(|error| refused(OPERATION, error))?;
+            let program = program.try_clone().map_err(|error| refused(OPERATION, error))?;
+            let map = self.0.map_mut(MAP).ok_or(LoadError::Incomplete { what: "map", name: MAP })?;
+            let mut stages = ProgramArray::try_from(map).map_err(|error| refused(OPERATION, error))?;
+            stages.set(stage as u32, &program, 0).map_err(|error| refused(OPERATION, error))?;
+        }
+        Ok(())
     }
 
     /// What the kernel says of a program.
@@ -233,18 +283,32 @@ impl PacketLog {
 fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, LoadError> {
     let redirect = u8::from(settings.tx_by_redirect);
     let log_level = if settings.log_packets { aya_log::Level::Trace as u8 } else { 0 };
+    let second = ticks_in_a_second().map_err(|error| refused("read the length of its tick", error))?;
     let mut loader = EbpfLoader::new();
     loader
         .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS)
         .override_global("SEED", &settings.seed, true)
         .override_global("PORTS", &settings.ports, true)
         .override_global("TX_BY_REDIRECT", &redirect, true)
+        .override_global("SPREAD_V4", &settings.spread[0], true)
+        .override_global("SPREAD_V6", &settings.spread[1], true)
+        .override_global("SECOND", &second, true)
+        .override_global("NEW_FLOWS", &settings.new_flows, true)
+        .override_global("GUE_PORT", &settings.gue_port, true)
         .override_global(aya_log::LEVEL, &log_level, false)
-        .map_max_entries(super::maps::FLOWS, flows);
+        .map_max_entries(super::maps::FLOWS, flows)
+        .map_max_entries(super::maps::FLOWS_V6, flows)
+        .map_max_entries(super::maps::FRAGMENTS, entries.unwrap_or(settings.fragments));
     for map in super::maps::LARGE {
         entries.map(|entries| loader.map_max_entries(map, entries));
     }
     loader.load(OBJECT).map_err(explain)
+}
+
+/// How often the kernel's clock of the programs moves in a second.
+fn ticks_in_a_second() -> io::Result<u32> {
+    let tick = super::maps::tick()?.as_nanos().max(1);
+    Ok(u32::try_from(1_000_000_000 / tick).unwrap_or(u32::MAX))
 }
 
 /// Attempts at a load that the verifier breaks off because something waits for this thread. libbpf makes as many.

@@ -60,7 +60,6 @@ pub(super) const fn forward(forward: config::Forward) -> Forward {
 /// A backend's record, as the plan of this generation writes it.
 pub(super) fn record(
     key: BackendKey,
-    service: u16,
     state: BackendState,
     hop: Option<&NextHop>,
     generation: u32,
@@ -69,7 +68,6 @@ pub(super) fn record(
     let bare = Backend {
         address: address(key.addr.ip()),
         port: U16be::new(key.addr.port()),
-        service,
         flags: alive,
         generation,
         ..Backend::UNWRITTEN
@@ -100,7 +98,7 @@ mod tests {
         assert_eq!(key, ServiceKey::v4(U32be::new(0xcb00_710a), U16be::new(53), 17));
         assert_eq!(vip_v4(key.address.as_v4(), key.port(), key.protocol()), Some(vip));
         assert_eq!(vip_v4(key.address.as_v4(), key.port(), protocol::ICMP), None);
-        assert_eq!(own_key(vip.addr), ServiceKey::own_v4(key.address.as_v4()));
+        assert_eq!(own_key(vip.addr), ServiceKey::host(key.address.as_v4()));
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Records {
     pub(super) fn refresh(&mut self, hops: &HashMap<IpAddr, NextHop>, generation: u32) {
         for entry in self.entries.values_mut() {
             let hop = hops.get(&entry.key.addr.ip());
-            let write = |generation| encode::record(entry.key, entry.service, entry.state, hop, generation);
+            let write = |generation| encode::record(entry.key, entry.state, hop, generation);
             if write(entry.record.generation) != entry.record {
                 entry.record = write(generation);
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use lb_common::abi::{Forward, Service, ServiceFlags, ServiceKey, limits};
+use lb_common::abi::{Service, ServiceFlags, ServiceKey, limits};
 
 use super::records::Records;
 use super::regions::Regions;
@@ -153,8 +153,7 @@ impl State {
 
     /// The entries that the service table shall have.
     pub(super) fn entries(&self) -> BTreeMap<EntryName, Service> {
-        let own =
-            |ip: &IpAddr| Service::new(encode::own_key(*ip), Forward::Own, 0, 0, 0, ServiceFlags::default());
+        let own = |ip: &IpAddr| Service::host(encode::own_key(*ip), ServiceFlags::OWN, (0, 0));
         let own = self.own.iter().map(|ip| (EntryName::Own(*ip), own(ip)));
         own.chain(self.services.values().map(|service| (EntryName::Vip(service.vip), service.entry())))
             .collect()

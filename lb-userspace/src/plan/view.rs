@@ -101,7 +101,7 @@ impl Planner {
     /// service. A record that names another backend is a stray, see [`super::Observations::strays`].
     #[must_use]
     pub fn slot_of(&self, key: &FlowKey<U32be>, seed: u64) -> Option<(u32, BackendId)> {
-        let vip = encode::vip_v4(key.destination, key.destination_port, key.protocol)?;
+        let vip = encode::vip_v4(key.destination, key.ports.destination(), key.protocol())?;
         let service = self.state.services.get(&vip)?;
         let index = service.entry().slot_index(key.hash(seed));
         Some((index, service.slot(index)?.current()))

@@ -1,0 +1,60 @@
+//! The programs that a packet may go on to.
+
+/// A program's place in the map of stages.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// TCP and UDP over IPv4.
+    TransportV4 = 0,
+    /// Those of services that translate both addresses.
+    NatV4 = 1,
+    /// Those of them that begin a flow.
+    NatFirstV4 = 2,
+    /// Those of services that translate the destination.
+    DnatV4 = 3,
+    /// ICMP over IPv4.
+    ControlV4 = 4,
+    /// TCP and UDP over IPv6.
+    TransportV6 = 5,
+    /// Those of services that translate both addresses.
+    NatV6 = 6,
+    /// Those of them that begin a flow.
+    NatFirstV6 = 7,
+    /// Those of services that translate the destination.
+    DnatV6 = 8,
+    /// ICMP over IPv6.
+    ControlV6 = 9,
+}
+
+impl Stage {
+    /// Every stage, in the order of their places.
+    pub const ALL: [Self; 10] = [
+        Self::TransportV4,
+        Self::NatV4,
+        Self::NatFirstV4,
+        Self::DnatV4,
+        Self::ControlV4,
+        Self::TransportV6,
+        Self::NatV6,
+        Self::NatFirstV6,
+        Self::DnatV6,
+        Self::ControlV6,
+    ];
+
+    /// The name of its program.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::TransportV4 => "lb_transport4",
+            Self::NatV4 => "lb_nat4",
+            Self::NatFirstV4 => "lb_nat_first4",
+            Self::DnatV4 => "lb_dnat4",
+            Self::ControlV4 => "lb_control4",
+            Self::TransportV6 => "lb_transport6",
+            Self::NatV6 => "lb_nat6",
+            Self::NatFirstV6 => "lb_nat_first6",
+            Self::DnatV6 => "lb_dnat6",
+            Self::ControlV6 => "lb_control6",
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Translation of the destination only: the balancer is the backends' gateway, and clients' addresses are kept.
+//!
+//! Nothing is recorded for it: towards a backend the slot decides, and back the backend's endpoint, which belongs to
+//! one service, says which VIP its packets come from.
+
+use super::family::Family;
+use super::link::{self, Way};
+use super::nat;
+use super::parse::{Frame, Segment};
+use super::track::{self, Asked};
+use super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, encap, too_big};
+use crate::abi::{Backend, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks};
+use crate::wire::{Packet, Ports, U16be};
+
+/// Sends a client's packet to the endpoint of the backend that owns its flow.
+#[inline(always)]
+pub(super) fn forward<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    service: &Service,
+    (key, segment): (&FlowKey<A>, &Segment),
+    arrival: Arrival,
+) -> Outcome {
+    let choice = track::owner(tables, &Asked { service, key, segment, now: arrival.now })?;
+    let backend = link::backend(tables, choice.backend)?;
+    let way = Way::to(backend)?;
+    if encap::fits::<A>(&frame.ip, backend, 0).is_err() {
+        return too_big::answer(packet, frame, backend.mtu, arrival);
+    }
+    nat::rewrite(packet, frame, segment, &towards(key, backend, choice.backend))?;
+    link::address(packet, frame, way)?;
+    Ok(Steered {
+        reason: choice.reason,
+        ifindex: way.ifindex,
+        backend: choice.backend,
+        direction: Direction::ToBackend,
+        opened: choice.opened,
+    })
+}
+
+/// Gives an endpoint's packet the VIP as its source, and sends it on as the kernel would route it. Where that takes
+/// more than a next hop, the rest is the kernel's.
+#[inline(always)]
+pub(super) fn reply<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    endpoint: &Service,
+    (key, segment): (&FlowKey<A>, &Segment),
+    arrival: Arrival,
+) -> Outcome {
+    let translation = back(key, endpoint);
+    nat::rewrite(packet, frame, segment, &translation)?;
+    let Some(hop) = tables.route(&translation.opposite(key.protocol()).reversed(), arrival) else {
+        return Err(Reason::DnatRouted);
+    };
+    link::address(packet, frame, Way::by(&hop))?;
+    Ok(Steered {
+        reason: Reason::DnatReply,
+        ifindex: hop.ifindex,
+        backend: BackendId::NONE,
+        direction: Direction::ToClient,
+        opened: false,
+    })
+}
+
+/// What turns a client's packets into those that a backend gets.
+#[inline(always)]
+pub(super) fn towards<A: Family>(key: &FlowKey<A>, backend: &Backend, id: BackendId) -> Flow<A> {
+    let ports = Ports::new(key.ports.source(), nat::destination_port(key, backend));
+    let leaving = FlowKey::new(key.source, A::narrow(backend.address), ports, key.protocol());
+    translation(key, &leaving, id)
+}
+
+/// What turns an endpoint's packets into those that a client gets.
+#[inline(always)]
+pub(super) fn back<A: Family>(key: &FlowKey<A>, endpoint: &Service) -> Flow<A> {
+    let kept = endpoint.other_port == U16be::ZERO;
+    let port = if kept { key.ports.source() } else { endpoint.other_port };
+    let ports = Ports::new(port, key.ports.destination());
+    let leaving = FlowKey::new(A::narrow(endpoint.other), key.destination, ports, key.protocol());
+    translation(key, &leaving, BackendId::NONE)
+}
+
+#[inline(always)]
+fn translation<A: Family>(arriving: &FlowKey<A>, leaving: &FlowKey<A>, backend: BackendId) -> Flow<A> {
+    Flow::translation(FlowKind::Forward, arriving, leaving, (backend, Hop::default()), Ticks(0))
+}

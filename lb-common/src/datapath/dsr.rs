@@ -1,0 +1,89 @@
+//! Direct server return: a client's packet goes to the backend as it is, in an outer header or by the backend's
+//! link-layer address, and the backend answers the client.
+
+use super::encap::{self, Outer};
+use super::family::Family;
+use super::link::{self, Way};
+use super::parse::{Frame, Segment};
+use super::track::{self, Asked, Choice};
+use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, select, too_big};
+use crate::abi::{FlowKey, Forward, Service};
+use crate::wire::Packet;
+
+/// Sends a client's packet to the backend that owns its flow.
+#[inline(always)]
+pub(super) fn forward<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    service: &Service,
+    (key, segment): (&FlowKey<A>, &Segment),
+    arrival: Arrival,
+) -> Outcome {
+    let asked = Asked { service, key, segment, now: arrival.now };
+    let choice = match select::quic_server(packet, tables, frame, service, segment) {
+        Some(backend) => {
+            let hash = key.hash(tables.seed());
+            Choice { backend, reason: Reason::QuicServer, opened: false, hash }
+        }
+        None => track::owner(tables, &asked)?,
+    };
+    match send(packet, tables, frame, service, choice) {
+        Err(Reason::TooBig) => {
+            let backend = link::backend(tables, choice.backend)?;
+            let mtu = backend.mtu.saturating_sub(overhead(service, backend));
+            too_big::answer(packet, frame, mtu, arrival)
+        }
+        outcome => outcome,
+    }
+}
+
+/// The same for a packet that needs no new state, `None` for any other.
+#[inline(always)]
+pub(super) fn forward_known<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    service: &Service,
+    (key, segment): (&FlowKey<A>, &Segment),
+    arrival: Arrival,
+) -> Option<Outcome> {
+    let choice = track::known_owner(tables, &Asked { service, key, segment, now: arrival.now })?;
+    Some(send(packet, tables, frame, service, choice))
+}
+
+#[inline(always)]
+fn overhead(service: &Service, backend: &crate::abi::Backend) -> u16 {
+    match service.forward() {
+        Forward::DsrIpip => backend.overhead(false),
+        Forward::DsrGue => backend.overhead(true),
+        _ => 0,
+    }
+}
+
+/// Sends a packet to the chosen backend in the service's way.
+#[inline(always)]
+pub(super) fn send<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame<A>,
+    service: &Service,
+    choice: Choice,
+) -> Outcome {
+    let backend = link::backend(tables, choice.backend)?;
+    let way = Way::to(backend)?;
+    encap::fits::<A>(&frame.ip, backend, overhead(service, backend))?;
+    if service.forward() == Forward::DsrL2 {
+        link::address(packet, frame, way)?;
+    } else {
+        let outer = Outer::around::<A>(&frame.ip, service, backend, (choice.hash, tables.spread()));
+        link::wrap(packet, frame, way, &outer)?;
+    }
+    Ok(Steered {
+        reason: choice.reason,
+        ifindex: way.ifindex,
+        backend: choice.backend,
+        direction: Direction::ToBackend,
+        opened: choice.opened,
+    })
+}

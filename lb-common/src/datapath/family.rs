@@ -1,0 +1,290 @@
+//! What the packet path needs of an IP version.
+
+use super::Reason;
+use crate::abi::{Ip, limits};
+use crate::wire::checksum::Difference;
+use crate::wire::{Packet, Plain, U16be, U32be, ethernet, icmp, icmpv6, ipv4, ipv6, protocol};
+
+/// An IP version, by its type of address.
+pub trait Family: Ip {
+    /// The header, without options or extension headers.
+    type Header: Plain;
+    /// Bytes of the header.
+    const LENGTH: usize;
+    /// The frame's type for it.
+    const ETHERTYPE: U16be;
+    /// Protocol number of its ICMP.
+    const ICMP: u8;
+    /// Protocol number of its packets in an outer header.
+    const TUNNELLED: u8;
+    /// ICMP types of an echo request and its reply.
+    const ECHO: [u8; 2];
+    /// Type and code of its ICMP message that a packet is too big.
+    const TOO_BIG: U16be;
+    /// Whether its ICMP's checksum covers the addresses, too.
+    const ICMP_SUMS_ADDRESSES: bool;
+
+    /// Source and destination.
+    fn addresses(header: &Self::Header) -> (Self, Self);
+    /// Bytes of the packet from this header on, by the header's word.
+    fn total_length(header: &Self::Header) -> u32;
+    /// Differentiated services and ECN.
+    fn traffic_class(header: &Self::Header) -> u8;
+    /// Hops the packet may still take.
+    fn hops(header: &Self::Header) -> u8;
+    /// The header's own checksum; zero where it has none.
+    fn checksum(header: &Self::Header) -> U16be;
+    /// Whether the sender wants to be told rather than have the packet fragmented.
+    fn forbids_fragments(header: &Self::Header) -> bool;
+    /// The header with other addresses; `change` is what they do to a checksum.
+    fn readdressed(header: &Self::Header, addresses: (Self, Self), change: Difference) -> Self::Header;
+    /// The same one hop on.
+    fn rewritten(header: &Self::Header, addresses: (Self, Self), change: Difference) -> Self::Header;
+    /// The header of an answer: back to the sender, with all its hops.
+    fn turned(header: &Self::Header) -> Self::Header;
+    /// The header of an ICMP message of ours of this many bytes.
+    fn control_header(addresses: (Self, Self), length: u16) -> Self::Header;
+    /// The protocol, if the transport header follows at once and the packet is no fragment.
+    fn plain_protocol(header: &Self::Header) -> Option<u8>;
+    /// What lies between the header at `l3` and the transport header.
+    fn walk(packet: &impl Packet, l3: usize, header: &Self::Header) -> Result<Inside, Reason>;
+    /// Whether an ICMP message of this type quotes a packet.
+    fn is_error(kind: u8) -> bool;
+}
+
+/// What an IP packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// The protocol behind options and extension headers.
+    pub protocol: u8,
+    /// Where its header begins.
+    pub l4: usize,
+    /// Which part of a datagram it is.
+    pub piece: Piece,
+    /// The datagram's number, if it is a fragment.
+    pub identification: U32be,
+}
+
+/// How much of a datagram a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// All of it.
+    Whole,
+    /// Its first fragment, which has the ports.
+    First,
+    /// Another fragment, which has none.
+    Later,
+}
+
+impl Family for U32be {
+    type Header = ipv4::Header;
+    const LENGTH: usize = ipv4::LENGTH;
+    const ETHERTYPE: U16be = ethernet::IPV4;
+    const ICMP: u8 = protocol::ICMP;
+    const TUNNELLED: u8 = protocol::IPIP;
+    const ECHO: [u8; 2] = [icmp::ECHO_REQUEST, icmp::ECHO_REPLY];
+    const TOO_BIG: U16be = icmp::FRAGMENTATION_NEEDED;
+    const ICMP_SUMS_ADDRESSES: bool = false;
+
+    #[inline(always)]
+    fn addresses(header: &ipv4::Header) -> (Self, Self) {
+        (header.source(), header.destination())
+    }
+
+    #[inline(always)]
+    fn total_length(header: &ipv4::Header) -> u32 {
+        u32::from(header.total_length())
+    }
+
+    #[inline(always)]
+    fn traffic_class(header: &ipv4::Header) -> u8 {
+        header.traffic_class()
+    }
+
+    #[inline(always)]
+    fn hops(header: &ipv4::Header) -> u8 {
+        header.time_to_live()
+    }
+
+    #[inline(always)]
+    fn checksum(header: &ipv4::Header) -> U16be {
+        header.checksum()
+    }
+
+    #[inline(always)]
+    fn forbids_fragments(header: &ipv4::Header) -> bool {
+        header.forbids_fragments()
+    }
+
+    #[inline(always)]
+    fn readdressed(header: &ipv4::Header, addresses: (Self, Self), change: Difference) -> ipv4::Header {
+        header.readdressed(addresses.0, addresses.1, change)
+    }
+
+    #[inline(always)]
+    fn rewritten(header: &ipv4::Header, addresses: (Self, Self), change: Difference) -> ipv4::Header {
+        header.rewritten(addresses.0, addresses.1, change)
+    }
+
+    #[inline(always)]
+    fn turned(header: &ipv4::Header) -> ipv4::Header {
+        header.turned(HOPS)
+    }
+
+    #[inline(always)]
+    fn control_header(addresses: (Self, Self), length: u16) -> ipv4::Header {
+        let length = length.wrapping_add(ipv4::LENGTH as u16);
+        let bare = ipv4::Header::new(addresses, protocol::ICMP, HOPS, length, CONTROL_CLASS);
+        bare.with_checksum(bare.sum().checksum())
+    }
+
+    #[inline(always)]
+    fn plain_protocol(header: &ipv4::Header) -> Option<u8> {
+        (header.is_bare() && !header.is_fragment()).then(|| header.protocol())
+    }
+
+    #[inline(always)]
+    fn walk(_: &impl Packet, l3: usize, header: &ipv4::Header) -> Result<Inside, Reason> {
+        if !header.is_valid() {
+            return Err(Reason::BadIp);
+        }
+        let piece = match (header.is_fragment(), header.is_later_fragment()) {
+            (false, _) => Piece::Whole,
+            (true, false) => Piece::First,
+            (true, true) => Piece::Later,
+        };
+        Ok(Inside {
+            protocol: header.protocol(),
+            l4: l3 + header.header_length(),
+            piece,
+            identification: U32be::new(u32::from(header.identification())),
+        })
+    }
+
+    #[inline(always)]
+    fn is_error(kind: u8) -> bool {
+        icmp::is_error(kind)
+    }
+}
+
+/// Hops that an answer of ours may take.
+const HOPS: u8 = 64;
+/// Traffic class of ICMP errors: internetwork control, as routers mark them (RFC 1812, section 4.3.2.5).
+const CONTROL_CLASS: u8 = 0xc0;
+
+impl Family for ipv6::Address {
+    type Header = ipv6::Header;
+    const LENGTH: usize = ipv6::LENGTH;
+    const ETHERTYPE: U16be = ethernet::IPV6;
+    const ICMP: u8 = protocol::ICMPV6;
+    const TUNNELLED: u8 = protocol::IPV6;
+    const ECHO: [u8; 2] = [icmpv6::ECHO_REQUEST, icmpv6::ECHO_REPLY];
+    const TOO_BIG: U16be = icmpv6::PACKET_TOO_BIG;
+    const ICMP_SUMS_ADDRESSES: bool = true;
+
+    #[inline(always)]
+    fn addresses(header: &ipv6::Header) -> (Self, Self) {
+        (header.source(), header.destination())
+    }
+
+    #[inline(always)]
+    fn total_length(header: &ipv6::Header) -> u32 {
+        u32::from(header.payload_length()) + ipv6::LENGTH as u32
+    }
+
+    #[inline(always)]
+    fn traffic_class(header: &ipv6::Header) -> u8 {
+        header.traffic_class()
+    }
+
+    #[inline(always)]
+    fn hops(header: &ipv6::Header) -> u8 {
+        header.hop_limit()
+    }
+
+    #[inline(always)]
+    fn checksum(_: &ipv6::Header) -> U16be {
+        U16be::ZERO
+    }
+
+    /// Nobody on the way fragments IPv6.
+    #[inline(always)]
+    fn forbids_fragments(_: &ipv6::Header) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn readdressed(header: &ipv6::Header, addresses: (Self, Self), _: Difference) -> ipv6::Header {
+        header.readdressed(addresses.0, addresses.1)
+    }
+
+    #[inline(always)]
+    fn rewritten(header: &ipv6::Header, addresses: (Self, Self), _: Difference) -> ipv6::Header {
+        header.readdressed(addresses.0, addresses.1).one_hop_on()
+    }
+
+    #[inline(always)]
+    fn turned(header: &ipv6::Header) -> ipv6::Header {
+        header.readdressed(header.destination(), header.source()).with_hop_limit(HOPS)
+    }
+
+    #[inline(always)]
+    fn control_header(addresses: (Self, Self), length: u16) -> ipv6::Header {
+        ipv6::Header::new(addresses, protocol::ICMPV6, HOPS, length, (CONTROL_CLASS, 0))
+    }
+
+    #[inline(always)]
+    fn plain_protocol(header: &ipv6::Header) -> Option<u8> {
+        header.is_valid().then(|| header.next_header())
+    }
+
+    #[inline(always)]
+    fn walk(packet: &impl Packet, l3: usize, header: &ipv6::Header) -> Result<Inside, Reason> {
+        if !header.is_valid() {
+            return Err(Reason::BadIp);
+        }
+        let mut inside = Inside {
+            protocol: header.next_header(),
+            l4: l3 + ipv6::LENGTH,
+            piece: Piece::Whole,
+            identification: U32be::ZERO,
+        };
+        for _ in 0..limits::IPV6_EXTENSIONS {
+            if !ipv6::is_extension(inside.protocol) || inside.piece == Piece::Later {
+                break;
+            }
+            let extension: ipv6::Extension = packet.read(inside.l4).ok_or(Reason::BadIp)?;
+            inside = behind(inside, extension);
+        }
+        if inside.l4 - l3 > FARTHEST {
+            return Err(Reason::BadIp);
+        }
+        Ok(Inside { l4: packet.forget(inside.l4), ..inside })
+    }
+
+    #[inline(always)]
+    fn is_error(kind: u8) -> bool {
+        icmpv6::is_error(kind)
+    }
+}
+
+/// Bytes of extension headers that are walked over. RFC 8504, section 5.3, lets a host give up before.
+const FARTHEST: usize = 1024;
+
+/// What is left behind one more extension header.
+#[inline(always)]
+const fn behind(inside: Inside, extension: ipv6::Extension) -> Inside {
+    // The length that others have there is reserved in a fragment header, and zero.
+    let bytes = (extension.length as usize + 1) * 8;
+    let next = Inside { protocol: extension.next_header, l4: inside.l4 + bytes, ..inside };
+    if inside.protocol != ipv6::FRAGMENT {
+        return next;
+    }
+    let piece = match extension.offset.get() {
+        // A datagram in one fragment is a whole one (RFC 6946).
+        0..=7 if extension.offset.get() & 1 == 0 => Piece::Whole,
+        0..=7 => Piece::First,
+        _ => Piece::Later,
+    };
+    Inside { piece, identification: extension.identification, ..next }
+}

@@ -1,0 +1,37 @@
+//! Echo requests to a VIP, answered where they arrive. Source: RFC 792; RFC 4443, section 4.2.
+
+use super::family::Family;
+use super::parse::Frame;
+use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, classify, link};
+use crate::abi::{BackendId, ServiceFlags};
+use crate::wire::checksum::{self, Sum};
+use crate::wire::{Packet, U16be, icmp};
+
+/// Turns the request into its reply. One for an address that does not answer passes.
+#[inline(always)]
+pub(super) fn answer<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame<A>,
+    checksum: U16be,
+    arrival: Arrival,
+) -> Outcome {
+    let (_, destination) = A::addresses(&frame.ip);
+    let host = classify::host(tables, destination).filter(|host| host.flags.has(ServiceFlags::PING));
+    host.ok_or(Reason::IcmpNotOurs)?;
+    let kind = A::ECHO.map(|kind| U16be::new(u16::from(kind) << 8));
+    let change = Sum::ZERO.subtract(kind[0]).add(kind[1]).difference();
+    packet.write(frame.l3, A::turned(&frame.ip)).ok_or(Reason::Inconsistent)?;
+    packet.write(frame.l4(), kind[1]).ok_or(Reason::Inconsistent)?;
+    packet
+        .write(frame.l4() + icmp::CHECKSUM, checksum::update(checksum, change))
+        .ok_or(Reason::Inconsistent)?;
+    link::turn_back(packet, frame, 0)?;
+    Ok(Steered {
+        reason: Reason::Ping,
+        ifindex: arrival.ifindex,
+        backend: BackendId::NONE,
+        direction: Direction::ToClient,
+        opened: false,
+    })
+}

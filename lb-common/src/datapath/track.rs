@@ -1,0 +1,125 @@
+//! Stateless while nothing changes, exact while something does: which backend owns a packet's flow, where any backend
+//! can be sent any packet.
+//!
+//! A slot that does not track is the whole truth. In one that does, a flow that begins goes to the slot's current owner
+//! and is recorded; a packet without a record is of an older flow and goes to the settled owner.
+//!
+//! Source of the rule: Beamer (NSDI 2018) and JET (`CoNEXT` 2020); see "Stateless while nothing changes" in
+//! ARCHITECTURE.md.
+
+use super::family::Family;
+use super::parse::Segment;
+use super::select::{self, existing, is_alive};
+use super::{Reason, Refused, TablesFor};
+use crate::abi::{BackendId, Flow, FlowKey, Service, ServiceFlags, Slot, Ticks};
+
+/// The backend for a packet, and why.
+#[derive(Clone, Copy)]
+pub(super) struct Choice {
+    pub(super) backend: BackendId,
+    pub(super) reason: Reason,
+    pub(super) opened: bool,
+    /// The flow's hash.
+    pub(super) hash: u32,
+}
+
+/// A packet's flow, and when it came.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a, A: Family> {
+    pub(super) service: &'a Service,
+    pub(super) key: &'a FlowKey<A>,
+    pub(super) segment: &'a Segment,
+    pub(super) now: Ticks,
+}
+
+/// The owner of a packet's flow.
+#[inline(always)]
+pub(super) fn owner<A: Family>(tables: &impl TablesFor<A>, asked: &Asked<'_, A>) -> Result<Choice, Reason> {
+    let hash = select::hash(asked.service, asked.key, tables.seed());
+    let index = asked.service.slot_index(hash);
+    let slot = tables.slot(index).ok_or(Reason::Inconsistent)?;
+    let (backend, reason, opened) = if tracks(asked.service, slot) {
+        match remembered(tables, (index, slot), asked) {
+            Some((backend, reason)) => (backend, reason, false),
+            None => opened(tables, slot, asked, hash)?,
+        }
+    } else {
+        settled(slot, asked.segment)
+    };
+    existing(backend).map(|backend| Choice { backend, reason, opened, hash })
+}
+
+/// The same for a packet that leaves the records as they are, but for noting that it was seen; `None` for any other.
+#[inline(always)]
+pub(super) fn known_owner<A: Family>(tables: &impl TablesFor<A>, asked: &Asked<'_, A>) -> Option<Choice> {
+    let hash = select::hash(asked.service, asked.key, tables.seed());
+    let index = asked.service.slot_index(hash);
+    let slot = tables.slot(index)?;
+    let (backend, reason, opened) = if tracks(asked.service, slot) {
+        let (backend, reason) = remembered(tables, (index, slot), asked)?;
+        (backend, reason, false)
+    } else {
+        settled(slot, asked.segment)
+    };
+    (!backend.is_none()).then_some(Choice { backend, reason, opened, hash })
+}
+
+#[inline(always)]
+const fn tracks(service: &Service, slot: Slot) -> bool {
+    let never = service.flags.has(ServiceFlags::TRACK_NEVER);
+    service.flags.has(ServiceFlags::TRACK_ALWAYS) || (slot.is_tracked() && !never)
+}
+
+#[inline(always)]
+const fn settled(slot: Slot, segment: &Segment) -> (BackendId, Reason, bool) {
+    (slot.current(), Reason::Settled, segment.flags.opens())
+}
+
+/// A record that goes on decides. A packet without a record that cannot begin a flow is of one older than the change,
+/// and stays where it was.
+#[inline(always)]
+fn remembered<A: Family>(
+    tables: &impl TablesFor<A>,
+    (index, slot): (u32, Slot),
+    asked: &Asked<'_, A>,
+) -> Option<(BackendId, Reason)> {
+    if let Some(mut flow) = tables.flow(asked.key) {
+        let reopened = asked.segment.flags.opens() && flow.state.is_closing();
+        if reopened || !is_alive(tables, flow.backend) {
+            return None;
+        }
+        flow.note(asked.segment.flags, asked.now);
+        return Some((flow.backend, Reason::Recorded));
+    }
+    if asked.segment.may_open() {
+        return None;
+    }
+    tables.note_settled_use(index, asked.now);
+    Some((slot.settled(), Reason::Older))
+}
+
+/// Gives a flow that begins, or whose backend died, to a backend that takes new ones, and records that.
+#[inline(always)]
+fn opened<A: Family>(
+    tables: &impl TablesFor<A>,
+    slot: Slot,
+    asked: &Asked<'_, A>,
+    hash: u32,
+) -> Result<(BackendId, Reason, bool), Reason> {
+    let backend = select::for_new(tables, asked.service, hash)?;
+    if let Some(mut flow) = tables.flow(asked.key) {
+        *flow = Flow::pinned(backend, asked.now);
+        flow.note(asked.segment.flags, asked.now);
+        return Ok((backend, Reason::Opened, true));
+    }
+    // Without a record later packets would be taken for those of an older flow, so the first must go the same way.
+    Ok(match tables.insert(asked.key, &Flow::pinned(backend, asked.now), asked.now) {
+        Err(Refused::Full) => (slot.settled(), Reason::Unrecorded, true),
+        Err(Refused::Guarded) => (slot.settled(), Reason::GuardUnrecorded, true),
+        Ok(()) => {
+            tables.note_opened(backend);
+            (backend, Reason::Opened, true)
+        }
+        Err(Refused::Exists) => (backend, Reason::Opened, true),
+    })
+}
