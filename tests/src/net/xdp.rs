@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rtnetlink::LinkUnspec;
@@ -92,7 +94,7 @@ fn load_pass_uninterrupted() -> io::Result<OwnedFd> {
     for _ in 1..LOAD_ATTEMPTS {
         match load_pass() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                thread::sleep(Duration::from_millis(1))
+                thread::sleep(Duration::from_millis(1));
             }
             result => return result,
         }

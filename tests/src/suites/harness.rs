@@ -12,7 +12,9 @@ use crate::netns::Namespace;
 use crate::runner::Case;
 use crate::skip::Need;
 use crate::topology::{House, LINK, Layout, VIPS};
-use crate::traffic::echo;
+use crate::traffic::{echo, limit};
+
+const NARROW_MTU: u32 = 1400;
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
@@ -21,6 +23,9 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("harness::routed_house_carries_tcp", || carries(Layout::Routed)).needs(&needs),
         Case::new("harness::distant_house_carries_tcp", || carries(Layout::Distant)).needs(&needs),
         Case::new("harness::one_armed_house_carries_tcp", || carries(Layout::OneArmed)).needs(&needs),
+        Case::new("harness::distant_one_armed_house_carries_tcp", || carries(Layout::DistantOneArmed))
+            .needs(&needs),
+        Case::new("harness::a_narrow_path_refuses_what_is_too_long", narrow_path).needs(&needs),
         Case::new("harness::vip_on_a_backend_answers_through_the_router", vip_answers).needs(&needs),
         Case::new("harness::end_hosts_have_a_program", end_hosts_have_a_program).needs(&needs),
     ]
@@ -49,6 +54,26 @@ fn vip_answers() -> Result<()> {
         house.balancer.route(vip, family.bits(), host.addresses.of(family))?;
         let server = serve_one_echo(&host.namespace, vip)?;
         ensure!(house.client.run(|| echo::tcp(server, b"hello"))? == b"hello", "the echo of {vip}");
+    }
+    Ok(())
+}
+
+/// The backend's full packets come through only once it has learnt of the narrow link.
+fn narrow_path() -> Result<()> {
+    for layout in [Layout::Distant, Layout::DistantOneArmed] {
+        let house = House::build(layout, 1)?;
+        house.narrow_the_path(NARROW_MTU)?;
+        let host = house.backends.first().context("one backend")?;
+        for address in host.addresses.both() {
+            let server = serve_one_echo(&host.namespace, address)?;
+            let payload = vec![7; 100_000];
+            ensure!(house.client.run(|| echo::tcp(server, &payload))? == payload, "the echo of {server}");
+        }
+        for family in Family::BOTH {
+            let client = SocketAddr::new(house.client_addresses.of(family), 9);
+            let known = host.namespace.run(|| limit::known(&echo::udp_socket(client)?))?;
+            ensure!(known == NARROW_MTU as usize, "over {family} the backend knows of {known} bytes");
+        }
     }
     Ok(())
 }
