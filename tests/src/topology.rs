@@ -29,7 +29,7 @@ pub const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub const VIPS: Addresses = Addresses { v4: VIP, v6: Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0x10) };
 
 /// The MTU between balancer and backends: room for the outer headers of `dsr-gue` over IPv6 around a client's full packet.
-const BACKEND_MTU: u32 = 1600;
+pub const BACKEND_MTU: u32 = 1600;
 
 /// How the namespaces of a [`House`] are wired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

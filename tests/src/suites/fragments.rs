@@ -2,29 +2,22 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::every_mode;
-use crate::runner::Case;
+use super::sharing::Claim;
 use crate::service::Kind;
-use crate::stage::{Set, Stage};
-use crate::topology::Layout;
+use crate::stage::Stage;
 use crate::traffic::echo;
 
 /// Three fragments of the usual MTU.
 const BYTES: usize = 4096;
 const DATAGRAMS: u8 = 20;
 
-/// The cases of this suite.
-pub(super) fn cases() -> Vec<Case> {
-    super::cases(
-        "fragments",
-        &every_mode(Layout::Routed),
-        &[("a_datagram_in_fragments_is_echoed_whole", echoed_whole)],
-    )
+/// The claims of this suite about every mode.
+pub(super) fn claims() -> Vec<Claim> {
+    vec![("fragments", "a_datagram_in_fragments_is_echoed_whole", echoed_whole)]
 }
 
 /// Every datagram from a socket of its own, so that each is a flow of its own and backends vary.
-fn echoed_whole(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1, 1])?;
+fn echoed_whole(stage: &mut Stage) -> Result<()> {
     let vip = stage.vip(Kind::Udp);
     stage.house.client.run(|| {
         (0..DATAGRAMS).try_for_each(|number| {

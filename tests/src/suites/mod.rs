@@ -20,6 +20,7 @@ mod qinq;
 mod reloads;
 mod selectors;
 mod several_interfaces;
+mod sharing;
 mod traffic;
 mod vips;
 
@@ -53,10 +54,7 @@ pub fn all() -> Vec<Case> {
         vips::cases(),
         selectors::cases(),
         ping::cases(),
-        mtu::cases(),
-        fragments::cases(),
         hairpin::cases(),
-        several_interfaces::cases(),
         qinq::cases(),
         local::cases(),
         churn::cases(),

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::traffic::{self, WEIGHTS};
-use super::{every_mode, routed};
+use super::{every_mode, fragments, hairpin, mtu, routed, several_interfaces, sharing};
 use crate::daemon::Mode;
 use crate::family::Family;
 use crate::fleet::name;
@@ -18,16 +18,23 @@ use crate::traffic::tally::Tally;
 const DOWNLOADS: usize = 40;
 const CONNECTIONS: usize = 60;
 
-/// The cases of this suite.
+/// The weights of a stage for every mode. The config does not know the last host, which can be a client.
+const WITH_A_GUEST: [u16; 4] = [WEIGHTS[0], WEIGHTS[1], WEIGHTS[2], 0];
+
+/// The cases of this suite, and those of others for every mode, as one stage does for all.
 pub(super) fn cases() -> Vec<Case> {
-    let sets: Vec<Set> =
-        every_mode(Layout::Routed).into_iter().chain(in_the_stack()).chain(one_armed()).collect();
-    super::cases(
-        "modes",
-        &sets,
-        &[("connections_and_datagrams_arrive_and_a_dead_backend_leaves", everything_arrives)],
-    )
+    let whole = every_mode(Layout::Distant).into_iter().flat_map(|set| {
+        let claims = [CLAIM.to_vec(), fragments::claims(), hairpin::claims(set)].concat();
+        let claims = [claims, several_interfaces::claims(set), mtu::claims(set)].concat();
+        sharing::cases(set, move || Stage::build(set, &WITH_A_GUEST), &claims)
+    });
+    let plain = in_the_stack().into_iter().chain(one_armed());
+    let plain = plain.flat_map(|set| sharing::cases(set, move || Stage::build(set, &WEIGHTS), &CLAIM));
+    whole.chain(plain).collect()
 }
+
+const CLAIM: [sharing::Claim; 1] =
+    [("modes", "connections_and_datagrams_arrive_and_a_dead_backend_leaves", everything_arrives)];
 
 /// Some of every kind, attached in the stack.
 fn in_the_stack() -> [Set; 4] {
@@ -49,17 +56,16 @@ fn one_armed() -> [Set; 3] {
     .map(|set| set.laid_out(Layout::OneArmed))
 }
 
-/// One stage for all of it: what differs between modes is how a packet is rewritten, not what happens at a stage's start.
-fn everything_arrives(set: Set) -> Result<()> {
-    let mut stage = Stage::build(set, &WEIGHTS)?;
-    traffic::connections_spread(&stage).context("new connections")?;
-    traffic::datagrams_spread(&stage).context("datagrams")?;
-    traffic::connection_stays(&stage).context("requests on one connection")?;
-    traffic::addresses_are_seen(&stage).context("addresses")?;
-    traffic::echo_returns(&stage).context("an echo")?;
-    traffic::downloads_are_whole(&stage, DOWNLOADS).context("downloads")?;
-    traffic::closed_port_refuses(&stage).context("a closed port")?;
-    dead_backend_leaves(&mut stage).context("a dead backend")
+/// All of it in one case: what differs between modes is how a packet is rewritten, and that is wrong for all or for none.
+fn everything_arrives(stage: &mut Stage) -> Result<()> {
+    traffic::connections_spread(stage).context("new connections")?;
+    traffic::datagrams_spread(stage).context("datagrams")?;
+    traffic::connection_stays(stage).context("requests on one connection")?;
+    traffic::addresses_are_seen(stage).context("addresses")?;
+    traffic::echo_returns(stage).context("an echo")?;
+    traffic::downloads_are_whole(stage, DOWNLOADS).context("downloads")?;
+    traffic::closed_port_refuses(stage).context("a closed port")?;
+    dead_backend_leaves(stage).context("a dead backend")
 }
 
 fn dead_backend_leaves(stage: &mut Stage) -> Result<()> {

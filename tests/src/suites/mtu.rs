@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::sharing::Claim;
 use super::traffic::named;
-use super::{every_encapsulation, every_mode};
 use crate::family::Family;
 use crate::fleet::name;
 use crate::netns::Namespace;
-use crate::runner::Case;
 use crate::service::Kind;
 use crate::stage::{Set, Stage};
-use crate::topology::Layout;
+use crate::topology::BACKEND_MTU;
 use crate::traffic::http::Connection;
 use crate::traffic::{echo, limit};
 
@@ -30,27 +29,28 @@ const ATTEMPTS: usize = 40;
 const LESSONS: usize = 4;
 const LESSON: Duration = Duration::from_millis(300);
 
-/// The cases of this suite.
-pub(super) fn cases() -> Vec<Case> {
-    let mut cases = super::cases(
-        "mtu",
-        &every_encapsulation(),
-        &[("a_sender_is_told_what_fits_the_outer_header", told_what_fits)],
-    );
-    cases.extend(super::cases(
-        "mtu",
-        &every_mode(Layout::Distant),
-        &[("a_router_s_refusal_reaches_the_backend_that_sent_too_much", refusal_reaches_its_backend)],
-    ));
-    cases
+/// The claims of this suite about every mode. The last leaves the path narrow.
+pub(super) fn claims(set: Set) -> Vec<Claim> {
+    let told: Claim = ("mtu", "a_sender_is_told_what_fits_the_outer_header", told_what_fits);
+    let refused: Claim =
+        ("mtu", "a_router_s_refusal_reaches_the_backend_that_sent_too_much", refusal_reaches_its_backend);
+    if set.forward.encapsulates() { vec![told, refused] } else { vec![refused] }
 }
 
 /// Between balancer and backends there is room for a client's full packet, but not for its outer header.
-fn told_what_fits(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
-    for link in stage.house.backend_links() {
-        stage.house.balancer.mtu(link, USUAL_MTU)?;
-    }
+fn told_what_fits(stage: &mut Stage) -> Result<()> {
+    set_backend_links(stage, USUAL_MTU)?;
+    learns_by_both(stage)?;
+    forget(&stage.house.client)?;
+    set_backend_links(stage, BACKEND_MTU)
+}
+
+fn set_backend_links(stage: &Stage, bytes: u32) -> Result<()> {
+    stage.house.backend_links().try_for_each(|link| stage.house.balancer.mtu(link, bytes))
+}
+
+fn learns_by_both(stage: &Stage) -> Result<()> {
+    let set = stage.set;
     let fits = usize::try_from(USUAL_MTU)? - set.forward.overhead(set.backends);
     let udp = stage.vip(Kind::Udp);
     stage.house.client.run(|| learns_by_udp(&echo::udp_socket(udp)?, set.clients, fits))?;
@@ -86,12 +86,11 @@ fn learns_by_udp(socket: &UdpSocket, family: Family, fits: usize) -> Result<()> 
 
 /// The way back to the client has a narrow link behind a router, which tells the VIP that a reply was too big. The backend
 /// that sent it must hear of it, by its own address; the other need not.
-fn refusal_reaches_its_backend(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1, 1])?;
+fn refusal_reaches_its_backend(stage: &mut Stage) -> Result<()> {
     stage.house.narrow_the_path(NARROW_MTU)?;
-    (0..2).try_for_each(|index| backend_learns_by_udp(&stage, index).with_context(|| name(index)))?;
+    (0..2).try_for_each(|index| backend_learns_by_udp(stage, index).with_context(|| name(index)))?;
     stage.house.backends.iter().try_for_each(|host| forget(&host.namespace))?;
-    (0..2).try_for_each(|index| download_fits(&stage, index).with_context(|| name(index)))
+    (0..2).try_for_each(|index| download_fits(stage, index).with_context(|| name(index)))
 }
 
 /// The first long echo is lost on the path; a later one comes, in fragments.

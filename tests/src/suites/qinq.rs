@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::routed;
+use super::{routed, sharing};
 use crate::daemon::Mode;
 use crate::net::tap::{LinkAddress, Tap};
 use crate::packets::Stack;
 use crate::runner::Case;
 use crate::service::{Forward, Kind};
-use crate::stage::{Set, Stage};
+use crate::stage::Stage;
 use crate::topology::{LINK, VIP};
 
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -26,19 +26,18 @@ const PORT: u16 = 40_000;
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = super::cases(
-        "qinq",
-        &[routed(Forward::Nat, Mode::Native)],
+    let [nat, ipip] = [Forward::Nat, Forward::DsrIpip].map(|forward| routed(forward, Mode::Native));
+    let stage = |set| move || Stage::build(set, &[1]);
+    let mut cases = sharing::cases(
+        nat,
+        stage(nat),
         &[
-            ("an_echo_is_answered_with_the_tags_it_came_with", echo_comes_back),
-            ("a_translated_reply_has_the_tags_of_its_flow", reply_has_tags),
+            ("qinq", "an_echo_is_answered_with_the_tags_it_came_with", echo_comes_back),
+            ("qinq", "a_translated_reply_has_the_tags_of_its_flow", reply_has_tags),
         ],
     );
-    cases.extend(super::cases(
-        "qinq",
-        &[routed(Forward::DsrIpip, Mode::Native)],
-        &[("tags_end_where_an_outer_header_begins", tags_end)],
-    ));
+    let ends: sharing::Claim = ("qinq", "tags_end_where_an_outer_header_begins", tags_end);
+    cases.extend(sharing::cases(ipip, stage(ipip), &[ends]));
     cases
 }
 
@@ -76,8 +75,8 @@ impl Wire {
     }
 }
 
-fn echo_comes_back(set: Set) -> Result<()> {
-    let wire = Wire::of(&Stage::build(set, &[1])?)?;
+fn echo_comes_back(stage: &mut Stage) -> Result<()> {
+    let wire = Wire::of(stage)?;
     for tags in TAGS {
         let request = [&[0, 7, 0, 1], &b"an echo of tags"[..]].concat();
         let packet = Stack::icmp(wire.address, VIP.octets(), ECHO_REQUEST, 0, &request).ip_bytes();
@@ -88,19 +87,18 @@ fn echo_comes_back(set: Set) -> Result<()> {
     Ok(())
 }
 
-fn reply_has_tags(set: Set) -> Result<()> {
-    datagrams(set, |tags| tags)
+fn reply_has_tags(stage: &mut Stage) -> Result<()> {
+    datagrams(stage, |tags| tags)
 }
 
 /// The backend answers the client itself, by a link without tags.
-fn tags_end(set: Set) -> Result<()> {
-    datagrams(set, |_| &[])
+fn tags_end(stage: &mut Stage) -> Result<()> {
+    datagrams(stage, |_| &[])
 }
 
 /// A datagram behind each of [`TAGS`]; its echo must come behind what `expected` says.
-fn datagrams(set: Set, expected: impl Fn(&'static [u8]) -> &'static [u8]) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
-    let wire = Wire::of(&stage)?;
+fn datagrams(stage: &Stage, expected: impl Fn(&'static [u8]) -> &'static [u8]) -> Result<()> {
+    let wire = Wire::of(stage)?;
     for (tags, port) in TAGS.into_iter().zip(PORT..) {
         let vip = (VIP.octets(), Kind::Udp.port());
         let packet = Stack::udp((wire.address, port), vip, b"hello").ip_bytes();

@@ -1,11 +1,13 @@
 //! Every way to select a backend does what its name says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::fmt::Debug;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result, ensure};
 
 use super::routed;
+use super::sharing::{self, Claim};
 use super::traffic::named;
 use crate::daemon::Mode;
 use crate::family::{Addresses, Family};
@@ -18,55 +20,65 @@ use crate::traffic::http::Connection;
 use crate::traffic::tally::Tally;
 use crate::traffic::{echo, http};
 
+const BACKENDS: usize = 3;
+
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
     let nat = routed(Forward::Nat, Mode::Native);
     let ipip = routed(Forward::DsrIpip, Mode::Native);
     let v6 = |set: Set| set.families(Family::V6, Family::V6);
-    super::cases(
-        "selectors",
-        &[nat, v6(nat), ipip, v6(ipip)],
-        &[
-            ("a_source_stays_with_its_backend", source_stays),
-            ("a_net_of_sources_stays_with_its_backend", net_stays),
-            ("round_robin_gives_each_its_exact_share", round_robin),
-            ("least_connections_prefers_the_idle", least_connections),
-            ("a_quic_connection_follows_its_identifier", quic),
-        ],
-    )
+    let sets = [nat, v6(nat), ipip, v6(ipip)];
+    sets.into_iter().flat_map(|set| sharing::cases(set, move || furnish(set), &CLAIMS)).collect()
 }
 
-/// A stage with one service whose selector is `select`; with weight 0, a backend runs that the config does not know.
-fn stage(set: Set, kind: Kind, select: &str, weights: &[u16]) -> Result<Stage> {
-    let stage = Stage::furnish(set, weights.len(), |house| text(set, house, kind, select, weights))?;
-    for (index, _) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
-        stage.wait_for(kind, index, "up")?;
-    }
+const CLAIMS: [Claim; 5] = [
+    ("selectors", "a_source_stays_with_its_backend", source_stays),
+    ("selectors", "a_net_of_sources_stays_with_its_backend", net_stays),
+    ("selectors", "round_robin_gives_each_its_exact_share", round_robin),
+    ("selectors", "least_connections_prefers_the_idle", least_connections),
+    ("selectors", "a_quic_connection_follows_its_identifier", quic),
+];
+
+/// A stage whose client has more addresses: each claim then brings its own config.
+fn furnish(set: Set) -> Result<Stage> {
+    let stage = Stage::furnish(set, BACKENDS, |_| String::new())?;
+    give_sources(&stage.house)?;
     Ok(stage)
 }
 
-fn text(set: Set, house: &House, kind: Kind, select: &str, weights: &[u16]) -> String {
-    config(&[selecting(set, house, kind, select, weights)])
+/// Has the daemon serve one service whose selector is `select`. With weight 0, a backend runs that the config does not
+/// know.
+fn select(stage: &Stage, kind: Kind, select: &str, weights: [u16; BACKENDS]) -> Result<()> {
+    stage.daemon.reload_text(&config(&[selecting(stage, kind, select, weights)]))?;
+    let known = weights.into_iter().enumerate().filter(|(_, weight)| *weight > 0);
+    known.into_iter().try_for_each(|(index, _)| stage.wait_for(kind, index, "up").map(drop))
 }
 
-fn selecting(set: Set, house: &House, kind: Kind, select: &str, weights: &[u16]) -> Service {
-    let service = kind.service(set.forward, set.clients, &shares(house, set.backends, weights));
+fn selecting(stage: &Stage, kind: Kind, select: &str, weights: [u16; BACKENDS]) -> Service {
+    let shares = shares(&stage.house, stage.set.backends, &weights);
+    let service = kind.service(stage.set.forward, stage.set.clients, &shares);
     service.with(format!("select = \"{select}\""))
 }
 
-/// The client's further addresses: `hosts` in each of `nets`, which only differ behind the prefixes of [`bits`].
-fn sources(house: &House, nets: u8, hosts: u8) -> Result<Vec<(u8, Addresses)>> {
-    let all = (1..=nets).flat_map(|net| (1..=hosts).map(move |host| (net, address(net, host))));
-    let all: Vec<_> = all.collect();
-    let by = house.client_addresses;
+/// Nets that the client has addresses in, and addresses in each.
+const NETS: u8 = 12;
+const HOSTS: u8 = 8;
+
+/// The client's further addresses, with the number of their net.
+fn sources(family: Family) -> Vec<(u8, IpAddr)> {
+    let of_net = |net| (1..=HOSTS).map(move |host| (net, address(net, host).of(family)));
+    (1..=NETS).flat_map(of_net).collect()
+}
+
+fn give_sources(house: &House) -> Result<()> {
     for family in Family::BOTH {
         let (whole, bits) = (address(0, 0).of(family), if family == Family::V4 { 16 } else { 48 });
-        house.balancer.route(whole, bits, by.of(family))?;
-        for (_, source) in &all {
-            house.client.address(LINK, source.of(family), family.bits())?;
+        house.balancer.route(whole, bits, house.client_addresses.of(family))?;
+        for (_, source) in sources(family) {
+            house.client.address(LINK, source, family.bits())?;
         }
     }
-    Ok(all)
+    house.client.settle()
 }
 
 fn address(net: u8, host: u8) -> Addresses {
@@ -84,18 +96,14 @@ fn bits(family: Family) -> u8 {
     }
 }
 
-/// Who answers each of `asking`, which are grouped: every group must have one backend, and not all the same.
-fn stays<K: Ord + std::fmt::Debug>(
-    stage: &Stage,
-    asking: impl Iterator<Item = (K, IpAddr)> + Send,
-) -> Result<()> {
+/// Asks from each source; those of one group must have one backend, and not all groups the same.
+fn stays<K: Ord + Debug>(stage: &Stage, asking: Vec<(K, IpAddr)>) -> Result<()> {
     let web = stage.vip(Kind::Http);
+    let ask = |source: &IpAddr| http::who_from(*source, web);
+    let (groups, sources): (Vec<K>, Vec<IpAddr>) = asking.into_iter().unzip();
+    let answers: Vec<String> = stage.house.client.run(|| sources.iter().map(ask).collect())?;
     let mut seen: BTreeMap<K, BTreeSet<String>> = BTreeMap::new();
-    let asked: Vec<_> = asking.collect();
-    let sources: Vec<IpAddr> = asked.iter().map(|(_, source)| *source).collect();
-    let answers: Vec<String> =
-        stage.house.client.run(|| sources.iter().map(|source| http::who_from(*source, web)).collect())?;
-    for ((group, _), backend) in asked.into_iter().zip(answers) {
+    for (group, backend) in groups.into_iter().zip(answers) {
         seen.entry(group).or_default().insert(backend);
     }
     let unsteady = seen.iter().find(|(_, backends)| backends.len() > 1);
@@ -105,28 +113,23 @@ fn stays<K: Ord + std::fmt::Debug>(
     Ok(())
 }
 
-fn source_stays(set: Set) -> Result<()> {
-    let stage = stage(set, Kind::Http, "source-hash", &[1, 1, 1])?;
-    let sources = sources(&stage.house, 1, 16)?;
-    let four_times = sources.iter().flat_map(|(_, source)| [source.of(set.clients); 4]);
-    stays(&stage, four_times.map(|source| (source, source)).collect::<Vec<_>>().into_iter())
+fn source_stays(stage: &mut Stage) -> Result<()> {
+    select(stage, Kind::Http, "source-hash", [1, 1, 1])?;
+    let sources = sources(stage.set.clients).into_iter().step_by(5);
+    stays(stage, sources.flat_map(|(_, source)| [(source, source); 4]).collect())
 }
 
-fn net_stays(set: Set) -> Result<()> {
-    let select = format!("source-hash/{}", bits(set.clients));
-    let stage = stage(set, Kind::Http, &select, &[1, 1, 1])?;
-    let sources = sources(&stage.house, 12, 4)?;
-    stays(
-        &stage,
-        sources.iter().map(|(net, source)| (*net, source.of(set.clients))).collect::<Vec<_>>().into_iter(),
-    )
+fn net_stays(stage: &mut Stage) -> Result<()> {
+    let word = format!("source-hash/{}", bits(stage.set.clients));
+    select(stage, Kind::Http, &word, [1, 1, 1])?;
+    stays(stage, sources(stage.set.clients))
 }
 
 /// Turns are taken on each CPU by itself, and the client may change its own: each may be one turn away.
 const OFF: u32 = 4;
 
-fn round_robin(set: Set) -> Result<()> {
-    let stage = stage(set, Kind::Http, "round-robin", &[3, 2, 1])?;
+fn round_robin(stage: &mut Stage) -> Result<()> {
+    select(stage, Kind::Http, "round-robin", [3, 2, 1])?;
     let tally = stage.who_answers(180)?;
     for (index, share) in [90, 60, 30_u32].into_iter().enumerate() {
         let off = tally.of(&name(index)).abs_diff(share);
@@ -140,15 +143,14 @@ const HELD: usize = 60;
 /// Of a hundred new ones, at least so many go to the idle of two backends: half would if nobody looked.
 const IDLE_SHARE: u32 = 65;
 
-fn least_connections(set: Set) -> Result<()> {
+fn least_connections(stage: &mut Stage) -> Result<()> {
     const SELECT: &str = "least-connections";
-    let stage = stage(set, Kind::Http, SELECT, &[1, 0])?;
+    select(stage, Kind::Http, SELECT, [1, 0, 0])?;
     let web = stage.vip(Kind::Http);
     let open = || -> Result<Vec<Connection>> { (0..HELD).map(|_| Connection::open(web)).collect() };
     let mut held = stage.house.client.run(open)?;
     held.iter_mut().try_for_each(|connection| connection.get("/").map(drop))?;
-    stage.daemon.reload_text(&text(set, &stage.house, Kind::Http, SELECT, &[1, 1]))?;
-    stage.wait_for(Kind::Http, 1, "up")?;
+    select(stage, Kind::Http, SELECT, [1, 1, 0])?;
     let tally = stage.who_answers(100)?;
     let idle = tally.of(&name(1));
     ensure!(idle >= IDLE_SHARE, "with {HELD} connections held on {}: {tally:?}", name(0));
@@ -156,7 +158,7 @@ fn least_connections(set: Set) -> Result<()> {
 }
 
 /// Bytes of a server's identifier within a connection identifier, and those that follow.
-const SERVER_ID: [[u8; 2]; 3] = [[0x0a, 0x01], [0x0a, 0x02], [0x0a, 0x03]];
+const SERVER_ID: [[u8; 2]; BACKENDS] = [[0x0a, 0x01], [0x0a, 0x02], [0x0a, 0x03]];
 const NONCE: [u8; 5] = [1, 2, 3, 4, 5];
 /// The first byte of a connection identifier: no configuration of the draft's, and the length of the rest.
 /// Source: draft-ietf-quic-load-balancers, section 3.
@@ -164,9 +166,9 @@ const CONFIGURATION: u8 = 0x07;
 /// Client ports that each identifier is tried from.
 const PORTS: usize = 8;
 
-fn quic(set: Set) -> Result<()> {
-    let stage = Stage::furnish(set, SERVER_ID.len(), |house| quic_text(set, house))?;
-    (0..SERVER_ID.len()).try_for_each(|index| stage.wait_for(Kind::Udp, index, "up").map(drop))?;
+fn quic(stage: &mut Stage) -> Result<()> {
+    stage.daemon.reload_text(&quic_text(stage))?;
+    (0..BACKENDS).try_for_each(|index| stage.wait_for(Kind::Udp, index, "up").map(drop))?;
     let vip = stage.vip(Kind::Udp);
     stage.house.client.run(|| {
         for (index, server) in SERVER_ID.into_iter().enumerate() {
@@ -183,12 +185,12 @@ fn quic(set: Set) -> Result<()> {
 }
 
 /// A client's own first identifiers, and those of servers that nobody knows, go by hash.
-fn unknown_identifiers_spread(vip: std::net::SocketAddr) -> Result<()> {
+fn unknown_identifiers_spread(vip: SocketAddr) -> Result<()> {
     let first = long(INITIAL, &[&[CONFIGURATION], &SERVER_ID[0][..], &NONCE].concat());
     let stranger = short(&[&[CONFIGURATION, 0xff, 0xff][..], &NONCE].concat());
     for packet in [first, stranger] {
         let tally: Tally = (0..PORTS * 8).map(|_| named(&echo::udp(vip, &packet)?)).collect::<Result<_>>()?;
-        let answering = (0..SERVER_ID.len()).filter(|index| tally.of(&name(*index)) > 0).count();
+        let answering = (0..BACKENDS).filter(|index| tally.of(&name(*index)) > 0).count();
         ensure!(answering > 1, "only one answered: {tally:?}");
         let socket: UdpSocket = echo::udp_socket(vip)?;
         let again: BTreeSet<String> = (0..PORTS)
@@ -202,8 +204,8 @@ fn unknown_identifiers_spread(vip: std::net::SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn quic_text(set: Set, house: &House) -> String {
-    let mut service = selecting(set, house, Kind::Udp, "quic", &[1; SERVER_ID.len()]);
+fn quic_text(stage: &Stage) -> String {
+    let mut service = selecting(stage, Kind::Udp, "quic", [1; BACKENDS]);
     for (backend, [first, second]) in service.backends.iter_mut().zip(SERVER_ID) {
         backend.options.push(format!("server_id = \"{first:02x}{second:02x}\""));
     }

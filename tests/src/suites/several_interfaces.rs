@@ -4,39 +4,31 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
-use super::every_mode;
+use super::sharing::Claim;
 use crate::fleet::name;
 use crate::netns::Namespace;
-use crate::runner::Case;
-use crate::service::Kind;
+use crate::service::{Forward, Kind};
 use crate::stage::{Set, Stage};
-use crate::topology::{Layout, VIPS};
+use crate::topology::VIPS;
 use crate::traffic::tally::Tally;
 use crate::traffic::{echo, http};
 
 const CONNECTIONS: usize = 60;
-/// The config does not know the third backend, whose host then is another client.
-const WEIGHTS: [u16; 3] = [1, 1, 0];
 
-/// The cases of this suite.
-pub(super) fn cases() -> Vec<Case> {
-    super::cases(
-        "several_interfaces",
-        &every_mode(Layout::Routed)
-            .into_iter()
-            .filter(|set| set.layout == Layout::Routed)
-            .collect::<Vec<_>>(),
-        &[("clients_behind_two_interfaces_are_served_at_once", served_at_once)],
-    )
+/// The claims of this suite: there is but one interface where all share a segment.
+pub(super) fn claims(set: Set) -> Vec<Claim> {
+    let claim: Claim =
+        ("several_interfaces", "clients_behind_two_interfaces_are_served_at_once", served_at_once);
+    if set.forward == Forward::DsrL2 { Vec::new() } else { vec![claim] }
 }
 
-fn served_at_once(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &WEIGHTS)?;
-    if set.forward.is_direct() {
-        stage.house.backends[2].disown(VIPS)?;
+/// The other client is on the last host, which the config does not know as a backend.
+fn served_at_once(stage: &mut Stage) -> Result<()> {
+    let guest = stage.house.backends.last().context("a house with backends")?;
+    if stage.set.forward.is_direct() {
+        guest.disown(VIPS)?;
     }
-    let stage = &stage;
-    let clients = [("the client", &stage.house.client), ("a host", &stage.house.backends[2].namespace)];
+    let (stage, clients) = (&*stage, [("the client", &stage.house.client), ("a host", &guest.namespace)]);
     thread::scope(|scope| {
         let asking = clients.map(|(who, from)| scope.spawn(move || served(stage, from).context(who)));
         asking

@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{GENERIC, NATIVE, ONE_ARMED};
+use super::{Claim, GENERIC, NATIVE, ONE_ARMED, sharing};
 use crate::fleet;
 use crate::runner::Case;
 use crate::service::Kind;
@@ -22,38 +22,30 @@ pub(super) const WEIGHTS: [u16; 3] = [3, 2, 1];
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
-    let sets: Vec<Set> = NATIVE.into_iter().chain(GENERIC).chain(ONE_ARMED).collect();
-    super::cases(
-        "traffic",
-        &sets,
-        &[
-            ("connections_spread_by_weight", |set| connections_spread(&Stage::build(set, &WEIGHTS)?)),
-            ("datagrams_spread_by_weight", |set| datagrams_spread(&Stage::build(set, &WEIGHTS)?)),
-            ("a_connection_stays_with_its_backend", |set| connection_stays(&Stage::build(set, &WEIGHTS)?)),
-            ("a_backend_sees_the_address_it_should", |set| addresses_are_seen(&Stage::build(set, &[1])?)),
-            ("traffic_of_others_passes", traffic_of_others_passes),
-            ("an_echo_returns_every_byte", |set| echo_returns(&Stage::build(set, &[1])?)),
-            ("two_hundred_parallel_downloads_are_whole", |set| {
-                downloads_are_whole(&Stage::build(set, &WEIGHTS)?, 200)
-            }),
-            ("a_closed_port_refuses_datagrams_at_the_client", |set| {
-                closed_port_refuses(&Stage::build(set, &[1])?)
-            }),
-            (
-                "a_dead_server_refuses_connections_at_the_client",
-                a_dead_server_refuses_connections_at_the_client,
-            ),
-        ],
-    )
+    let sets = || NATIVE.into_iter().chain(GENERIC).chain(ONE_ARMED);
+    let together = sets().flat_map(|set| sharing::cases(set, move || Stage::build(set, &WEIGHTS), &CLAIMS));
+    let alone: Claim = ("a_dead_server_refuses_connections_at_the_client", dead_server_refuses);
+    together.chain(super::cases("traffic", &sets().collect::<Vec<_>>(), &[alone])).collect()
 }
 
+const CLAIMS: [sharing::Claim; 8] = [
+    ("traffic", "connections_spread_by_weight", connections_spread),
+    ("traffic", "datagrams_spread_by_weight", datagrams_spread),
+    ("traffic", "a_connection_stays_with_its_backend", connection_stays),
+    ("traffic", "a_backend_sees_the_address_it_should", addresses_are_seen),
+    ("traffic", "traffic_of_others_passes", traffic_of_others_passes),
+    ("traffic", "an_echo_returns_every_byte", echo_returns),
+    ("traffic", "two_hundred_parallel_downloads_are_whole", |stage| downloads_are_whole(stage, 200)),
+    ("traffic", "a_closed_port_refuses_datagrams_at_the_client", closed_port_refuses),
+];
+
 /// New connections go to backends by [`WEIGHTS`].
-pub(super) fn connections_spread(stage: &Stage) -> Result<()> {
+pub(super) fn connections_spread(stage: &mut Stage) -> Result<()> {
     stage.who_answers(CONNECTIONS)?.fits(&shares())
 }
 
 /// Datagrams of new sockets go to backends by [`WEIGHTS`].
-pub(super) fn datagrams_spread(stage: &Stage) -> Result<()> {
+pub(super) fn datagrams_spread(stage: &mut Stage) -> Result<()> {
     let vip = stage.vip(Kind::Udp);
     let ask = |number: usize| named(&echo::udp(vip, format!("datagram {number}").as_bytes())?);
     let answers = stage.house.client.run(|| (0..CONNECTIONS).map(ask).collect::<Result<Tally>>())?;
@@ -61,7 +53,7 @@ pub(super) fn datagrams_spread(stage: &Stage) -> Result<()> {
 }
 
 /// Every request of a connection reaches the same backend.
-pub(super) fn connection_stays(stage: &Stage) -> Result<()> {
+pub(super) fn connection_stays(stage: &mut Stage) -> Result<()> {
     stage.house.client.run(|| {
         let mut connection = Connection::open(stage.vip(Kind::Http))?;
         let first = connection.get("/")?.head.backend;
@@ -74,7 +66,7 @@ pub(super) fn connection_stays(stage: &Stage) -> Result<()> {
 }
 
 /// Behind full NAT a backend talks to the balancer; else to the client itself, and behind direct server return as the VIP.
-pub(super) fn addresses_are_seen(stage: &Stage) -> Result<()> {
+pub(super) fn addresses_are_seen(stage: &mut Stage) -> Result<()> {
     let vip = stage.vip(Kind::Http);
     let page = stage.house.client.run(|| http::get(vip, "/"))?;
     let text = String::from_utf8_lossy(&page.body).into_owned();
@@ -90,8 +82,7 @@ pub(super) fn addresses_are_seen(stage: &Stage) -> Result<()> {
 }
 
 /// The balancer still routes what is not for a service, to the very backends that it serves.
-fn traffic_of_others_passes(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
+fn traffic_of_others_passes(stage: &mut Stage) -> Result<()> {
     let server = stage.first_server()?;
     let reply = stage.house.client.run(|| http::get(server, "/bytes/100000"))?;
     ensure!(
@@ -102,7 +93,7 @@ fn traffic_of_others_passes(set: Set) -> Result<()> {
 }
 
 /// What a connection carries in both directions arrives.
-pub(super) fn echo_returns(stage: &Stage) -> Result<()> {
+pub(super) fn echo_returns(stage: &mut Stage) -> Result<()> {
     let payload: Vec<u8> = (0..50_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let reply = stage.house.client.run(|| echo::tcp(stage.vip(Kind::Tcp), &payload))?;
     ensure!(reply.ends_with(&payload), "{} bytes came back of {}, or others", reply.len(), payload.len());
@@ -110,7 +101,7 @@ pub(super) fn echo_returns(stage: &Stage) -> Result<()> {
 }
 
 /// So many downloads at the same time arrive as the backend serves them.
-pub(super) fn downloads_are_whole(stage: &Stage, clients: usize) -> Result<()> {
+pub(super) fn downloads_are_whole(stage: &mut Stage, clients: usize) -> Result<()> {
     const PATH: &str = "/bytes/100000";
     let expected = stage.directly(PATH)?;
     let all_connected = Barrier::new(clients);
@@ -131,7 +122,7 @@ pub(super) fn downloads_are_whole(stage: &Stage, clients: usize) -> Result<()> {
 }
 
 /// An ICMP error of the backend comes to the client as one about its own packet.
-pub(super) fn closed_port_refuses(stage: &Stage) -> Result<()> {
+pub(super) fn closed_port_refuses(stage: &mut Stage) -> Result<()> {
     match stage.house.client.run(|| Ok(echo::udp(stage.vip(Kind::Closed), b"anybody?")))? {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         other => bail!("the client got {other:?}, not a refusal"),
@@ -139,7 +130,7 @@ pub(super) fn closed_port_refuses(stage: &Stage) -> Result<()> {
 }
 
 /// A reset is a reply like any other: without it, the client would wait for its time-out.
-fn a_dead_server_refuses_connections_at_the_client(set: Set) -> Result<()> {
+fn dead_server_refuses(set: Set) -> Result<()> {
     let mut stage = Stage::build(set, &[1])?;
     stage.fleet.kill(0)?;
     let refused = stage.house.client.run(|| Ok(Connection::open(stage.vip(Kind::Tcp)).map(drop)))?;

@@ -24,10 +24,15 @@ pub(super) fn cases() -> Vec<Case> {
         &both(Forward::Nat, Mode::Native),
         &[("the_most_special_service_takes_a_connection", the_most_special_takes)],
     );
-    let every_port = [Forward::Nat, Forward::Dnat, Forward::DsrIpip, Forward::DsrGue];
+    let native = |forward| routed(forward, Mode::Native);
     cases.extend(super::cases(
         "vips",
-        &every_port.map(|forward| both(forward, Mode::Native)).concat(),
+        &[
+            native(Forward::Nat),
+            v6(native(Forward::Dnat)),
+            native(Forward::DsrIpip).families(Family::V4, Family::V6),
+            v6(native(Forward::DsrGue)),
+        ],
         &[("a_backend_without_a_port_is_asked_at_the_client_s", the_port_is_kept)],
     ));
     cases
