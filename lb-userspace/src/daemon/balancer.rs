@@ -12,13 +12,10 @@ use super::tables::Cause;
 use super::ways::Ways;
 use crate::config::{self, Config};
 use crate::health::{Report, Transport};
-use crate::kernel::{
-    Datapath, Link, Links, Mode, NextHop, NextHopError, NextHops, Resolver, Settings, Tables,
-};
+use crate::kernel::{Datapath, Link, Links, Mode, NextHops, Resolver, Settings, Tables};
 use crate::plan::{BackendKey, Planner};
 use lb_common::abi::BackendId;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -120,7 +117,7 @@ impl Balancer {
         let hops = self.resolver.next_hops.borrow();
         let mut addresses = self.config.services.iter().flat_map(|service| &service.backends);
         self.checks.are_all_known()
-            && addresses.all(|backend| matches!(hop(&hops, backend.addr.ip()), Some(Ok(_))))
+            && addresses.all(|backend| matches!(hops.get(&backend.addr.ip()), Some(Ok(_))))
     }
 
     /// Attaches the balancer to every interface.
@@ -199,11 +196,7 @@ impl Balancer {
         let configured = self.config.services.iter().flat_map(|service| &service.backends);
         let leaving = self.planner.addresses();
         let addresses = configured.map(|backend| backend.addr.ip()).chain(leaving);
-        let v4 = |address| match address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        };
-        self.resolver.watch(addresses.filter_map(v4).collect());
+        self.resolver.watch(addresses.collect());
         let keys: BTreeSet<_> = keys(&self.config).collect();
         self.drained.retain(|key| keys.contains(key));
     }
@@ -224,14 +217,6 @@ fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
         log_packets: config.log_packets,
         flows: config.limits.flows,
         ..Settings::default()
-    }
-}
-
-/// The way to an address or why there is none; nothing if it was not asked for yet.
-pub(super) fn hop(hops: &NextHops, address: IpAddr) -> Option<&Result<NextHop, NextHopError>> {
-    match address {
-        IpAddr::V4(address) => hops.get(&address),
-        IpAddr::V6(_) => None,
     }
 }
 

@@ -62,9 +62,8 @@ impl Balancer {
 
     fn known_hops(&self) -> HashMap<IpAddr, NextHop> {
         let hops = self.resolver.next_hops.borrow();
-        let known = |(address, hop): (&std::net::Ipv4Addr, &Result<NextHop, _>)| {
-            hop.as_ref().ok().map(|hop| (IpAddr::V4(*address), *hop))
-        };
+        let known =
+            |(address, hop): (&IpAddr, &Result<NextHop, _>)| hop.as_ref().ok().map(|hop| (*address, *hop));
         hops.iter().filter_map(known).collect()
     }
 

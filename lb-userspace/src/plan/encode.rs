@@ -79,8 +79,9 @@ fn reached_by(backend: Backend, hop: &NextHop) -> Backend {
     Backend {
         link: hop.link,
         ifindex: hop.ifindex,
-        source: address(hop.source.into()),
+        source: address(hop.source),
         vlan: U16be::new(hop.vlan),
+        second_vlan: U16be::new(hop.second_vlan),
         mtu: hop.mtu,
         flags: backend.flags.with(BackendFlags::RESOLVED),
         ..backend

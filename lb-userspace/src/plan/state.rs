@@ -164,5 +164,5 @@ impl State {
 fn sources(inputs: &Inputs<'_>) -> impl Iterator<Item = IpAddr> {
     let translated = inputs.services.iter().filter(|service| service.forward == config::Forward::Nat);
     let backends = translated.flat_map(|service| &service.backends);
-    backends.filter_map(|backend| inputs.next_hops.get(&backend.addr.ip())).map(|hop| hop.source.into())
+    backends.filter_map(|backend| inputs.next_hops.get(&backend.addr.ip())).map(|hop| hop.source)
 }

@@ -22,7 +22,7 @@ fn written_slots(plan: &Plan) -> usize {
 /// A flow of the first service in this slot, as the packet path would record it.
 fn record(world: &World, slot: u32, backend: BackendId) -> FlowKey<U32be> {
     let key = |n: u32| {
-        let ports = Ports { source: U16be::new(1024 + (n % 60_000) as u16), destination: U16be::new(80) };
+        let ports = Ports::new(U16be::new(1024 + (n % 60_000) as u16), U16be::new(80));
         FlowKey::new(U32be::new(0xc000_0200 + n / 60_000), U32be::new(0xcb00_7101), ports, protocol::TCP)
     };
     let is_there =
@@ -308,7 +308,7 @@ fn our_own_address_is_known_before_a_backend_can_be_sent_to() {
     nat.forward = Forward::Nat;
     let mut world = World::unplanned(vec![nat]);
     let plan = world.plan();
-    assert!(matches!(plan.writes[0], Write::Service(_, own) if own.forward() == Mode::Own && own.slots == 0));
+    assert!(matches!(plan.writes[0], Write::Service(_, own) if own.forward() == Mode::Host && own.slots == 0));
     assert!(matches!(plan.writes[1], Write::Backend(..)));
     assert_eq!(world.tables.services.len(), 2);
 }

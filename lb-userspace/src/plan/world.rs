@@ -67,6 +67,8 @@ impl World {
             source: [10, 0, 0, 254].into(),
             mtu: 1500,
             vlan: 0,
+            second_vlan: 0,
+            on_link: true,
         };
         let mut world = Self {
             planner: Planner::new(),

@@ -93,7 +93,7 @@ fn flood(set: Set) -> Result<()> {
     let expected = stage.directly("/bytes/6000000")?;
     ensure!(download.finish()? == expected, "the download has other bytes");
     let status = stage.daemon.status()?;
-    let reason = if set.forward == Forward::Nat { "nat_opened" } else { "ipip_settled" };
+    let reason = if set.forward == Forward::Nat { "nat_opened" } else { "settled" };
     let packets = counted(&status, reason);
     // A busy machine loses some on the way to the balancer.
     ensure!(packets >= u64::from(SOURCES) / 2, "{packets} packets {reason}: {status:#}");
@@ -171,9 +171,9 @@ fn tracking(set: Set) -> Result<()> {
     for (word, tracked) in [("always", true), ("never", false)] {
         let text = text.replace("forward = ", &format!("tracking = \"{word}\"\nforward = "));
         stage.daemon.reload_text(&text)?;
-        let before = counted(&stage.daemon.status()?, "ipip_opened");
+        let before = counted(&stage.daemon.status()?, "opened");
         stage.who_answers(CONNECTIONS).map(|_: Tally| ())?;
-        let opened = counted(&stage.daemon.status()?, "ipip_opened") - before;
+        let opened = counted(&stage.daemon.status()?, "opened") - before;
         let expected = if tracked { CONNECTIONS as u64 } else { 0 };
         ensure!(opened == expected, "tracking = {word:?} recorded {opened} flows");
     }
