@@ -60,7 +60,9 @@ fn segment(client: &FlowKey<U32be>, flags: u8) -> Vec<u8> {
     bytes.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, protocol::TCP, 0, 0]);
     bytes.extend([client.source, client.destination].map(<[u8; 4]>::from).as_flattened());
     bytes.extend(
-        [client.ports.source(), client.ports.destination()].map(|port| port.get().to_be_bytes()).as_flattened(),
+        [client.ports.source(), client.ports.destination()]
+            .map(|port| port.get().to_be_bytes())
+            .as_flattened(),
     );
     bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0x20, 0, 0, 0, 0, 0]);
     bytes

@@ -308,7 +308,9 @@ fn our_own_address_is_known_before_a_backend_can_be_sent_to() {
     nat.forward = Forward::Nat;
     let mut world = World::unplanned(vec![nat]);
     let plan = world.plan();
-    assert!(matches!(plan.writes[0], Write::Service(_, own) if own.forward() == Mode::Host && own.slots == 0));
+    assert!(
+        matches!(plan.writes[0], Write::Service(_, own) if own.forward() == Mode::Host && own.slots == 0)
+    );
     assert!(matches!(plan.writes[1], Write::Backend(..)));
     assert_eq!(world.tables.services.len(), 2);
 }

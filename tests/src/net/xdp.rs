@@ -1,8 +1,6 @@
 //! The pass program that peers of a veth need, and the question what is attached to a link.
 
 use std::io;
-use std::time::Duration;
-use std::thread;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::thread;
 use std::time::Duration;
@@ -96,7 +94,7 @@ fn load_pass_uninterrupted() -> io::Result<OwnedFd> {
     for _ in 1..LOAD_ATTEMPTS {
         match load_pass() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(1))
             }
             result => return result,
         }
