@@ -5,10 +5,10 @@ use super::Error;
 use super::balancer::{Balancer, chain};
 use super::tables::Cause;
 use crate::kernel::TableError;
-use crate::kernel::expire::{Observations, Rules, Sweep};
+use crate::kernel::expire::{Observations, Rules, Slots, Sweep};
 use crate::kernel::maps;
-use crate::plan;
-use lb_common::abi::Ticks;
+use crate::plan::{self, Planner};
+use lb_common::abi::{BackendId, FlowKey, Ip, Ticks};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,18 @@ impl Look {
     }
 }
 
+/// The slots as the packet path finds them.
+struct Seeded<'a> {
+    planner: &'a Planner,
+    seed: u64,
+}
+
+impl Slots for Seeded<'_> {
+    fn slot_of<A: Ip>(&self, key: &FlowKey<A>) -> Option<(u32, BackendId)> {
+        self.planner.slot_of(key, self.seed)
+    }
+}
+
 impl Balancer {
     /// Goes one batch further through the flow table; returns when to go on.
     pub(super) fn look_at_flows(&mut self) -> Instant {
@@ -57,9 +69,8 @@ impl Balancer {
 
     fn look_at_one_batch(&mut self) -> Result<Duration, Error> {
         let rules = self.rules();
-        let (planner, seed) = (&self.planner, self.loaded_with.seed);
-        let slot_of = |key: &_| planner.slot_of(key, seed);
-        let Some(observed) = self.look.sweep.step(&mut self.tables, &rules, slot_of)? else {
+        let slots = Seeded { planner: &self.planner, seed: self.loaded_with.seed };
+        let Some(observed) = self.look.sweep.step(&mut self.tables, &rules, &slots)? else {
             return Ok(BETWEEN_BATCHES);
         };
         let taken_at = std::mem::replace(&mut self.look.began, Instant::now() + BETWEEN_LOOKS);

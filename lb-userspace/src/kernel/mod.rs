@@ -15,6 +15,7 @@ pub mod netlink;
 pub mod nexthop;
 pub mod object;
 pub mod occupant;
+pub mod records;
 
 pub use attach::{AttachedMode, Attachment, Mode};
 pub use error::{AttachError, LoadError, NetlinkError, TableError};

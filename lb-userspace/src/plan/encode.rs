@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{Address, Backend, BackendFlags, Forward, ServiceKey};
+use lb_common::abi::{Address, Backend, BackendFlags, FlowKey, Forward, Ip, ServiceKey};
 use lb_common::wire::{U16be, U32be, protocol};
 
 use super::{BackendKey, BackendState};
@@ -39,14 +39,24 @@ const fn family(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 4 } else { 6 }
 }
 
-/// The VIP with this key; `None` for a protocol that no service has.
-pub(super) fn vip_v4(ip: U32be, port: U16be, protocol: u8) -> Option<Vip> {
-    let protocol = match protocol {
+/// The VIP that packets of a flow are for; `None` for a protocol that no service has.
+pub(super) fn vip<A: Ip>(key: &FlowKey<A>) -> Option<Vip> {
+    let protocol = match key.protocol() {
         protocol::TCP => Protocol::Tcp,
         protocol::UDP => Protocol::Udp,
         _ => return None,
     };
-    Some(Vip { addr: IpAddr::from(<[u8; 4]>::from(ip)), port: port.get(), protocol })
+    Some(Vip { addr: ip(key.destination), port: key.ports.destination().get(), protocol })
+}
+
+/// An address of the model.
+fn ip<A: Ip>(address: A) -> IpAddr {
+    let address = address.widen();
+    if A::VERSION == 4 {
+        IpAddr::from(<[u8; 4]>::from(address.as_v4()))
+    } else {
+        IpAddr::from(address.to_bytes())
+    }
 }
 
 /// How a service's packets reach its backends.
@@ -91,14 +101,17 @@ fn reached_by(backend: Backend, hop: &NextHop) -> Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lb_common::wire::Ports;
 
     #[test]
     fn a_vip_and_its_key_are_two_forms_of_one_thing() {
         let vip = Vip { addr: "203.0.113.10".parse().unwrap(), port: 53, protocol: Protocol::Udp };
         let key = service_key(vip);
         assert_eq!(key, ServiceKey::v4(U32be::new(0xcb00_710a), U16be::new(53), 17));
-        assert_eq!(vip_v4(key.address.as_v4(), key.port(), key.protocol()), Some(vip));
-        assert_eq!(vip_v4(key.address.as_v4(), key.port(), protocol::ICMP), None);
+        let ports = Ports::new(U16be::new(1000), key.port());
+        let flow = |protocol| FlowKey::new(U32be::new(1), key.address.as_v4(), ports, protocol);
+        assert_eq!(super::vip(&flow(protocol::UDP)), Some(vip));
+        assert_eq!(super::vip(&flow(protocol::ICMP)), None);
         assert_eq!(own_key(vip.addr), ServiceKey::host(key.address.as_v4()));
     }
 
