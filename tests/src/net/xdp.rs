@@ -1,9 +1,9 @@
 //! The pass program that peers of a veth need, and the question what is attached to a link.
 
 use std::io;
-use std::time::Duration;
-use std::thread;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rtnetlink::LinkUnspec;

@@ -4,7 +4,7 @@ use super::house::{ARRIVAL_IFINDEX, GUE_PORT};
 use super::row::Side;
 use lb_common::abi::Ticks;
 use lb_common::datapath::{Arrival, HostTables, Outcome, Reason, Tables as _, balance, decapsulate};
-use lb_common::wire::{Buffer, U16be, Packet as _};
+use lb_common::wire::{Buffer, Packet as _, U16be};
 
 /// What becomes of a packet, and its bytes afterwards.
 pub fn on_host(side: Side, tables: &HostTables, bytes: &[u8]) -> (Outcome, Vec<u8>) {

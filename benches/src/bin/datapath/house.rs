@@ -60,10 +60,7 @@ pub(crate) fn furnish(tables: &mut Tables) -> Result<()> {
         ensure!(places.add_service(service), "no place for a service");
     }
     let own = ServiceKey::host(U32be::from(OWN));
-    ensure!(
-        places.add_service(Service::host(own, ServiceFlags::OWN, (0, 0))),
-        "no place for an address"
-    );
+    ensure!(places.add_service(Service::host(own, ServiceFlags::OWN, (0, 0))), "no place for an address");
     let mut written = places.services.iter();
     written.try_for_each(|(place, service)| tables.write_service(*place, service)).context("the services")
 }

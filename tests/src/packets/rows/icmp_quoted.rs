@@ -10,7 +10,7 @@ use super::{
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
 use lb_common::datapath::Reason::{
-    IcmpForward, IcmpReply, Opened, NoBackend, NoFlow, TimeToLive, Unresolved,
+    IcmpForward, IcmpReply, NoBackend, NoFlow, Opened, TimeToLive, Unresolved,
 };
 
 /// More than any packet quoted here has.

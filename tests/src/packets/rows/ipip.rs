@@ -9,7 +9,7 @@ use super::{
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
 use lb_common::datapath::Reason::{
-    FragmentationNeeded, Inconsistent, Opened, Recorded, Settled, NoBackend, TooBig, Unresolved,
+    FragmentationNeeded, Inconsistent, NoBackend, Opened, Recorded, Settled, TooBig, Unresolved,
 };
 
 pub(super) fn rows() -> Vec<Row> {

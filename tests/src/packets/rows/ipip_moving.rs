@@ -8,9 +8,7 @@ use super::{
     wrapped_to_moved,
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
-use lb_common::datapath::Reason::{
-    Older, Opened, Recorded, Settled, Unrecorded, NoBackend,
-};
+use lb_common::datapath::Reason::{NoBackend, Older, Opened, Recorded, Settled, Unrecorded};
 
 pub(super) fn rows() -> Vec<Row> {
     [recorded(), unrecorded(), settled(), ownerless()].concat()

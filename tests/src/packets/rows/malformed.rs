@@ -21,8 +21,7 @@ fn unknown() -> Vec<Row> {
     let tagged = nat_tcp(SYN).tagged(OWN_MAC, ROUTER_MAC, 100);
     vec![
         frame("an IP version other than 4 passes", &syn().with_byte(VERSION, 0x55)).stops(BadIp),
-        frame("an IP header shorter than twenty bytes passes", &syn().with_byte(VERSION, 0x44))
-            .stops(BadIp),
+        frame("an IP header shorter than twenty bytes passes", &syn().with_byte(VERSION, 0x44)).stops(BadIp),
         frame("an IP version of 6 in an IPv4 frame passes", &syn().with_byte(VERSION, 0x65)).stops(BadIp),
         frame("an IP header longer than the frame passes", &syn().with_byte(VERSION, 0x4f)).stops(NoPorts),
         frame("a frame without anything behind its type passes", &syn().cut(14)).stops(BadIp),

@@ -88,9 +88,12 @@ fn refused() -> Vec<Row> {
         from_backend("nat: a reply's last hop is not forwarded", &reply(SYN_ACK, b"").ttl(1))
             .after(&syn)
             .stops(TimeToLive),
-        from_backend("nat: a later fragment of a reply without its first passes", &reply(SYN_ACK, b"").fragment(0x0003))
-            .after(&syn)
-            .stops(LaterFragment),
+        from_backend(
+            "nat: a later fragment of a reply without its first passes",
+            &reply(SYN_ACK, b"").fragment(0x0003),
+        )
+        .after(&syn)
+        .stops(LaterFragment),
         from_backend("nat: a datagram does not take a connection's way back", &datagram)
             .after(&syn)
             .stops(NotAVip),
