@@ -4,11 +4,12 @@
 use super::Error;
 use super::balancer::{Balancer, chain};
 use super::tables::Cause;
+use crate::config::{Select, Service};
 use crate::kernel::TableError;
 use crate::kernel::expire::{Observations, Rules, Slots, Sweep};
 use crate::kernel::maps;
-use crate::plan::{self, Planner};
-use lb_common::abi::{BackendId, FlowKey, Ip, Ticks};
+use crate::plan::{self, BackendKey, Planner};
+use lb_common::abi::{BackendId, FlowKey, Ip, Load, Ticks};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -76,7 +77,23 @@ impl Balancer {
         let taken_at = std::mem::replace(&mut self.look.began, Instant::now() + BETWEEN_LOOKS);
         self.look.flows = observed.flows;
         self.end_transitions(&observed, taken_at)?;
+        self.weigh(&observed)?;
+        self.follow_listeners();
+        self.guard.look(&self.tables)?;
         Ok(BETWEEN_LOOKS)
+    }
+
+    /// Says how much each backend has to do, where services go by that. The programs count on from here.
+    fn weigh(&mut self, observed: &Observations) -> Result<(), Error> {
+        let by_load = |service: &&Service| service.select == Select::LeastConnections;
+        for service in self.config.services.iter().filter(by_load) {
+            for backend in &service.backends {
+                let Some(id) = self.planner.id(&BackendKey::of(service, backend)) else { continue };
+                let flows = observed.by_backend.get(&id).copied().unwrap_or(0);
+                self.tables.write_load(id, Load { flows, weight: backend.weight.into() })?;
+            }
+        }
+        Ok(())
     }
 
     /// What ends a record now. Two records make a translated flow, so half as many flows as records fill the table.

@@ -56,7 +56,7 @@ impl Balancer {
             health: self.checks.verdicts(),
             drained: &self.drained,
             ping: self.config.ping,
-            encap: self.config.encap,
+            encap: self.loaded_with.encap,
             next_hops: &next_hops,
         };
         self.planner.plan(&inputs, Instant::now())

@@ -60,7 +60,7 @@ impl std::fmt::Debug for Door {
 impl Door {
     /// Loads the program and attaches it to this thread's network namespace. Nothing is written yet, so nothing changes.
     pub fn open() -> Result<Self, ListenError> {
-        let mut programs = Programs::without_tables()?;
+        let mut programs = Programs::without_tables(0)?;
         let link = attach(&mut programs)?;
         let object = programs.object();
         let (listening, listeners) = (take(object, LISTENING)?, take(object, LISTENERS)?);

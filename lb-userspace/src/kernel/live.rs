@@ -228,7 +228,7 @@ fn attachments_go_when_dropped_and_keep_others_out() {
 fn attach_detach_and_collide() {
     let _far = FarEnd::connect();
     let near = Link::find("near").unwrap();
-    let mut programs = Programs::without_tables().unwrap();
+    let mut programs = Programs::without_tables(0).unwrap();
     let attached = programs.attach(Program::Pass, &near, Mode::Auto).unwrap();
     assert_eq!((attached.mode, attached.is_held_by_link()), (AttachedMode::Native, true));
     assert!(attached.warning.is_none() && near.is_veth);

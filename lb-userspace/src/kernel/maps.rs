@@ -11,8 +11,8 @@ use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray
 use aya::programs::ProgramFd;
 use aya::{Ebpf, Pod};
 use lb_common::abi::{
-    Backend, BackendCount, BackendId, Contents, Count, Load, PortRange, PrefixKey, QuicServer, Service, Slot,
-    Ticks,
+    Backend, BackendCount, BackendId, Contents, Count, Fragment, FragmentKey, Load, PortRange, PrefixKey,
+    QuicServer, Service, Slot, Ticks, limits,
 };
 use lb_common::wire::{Plain, U32be, ipv6};
 use std::io;
@@ -25,6 +25,7 @@ const PREFIXES: &str = "PREFIXES";
 const CONTENTS: &str = "CONTENTS";
 const LOADS: &str = "LOADS";
 const QUIC_SERVERS: &str = "QUIC_SERVERS";
+const TURNS: &str = "TURNS";
 const SLOTS: &str = "SLOTS";
 const SLOT_USE: &str = "SLOT_USE";
 const BACKENDS: &str = "BACKENDS";
@@ -39,7 +40,7 @@ pub(super) const LARGE: [&str; 5] = [SLOTS, SLOT_USE, BACKENDS, BACKEND_COUNTS, 
 
 /// A value of the kernel border as aya wants it.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Raw<T: Plain>(pub(super) T);
 
 #[allow(unsafe_code, reason = "aya's marker says what ours says")]
@@ -57,6 +58,8 @@ pub struct Tables {
     contents: Array<MapData, Raw<Contents>>,
     loads: Array<MapData, Raw<Load>>,
     quic_servers: HashMap<MapData, [u32; 3], Raw<BackendId>>,
+    fragments: HashMap<MapData, Raw<FragmentKey>, Raw<Fragment>>,
+    turns: PerCpuArray<MapData, u32>,
     /// The flow records of IPv4.
     pub flows: FlowRecords<U32be>,
     /// The flow records of IPv6.
@@ -84,6 +87,8 @@ impl Tables {
             contents: take(object, CONTENTS)?,
             loads: take(object, LOADS)?,
             quic_servers: take(object, QUIC_SERVERS)?,
+            fragments: take(object, FRAGMENTS)?,
+            turns: take(object, TURNS)?,
             flows: FlowRecords::take(object, FLOWS)?,
             flows_v6: FlowRecords::take(object, FLOWS_V6)?,
             reasons: take(object, REASONS)?,
@@ -202,6 +207,28 @@ impl Tables {
         self.backend_counts.set(id.get().into(), zeros, 0).map_err(failed("write to", BACKEND_COUNTS))
     }
 
+    /// Empties all tables, of the slots the first so many; for tests, to which loading the programs is what takes long.
+    pub fn reset(&mut self, slots: u32) -> Result<(), TableError> {
+        zero(&self.services, limits::SERVICE_ENTRIES).map_err(refused("write to", SERVICES))?;
+        zero(&self.backends, limits::BACKENDS).map_err(refused("write to", BACKENDS))?;
+        zero(&self.loads, limits::BACKENDS).map_err(refused("write to", LOADS))?;
+        zero(&self.slots, slots).map_err(refused("write to", SLOTS))?;
+        zero(&self.slot_use, slots).map_err(refused("write to", SLOT_USE))?;
+        self.write_contents(Contents::default())?;
+        empty(&mut self.fragments).map_err(failed("delete from", FRAGMENTS))?;
+        empty(&mut self.quic_servers).map_err(failed("delete from", QUIC_SERVERS))?;
+        let prefixes: Vec<_> = self.prefixes.keys().collect();
+        for key in prefixes {
+            let key = key.map_err(failed("read", PREFIXES))?;
+            unless_missing(self.prefixes.remove(&key)).map_err(failed("delete from", PREFIXES))?;
+        }
+        self.flows.empty()?;
+        self.flows_v6.empty()?;
+        empty_counts(&mut self.reasons, limits::REASONS).map_err(failed("write to", REASONS))?;
+        empty_counts(&mut self.turns, limits::SERVICE_NUMBERS).map_err(failed("write to", TURNS))?;
+        (1..64).try_for_each(|id| self.clear_backend_count(BackendId::from_bits(id)))
+    }
+
     /// Now, on the clock of the flow records.
     pub fn now(&self) -> Result<Ticks, TableError> {
         bpf::run(self.clock.as_fd()).map(Ticks).map_err(refused("run", "lb_clock"))
@@ -243,6 +270,24 @@ fn descriptor<K: Pod, V>(map: &impl IterableMap<K, V>) -> BorrowedFd<'_> {
 
 fn add(a: Count, b: Count) -> Count {
     Count { packets: a.packets.wrapping_add(b.packets), bytes: a.bytes.wrapping_add(b.bytes) }
+}
+
+/// Writes zeros to the first so many values.
+fn zero<T: Plain + Default>(map: &Array<MapData, Raw<T>>, count: u32) -> io::Result<()> {
+    let (indices, values): (Vec<u32>, Vec<Raw<T>>) =
+        (0..count).map(|index| (index, Raw(T::default()))).unzip();
+    bpf::update(descriptor(map), &indices, &values)
+}
+
+fn empty<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>) -> Result<(), MapError> {
+    let keys: Vec<_> = map.keys().collect::<Result<_, _>>()?;
+    keys.iter().try_for_each(|key| unless_missing(map.remove(key)))
+}
+
+fn empty_counts<T: Pod + Default>(map: &mut PerCpuArray<MapData, T>, count: u32) -> Result<(), MapError> {
+    let cpus = aya::util::nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
+    let zeros = || PerCpuValues::try_from(vec![T::default(); cpus]).map_err(MapError::IoError);
+    (0..count).try_for_each(|index| map.set(index, zeros()?, 0))
 }
 
 /// To take away what is gone already is as good.

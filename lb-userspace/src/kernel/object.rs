@@ -113,6 +113,21 @@ pub struct Datapath {
 }
 
 impl Datapath {
+    /// Does so in a thread of its own: the verifier takes a second or so, in which a signal should be heard. It also breaks
+    /// off when a signal waits for its thread, and that one has none to wait for.
+    pub async fn load_aside(settings: Settings) -> Result<Self, LoadError> {
+        let (done, loaded) = tokio::sync::oneshot::channel();
+        // Whoever asked may have gone.
+        let thread = std::thread::spawn(move || done.send(Self::load(&settings)).is_ok());
+        match loaded.await {
+            Ok(loaded) => loaded,
+            Err(_) => {
+                let panicked = io::Error::other(format!("{:?}", thread.join()));
+                Err(refused("load the programs", panicked))
+            }
+        }
+    }
+
     /// Creates the maps and loads the balancer and the clock; nothing is attached yet.
     pub fn load(settings: &Settings) -> Result<Self, LoadError> {
         let mut programs = Programs(open(settings, settings.flows, None)?);
@@ -132,8 +147,8 @@ pub struct Programs(Ebpf);
 
 impl Programs {
     /// The programs without tables to speak of, for those that need none: [`Program::Decap`] and [`Program::Pass`].
-    pub fn without_tables() -> Result<Self, LoadError> {
-        open(&Settings::default(), 1, Some(1)).map(Self)
+    pub fn without_tables(gue_port: u16) -> Result<Self, LoadError> {
+        open(&Settings { gue_port, ..Settings::default() }, 1, Some(1)).map(Self)
     }
 
     /// Loads what the balancer leaves packets to, and puts it where it is found. The kernel empties that map when nobody
@@ -253,7 +268,7 @@ fn measure_stack(instructions: &[[u8; 8]]) -> u16 {
 /// The records that programs write with `aya-log`, handed to the daemon's logger.
 pub struct PacketLog {
     records: OwnedFd,
-    flush: Box<dyn FnMut()>,
+    flush: Box<dyn FnMut() + Send>,
 }
 
 impl std::fmt::Debug for PacketLog {

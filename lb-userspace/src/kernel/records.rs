@@ -69,6 +69,13 @@ impl<A: Ip> FlowRecords<A> {
         }
     }
 
+    /// Deletes all records, for tests.
+    pub fn empty(&mut self) -> Result<(), TableError> {
+        let keys =
+            self.map.keys().collect::<Result<Vec<_>, _>>().map_err(failed("walk through", self.name))?;
+        keys.into_iter().try_for_each(|RawKey(key)| self.delete(&key))
+    }
+
     /// The next batch of records of a walk; `false` when it was the last. Records that live through the whole walk are
     /// seen exactly once, since the kernel goes bucket by bucket; others once or not at all.
     pub fn next(&self, walk: &mut FlowWalk<A>) -> Result<bool, TableError> {

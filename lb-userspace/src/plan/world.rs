@@ -178,6 +178,12 @@ impl World {
                 Write::Backend(id, record) => drop(self.tables.backends.insert(id, record)),
                 Write::Slot(index, slot) => self.write_slot(index, slot),
                 Write::Service(place, entry) => self.write_entry(place, entry),
+                Write::Range(index, range) => drop(self.tables.ranges.insert(index, range)),
+                Write::Prefix(prefix, Some(place)) => drop(self.tables.prefixes.insert(prefix, place)),
+                Write::Prefix(prefix, None) => drop(self.tables.prefixes.remove(&prefix)),
+                Write::QuicServer(server, Some(id)) => drop(self.tables.quic_servers.insert(server, id)),
+                Write::QuicServer(server, None) => drop(self.tables.quic_servers.remove(&server)),
+                Write::Contents(contents) => self.tables.contents = contents,
             }
         }
     }

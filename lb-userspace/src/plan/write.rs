@@ -3,7 +3,9 @@
 //! What is named is written before what names it, and taken away after: own addresses, backends, slots, services; then
 //! services that are gone, and backends at the very end.
 
-use lb_common::abi::{Backend, BackendId, Contents, PortRange, PrefixKey, QuicServer, Service, Slot};
+use lb_common::abi::{
+    Backend, BackendId, Contents, PortRange, PrefixKey, QuicServer, Service, ServiceFlags, Slot,
+};
 
 use super::diff::{Change, diff};
 use super::service::Planned;
@@ -155,7 +157,7 @@ fn change_services(old: &State, new: &mut State) -> Result<(Vec<Write>, Vec<Writ
     let mut gone = Vec::new();
     for change in diff(&old.entries(), &new.entries()) {
         match change {
-            Change::Added(name @ (EntryName::Host(_) | EntryName::Endpoint(..)), entry) if !ranged(entry) => {
+            Change::Added(name, entry) if is_replied_to(*name, entry) => {
                 first.extend(insert(&mut new.table, *name, *entry)?);
             }
             Change::Added(name, entry) | Change::Changed(name, entry) => {
@@ -170,6 +172,15 @@ fn change_services(old: &State, new: &mut State) -> Result<(Vec<Write>, Vec<Writ
         last.push(Write::Contents(after));
     }
     Ok((first, last))
+}
+
+/// Whether backends' packets are known by this entry.
+const fn is_replied_to(name: EntryName, entry: &Service) -> bool {
+    match name {
+        EntryName::Host(_) => entry.flags.has(ServiceFlags::OWN) && !ranged(entry),
+        EntryName::Endpoint(..) => true,
+        EntryName::Vip(_) => false,
+    }
 }
 
 /// Whether an entry leads to others, which must be there before.

@@ -13,7 +13,7 @@ pub const SEED: u64 = 0x5eed;
 /// One port, so that a row can say which one a flow gets.
 pub const PORTS: [u16; 4] = [40_000, 1, 0, 0];
 /// Port of outer UDP headers.
-pub(super) const GUE_PORT: u16 = 6080;
+pub const GUE_PORT: u16 = 6080;
 /// The loopback interface: where the kernel's test run says a packet arrived.
 pub const ARRIVAL_IFINDEX: u32 = 1;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::row::{GOOD, first, in_service, instead, last};
 use crate::config::{
-    Backend, Check, CheckKind, Config, Forward, Limits, Loaded, NatPorts, Protocol, Service, StatusRange,
-    Tracking, Vip, parse,
+    Backend, Check, CheckKind, Config, Forward, Limits, Loaded, NatPorts, Protocol, Select, Service,
+    StatusRange, Tracking, Vip, parse,
 };
 
 fn load(text: &str) -> Loaded {
