@@ -11,7 +11,7 @@ use crate::daemon::{Daemon, Mode, status_of, status_of_service};
 use crate::family::Family;
 use crate::fleet::{Fleet, name};
 use crate::service::{Forward, Kind, Service, Share, config};
-use crate::topology::{House, Layout, VIPS};
+use crate::topology::{House, LINK, Layout, PATH_MTU, VIPS};
 use crate::traffic::http;
 use crate::traffic::tally::Tally;
 
@@ -97,6 +97,14 @@ impl Stage {
         let house = House::build(set.layout, backends)?;
         if set.forward.is_direct() {
             house.backends_own(VIPS)?;
+        }
+        if !set.forward.encapsulates() {
+            // What is only rewritten must fit the client's side as it is.
+            house.backends.iter().try_for_each(|host| host.namespace.mtu(LINK, PATH_MTU))?;
+        } else {
+            // IPv6 does not go by the size of a route when it cuts a datagram up.
+            let (name, bytes) = (format!("net.ipv6.conf.{LINK}.mtu"), PATH_MTU.to_string());
+            house.backends.iter().try_for_each(|host| host.namespace.sysctl(&name, &bytes))?;
         }
         let fleet = Fleet::start(&house, set.forward)?;
         let text = write(&house);

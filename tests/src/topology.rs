@@ -30,6 +30,8 @@ pub const VIPS: Addresses = Addresses { v4: VIP, v6: Ipv6Addr::new(0x2001, 0xdb8
 
 /// The MTU between balancer and backends: room for the outer headers of `dsr-gue` over IPv6 around a client's full packet.
 pub const BACKEND_MTU: u32 = 1600;
+/// The longest packets that hosts send: links that are wider are so for outer headers, not for them.
+pub const PATH_MTU: u32 = 1500;
 
 /// How the namespaces of a [`House`] are wired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +226,7 @@ fn behind_the_path(path: &Namespace) -> Result<Namespace> {
 
 fn route_to_the_client(host: &Namespace, by: Addresses) -> Result<()> {
     let ways = Net::DISTANT.host(0).both().into_iter().zip(by.both());
-    ways.into_iter().try_for_each(|(to, by)| host.route(to, bits(Family::of(to)), by))
+    ways.into_iter().try_for_each(|(to, by)| host.sized_route(to, bits(Family::of(to)), by, PATH_MTU))
 }
 
 fn behind_a_router(
@@ -266,7 +268,7 @@ fn wire(router: &Namespace, host: &Namespace, link: &str, net: Net) -> Result<()
     end_host(host, net.host(2))?;
     plain(router, link)?;
     addresses(router, link, net.host(1))?;
-    net.host(1).both().into_iter().try_for_each(|gateway| host.route(Family::of(gateway).any(), 0, gateway))
+    net.host(1).both().into_iter().try_for_each(|gateway| host.sized_route(Family::of(gateway).any(), 0, gateway, PATH_MTU))
 }
 
 fn one_armed(backends: u8) -> Result<House> {

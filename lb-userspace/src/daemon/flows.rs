@@ -4,7 +4,6 @@
 use super::Error;
 use super::balancer::{Balancer, chain};
 use super::tables::Cause;
-use crate::config::{Select, Service};
 use crate::kernel::TableError;
 use crate::kernel::expire::{Observations, Rules, Slots, Sweep};
 use crate::kernel::maps;
@@ -83,17 +82,31 @@ impl Balancer {
         Ok(BETWEEN_LOOKS)
     }
 
-    /// Says how much each backend has to do, where services go by that. The programs count on from here.
-    fn weigh(&mut self, observed: &Observations) -> Result<(), Error> {
-        let by_load = |service: &&Service| service.select == Select::LeastConnections;
-        for service in self.config.services.iter().filter(by_load) {
-            for backend in &service.backends {
-                let Some(id) = self.planner.id(&BackendKey::of(service, backend)) else { continue };
-                let flows = observed.by_backend.get(&id).copied().unwrap_or(0);
-                self.tables.write_load(id, Load { flows, weight: backend.weight.into() })?;
+    /// Says how much each backend has to do. The programs count on from here.
+    fn weigh(&mut self, observed: &Observations) -> Result<(), TableError> {
+        for (id, weight) in self.weights() {
+            let flows = observed.by_backend.get(&id).copied().unwrap_or(0);
+            self.tables.write_load(id, Load { flows, weight })?;
+        }
+        Ok(())
+    }
+
+    /// Says what weights count now; what backends have to do stays as it was counted.
+    pub(super) fn reweigh(&mut self) -> Result<(), TableError> {
+        for (id, weight) in self.weights() {
+            let load = self.tables.load(id)?;
+            if load.weight != weight {
+                self.tables.write_load(id, Load { weight, ..load })?;
             }
         }
         Ok(())
+    }
+
+    fn weights(&self) -> Vec<(BackendId, u64)> {
+        let backends = self.config.services.iter().flat_map(|service| {
+            service.backends.iter().map(move |backend| (BackendKey::of(service, backend), backend.weight))
+        });
+        backends.filter_map(|(key, weight)| Some((self.planner.id(&key)?, weight.into()))).collect()
     }
 
     /// What ends a record now. Two records make a translated flow, so half as many flows as records fill the table.

@@ -80,6 +80,7 @@ impl Balancer {
         }
         self.broken = true;
         self.clear_counters()?;
+        self.reweigh()?;
         write(&mut self.tables, writes)?;
         self.broken = false;
         let took = began.elapsed();

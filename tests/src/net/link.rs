@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, State};
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteType};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::{index, netlink};
@@ -131,6 +131,19 @@ impl Namespace {
         self.add_route(through(destination.into(), prefix, gateway.into())?)
     }
 
+    /// The same, for packets of at most `bytes` to begin with; what the path tells may make them shorter.
+    pub fn sized_route(
+        &self,
+        destination: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+        bytes: u32,
+    ) -> Result<()> {
+        let mut route = through(destination.into(), prefix, gateway.into())?;
+        route.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(bytes)]));
+        self.add_route(route)
+    }
+
     /// The same, with packets of at most `bytes` on the way: longer ones are refused, as at a narrow link.
     pub fn narrow_route(
         &self,
@@ -147,7 +160,8 @@ impl Namespace {
 
     /// Has the stack take every packet for `destination` with `prefix` bits for one of its own.
     pub fn own_route(&self, destination: impl Into<IpAddr>, prefix: u8) -> Result<()> {
-        let route = towards(destination.into(), prefix)?.kind(RouteType::Local).table_id(LOCAL_TABLE);
+        let route = towards(destination.into(), prefix)?;
+        let route = route.kind(RouteType::Local).scope(RouteScope::Host).table_id(LOCAL_TABLE);
         let add = async |handle: Handle| {
             let route = route.output_interface(index(&handle, "lo").await?);
             Ok(handle.route().add(route.build()).execute().await?)

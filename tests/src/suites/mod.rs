@@ -63,16 +63,6 @@ pub fn all() -> Vec<Case> {
 }
 
 const AWAITED: &[&str] = &[
-    "modes::",
-    "vips::",
-    "selectors::",
-    "ping::",
-    "mtu::",
-    "fragments::",
-    "hairpin::",
-    "several_interfaces::",
-    "qinq::",
-    "local::",
 ];
 
 fn is_awaited_no_more(case: &Case) -> bool {

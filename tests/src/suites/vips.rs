@@ -29,7 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
         "vips",
         &[
             native(Forward::Nat),
-            v6(native(Forward::Dnat)),
+            v6(native(Forward::Nat)),
             native(Forward::DsrIpip).families(Family::V4, Family::V6),
             v6(native(Forward::DsrGue)),
         ],
