@@ -101,10 +101,6 @@ impl Stage {
         if !set.forward.encapsulates() {
             // What is only rewritten must fit the client's side as it is.
             house.backends.iter().try_for_each(|host| host.namespace.mtu(LINK, PATH_MTU))?;
-        } else {
-            // IPv6 does not go by the size of a route when it cuts a datagram up.
-            let (name, bytes) = (format!("net.ipv6.conf.{LINK}.mtu"), PATH_MTU.to_string());
-            house.backends.iter().try_for_each(|host| host.namespace.sysctl(&name, &bytes))?;
         }
         let fleet = Fleet::start(&house, set.forward)?;
         let text = write(&house);

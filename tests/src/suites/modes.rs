@@ -24,7 +24,7 @@ const WITH_A_GUEST: [u16; 4] = [WEIGHTS[0], WEIGHTS[1], WEIGHTS[2], 0];
 /// The cases of this suite, and those of others for every mode, as one stage does for all.
 pub(super) fn cases() -> Vec<Case> {
     let whole = every_mode(Layout::Distant).into_iter().flat_map(|set| {
-        let claims = [CLAIM.to_vec(), fragments::claims(), hairpin::claims(set)].concat();
+        let claims = [CLAIM.to_vec(), fragments::claims(set), hairpin::claims(set)].concat();
         let claims = [claims, several_interfaces::claims(set), mtu::claims(set)].concat();
         sharing::cases(set, move || Stage::build(set, &WITH_A_GUEST), &claims)
     });
