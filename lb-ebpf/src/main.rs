@@ -28,6 +28,7 @@ static LICENSE: [u8; 4] = *b"GPL\0";
 /// What comes by the million is done here. The rest goes on to programs of their own, each with a stack and registers
 /// to itself.
 #[xdp]
+#[inline(always)]
 pub fn lb_balance(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<true>::new(&ctx), KernelTables::new(&ctx));
     let arrival = arrival(&ctx);
@@ -43,6 +44,7 @@ pub fn lb_balance(ctx: XdpContext) -> u32 {
 
 /// TCP and UDP over IPv4.
 #[xdp]
+#[inline(always)]
 pub fn lb_transport4(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     match datapath::transport::<U32be>(&mut packet, &tables, arrival(&ctx)) {
@@ -55,6 +57,7 @@ pub fn lb_transport4(ctx: XdpContext) -> u32 {
 
 /// TCP and UDP over IPv4 of services that translate both addresses.
 #[xdp]
+#[inline(always)]
 pub fn lb_nat4(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     match datapath::full_nat::<U32be>(&mut packet, &tables, arrival(&ctx)) {
@@ -65,6 +68,7 @@ pub fn lb_nat4(ctx: XdpContext) -> u32 {
 
 /// Those that begin a flow.
 #[xdp]
+#[inline(always)]
 pub fn lb_nat_first4(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     finish_aloud(&ctx, &datapath::full_nat_first::<U32be>(&mut packet, &tables, arrival(&ctx)))
@@ -72,6 +76,7 @@ pub fn lb_nat_first4(ctx: XdpContext) -> u32 {
 
 /// TCP and UDP over IPv4 of services that translate the destination.
 #[xdp]
+#[inline(always)]
 pub fn lb_dnat4(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     finish_aloud(&ctx, &datapath::destination_nat::<U32be>(&mut packet, &tables, arrival(&ctx)))
@@ -79,6 +84,7 @@ pub fn lb_dnat4(ctx: XdpContext) -> u32 {
 
 /// ICMP over IPv4.
 #[xdp]
+#[inline(always)]
 pub fn lb_control4(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     finish_aloud(&ctx, &datapath::control::<U32be>(&mut packet, &tables, arrival(&ctx)))
@@ -86,6 +92,7 @@ pub fn lb_control4(ctx: XdpContext) -> u32 {
 
 /// TCP and UDP over IPv6.
 #[xdp]
+#[inline(always)]
 pub fn lb_transport6(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     match datapath::transport::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)) {
@@ -98,6 +105,7 @@ pub fn lb_transport6(ctx: XdpContext) -> u32 {
 
 /// TCP and UDP over IPv6 of services that translate both addresses.
 #[xdp]
+#[inline(always)]
 pub fn lb_nat6(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     match datapath::full_nat::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)) {
@@ -108,6 +116,7 @@ pub fn lb_nat6(ctx: XdpContext) -> u32 {
 
 /// Those that begin a flow.
 #[xdp]
+#[inline(always)]
 pub fn lb_nat_first6(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     finish_aloud(&ctx, &datapath::full_nat_first::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)))
@@ -115,6 +124,7 @@ pub fn lb_nat_first6(ctx: XdpContext) -> u32 {
 
 /// TCP and UDP over IPv6 of services that translate the destination.
 #[xdp]
+#[inline(always)]
 pub fn lb_dnat6(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     finish_aloud(&ctx, &datapath::destination_nat::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)))
@@ -122,6 +132,7 @@ pub fn lb_dnat6(ctx: XdpContext) -> u32 {
 
 /// ICMP over IPv6.
 #[xdp]
+#[inline(always)]
 pub fn lb_control6(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<false>::new(&ctx), KernelTables::new(&ctx));
     finish_aloud(&ctx, &datapath::control::<ipv6::Address>(&mut packet, &tables, arrival(&ctx)))
@@ -129,6 +140,7 @@ pub fn lb_control6(ctx: XdpContext) -> u32 {
 
 /// A backend's side of direct server return: takes the outer header off and hands the rest to the stack.
 #[xdp]
+#[inline(always)]
 pub fn lb_decap(ctx: XdpContext) -> u32 {
     let bytes = length(&ctx);
     let reason = datapath::decapsulate(&mut XdpPacket::<false>::new(&ctx), maps::gue_port());
@@ -138,12 +150,14 @@ pub fn lb_decap(ctx: XdpContext) -> u32 {
 
 /// Lets everything pass: a veth must have a program to receive frames its peer sends by `XDP_TX`.
 #[xdp]
+#[inline(always)]
 pub fn lb_pass(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
 /// Never attached: the daemon test-runs it to read the clock the flow records are stamped with.
 #[xdp]
+#[inline(always)]
 pub fn lb_clock(_ctx: XdpContext) -> u32 {
     now().0
 }
