@@ -43,7 +43,7 @@ static BACKENDS: Array<Backend, { limits::BACKENDS as usize }, ALIGNED> = Array:
 static LOADS: Array<Load, { limits::BACKENDS as usize }> = Array::new();
 /// Turns that services have taken.
 #[btf_map]
-static TURNS: PerCpuArray<u32, { limits::SERVICES as usize }> = PerCpuArray::new();
+static TURNS: PerCpuArray<u32, { limits::SERVICE_NUMBERS as usize }> = PerCpuArray::new();
 /// Backends of QUIC services by server identifier.
 #[btf_map]
 static QUIC_SERVERS: HashMap<[u32; 3], BackendId, { limits::QUIC_SERVERS as usize }> = HashMap::new();

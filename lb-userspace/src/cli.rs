@@ -90,6 +90,9 @@ pub(crate) enum Command {
         /// Where the program runs
         #[arg(long, default_value = "auto")]
         mode: kernel::Mode,
+        /// Port of outer UDP headers, as `gue_port` of the services
+        #[arg(long, default_value_t = 6080, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        gue_port: u16,
         /// How log lines are written
         #[arg(long, default_value = "text")]
         log_format: observe::log::Format,

@@ -41,9 +41,9 @@ fn obey(command: Command) -> Result<()> {
             ask(&control, &Request::Drain { service, backend, undo })
         }
         Command::Backend(options) => Ok(backend::run(options)?),
-        Command::Decap { interfaces, mode, log_format } => {
+        Command::Decap { interfaces, mode, gue_port, log_format } => {
             observe::log::start(log_format);
-            Ok(daemon::decap::run(&interfaces, mode)?)
+            Ok(daemon::decap::run(&interfaces, mode, gue_port)?)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The backends of a house: real processes that serve HTTP, TCP and UDP and tell their name in every reply.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::daemon::binary;
+use crate::family::Family;
 use crate::net::xdp;
 use crate::process::Process;
 use crate::service::{Forward, Kind};
@@ -34,7 +35,7 @@ impl Fleet {
     /// Starts a backend on every host, and what it takes there to receive by `forward`.
     pub fn start(house: &House, forward: Forward) -> Result<Self> {
         let mut fleet = Self { forward, servers: Vec::new(), decapsulators: Vec::new() };
-        if forward == Forward::DsrIpip {
+        if forward.encapsulates() {
             fleet.decapsulate(house)?;
         }
         for index in 0..house.backends.len() {
@@ -44,9 +45,11 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Has every host receive by `dsr-ipip` too, whatever its backend was started for.
+    /// Has every host receive by `dsr-ipip`, or by `dsr-gue` if that is what it was started for.
     pub fn decapsulate(&mut self, house: &House) -> Result<()> {
-        self.decapsulators = house.backends.iter().map(decapsulate).collect::<Result<_>>()?;
+        let over_udp = self.forward == Forward::DsrGue;
+        self.decapsulators =
+            house.backends.iter().map(|host| decapsulate(host, over_udp)).collect::<Result<_>>()?;
         Ok(())
     }
 
@@ -59,37 +62,47 @@ impl Fleet {
     pub fn revive(&mut self, house: &House, index: usize) -> Result<Instant> {
         let host = &house.backends[index];
         self.servers[index] = Some(host.namespace.spawn(self.command(index))?);
-        let served = SocketAddrV4::new(host.address, self.forward.backend_port(Kind::Http.port()));
-        house.balancer.run(|| answers(served))
+        let port = self.forward.backend_port(Kind::Http.port());
+        let served = host.addresses.both().map(|address| SocketAddr::new(address, port));
+        house.balancer.run(|| served.into_iter().try_for_each(answers))?;
+        Ok(Instant::now())
     }
 
+    /// Serves both families: they are told apart by the config alone.
     fn command(&self, index: usize) -> Command {
-        let listen = |kind: Kind| {
-            SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, self.forward.backend_port(kind.port())).to_string()
-        };
         let mut command = Command::new(binary());
-        command.args(["backend", "--name", &name(index), "--http", &listen(Kind::Http)]);
-        command.args(["--tcp", &listen(Kind::Tcp), "--udp", &listen(Kind::Udp)]);
-        command.stdout(Stdio::null());
+        command.args(["backend", "--name", &name(index)]).stdout(Stdio::null());
+        for (option, kind) in [("--http", Kind::Http), ("--tcp", Kind::Tcp), ("--udp", Kind::Udp)] {
+            let port = self.forward.backend_port(kind.port());
+            for family in Family::BOTH {
+                command.arg(option).arg(SocketAddr::new(family.any(), port).to_string());
+            }
+        }
         command
     }
 }
 
-/// Waits until `server` takes connections, and gives the moment.
-fn answers(server: SocketAddrV4) -> Result<Instant> {
+/// Waits until `server` takes connections.
+fn answers(server: SocketAddr) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while TcpStream::connect_timeout(&server.into(), PATIENCE).is_err() {
+    while TcpStream::connect_timeout(&server, PATIENCE).is_err() {
         ensure!(Instant::now() < deadline, "no backend answers at {server}");
         thread::sleep(LOOK);
     }
-    Ok(Instant::now())
+    Ok(())
 }
 
+/// The UDP port of `dsr-gue`: the one that services have unless they name another.
+const GUE_PORT: &str = "6080";
+
 /// Starts the decapsulator on a host, in the place of the pass program.
-fn decapsulate(host: &Host) -> Result<Process> {
+fn decapsulate(host: &Host, over_udp: bool) -> Result<Process> {
     xdp::detach_pass(&host.namespace, LINK)?;
     let mut command = Command::new(binary());
     command.args(["decap", "--iface", LINK]).stdout(Stdio::null()).stderr(Stdio::null());
+    if over_udp {
+        command.args(["--gue-port", GUE_PORT]);
+    }
     let mut process = host.namespace.spawn(command)?;
     let deadline = Instant::now() + PATIENCE;
     while xdp::attached(&host.namespace, LINK)?.is_none() {

@@ -11,6 +11,7 @@
 
 pub mod daemon;
 pub mod demo;
+pub mod family;
 pub mod fleet;
 pub mod interrupt;
 pub mod net;

@@ -18,6 +18,12 @@ impl Case {
         Self { name: name.into(), needs: Vec::new(), run: Box::new(run) }
     }
 
+    /// Its whole name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What the machine must offer; else the case is skipped with the reason.
     #[must_use]
     pub fn needs(mut self, needs: &[Need]) -> Self {

@@ -1,16 +1,17 @@
 //! A whole stage: house, backends and daemon, ready for traffic.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, Mode, status_of, status_of_service};
+use crate::family::Family;
 use crate::fleet::{Fleet, name};
-use crate::service::{Backend, Forward, Kind, Service};
-use crate::topology::{House, Layout, VIP};
+use crate::service::{Forward, Kind, Service, Share, config};
+use crate::topology::{House, LINK, Layout, PATH_MTU, VIPS};
 use crate::traffic::http;
 use crate::traffic::tally::Tally;
 
@@ -23,15 +24,47 @@ pub struct Set {
     pub mode: Mode,
     /// How the house is wired.
     pub layout: Layout,
+    /// The family of the VIP.
+    pub clients: Family,
+    /// The family of the backends' addresses in the config.
+    pub backends: Family,
+}
+
+impl Set {
+    /// The same with other families.
+    #[must_use]
+    pub const fn families(self, clients: Family, backends: Family) -> Self {
+        Self { clients, backends, ..self }
+    }
+
+    /// The same with another layout.
+    #[must_use]
+    pub const fn laid_out(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// What clients ask for.
+    #[must_use]
+    pub fn vip(self, kind: Kind) -> SocketAddr {
+        kind.at(self.clients)
+    }
 }
 
 impl Display for Set {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let families = match (self.clients, self.backends) {
+            (Family::V4, Family::V4) => "",
+            (Family::V6, Family::V6) => "v6::",
+            (Family::V4, Family::V6) => "4in6::",
+            (Family::V6, Family::V4) => "6in4::",
+        };
         let wiring = match self.layout {
             Layout::Routed => "",
+            Layout::Distant => "::distant",
             Layout::OneArmed => "::one-armed",
+            Layout::DistantOneArmed => "::distant-one-armed",
         };
-        write!(formatter, "{}::{}{wiring}", self.forward, self.mode.word())
+        write!(formatter, "{}::{families}{}{wiring}", self.forward, self.mode.word())
     }
 }
 
@@ -44,38 +77,54 @@ pub struct Stage {
     pub fleet: Fleet,
     /// Where both live.
     pub house: House,
-    forward: Forward,
-    mode: Mode,
+    /// What it was built from.
+    pub set: Set,
 }
 
 impl Stage {
     /// Builds a stage with a backend for each of `weights`, all serving every [`Kind`], and waits until all are up.
     /// A backend of weight 0 runs, but the config does not know it yet.
     pub fn build(set: Set, weights: &[u16]) -> Result<Self> {
-        let backends = u8::try_from(weights.len()).context("a house of so many backends")?;
-        let house = House::build(set.layout, backends)?;
-        if set.forward == Forward::DsrIpip {
-            house.backends_own(VIP)?;
-        }
-        let fleet = Fleet::start(&house, set.forward)?;
-        let services = services(set.forward, &house, weights);
-        let daemon = Daemon::start(&house.balancer, &house.interfaces, set.mode, &services)?;
-        let stage = Self { daemon, fleet, house, forward: set.forward, mode: set.mode };
+        let stage = Self::furnish(set, weights.len(), |house| config(&services(set, house, weights)))?;
         stage.wait_until_up(weights)?;
         Ok(stage)
+    }
+
+    /// Builds a stage with `backends` backends and a daemon with the config that `write` gives, and does not wait for
+    /// any backend.
+    pub fn furnish(set: Set, backends: usize, write: impl FnOnce(&House) -> String) -> Result<Self> {
+        let backends = u8::try_from(backends).context("a house of so many backends")?;
+        let house = House::build(set.layout, backends)?;
+        if set.forward.is_direct() {
+            house.backends_own(VIPS)?;
+        }
+        if !set.forward.encapsulates() {
+            // What is only rewritten must fit the client's side as it is.
+            house.backends.iter().try_for_each(|host| host.namespace.mtu(LINK, PATH_MTU))?;
+        }
+        let fleet = Fleet::start(&house, set.forward)?;
+        let text = write(&house);
+        let daemon = Daemon::start_with(&house.balancer, &house.interfaces, set.mode, &text)?;
+        Ok(Self { daemon, fleet, house, set })
     }
 
     /// The standard services, with those backends whose weight is not 0.
     #[must_use]
     pub fn services(&self, weights: &[u16]) -> Vec<Service> {
-        services(self.forward, &self.house, weights)
+        services(self.set, &self.house, weights)
+    }
+
+    /// What clients ask for.
+    #[must_use]
+    pub fn vip(&self, kind: Kind) -> SocketAddr {
+        self.set.vip(kind)
     }
 
     /// Starts the daemon anew with `text` for a config, after a kill: for what a reload cannot change.
     pub fn restart(self, text: &str) -> Result<Self> {
-        let Self { daemon, fleet, house, forward, mode } = self;
-        let daemon = daemon.crash_and_start(&house.balancer, &house.interfaces, mode, text)?;
-        Ok(Self { daemon, fleet, house, forward, mode })
+        let Self { daemon, fleet, house, set } = self;
+        let daemon = daemon.crash_and_start(&house.balancer, &house.interfaces, set.mode, text)?;
+        Ok(Self { daemon, fleet, house, set })
     }
 
     /// Waits until `holds` says so of the status.
@@ -83,7 +132,8 @@ impl Stage {
         self.daemon.wait_until(what, holds)
     }
 
-    fn wait_until_up(&self, weights: &[u16]) -> Result<()> {
+    /// Waits until every standard service's backends are up.
+    pub fn wait_until_up(&self, weights: &[u16]) -> Result<()> {
         let configured =
             || weights.iter().enumerate().filter(|(_, weight)| **weight > 0).map(|(index, _)| index);
         Kind::CHECKED.iter().try_for_each(|kind| {
@@ -98,7 +148,7 @@ impl Stage {
 
     /// Who answers each of `connections` new connections of the client; all of them must be answered.
     pub fn who_answers(&self, connections: usize) -> Result<Tally> {
-        self.house.client.run(|| (0..connections).map(|_| http::who(Kind::Http.vip())).collect())
+        self.house.client.run(|| (0..connections).map(|_| http::who(self.vip(Kind::Http))).collect())
     }
 
     /// What the first backend serves at `path`, fetched past the daemon's programs: by the balancer's own stack.
@@ -108,9 +158,10 @@ impl Stage {
     }
 
     /// Where the first backend serves HTTP: its own address, not the VIP.
-    pub fn first_server(&self) -> Result<SocketAddrV4> {
+    pub fn first_server(&self) -> Result<SocketAddr> {
         let host = self.house.backends.first().context("a house without backends")?;
-        Ok(SocketAddrV4::new(host.address, self.forward.backend_port(Kind::Http.port())))
+        let port = self.set.forward.backend_port(Kind::Http.port());
+        Ok(SocketAddr::new(host.addresses.of(self.set.backends), port))
     }
 
     /// `SERVICE/BACKEND` as the command line wants it.
@@ -137,11 +188,21 @@ pub fn counted(status: &Value, reason: &str) -> u64 {
     reasons.filter(|one| one["reason"] == reason).filter_map(|one| one["packets"].as_u64()).sum()
 }
 
-fn services(forward: Forward, house: &House, weights: &[u16]) -> Vec<Service> {
+fn services(set: Set, house: &House, weights: &[u16]) -> Vec<Service> {
+    let shares = shares(house, set.backends, weights);
+    Kind::ALL.map(|kind| kind.service(set.forward, set.clients, &shares)).into()
+}
+
+/// The share of every backend whose weight is not 0.
+#[must_use]
+pub fn shares(house: &House, family: Family, weights: &[u16]) -> Vec<Share> {
     let described = house.backends.iter().zip(weights).enumerate();
-    let backends: Vec<Backend> = described
+    described
         .filter(|(_, (_, weight))| **weight > 0)
-        .map(|(index, (host, weight))| Backend { name: name(index), address: host.address, weight: *weight })
-        .collect();
-    Kind::ALL.map(|kind| Service { kind, forward, backends: backends.clone() }).into()
+        .map(|(index, (host, weight))| Share {
+            name: name(index),
+            address: host.addresses.of(family),
+            weight: *weight,
+        })
+        .collect()
 }

@@ -1,19 +1,23 @@
-//! Houses: a client, a balancer and backends, each in a namespace of its own, wired in one of two ways.
+//! Houses: a client, a balancer and backends, each in a namespace of its own, wired in one of these ways.
 //!
 //! ```text
 //! routed      client 10.10.0.2 ── 10.10.0.1 balancer 10.20.N.1 ── 10.20.N.2 backend N
+//! distant     client 10.40.0.2 ── 10.40.0.1 path 10.10.0.2 ── the same; also on the segment, as 10.30.0.2
 //! one-armed   client 10.30.0.2 ──┐
 //!             balancer 10.30.0.1 ┼── bridge
 //!             backend 10.30.0.1N ┘
 //! ```
 //!
+//! Every link has IPv6 beside it, with the numbers at the same places: 10.20.3.2 is `fd00:10:20:3::2` too.
+//!
 //! The client routes the VIP to the balancer, which forwards as any router does: so a packet that XDP passes still arrives,
 //! and a reply that leaves a backend with the VIP as its source finds its way back.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result};
 
+use crate::family::{Addresses, Family};
 use crate::net::offload::Offload;
 use crate::net::xdp;
 use crate::netns::Namespace;
@@ -21,16 +25,25 @@ use crate::netns::Namespace;
 /// The address that clients ask for. Source: RFC 5737, a documentation range, so no real host has it.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 
-/// The MTU between balancer and backends: room for the outer header of `dsr-ipip` around a client's full packet.
-const BACKEND_MTU: u32 = 1600;
+/// The addresses that clients ask for. Source: RFC 5737 and RFC 3849, documentation ranges.
+pub const VIPS: Addresses = Addresses { v4: VIP, v6: Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0x10) };
+
+/// The MTU between balancer and backends: room for the outer headers of `dsr-gue` over IPv6 around a client's full packet.
+pub const BACKEND_MTU: u32 = 1600;
+/// The longest packets that hosts send: links that are wider are so for outer headers, not for them.
+pub const PATH_MTU: u32 = 1500;
 
 /// How the namespaces of a [`House`] are wired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// The balancer is the router between the client and every backend.
     Routed,
+    /// The same, with another router between the client and the balancer.
+    Distant,
     /// All share one segment, and the balancer has one interface.
     OneArmed,
+    /// The same, with a router on the segment in the place of the client, which is behind it.
+    DistantOneArmed,
 }
 
 /// A backend's host.
@@ -38,8 +51,8 @@ pub enum Layout {
 pub struct Host {
     /// The host.
     pub namespace: Namespace,
-    /// Its address on the way to the balancer.
-    pub address: Ipv4Addr,
+    /// Its addresses on the way to the balancer.
+    pub addresses: Addresses,
 }
 
 /// A client, a balancer and its backends.
@@ -47,14 +60,16 @@ pub struct Host {
 pub struct House {
     /// Where clients run.
     pub client: Namespace,
-    /// The client's address.
-    pub client_address: Ipv4Addr,
+    /// The client's addresses.
+    pub client_addresses: Addresses,
     /// Where the daemon runs.
     pub balancer: Namespace,
     /// Where backends run.
     pub backends: Vec<Host>,
     /// The balancer's links: all of those that the daemon serves.
     pub interfaces: Vec<String>,
+    /// The router between the client and the balancer, if there is one.
+    pub path: Option<Namespace>,
     /// What holds the bridge, if there is one.
     segment: Option<Namespace>,
 }
@@ -62,12 +77,52 @@ pub struct House {
 /// The one link of every host but the balancer.
 pub const LINK: &str = "eth0";
 
+/// A segment of 254 hosts, and of many more by IPv6.
+#[derive(Debug, Clone, Copy)]
+struct Net {
+    second: u8,
+    third: u8,
+}
+
+/// Bits of a [`Net`]'s prefix.
+const fn bits(family: Family) -> u8 {
+    match family {
+        Family::V4 => 24,
+        Family::V6 => 64,
+    }
+}
+
+impl Net {
+    const CLIENT: Self = Self { second: 10, third: 0 };
+    const SEGMENT: Self = Self { second: 30, third: 0 };
+    const DISTANT: Self = Self { second: 40, third: 0 };
+
+    const fn backend(number: u8) -> Self {
+        Self { second: 20, third: number }
+    }
+
+    /// The host with a number, written with the same digits in both families.
+    fn host(self, number: u8) -> Addresses {
+        let Self { second, third } = self;
+        let digits = |number: u8| {
+            u16::from(number / 100) << 8 | u16::from(number / 10 % 10) << 4 | u16::from(number % 10)
+        };
+        let [second16, third16, number16] = [second, third, number].map(digits);
+        Addresses {
+            v4: Ipv4Addr::new(10, second, third, number),
+            v6: Ipv6Addr::new(0xfd00, 0x10, second16, third16, 0, 0, 0, number16),
+        }
+    }
+}
+
 impl House {
     /// Builds a house with `backends` backends.
     pub fn build(layout: Layout, backends: u8) -> Result<Self> {
         let house = match layout {
             Layout::Routed => routed(backends),
+            Layout::Distant => distant(backends),
             Layout::OneArmed => one_armed(backends),
+            Layout::DistantOneArmed => distant_one_armed(backends),
         }?;
         house.settle()?;
         Ok(house)
@@ -75,7 +130,8 @@ impl House {
 
     fn settle(&self) -> Result<()> {
         let hosts = self.backends.iter().map(|host| &host.namespace);
-        hosts.chain([&self.client, &self.balancer]).chain(&self.segment).try_for_each(Namespace::settle)
+        let between = self.segment.iter().chain(&self.path);
+        hosts.chain([&self.client, &self.balancer]).chain(between).try_for_each(Namespace::settle)
     }
 
     /// Deletes the link to the backend at `index` of a routed house, at both ends.
@@ -90,112 +146,171 @@ impl House {
         self.settle()
     }
 
-    /// Lets every backend answer for `vip`, as direct server return wants it: on the loopback, without ARP for it.
-    pub fn backends_own(&self, vip: Ipv4Addr) -> Result<()> {
-        self.backends.iter().try_for_each(|host| host.own(vip))
+    /// Lets every backend answer for `vips`, as direct server return wants it: on the loopback, without ARP for it. Of
+    /// IPv6 addresses, a link tells its own only.
+    pub fn backends_own(&self, vips: Addresses) -> Result<()> {
+        self.backends.iter().try_for_each(|host| host.own(vips))
+    }
+
+    /// Has a host on the segment of a one-armed house ask for the VIPs at the balancer, as the client does.
+    pub fn route_vips_by_the_balancer(&self, host: &Namespace) -> Result<()> {
+        self.segment.as_ref().context("a house without a segment")?;
+        route_vips(host)
+    }
+
+    /// The balancer's links to the backends of a routed house.
+    pub fn backend_links(&self) -> impl Iterator<Item = &String> {
+        self.interfaces.iter().filter(|name| name.starts_with("backend"))
+    }
+
+    /// Lets packets of at most `bytes` through from the balancer to the client of a distant house: the router between
+    /// them refuses longer ones.
+    pub fn narrow_the_path(&self, bytes: u32) -> Result<()> {
+        let path = self.path.as_ref().context("a house without a router")?;
+        let narrow = |address: IpAddr| path.narrow_route(address, Family::of(address).bits(), address, bytes);
+        self.client_addresses.both().into_iter().try_for_each(narrow)
     }
 }
 
 impl Host {
-    fn own(&self, vip: Ipv4Addr) -> Result<()> {
+    /// Takes back what [`House::backends_own`] gave, so that the host can be a client.
+    pub fn disown(&self, vips: Addresses) -> Result<()> {
+        vips.both().into_iter().try_for_each(|vip| self.namespace.lose_address("lo", vip))
+    }
+
+    fn own(&self, vips: Addresses) -> Result<()> {
         self.namespace.sysctl("net.ipv4.conf.all.arp_ignore", "1")?;
         self.namespace.sysctl("net.ipv4.conf.all.arp_announce", "2")?;
-        self.namespace.address("lo", vip, 32)
+        vips.both()
+            .into_iter()
+            .try_for_each(|vip| self.namespace.address("lo", vip, Family::of(vip).bits()))?;
+        self.namespace.settle()
     }
 }
 
 fn routed(backends: u8) -> Result<House> {
     let balancer = router("balancer")?;
-    let (gateway, client_address) = (Ipv4Addr::new(10, 10, 0, 1), Ipv4Addr::new(10, 10, 0, 2));
-    let client = behind(&balancer, "client", "client0", gateway, client_address)?;
+    let client = quiet("client")?;
+    wire(&balancer, &client, "client0", Net::CLIENT)?;
+    behind_a_router(balancer, client, Net::CLIENT.host(2), backends)
+}
+
+fn distant(backends: u8) -> Result<House> {
+    let balancer = router("balancer")?;
+    let path = router("path")?;
+    wire(&balancer, &path, "client0", Net::CLIENT)?;
+    let client = behind_the_path(&path)?;
+    route_to_the_client(&balancer, Net::CLIENT.host(2))?;
+    let house = behind_a_router(balancer, client, Net::DISTANT.host(2), backends)?;
+    Ok(House { path: Some(path), ..house })
+}
+
+fn distant_one_armed(backends: u8) -> Result<House> {
+    let house = one_armed(backends)?;
+    let path = house.client;
+    path.sysctl("net.ipv4.ip_forward", "1")?;
+    path.sysctl("net.ipv4.conf.all.send_redirects", "0")?;
+    path.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+    let client = behind_the_path(&path)?;
+    let hosts = house.backends.iter().map(|host| &host.namespace).chain([&house.balancer]);
+    hosts.into_iter().try_for_each(|host| route_to_the_client(host, house.client_addresses))?;
+    Ok(House { client, client_addresses: Net::DISTANT.host(2), path: Some(path), ..house })
+}
+
+/// A client behind a router of its own.
+fn behind_the_path(path: &Namespace) -> Result<Namespace> {
+    let client = quiet("client")?;
+    wire(path, &client, "client0", Net::DISTANT)?;
+    Ok(client)
+}
+
+fn route_to_the_client(host: &Namespace, by: Addresses) -> Result<()> {
+    let ways = Net::DISTANT.host(0).both().into_iter().zip(by.both());
+    ways.into_iter().try_for_each(|(to, by)| host.sized_route(to, bits(Family::of(to)), by, PATH_MTU))
+}
+
+fn behind_a_router(
+    balancer: Namespace,
+    client: Namespace,
+    client_addresses: Addresses,
+    backends: u8,
+) -> Result<House> {
     let mut house = House {
         client,
-        client_address,
+        client_addresses,
         balancer,
         backends: Vec::new(),
         interfaces: vec!["client0".into()],
+        path: None,
         segment: None,
     };
     for number in 1..=backends {
         let link = format!("backend{number}");
         let namespace = quiet(&link)?;
-        let address = wire_backend(&house.balancer, &namespace, number)?;
-        house.backends.push(Host { namespace, address });
+        let addresses = wire_backend(&house.balancer, &namespace, number)?;
+        house.backends.push(Host { namespace, addresses });
         house.interfaces.push(link);
     }
     Ok(house)
 }
 
-/// Wires a backend's host to the balancer, and gives its address.
-fn wire_backend(balancer: &Namespace, host: &Namespace, number: u8) -> Result<Ipv4Addr> {
-    let link = format!("backend{number}");
-    let (gateway, address) = (Ipv4Addr::new(10, 20, number, 1), Ipv4Addr::new(10, 20, number, 2));
-    wire(balancer, host, &link, gateway, address)?;
+/// Wires a backend's host to the balancer, and gives its addresses.
+fn wire_backend(balancer: &Namespace, host: &Namespace, number: u8) -> Result<Addresses> {
+    let (link, net) = (format!("backend{number}"), Net::backend(number));
+    wire(balancer, host, &link, net)?;
     widen(host, LINK).and_then(|()| widen(balancer, &link))?;
-    Ok(address)
+    Ok(net.host(2))
 }
 
-/// A host on a link of its own to `balancer`.
-fn behind(
-    balancer: &Namespace,
-    role: &str,
-    link: &str,
-    gateway: Ipv4Addr,
-    address: Ipv4Addr,
-) -> Result<Namespace> {
-    let host = quiet(role)?;
-    wire(balancer, &host, link, gateway, address)?;
-    Ok(host)
-}
-
-fn wire(
-    balancer: &Namespace,
-    host: &Namespace,
-    link: &str,
-    gateway: Ipv4Addr,
-    address: Ipv4Addr,
-) -> Result<()> {
-    host.veth(LINK, balancer, link)?;
-    end_host(host, address)?;
-    plain(balancer, link)?;
-    balancer.address(link, gateway, 24)?;
-    host.route(Ipv4Addr::UNSPECIFIED, 0, gateway)
+/// Wires `host` to `router` by a net of their own, in which they are numbers 2 and 1.
+fn wire(router: &Namespace, host: &Namespace, link: &str, net: Net) -> Result<()> {
+    host.veth(LINK, router, link)?;
+    end_host(host, net.host(2))?;
+    plain(router, link)?;
+    addresses(router, link, net.host(1))?;
+    net.host(1).both().into_iter().try_for_each(|gateway| host.sized_route(Family::of(gateway).any(), 0, gateway, PATH_MTU))
 }
 
 fn one_armed(backends: u8) -> Result<House> {
     let segment = quiet("segment")?;
     segment.bridge("bridge0")?;
-    let gateway = Ipv4Addr::new(10, 30, 0, 1);
     let balancer = router("balancer")?;
     plug(&balancer, &segment, "balancer")?;
     plain(&balancer, LINK)?;
-    balancer.address(LINK, gateway, 24)?;
-    let client_address = Ipv4Addr::new(10, 30, 0, 2);
-    let client = plugged(&segment, "client", client_address)?;
-    client.route(VIP, 32, gateway)?;
+    addresses(&balancer, LINK, Net::SEGMENT.host(1))?;
+    let client_addresses = Net::SEGMENT.host(2);
+    let client = plugged(&segment, "client", client_addresses)?;
+    route_vips(&client)?;
     let mut hosts = Vec::new();
     for number in 1..=backends {
-        let address = Ipv4Addr::new(10, 30, 0, 10 + number);
-        let namespace = plugged(&segment, &format!("backend{number}"), address)?;
+        let addresses = Net::SEGMENT.host(10 + number);
+        let namespace = plugged(&segment, &format!("backend{number}"), addresses)?;
         widen(&namespace, LINK)?;
-        hosts.push(Host { namespace, address });
+        hosts.push(Host { namespace, addresses });
     }
     widen(&balancer, LINK)?;
     Ok(House {
         client,
-        client_address,
+        client_addresses,
         balancer,
         backends: hosts,
         interfaces: vec![LINK.into()],
+        path: None,
         segment: Some(segment),
     })
 }
 
+/// Routes the VIPs to the balancer on the segment.
+fn route_vips(host: &Namespace) -> Result<()> {
+    let ways = VIPS.both().into_iter().zip(Net::SEGMENT.host(1).both());
+    ways.into_iter().try_for_each(|(vip, gateway)| host.route(vip, Family::of(vip).bits(), gateway))
+}
+
 /// A host on the segment.
-fn plugged(segment: &Namespace, role: &str, address: Ipv4Addr) -> Result<Namespace> {
+fn plugged(segment: &Namespace, role: &str, addresses: Addresses) -> Result<Namespace> {
     let host = quiet(role)?;
     plug(&host, segment, role)?;
-    end_host(&host, address)?;
+    end_host(&host, addresses)?;
     Ok(host)
 }
 
@@ -208,11 +323,17 @@ fn plug(host: &Namespace, segment: &Namespace, port: &str) -> Result<()> {
     xdp::attach_pass(segment, port)
 }
 
-/// A namespace that says nothing by itself: no IPv6, whose neighbour discovery would show up in counters.
+/// What a host on a network that nobody else manages would set: addresses are there at once, nothing is asked of routers.
+const QUIET_V6: [(&str, &str); 4] =
+    [("accept_dad", "0"), ("accept_ra", "0"), ("router_solicitations", "0"), ("accept_redirects", "0")];
+
+/// A namespace that says little by itself: what it said would show up in counters.
 fn quiet(role: &str) -> Result<Namespace> {
     let namespace = Namespace::new(role)?;
     for scope in ["all", "default"] {
-        namespace.sysctl(&format!("net.ipv6.conf.{scope}.disable_ipv6"), "1")?;
+        for (key, value) in QUIET_V6 {
+            namespace.sysctl(&format!("net.ipv6.conf.{scope}.{key}"), value)?;
+        }
         // The reply of direct server return comes from an address that no route leads to.
         namespace.sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), "0")?;
     }
@@ -223,16 +344,22 @@ fn quiet(role: &str) -> Result<Namespace> {
 fn router(role: &str) -> Result<Namespace> {
     let namespace = quiet(role)?;
     namespace.sysctl("net.ipv4.ip_forward", "1")?;
+    namespace.sysctl("net.ipv6.conf.all.forwarding", "1")?;
     namespace.sysctl("net.ipv4.conf.all.send_redirects", "0")?;
     Ok(namespace)
 }
 
 /// The link of a host where connections end: like [`plain`], and ready to take frames that XDP sent.
-fn end_host(host: &Namespace, address: Ipv4Addr) -> Result<()> {
+fn end_host(host: &Namespace, own: Addresses) -> Result<()> {
     plain(host, LINK)?;
     host.offload(LINK, Offload::GenericReceive, true)?;
     xdp::attach_pass(host, LINK)?;
-    host.address(LINK, address, 24)
+    addresses(host, LINK, own)
+}
+
+/// Gives a link its addresses.
+fn addresses(host: &Namespace, link: &str, own: Addresses) -> Result<()> {
+    own.both().into_iter().try_for_each(|address| host.address(link, address, bits(Family::of(address))))
 }
 
 /// Sets a link up without the offloads that no network card has towards XDP.
@@ -245,4 +372,16 @@ fn plain(namespace: &Namespace, link: &str) -> Result<()> {
 
 fn widen(namespace: &Namespace, link: &str) -> Result<()> {
     namespace.mtu(link, BACKEND_MTU).context("room for the outer header")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_addresses_of_a_host_are_written_with_the_same_digits() {
+        let host = Net::backend(12).host(105);
+        assert_eq!(host.v4.to_string(), "10.20.12.105");
+        assert_eq!(host.v6.to_string(), "fd00:10:20:12::105");
+    }
 }

@@ -5,11 +5,15 @@
 pub const SERVICE_TABLE: u32 = 4096;
 /// Entries behind the hashed part, which port ranges and prefixes lead to: services by range, and hosts that are
 /// prefixes.
-pub const RANGED: u32 = 2048;
+pub const RANGED: u32 = 2 * SERVICE_NUMBERS;
+/// Numbers that services may have: twice as many as there may be services, since one that is gone keeps its number as
+/// long as it has flows.
+pub const SERVICE_NUMBERS: u32 = 2048;
 /// Entries in all.
 pub const SERVICE_ENTRIES: u32 = SERVICE_TABLE + RANGED;
-/// Port ranges of all hosts, twice what may be in use, so that a new list can be written beside the one it replaces.
-pub const RANGES: u32 = 16_384;
+/// Port ranges of all hosts: two lists for each service number, so that a new one can be written beside the one it
+/// replaces. One mebibyte.
+pub const RANGES: u32 = SERVICE_NUMBERS * 2 * RANGE_PROBES;
 /// Port ranges looked at for one packet.
 pub const RANGE_PROBES: u32 = 16;
 /// Prefixes with services.
@@ -23,6 +27,10 @@ pub const QUIC_SERVERS: u32 = 4096;
 pub const IPV6_EXTENSIONS: u32 = 8;
 /// Services in one configuration.
 pub const SERVICES: u32 = 1024;
+/// Sockets that services may land on: one a service.
+pub const LISTENERS: u32 = SERVICES;
+/// Addresses and prefixes that are listened on, twice what may be in use: new ones are written before old ones go.
+pub const LISTENING: u32 = 2 * SERVICES;
 /// Entries looked at for one key at most. Userspace refuses a table that would need more.
 pub const SERVICE_PROBES: u32 = 8;
 /// Backend records, identifier 0 left out. A slot word could name 32,767; this many keep the per-CPU counters at

@@ -54,7 +54,11 @@ mod tests {
     #[test]
     fn only_the_service_s_first_bytes_count() {
         let words = |a: u32, b: u32| [U32be::new(a), U32be::new(b)];
-        let of = |bytes| Service { server_id_bytes: bytes, id: 7, ..Service::VACANT };
+        let of = |bytes| {
+            let mut service = Service::VACANT;
+            (service.server_id_bytes, service.id) = (bytes, 7);
+            service
+        };
         let named = |bytes, a, b| QuicServer::named(&of(bytes), words(a, b));
         assert_eq!(named(2, 0x0a0b_1111, 1), named(2, 0x0a0b_2222, 2));
         assert_ne!(named(2, 0x0a0b_1111, 1), named(2, 0x0a0c_1111, 1));

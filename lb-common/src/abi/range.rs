@@ -104,6 +104,14 @@ impl PrefixKey {
         Self { bits, address, ..*self }
     }
 
+    /// What the bits count in, for a map whose keys are words.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_words(&self) -> [u32; 5] {
+        let super::Address([a, b, c, d]) = self.address;
+        [u32::from_ne_bytes(self.family), a.raw(), b.raw(), c.raw(), d.raw()]
+    }
+
     /// The whole address, to find the longest prefix that it is in.
     #[inline(always)]
     #[must_use]

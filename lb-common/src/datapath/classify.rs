@@ -16,6 +16,10 @@ pub(super) fn endpoint<'a, A: Family, T: Tables>(tables: &'a T, key: &FlowKey<A>
     if !tables.contents().has(Contents::ENDPOINTS) {
         return None;
     }
+    // What an endpoint sends to us, as it answers probes, is not for a client.
+    if is_own(tables, key.destination) {
+        return None;
+    }
     found(tables, &key.reversed()).filter(|entry| entry.forward() == Forward::Endpoint)
 }
 

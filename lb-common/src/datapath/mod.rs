@@ -15,6 +15,7 @@ mod family;
 mod fragment;
 mod icmp;
 mod link;
+mod listen;
 mod nat;
 mod parse;
 mod ping;
@@ -32,6 +33,7 @@ pub use decapsulate::decapsulate;
 pub use family::{Family, Inside, Piece};
 #[cfg(feature = "host")]
 pub use host::HostTables;
+pub use listen::{ListenTable, find_listener};
 pub use pipeline::{
     Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, plain,
     transport, version,

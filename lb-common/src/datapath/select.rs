@@ -3,19 +3,19 @@
 use super::family::Family;
 use super::parse::{Frame, Segment};
 use super::{Reason, Tables};
-use crate::abi::{BackendFlags, BackendId, FlowKey, QuicServer, Select, Service, Slot};
+use crate::abi::{BackendFlags, BackendId, FlowKey, Ip, QuicServer, Select, Service, Slot};
 use crate::wire::{Packet, U32be, protocol, quic, udp};
 
 /// Index of a flow's slot.
 #[inline(always)]
 #[must_use]
-pub fn slot_index<A: Family>(service: &Service, key: &FlowKey<A>, seed: u64) -> u32 {
+pub fn slot_index<A: Ip>(service: &Service, key: &FlowKey<A>, seed: u64) -> u32 {
     service.slot_index(hash(service, key, seed))
 }
 
 /// What a flow's slot is found by.
 #[inline(always)]
-pub(super) fn hash<A: Family>(service: &Service, key: &FlowKey<A>, seed: u64) -> u32 {
+pub(super) fn hash<A: Ip>(service: &Service, key: &FlowKey<A>, seed: u64) -> u32 {
     match service.select() {
         Select::Source => key.source_hash(seed, service.prefix_bits),
         _ => key.hash(seed),

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -16,7 +17,7 @@ use super::route::Identity;
 use super::{Error, Options};
 
 /// Room for the connections of a burst; the kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: u32 = 1024;
+const BACKLOG: i32 = 1024;
 
 /// A backend with all its addresses bound.
 #[derive(Debug)]
@@ -84,17 +85,30 @@ fn bind_all<S>(
 
 /// With `SO_REUSEADDR`, for a backend that was killed is to come back at once, whatever lingers in `TIME_WAIT`.
 fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    let socket = open(address, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind(address)?;
-    socket.set_nonblocking(true)?;
+    let socket = open(address, Type::DGRAM, Protocol::UDP)?;
+    socket.bind(&address.into())?;
+    let socket = socket.into();
     super::datagram::tell_destination(&socket)?;
     UdpSocket::from_std(socket)
+}
+
+/// A socket of one family only, so that `[::]` and `0.0.0.0` can both be served, and an IPv4 peer is never told as an IPv6
+/// one.
+fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Gives every connection a task. A lack of descriptors passes, so an error is waited out.

@@ -264,3 +264,27 @@ fn sigterm_ends_it_without_an_error() {
     nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::SIGTERM).unwrap();
     assert!(running.join().unwrap().is_ok());
 }
+
+/// An IPv6 datagram is answered from the address it was sent to, as an IPv4 one is.
+#[test]
+fn both_families_are_served_at_one_port() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let port = std::net::UdpSocket::bind("[::]:0").unwrap().local_addr().unwrap().port();
+        let any = ["0.0.0.0", "[::]"].map(|host| format!("{host}:{port}").parse().unwrap()).to_vec();
+        let backend =
+            Backend::bind(Options { http: vec![], tcp: any.clone(), udp: any, ..options() }).unwrap();
+        tokio::spawn(backend.serve());
+        for host in ["127.0.0.2", "[::1]"] {
+            let served: SocketAddr = format!("{host}:{port}").parse().unwrap();
+            assert!(TcpStream::connect(served).await.is_ok(), "{served}");
+            let own = if served.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+            let socket = UdpSocket::bind(own).await.unwrap();
+            socket.connect(served).await.unwrap();
+            socket.send(b"hello").await.unwrap();
+            let mut answer = [0; 64];
+            let length = timeout(PATIENCE, socket.recv(&mut answer)).await.unwrap().unwrap();
+            assert_eq!(&answer[..length], b"web1 hello");
+        }
+    });
+}

@@ -53,5 +53,20 @@ pub(super) const MIN_FLOWS: u64 = 1024;
 pub(super) const MAX_FLOWS: u64 = 16_777_216;
 pub(super) const DEFAULT_FLOWS: u32 = 262_144;
 
+/// Port ranges that the packet path looks at for one packet.
+pub(super) const MAX_RANGES: usize = limits::RANGE_PROBES as usize;
+
+pub(super) const MIN_FRAGMENTS: u64 = 64;
+pub(super) const MAX_FRAGMENTS: u64 = 1_048_576;
+/// Enough for a thousand fragmented datagrams a second, each remembered for a dozen seconds.
+pub(super) const DEFAULT_FRAGMENTS: u32 = limits::FRAGMENTS;
+pub(super) const MAX_NEW_FLOWS: u64 = 1_000_000_000;
+
+/// The port that most implementations take GUE on. Source: draft-ietf-intarea-gue, section 8.1.
+pub(super) const DEFAULT_GUE_PORT: u16 = 6080;
+/// Server identifiers that a connection identifier has room for beside what else it holds.
+pub(super) const MAX_SERVER_ID_BYTES: u64 = 8;
+pub(super) const DEFAULT_SERVER_ID_BYTES: u8 = 2;
+
 /// The seed of the selection hash when none is given: the text `lb-seed1`, so that hosts agree without being told.
 pub const DEFAULT_SEED: u64 = 0x6c62_2d73_6565_6431;

@@ -73,6 +73,16 @@ pub(super) enum Unit {
 pub(super) enum Form {
     Name,
     Endpoint,
+    /// `203.0.113.0/24:8000-8099`
+    Vip,
+    /// An address, with or without a port.
+    Server,
+    /// `source-hash/24`
+    Select,
+    /// `0a0b`
+    ServerId,
+    /// `172.16.0.0/16`
+    Prefix,
     Ports,
     Path,
     Host,
@@ -148,6 +158,13 @@ impl fmt::Display for Form {
         match self {
             Self::Name => write!(f, "text of 1 to {MAX_NAME} letters A-Z a-z, digits, `_`, `.` and `-`"),
             Self::Endpoint => f.write_str("text \"ADDRESS:PORT\""),
+            Self::Vip => {
+                f.write_str("text \"ADDRESS:PORT\", where a prefix, a range of ports or `*` may stand, too")
+            }
+            Self::Server => f.write_str("text \"ADDRESS:PORT\" or \"ADDRESS\""),
+            Self::Select => write!(f, "{}", OneOf(&SELECTORS)),
+            Self::ServerId => f.write_str("1 to 8 bytes in hexadecimal digits"),
+            Self::Prefix => f.write_str("text \"ADDRESS/LENGTH\""),
             Self::Ports => write!(f, "\"auto\", or a range \"FIRST-LAST\" within {MIN_NAT_PORT}-65535"),
             Self::Path => f.write_str("text starting with `/`, printable ASCII without spaces"),
             Self::Host => f.write_str("a host name, printable ASCII without spaces"),
@@ -156,6 +173,10 @@ impl fmt::Display for Form {
         }
     }
 }
+
+/// The forms of `select`.
+const SELECTORS: [&str; 6] =
+    ["maglev", "source-hash", "source-hash/24", "round-robin", "least-connections", "quic"];
 
 /// Words as a person lists them: `"nat" or "dsr-ipip"`.
 struct OneOf<'a>(&'a [&'a str]);

@@ -34,8 +34,8 @@ mod tests;
 pub use bounds::{DEFAULT_SEED, MAX_BACKENDS, MAX_SERVICES, MAX_WEIGHT};
 pub use diagnostic::{Diagnostic, Mistakes, Place, Related, Severity};
 pub use model::{
-    Backend, Check, CheckKind, Config, Forward, Limits, Nat, NatPorts, Protocol, Service, StatusRange,
-    Tracking, Vip,
+    Backend, Check, CheckKind, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Select, Service,
+    StatusRange, Tracking, Vip,
 };
 pub use reference::reference;
 

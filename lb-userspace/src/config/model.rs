@@ -1,13 +1,13 @@
 //! The validated configuration. Whoever holds one need not check anything again.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::bounds::{
-    DEFAULT_FALL, DEFAULT_FLOWS, DEFAULT_INTERVAL, DEFAULT_JITTER, DEFAULT_RISE, DEFAULT_SEED,
-    DEFAULT_STATUS, DEFAULT_TIMEOUT,
+    DEFAULT_FALL, DEFAULT_FLOWS, DEFAULT_FRAGMENTS, DEFAULT_INTERVAL, DEFAULT_JITTER, DEFAULT_RISE,
+    DEFAULT_SEED, DEFAULT_STATUS, DEFAULT_TIMEOUT,
 };
 
 /// A whole configuration. [`Config::default`] is what an empty file means.
@@ -22,6 +22,10 @@ pub struct Config {
     /// Seed of the selection hash: same seed, same table, same backend on every host.
     /// Default [`DEFAULT_SEED`], fixed so that hosts agree without being told.
     pub seed: u64,
+    /// Whether echo requests to a VIP are answered where they arrive. Default true.
+    pub ping: bool,
+    /// Outer headers of services that encapsulate.
+    pub encap: Encap,
     /// Whether the packet path logs rare events, for debugging. Default false: the counters tell the same for less.
     pub log_packets: bool,
 }
@@ -33,6 +37,8 @@ impl Default for Config {
             nat: Nat::default(),
             limits: Limits::default(),
             seed: DEFAULT_SEED,
+            ping: true,
+            encap: Encap::default(),
             log_packets: false,
         }
     }
@@ -47,6 +53,14 @@ pub struct Service {
     pub vip: Vip,
     /// How packets reach the backends.
     pub forward: Forward,
+    /// How new flows are spread over the backends. Default [`Select::Maglev`].
+    pub select: Select,
+    /// Destination port of outer UDP headers, for [`Forward::DsrGue`]. Default 6080.
+    pub gue_port: u16,
+    /// Bytes of a server identifier, for [`Select::Quic`]. Default 2.
+    pub server_id_bytes: u8,
+    /// The socket that gets the flows, for [`Forward::Local`]; none leaves them to whoever listens on the VIP itself.
+    pub listener: Option<SocketAddr>,
     /// When a flow is recorded. Default [`Tracking::Auto`].
     pub tracking: Tracking,
     /// How long a flow may be silent before it is forgotten, 1 s to 24 h. Default 5 minutes.
@@ -54,26 +68,86 @@ pub struct Service {
     /// How backends are probed; `None` takes every backend for healthy. Default: TCP connect, and none for UDP, where
     /// silence proves nothing.
     pub health: Option<Check>,
-    /// At least one; names and addresses are unique within the service, and all are of the VIP's family.
+    /// At least one, but none of a [`Forward::Local`] service. Names and addresses are unique within the service. All are
+    /// of the VIP's family, unless packets travel to them in an outer header.
     pub backends: Vec<Backend>,
     /// Line of the service's header in the file, from 1. No part of its identity: leave it out when comparing.
     pub line: usize,
 }
 
-/// A virtual address: what clients connect to. Shown as `203.0.113.10:80`, for UDP as `203.0.113.10:53/udp`.
+/// A virtual address, or a prefix of them, and its ports: what clients connect to. Shown as `203.0.113.10:80`,
+/// `203.0.113.0/24:8000-8099` or `[2001:db8::10]:*`, for UDP with `/udp` behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Vip {
-    /// A unicast address; in this version always IPv4.
+    /// A unicast address; of a prefix the first one.
     pub addr: IpAddr,
-    /// 1 to 65535.
+    /// Bits of the prefix: all of them for a single address.
+    pub bits: u8,
+    /// The first port, from 1.
     pub port: u16,
+    /// The last port.
+    pub last_port: u16,
     /// TCP or UDP.
     pub protocol: Protocol,
 }
 
+impl Vip {
+    /// One port of one address.
+    #[must_use]
+    pub const fn new(addr: IpAddr, port: u16, protocol: Protocol) -> Self {
+        Self { addr, bits: whole(addr), port, last_port: port, protocol }
+    }
+
+    /// Whether it is a single address.
+    #[must_use]
+    pub const fn is_address(&self) -> bool {
+        self.bits == whole(self.addr)
+    }
+
+    /// Whether it is one port of a single address, which the packet path finds at once.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.is_address() && self.port == self.last_port
+    }
+
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn covers(&self, addr: IpAddr) -> bool {
+        first_of(addr, self.bits) == Some(self.addr)
+    }
+}
+
+/// Bits of a whole address.
+const fn whole(addr: IpAddr) -> u8 {
+    if addr.is_ipv4() { 32 } else { 128 }
+}
+
+/// The first address of the prefix of this length that `addr` is in; `None` if the family has no such length.
+#[must_use]
+pub(super) fn first_of(addr: IpAddr, bits: u8) -> Option<IpAddr> {
+    let behind = u32::from(whole(addr).checked_sub(bits)?);
+    Some(match addr {
+        IpAddr::V4(addr) => {
+            Ipv4Addr::from_bits(addr.to_bits() & u32::MAX.checked_shl(behind).unwrap_or(0)).into()
+        }
+        IpAddr::V6(addr) => {
+            Ipv6Addr::from_bits(addr.to_bits() & u128::MAX.checked_shl(behind).unwrap_or(0)).into()
+        }
+    })
+}
+
 impl fmt::Display for Vip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", SocketAddr::new(self.addr, self.port))?;
+        let slash = if self.is_address() { String::new() } else { format!("/{}", self.bits) };
+        match self.addr {
+            IpAddr::V4(addr) => write!(f, "{addr}{slash}:")?,
+            IpAddr::V6(addr) => write!(f, "[{addr}{slash}]:")?,
+        }
+        match (self.port, self.last_port) {
+            (1, u16::MAX) => f.write_str("*")?,
+            (first, last) if first == last => write!(f, "{first}")?,
+            (first, last) => write!(f, "{first}-{last}")?,
+        }
         match self.protocol {
             Protocol::Tcp => Ok(()),
             Protocol::Udp => f.write_str("/udp"),
@@ -119,10 +193,100 @@ words!(Protocol { Tcp = "tcp", Udp = "udp" });
 pub enum Forward {
     /// `nat`: both addresses rewritten, the balancer's own towards backends; answers come back through the balancer.
     Nat,
-    /// `dsr-ipip`: the packet travels whole inside an outer IPv4 header; the backend answers the client directly.
+    /// `dnat`: the destination rewritten, the client's address kept; the balancer is the backends' gateway.
+    Dnat,
+    /// `dsr-l2`: sent to the backend's link-layer address; it holds the VIP, and answers the client directly.
+    DsrL2,
+    /// `dsr-ipip`: the packet travels whole inside an outer IP header; the backend answers the client directly.
     DsrIpip,
+    /// `dsr-gue`: the same inside UDP.
+    DsrGue,
+    /// `local`: to this host's own stack.
+    Local,
 }
-words!(Forward { Nat = "nat", DsrIpip = "dsr-ipip" });
+words!(Forward {
+    Nat = "nat",
+    Dnat = "dnat",
+    DsrL2 = "dsr-l2",
+    DsrIpip = "dsr-ipip",
+    DsrGue = "dsr-gue",
+    Local = "local",
+});
+
+impl Forward {
+    /// Whether packets travel in an outer header, and so to backends of either family.
+    #[must_use]
+    pub const fn encapsulates(self) -> bool {
+        matches!(self, Self::DsrIpip | Self::DsrGue)
+    }
+
+    /// Whether packets keep their destination, so that backends listen on the VIP's own port.
+    #[must_use]
+    pub const fn keeps_destination(self) -> bool {
+        matches!(self, Self::DsrIpip | Self::DsrGue | Self::DsrL2)
+    }
+}
+
+/// How new flows are spread over backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Select {
+    /// `maglev`: by the hash of addresses and ports.
+    Maglev,
+    /// `source-hash`, `source-hash/24`: by the hash of the client's address, or of its first so many bits.
+    SourceHash {
+        /// Bits that count; all of them without a length.
+        bits: u8,
+    },
+    /// `round-robin`: in turn.
+    RoundRobin,
+    /// `least-connections`: the less loaded of two backends picked by the hash.
+    LeastConnections,
+    /// `quic`: by the server identifier in the connection identifier, else as `maglev`.
+    Quic,
+}
+
+impl Select {
+    /// Whether a flow's backend cannot be told from its packets alone, so that every flow is recorded.
+    #[must_use]
+    pub const fn needs_records(self) -> bool {
+        matches!(self, Self::RoundRobin | Self::LeastConnections)
+    }
+}
+
+impl fmt::Display for Select {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Maglev => f.pad("maglev"),
+            Self::SourceHash { bits: 128 } => f.pad("source-hash"),
+            Self::SourceHash { bits } => write!(f, "source-hash/{bits}"),
+            Self::RoundRobin => f.pad("round-robin"),
+            Self::LeastConnections => f.pad("least-connections"),
+            Self::Quic => f.pad("quic"),
+        }
+    }
+}
+
+/// Outer headers of services that encapsulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encap {
+    /// Whether sources are drawn from the prefixes below by the flow's hash, so that a backend's receive queues share the
+    /// work; else the balancer's own address is the source. Default true.
+    pub spread: bool,
+    /// Sources of outer IPv4 headers. Default 172.16.0.0/16.
+    pub source_v4: (Ipv4Addr, u8),
+    /// Sources of outer IPv6 headers; the last 32 bits at most are drawn. Default 100::/64 (RFC 6666).
+    pub source_v6: (Ipv6Addr, u8),
+}
+
+impl Default for Encap {
+    fn default() -> Self {
+        Self {
+            spread: true,
+            source_v4: (Ipv4Addr::new(172, 16, 0, 0), 16),
+            source_v6: (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64),
+        }
+    }
+}
 
 /// When a flow is recorded in the flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -141,8 +305,10 @@ words!(Tracking { Auto = "auto", Always = "always", Never = "never" });
 pub struct Backend {
     /// Name, unique within the service; same alphabet as a service's.
     pub name: String,
-    /// Where it listens; unique within the service, and of the VIP's family.
+    /// Where it listens; unique within the service. Port 0 stands for the one the client asked for.
     pub addr: SocketAddr,
+    /// What it calls itself in QUIC connection identifiers: the first bytes count.
+    pub server_id: Option<[u8; 8]>,
     /// Share of new flows relative to the service's other backends, 1 to 1000. Default 1.
     pub weight: u16,
     /// Whether it is draining: it keeps the flows it has and gets no new ones. Default false.
@@ -249,12 +415,16 @@ pub enum NatPorts {
 /// Sizes of the kernel's tables, reserved at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Entries of the flow table, 1,024 to 16,777,216. Default 262,144.
+    /// Entries of the flow table of each family, 1,024 to 16,777,216. Default 262,144.
     pub flows: u32,
+    /// Datagrams in fragments that are remembered, 64 to 1,048,576. Default 16,384.
+    pub fragments: u32,
+    /// New entries of the flow table a second, over all CPUs, above which there are none; 0, the default, is no bound.
+    pub new_flows: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { flows: DEFAULT_FLOWS }
+        Self { flows: DEFAULT_FLOWS, fragments: DEFAULT_FRAGMENTS, new_flows: 0 }
     }
 }

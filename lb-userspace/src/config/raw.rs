@@ -1,6 +1,6 @@
 //! The file as written: every value well-formed by itself and still with its place, nothing checked against another.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::finding::{Finding, Report};
 use super::found::Found;
 use super::keys::{Key, Value};
-use super::model::{Forward, NatPorts, Protocol, StatusRange, Tracking};
+use super::model::{Forward, NatPorts, Protocol, Select, StatusRange, Tracking, Vip};
 use super::reader::Reader;
 use super::value::{self, Written, unfit};
 
@@ -18,6 +18,12 @@ pub(super) struct File {
     pub(super) services: Vec<Service>,
     pub(super) ports: Found<NatPorts>,
     pub(super) flows: Found<u32>,
+    pub(super) fragments: Found<u32>,
+    pub(super) new_flows: Found<u32>,
+    pub(super) ping: Found<bool>,
+    pub(super) spread: Found<bool>,
+    pub(super) source_v4: Found<(Ipv4Addr, u8)>,
+    pub(super) source_v6: Found<(Ipv6Addr, u8)>,
     pub(super) seed: Found<u64>,
     pub(super) log_packets: Found<bool>,
 }
@@ -26,9 +32,13 @@ pub(super) struct File {
 pub(super) struct Service {
     pub(super) span: Range<usize>,
     pub(super) name: Found<String>,
-    pub(super) vip: Found<SocketAddr>,
+    pub(super) vip: Found<Vip>,
     pub(super) protocol: Found<Protocol>,
     pub(super) forward: Found<Forward>,
+    pub(super) select: Found<Select>,
+    pub(super) gue_port: Found<u16>,
+    pub(super) server_id_bytes: Found<u8>,
+    pub(super) listener: Found<SocketAddr>,
     pub(super) tracking: Found<Tracking>,
     pub(super) idle: Found<Duration>,
     pub(super) health: Found<Health>,
@@ -40,6 +50,7 @@ pub(super) struct Backend {
     pub(super) span: Range<usize>,
     pub(super) name: Found<String>,
     pub(super) addr: Found<SocketAddr>,
+    pub(super) server_id: Found<(u8, [u8; 8])>,
     pub(super) weight: Found<u16>,
     pub(super) drain: Found<bool>,
 }
@@ -71,6 +82,9 @@ impl File {
     pub(super) fn read(tree: &DeTable<'_>, report: &mut Report) -> Self {
         let file = Reader::file(tree, report);
         let services = file.tables("service", report);
+        let (encap, limits) = (file.table("encap", report), file.table("limits", report));
+        let limit =
+            |name, report: &mut Report| section(&limits, |limits| limits.read(name, value::narrow, report));
         Self {
             services: services
                 .given()
@@ -79,9 +93,13 @@ impl File {
                 .map(|service| Service::read(service, report))
                 .collect(),
             ports: section(&file.table("nat", report), |nat| nat.read("ports", value::ports, report)),
-            flows: section(&file.table("limits", report), |limits| {
-                limits.read("flows", value::narrow, report)
-            }),
+            flows: limit("flows", report),
+            fragments: limit("fragments", report),
+            new_flows: limit("new_flows", report),
+            ping: file.read("ping", value::flag, report),
+            spread: section(&encap, |encap| encap.read("spread", value::flag, report)),
+            source_v4: section(&encap, |encap| encap.read("source_v4", value::prefix_v4, report)),
+            source_v6: section(&encap, |encap| encap.read("source_v6", value::prefix_v6, report)),
             seed: file.read("seed", value::seed, report),
             log_packets: file.read("log_packets", value::flag, report),
         }
@@ -98,9 +116,13 @@ impl Service {
         Self {
             span: service.span(),
             name: service.read("name", value::name, report),
-            vip: service.read("vip", value::endpoint, report),
+            vip: service.read("vip", value::vip, report),
             protocol: service.read("protocol", value::choice, report),
             forward: service.read("forward", value::choice, report),
+            select: service.read("select", value::select, report),
+            gue_port: service.read("gue_port", value::narrow, report),
+            server_id_bytes: service.read("server_id_bytes", value::narrow, report),
+            listener: service.read("listener", value::listener, report),
             tracking: service.read("tracking", value::choice, report),
             idle: service.read("idle", value::duration, report),
             health: Health::read(service, report),
@@ -126,7 +148,8 @@ impl Backend {
         Self {
             span: backend.span(),
             name: backend.read("name", value::name, report),
-            addr: backend.read("addr", value::endpoint, report),
+            addr: backend.read("addr", value::server, report),
+            server_id: backend.read("server_id", value::server_id, report),
             weight: backend.read("weight", value::weight, report),
             drain: backend.read("drain", value::flag, report),
         }

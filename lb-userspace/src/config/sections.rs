@@ -1,14 +1,14 @@
 //! Every key of the configuration, once. See [`super::keys`] for what is made of a definition.
 
 use super::bounds::{
-    MAX_FLOWS, MAX_IDLE_MS, MAX_INTERVAL_MS, MAX_JITTER, MAX_STREAK, MAX_WEIGHT, MIN_FLOWS, MIN_IDLE_MS,
-    MIN_INTERVAL_MS, MIN_TIMEOUT_MS,
+    MAX_FLOWS, MAX_FRAGMENTS, MAX_IDLE_MS, MAX_INTERVAL_MS, MAX_JITTER, MAX_NEW_FLOWS, MAX_SERVER_ID_BYTES,
+    MAX_STREAK, MAX_WEIGHT, MIN_FLOWS, MIN_FRAGMENTS, MIN_IDLE_MS, MIN_INTERVAL_MS, MIN_TIMEOUT_MS,
 };
 use super::keys::{Form, Key, Presence, Section, Unit, Value};
 use super::model::{Forward, Protocol, Tracking};
 
 /// The sections in the order of the reference.
-pub(super) static ALL: [&Section; 6] = [&FILE, &SERVICE, &BACKEND, &HEALTH, &NAT, &LIMITS];
+pub(super) static ALL: [&Section; 7] = [&FILE, &SERVICE, &BACKEND, &HEALTH, &NAT, &ENCAP, &LIMITS];
 
 /// The top of the file.
 pub(super) static FILE: Section = Section {
@@ -32,6 +32,14 @@ pub(super) static FILE: Section = Section {
             why: "",
         },
         Key {
+            name: "encap",
+            value: Value::Table(&ENCAP),
+            presence: Presence::Optional("every key of `[encap]` at its default"),
+            example: "[encap]",
+            meaning: "Outer headers of services with `forward = \"dsr-ipip\"` or `\"dsr-gue\"`.",
+            why: "",
+        },
+        Key {
             name: "limits",
             value: Value::Table(&LIMITS),
             presence: Presence::Optional("every key of `[limits]` at its default"),
@@ -48,6 +56,15 @@ pub(super) static FILE: Section = Section {
                       pick the same backend for a flow, without talking to each other.",
             why: "Fixed, so that hosts behind one router agree without being told. Set your own, the same on all hosts, \
                   where clients must not be able to aim at one backend.",
+        },
+        Key {
+            name: "ping",
+            value: Value::Flag,
+            presence: Presence::Default("true"),
+            example: "ping = false",
+            meaning: "Answers echo requests to a VIP where they arrive. Without it they go to this host's own stack, which \
+                      answers if the VIP is an address of its own.",
+            why: "A VIP that answers is what people expect of an address, and it tells that the balancer is there.",
         },
         Key {
             name: "log_packets",
@@ -75,12 +92,15 @@ pub(super) static SERVICE: Section = Section {
         },
         Key {
             name: "vip",
-            value: Value::Text(Form::Endpoint),
+            value: Value::Text(Form::Vip),
             presence: Presence::Required,
             example: "vip = \"203.0.113.10:80\"",
-            meaning: "Virtual address and port clients connect to. Unique together with `protocol`.",
-            why: "Always an address, never a host name: the packet path must not depend on a name server. IPv4 only in \
-                  this version.",
+            meaning: "Virtual address and port clients connect to, as `203.0.113.10:80` or `[2001:db8::10]:80`. In place of \
+                      the port may stand a range (`8000-8099`) or `*` for every port, and in place of the address a prefix \
+                      (`203.0.113.0/24:80`, `[2001:db8::/64]:443`). The more special wins: an address before a prefix, a \
+                      longer prefix before a shorter one, and on one address a port before a range before `*`. Unique \
+                      together with `protocol`.",
+            why: "Always an address, never a host name: the packet path must not depend on a name server.",
         },
         Key {
             name: "protocol",
@@ -96,9 +116,53 @@ pub(super) static SERVICE: Section = Section {
             presence: Presence::Required,
             example: "forward = \"nat\"",
             meaning: "`nat`: both addresses are rewritten, the balancer's own towards backends, and answers come back through \
-                      the balancer; nothing to set up on a backend. `dsr-ipip`: the packet travels whole inside another IPv4 \
-                      header and the backend, which unwraps it and owns the VIP, answers the client directly.",
-            why: "No default, as the two ask different things of the backends and neither is a safe guess.",
+                      the balancer; nothing to set up on a backend. `dnat`: only the destination is rewritten, so backends see \
+                      the client's address; their answers must come back through the balancer, which is their gateway, and \
+                      each backend's address and port may be in one `dnat` service only. `dsr-l2`: the packet is sent as it is \
+                      to a backend on the same segment, which holds the VIP on its loopback interface and answers the client \
+                      directly. `dsr-ipip`: the packet travels whole inside another IP header and the backend, which unwraps \
+                      it and owns the VIP, answers the client directly. `dsr-gue`: the same inside UDP (GUE, variant 1). \
+                      `local`: to this host's own stack, without backends.",
+            why: "No default, as they ask different things of the backends and none is a safe guess.",
+        },
+        Key {
+            name: "select",
+            value: Value::Text(Form::Select),
+            presence: Presence::Default("\"maglev\""),
+            example: "select = \"source-hash\"",
+            meaning: "How new flows are spread. `maglev`: by a hash of addresses and ports, so that every balancer agrees and a \
+                      change moves few flows. `source-hash`: by the client's address alone, `source-hash/24` by its first 24 \
+                      bits: a client stays with its backend. `round-robin`: in turn, by weight. `least-connections`: the less \
+                      loaded of two picked by the hash, by weight. `quic`: by the server identifier in the connection \
+                      identifier, by the hash where there is none; a connection then survives a change of the client's \
+                      address.",
+            why: "Only a hash needs no memory of flows that are settled. `round-robin` and `least-connections` record every flow.",
+        },
+        Key {
+            name: "gue_port",
+            value: Value::Number(Unit::Plain, 1..=65535),
+            presence: Presence::Default("6080"),
+            example: "gue_port = 6080",
+            meaning: "Destination port of the outer UDP header. Only with `forward = \"dsr-gue\"`.",
+            why: "The port registered for GUE.",
+        },
+        Key {
+            name: "server_id_bytes",
+            value: Value::Number(Unit::Plain, 1..=MAX_SERVER_ID_BYTES),
+            presence: Presence::Default("2"),
+            example: "server_id_bytes = 2",
+            meaning: "Bytes of the server identifier, which begins at the second byte of a connection identifier \
+                      (draft-ietf-quic-load-balancers, unencrypted). Only with `select = \"quic\"`.",
+            why: "Enough for 65,536 servers.",
+        },
+        Key {
+            name: "listener",
+            value: Value::Text(Form::Endpoint),
+            presence: Presence::Optional("whoever listens on the VIP itself"),
+            example: "listener = \"127.0.0.1:8080\"",
+            meaning: "The listening socket, of any process on this host, that gets the connections or datagrams of a service \
+                      with `forward = \"local\"`, whichever of its addresses and ports they are for.",
+            why: "",
         },
         Key {
             name: "tracking",
@@ -134,7 +198,7 @@ pub(super) static SERVICE: Section = Section {
             value: Value::Tables(&BACKEND),
             presence: Presence::Required,
             example: "[[service.backend]]",
-            meaning: "The servers of the service, one header each, at least one.",
+            meaning: "The servers of the service, one header each: at least one, but none with `forward = \"local\"`.",
             why: "A service without backends would drop every packet; leave the service out instead.",
         },
     ],
@@ -155,11 +219,22 @@ pub(super) static BACKEND: Section = Section {
         },
         Key {
             name: "addr",
-            value: Value::Text(Form::Endpoint),
+            value: Value::Text(Form::Server),
             presence: Presence::Required,
             example: "addr = \"10.0.0.11:8080\"",
-            meaning: "Address and port it listens on. Unique within the service, never a VIP of this file. With `dsr-ipip` the \
-                      port must be the VIP's, as the packet is not rewritten.",
+            meaning: "Address and port it listens on, as `10.0.0.11:8080`, `[fd00::11]:8080`, or without a port where it \
+                      listens on the one the client asked for. Unique within the service, never a VIP of this file. Where \
+                      packets keep their destination (`dsr-l2`, `dsr-ipip`, `dsr-gue`) the port must be the VIP's. Of the \
+                      VIP's family, but with `dsr-ipip` and `dsr-gue` of either.",
+            why: "",
+        },
+        Key {
+            name: "server_id",
+            value: Value::Text(Form::ServerId),
+            presence: Presence::Optional("none; required with `select = \"quic\"`"),
+            example: "server_id = \"0a0b\"",
+            meaning: "What the server calls itself in QUIC connection identifiers: as many bytes as `server_id_bytes`, unique \
+                      within the service.",
             why: "",
         },
         Key {
@@ -289,16 +364,70 @@ pub(super) static NAT: Section = Section {
     }],
 };
 
+/// Outer headers.
+pub(super) static ENCAP: Section = Section {
+    title: "[encap]",
+    meaning: "Outer headers of services that encapsulate. Read at start.",
+    keys: &[
+        Key {
+            name: "spread",
+            value: Value::Flag,
+            presence: Presence::Default("true"),
+            example: "spread = false",
+            meaning: "Draws outer sources from the prefixes below by the flow's hash. Without it the balancer's own address is \
+                      the source of all, and a backend's network card puts all into one receive queue.",
+            why: "Queues that share the work are worth a source that nobody can answer. Turn it off where a firewall or \
+                  reverse-path filter between drops such sources.",
+        },
+        Key {
+            name: "source_v4",
+            value: Value::Text(Form::Prefix),
+            presence: Presence::Default("\"172.16.0.0/16\""),
+            example: "source_v4 = \"172.16.0.0/16\"",
+            meaning: "Sources of outer IPv4 headers.",
+            why: "The prefix that Katran uses, too.",
+        },
+        Key {
+            name: "source_v6",
+            value: Value::Text(Form::Prefix),
+            presence: Presence::Default("\"100::/64\""),
+            example: "source_v6 = \"100::/64\"",
+            meaning: "Sources of outer IPv6 headers. The last 32 bits at most are drawn.",
+            why: "The discard-only prefix (RFC 6666), which leads nowhere.",
+        },
+    ],
+};
+
 /// Table sizes.
 pub(super) static LIMITS: Section = Section {
     title: "[limits]",
     meaning: "Sizes of the kernel's tables. Read at start; a reload does not resize a table.",
-    keys: &[Key {
-        name: "flows",
-        value: Value::Number(Unit::Size, MIN_FLOWS..=MAX_FLOWS),
-        presence: Presence::Default("262144"),
-        example: "flows = \"256k\"",
-        meaning: "Entries of the flow table; k is 1,024 and M is 1,048,576.",
-        why: "Room for a quarter of a million tracked flows in some tens of megabytes, which are reserved at start.",
-    }],
+    keys: &[
+        Key {
+            name: "flows",
+            value: Value::Number(Unit::Size, MIN_FLOWS..=MAX_FLOWS),
+            presence: Presence::Default("262144"),
+            example: "flows = \"256k\"",
+            meaning: "Entries of the flow table of each family; k is 1,024 and M is 1,048,576.",
+            why: "Room for a quarter of a million tracked flows in some tens of megabytes, which are reserved at start.",
+        },
+        Key {
+            name: "fragments",
+            value: Value::Number(Unit::Size, MIN_FRAGMENTS..=MAX_FRAGMENTS),
+            presence: Presence::Default("16384"),
+            example: "fragments = \"16k\"",
+            meaning: "Datagrams in fragments whose ports are remembered for the fragments that have none. The oldest gives way.",
+            why: "A thousand such datagrams a second for a dozen seconds, in a megabyte and a half.",
+        },
+        Key {
+            name: "new_flows",
+            value: Value::Number(Unit::Size, 0..=MAX_NEW_FLOWS),
+            presence: Presence::Default("0"),
+            example: "new_flows = \"100k\"",
+            meaning: "Flood guard: entries added to the flow table in a second, shared out evenly over the CPUs, above which \
+                      there are no more. Flows that need none go on as before, others of `dsr` services go to their slot's \
+                      settled owner, and new ones of `nat` are dropped. 0 is no bound.",
+            why: "Only the operator knows what is a flood and what is a good day.",
+        },
+    ],
 };

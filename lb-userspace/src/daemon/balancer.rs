@@ -5,20 +5,19 @@
 use super::Error;
 use super::checks::{Checks, keys};
 use super::flows::Look;
+use super::guard::Guard;
 use super::interfaces::Interfaces;
+use super::listeners::{ListenRule, Listeners};
 use super::ports::{self, Ports};
 use super::source::Source;
 use super::tables::Cause;
 use super::ways::Ways;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Encap, Forward, Service, Vip};
 use crate::health::{Report, Transport};
-use crate::kernel::{
-    Datapath, Link, Links, Mode, NextHop, NextHopError, NextHops, Resolver, Settings, Tables,
-};
+use crate::kernel::{Datapath, Link, Links, Mode, NextHops, Prefix, Resolver, Settings, Tables};
 use crate::plan::{BackendKey, Planner};
 use lb_common::abi::BackendId;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,6 +43,8 @@ pub(super) struct Balancer {
     pub(super) broken: bool,
     /// Identifiers given to new backends whose counters are not cleared yet.
     pub(super) uncleared: Vec<BackendId>,
+    pub(super) listeners: Listeners,
+    pub(super) guard: Guard,
 }
 
 /// What the programs were loaded with, which a reload cannot change.
@@ -53,6 +54,7 @@ pub(super) struct LoadedWith {
     pub(super) nat: config::Nat,
     pub(super) limits: config::Limits,
     pub(super) log_packets: bool,
+    pub(super) encap: Encap,
 }
 
 impl LoadedWith {
@@ -62,13 +64,14 @@ impl LoadedWith {
             nat: config.nat.clone(),
             limits: config.limits.clone(),
             log_packets: config.log_packets,
+            encap: config.encap,
         }
     }
 }
 
 impl Balancer {
     /// Loads the programs and begins to ask the backends and the network. Nothing is attached.
-    pub(super) fn load(
+    pub(super) async fn load(
         source: Source,
         config: Config,
         (links, mode): (&[Link], Mode),
@@ -78,7 +81,8 @@ impl Balancer {
         if let Some(warning) = &ports.warning {
             tracing::warn!("{warning}");
         }
-        let Datapath { programs, tables, log } = Datapath::load(&settings(&config, links, &ports))?;
+        let loaded = Datapath::load_aside(settings(&config, links, &ports)).await;
+        let Datapath { programs, tables, log } = loaded?;
         if let Some(log) = log {
             tokio::task::spawn_local(log.run());
         }
@@ -98,6 +102,8 @@ impl Balancer {
             drained: BTreeSet::new(),
             broken: false,
             uncleared: Vec::new(),
+            listeners: Listeners::default(),
+            guard: Guard::default(),
         };
         balancer.follow_config();
         Ok(balancer)
@@ -120,7 +126,7 @@ impl Balancer {
         let hops = self.resolver.next_hops.borrow();
         let mut addresses = self.config.services.iter().flat_map(|service| &service.backends);
         self.checks.are_all_known()
-            && addresses.all(|backend| matches!(hop(&hops, backend.addr.ip()), Some(Ok(_))))
+            && addresses.all(|backend| matches!(hops.get(&backend.addr.ip()), Some(Ok(_))))
     }
 
     /// Attaches the balancer to every interface.
@@ -199,13 +205,17 @@ impl Balancer {
         let configured = self.config.services.iter().flat_map(|service| &service.backends);
         let leaving = self.planner.addresses();
         let addresses = configured.map(|backend| backend.addr.ip()).chain(leaving);
-        let v4 = |address| match address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        };
-        self.resolver.watch(addresses.filter_map(v4).collect());
+        self.resolver.watch(addresses.collect());
         let keys: BTreeSet<_> = keys(&self.config).collect();
         self.drained.retain(|key| keys.contains(key));
+        self.follow_listeners();
+    }
+
+    /// Looks for the sockets that services end at.
+    pub(super) fn follow_listeners(&mut self) {
+        let local = self.config.services.iter().filter(|service| service.forward == Forward::Local);
+        let rules: Vec<_> = local.map(listen_rule).collect();
+        self.listeners.follow(&rules);
     }
 
     /// Detaches, then ends the probes.
@@ -216,6 +226,16 @@ impl Balancer {
     }
 }
 
+fn listen_rule(service: &Service) -> ListenRule {
+    let Vip { addr, bits, port, last_port, protocol } = service.vip;
+    ListenRule {
+        prefix: Prefix::new(addr, bits),
+        ports: port..=last_port,
+        protocol,
+        listener: service.listener,
+    }
+}
+
 fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
     Settings {
         seed: config.seed,
@@ -223,16 +243,26 @@ fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
         tx_by_redirect: links.iter().any(|link| link.is_veth),
         log_packets: config.log_packets,
         flows: config.limits.flows,
-        ..Settings::default()
+        fragments: config.limits.fragments,
+        new_flows: share_of_a_cpu(config.limits.new_flows),
+        spread: spread(&config.encap),
+        gue_port: 0,
     }
 }
 
-/// The way to an address or why there is none; nothing if it was not asked for yet.
-pub(super) fn hop(hops: &NextHops, address: IpAddr) -> Option<&Result<NextHop, NextHopError>> {
-    match address {
-        IpAddr::V4(address) => hops.get(&address),
-        IpAddr::V6(_) => None,
+/// What each CPU may do of what all may do together; 0 stays none.
+fn share_of_a_cpu(all: u32) -> u32 {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    all.div_ceil(u32::try_from(cpus).unwrap_or(u32::MAX))
+}
+
+/// The bits of outer sources that are drawn, as they lie in memory.
+fn spread(encap: &Encap) -> [u32; 2] {
+    let behind = |bits: u32| u32::MAX.checked_shr(bits).unwrap_or(0).to_be();
+    if !encap.spread {
+        return [0; 2];
     }
+    [behind(encap.source_v4.1.into()), behind(u32::from(encap.source_v6.1).saturating_sub(96))]
 }
 
 /// An error and its causes in one line.

@@ -5,10 +5,10 @@ use crate::kernel::{Link, Mode, Program, Programs};
 use nix::sys::signal::{SigSet, Signal};
 
 /// Attaches the program to the interfaces and waits for SIGTERM or SIGINT; then detaches it.
-pub fn run(interfaces: &[String], mode: Mode) -> Result<(), Error> {
+pub fn run(interfaces: &[String], mode: Mode, gue_port: u16) -> Result<(), Error> {
     let stop: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
     stop.thread_block().map_err(|errno| Error::Signals(errno.into()))?;
-    let mut programs = Programs::without_tables()?;
+    let mut programs = Programs::without_tables(gue_port)?;
     let mut attached = Vec::new();
     for name in interfaces {
         let attachment = programs.attach(Program::Decap, &Link::find(name)?, mode)?;
@@ -16,7 +16,8 @@ pub fn run(interfaces: &[String], mode: Mode) -> Result<(), Error> {
         attached.push(attachment);
     }
     tracing::info!(
-        "ready: IPv4 in IPv4 is unwrapped; the VIPs must be addresses of this host, for example on `lo`"
+        gue_port,
+        "ready: IP in IP and IP in UDP are unwrapped; the VIPs must be addresses of this host, for example on `lo`"
     );
     stop.wait().map_err(|errno| Error::Signals(errno.into()))?;
     for attachment in attached {

@@ -5,10 +5,10 @@ use super::Error;
 use super::balancer::{Balancer, chain};
 use super::tables::Cause;
 use crate::kernel::TableError;
-use crate::kernel::expire::{Observations, Rules, Sweep};
+use crate::kernel::expire::{Observations, Rules, Slots, Sweep};
 use crate::kernel::maps;
-use crate::plan;
-use lb_common::abi::Ticks;
+use crate::plan::{self, BackendKey, Planner};
+use lb_common::abi::{BackendId, FlowKey, Ip, Load, Ticks};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,18 @@ impl Look {
     }
 }
 
+/// The slots as the packet path finds them.
+struct Seeded<'a> {
+    planner: &'a Planner,
+    seed: u64,
+}
+
+impl Slots for Seeded<'_> {
+    fn slot_of<A: Ip>(&self, key: &FlowKey<A>) -> Option<(u32, BackendId)> {
+        self.planner.slot_of(key, self.seed)
+    }
+}
+
 impl Balancer {
     /// Goes one batch further through the flow table; returns when to go on.
     pub(super) fn look_at_flows(&mut self) -> Instant {
@@ -57,15 +69,44 @@ impl Balancer {
 
     fn look_at_one_batch(&mut self) -> Result<Duration, Error> {
         let rules = self.rules();
-        let (planner, seed) = (&self.planner, self.loaded_with.seed);
-        let slot_of = |key: &_| planner.slot_of(key, seed);
-        let Some(observed) = self.look.sweep.step(&mut self.tables, &rules, slot_of)? else {
+        let slots = Seeded { planner: &self.planner, seed: self.loaded_with.seed };
+        let Some(observed) = self.look.sweep.step(&mut self.tables, &rules, &slots)? else {
             return Ok(BETWEEN_BATCHES);
         };
         let taken_at = std::mem::replace(&mut self.look.began, Instant::now() + BETWEEN_LOOKS);
         self.look.flows = observed.flows;
         self.end_transitions(&observed, taken_at)?;
+        self.weigh(&observed)?;
+        self.follow_listeners();
+        self.guard.look(&self.tables)?;
         Ok(BETWEEN_LOOKS)
+    }
+
+    /// Says how much each backend has to do. The programs count on from here.
+    fn weigh(&mut self, observed: &Observations) -> Result<(), TableError> {
+        for (id, weight) in self.weights() {
+            let flows = observed.by_backend.get(&id).copied().unwrap_or(0);
+            self.tables.write_load(id, Load { flows, weight })?;
+        }
+        Ok(())
+    }
+
+    /// Says what weights count now; what backends have to do stays as it was counted.
+    pub(super) fn reweigh(&mut self) -> Result<(), TableError> {
+        for (id, weight) in self.weights() {
+            let load = self.tables.load(id)?;
+            if load.weight != weight {
+                self.tables.write_load(id, Load { weight, ..load })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn weights(&self) -> Vec<(BackendId, u64)> {
+        let backends = self.config.services.iter().flat_map(|service| {
+            service.backends.iter().map(move |backend| (BackendKey::of(service, backend), backend.weight))
+        });
+        backends.filter_map(|(key, weight)| Some((self.planner.id(&key)?, weight.into()))).collect()
     }
 
     /// What ends a record now. Two records make a translated flow, so half as many flows as records fill the table.

@@ -11,7 +11,9 @@ mod checks;
 pub mod decap;
 mod error;
 mod flows;
+mod guard;
 mod interfaces;
+pub mod listeners;
 mod orders;
 mod ports;
 mod report;
@@ -94,7 +96,14 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
     let links = find_links(&options.interfaces)?;
     let socket = Socket::bind(&options.control)?;
     let (reports, verdicts) = mpsc::unbounded_channel();
-    let mut balancer = Balancer::load(source, config, (&links, options.mode), (transport, reports))?;
+    let mut balancer = tokio::select! {
+        biased;
+        () = signals.stop() => {
+            tracing::info!("stopping");
+            return Ok(());
+        }
+        loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports)) => loaded?,
+    };
     let mut inputs = Inputs { verdicts, asked: serve_control(socket) };
     let stopped = tokio::select! {
         biased;

@@ -133,6 +133,7 @@ fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
         ("limits", loaded.limits != now.limits),
         ("nat", loaded.nat != now.nat),
         ("log_packets", loaded.log_packets != now.log_packets),
+        ("encap", loaded.encap != now.encap),
     ];
     let changed: Vec<_> = keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
     match changed.as_slice() {

@@ -1,7 +1,7 @@
 //! The balancer's status, put together when somebody asks.
 
 use super::Error;
-use super::balancer::{Balancer, hop};
+use super::balancer::Balancer;
 use crate::config::{Backend, Check, CheckKind, Service};
 use crate::control::{BackendStatus, HealthStatus, ReasonStatus, ServiceStatus, Status, Traffic};
 use crate::health::Evidence;
@@ -48,7 +48,7 @@ impl Balancer {
         let backends: Vec<BackendStatus> = backends.collect::<Result<_, _>>()?;
         Ok(ServiceStatus {
             name: service.name.clone(),
-            vip: std::net::SocketAddr::new(service.vip.addr, service.vip.port).to_string(),
+            vip: service.vip.to_string().trim_end_matches("/udp").to_owned(),
             protocol: service.vip.protocol.to_string(),
             forward: service.forward.to_string(),
             slots: planned.map_or(0, |planned| planned.slots),
@@ -84,7 +84,7 @@ impl Balancer {
 
     /// The way to a backend, or why there is none.
     fn next_hop(&self, backend: &Backend, names: &[Link]) -> (Option<String>, Option<String>) {
-        match hop(&self.resolver.next_hops.borrow(), backend.addr.ip()) {
+        match self.resolver.next_hops.borrow().get(&backend.addr.ip()) {
             Some(Ok(hop)) => (Some(hop.describe(name_of(hop.ifindex, names))), None),
             Some(Err(why)) => (None, Some(why.to_string())),
             None => (None, None),

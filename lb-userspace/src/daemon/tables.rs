@@ -55,6 +55,8 @@ impl Balancer {
             seed: self.loaded_with.seed,
             health: self.checks.verdicts(),
             drained: &self.drained,
+            ping: self.config.ping,
+            encap: self.loaded_with.encap,
             next_hops: &next_hops,
         };
         self.planner.plan(&inputs, Instant::now())
@@ -62,9 +64,8 @@ impl Balancer {
 
     fn known_hops(&self) -> HashMap<IpAddr, NextHop> {
         let hops = self.resolver.next_hops.borrow();
-        let known = |(address, hop): (&std::net::Ipv4Addr, &Result<NextHop, _>)| {
-            hop.as_ref().ok().map(|hop| (IpAddr::V4(*address), *hop))
-        };
+        let known =
+            |(address, hop): (&IpAddr, &Result<NextHop, _>)| hop.as_ref().ok().map(|hop| (*address, *hop));
         hops.iter().filter_map(known).collect()
     }
 
@@ -79,6 +80,7 @@ impl Balancer {
         }
         self.broken = true;
         self.clear_counters()?;
+        self.reweigh()?;
         write(&mut self.tables, writes)?;
         self.broken = false;
         let took = began.elapsed();
@@ -115,6 +117,10 @@ fn write(tables: &mut Tables, writes: &[Write]) -> Result<(), TableError> {
         match write {
             Write::Backend(id, backend) => tables.write_backend(*id, backend)?,
             Write::Service(place, service) => tables.write_service(*place, service)?,
+            Write::Range(index, range) => tables.write_range(*index, range)?,
+            Write::Prefix(prefix, place) => tables.write_prefix(prefix, *place)?,
+            Write::QuicServer(server, backend) => tables.write_quic_server(*server, *backend)?,
+            Write::Contents(contents) => tables.write_contents(*contents)?,
             Write::Slot(..) => {}
         }
     }

@@ -4,22 +4,22 @@
 use super::balancer::Balancer;
 use crate::kernel::{NextHop, NextHopError, NextHops};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// The backends' addresses whose missing way the log knows of.
 #[derive(Debug, Default)]
 pub(super) struct Ways {
-    known: BTreeSet<Ipv4Addr>,
-    told: BTreeSet<Ipv4Addr>,
+    known: BTreeSet<IpAddr>,
+    told: BTreeSet<IpAddr>,
     /// Those said to leave by an interface that is not balanced.
-    aside: BTreeSet<Ipv4Addr>,
+    aside: BTreeSet<IpAddr>,
 }
 
 /// What there is to say.
 #[derive(Debug, PartialEq, Eq)]
 enum News<'a> {
-    Lost(Ipv4Addr, &'a NextHopError),
-    Found(Ipv4Addr),
+    Lost(IpAddr, &'a NextHopError),
+    Found(IpAddr),
 }
 
 impl Balancer {
@@ -84,9 +84,9 @@ impl Ways {
     }
 
     /// The addresses, not told before, whose way leaves by an interface that `is_aside`.
-    fn leaving_by(&mut self, hops: &NextHops, is_aside: impl Fn(u32) -> bool) -> Vec<(Ipv4Addr, u32)> {
+    fn leaving_by(&mut self, hops: &NextHops, is_aside: impl Fn(u32) -> bool) -> Vec<(IpAddr, u32)> {
         self.aside.retain(|address| hops.contains_key(address));
-        let leaving = |(address, answer): (&Ipv4Addr, &Result<NextHop, _>)| {
+        let leaving = |(address, answer): (&IpAddr, &Result<NextHop, _>)| {
             answer.as_ref().ok().map(|hop| (*address, hop.ifindex))
         };
         let aside = hops.iter().filter_map(leaving).filter(|(_, index)| is_aside(*index));
@@ -98,12 +98,20 @@ impl Ways {
 mod tests {
     use super::*;
     use lb_common::wire::ethernet::Addresses;
+    use std::net::Ipv6Addr;
 
-    const BACKEND: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
+    const BACKEND: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x11));
 
     fn found() -> NextHops {
-        let link = Addresses::new([2; 6], [4; 6]);
-        let hop = NextHop { ifindex: 3, link, source: Ipv4Addr::new(10, 0, 0, 1), mtu: 1500, vlan: 0 };
+        let hop = NextHop {
+            ifindex: 3,
+            link: Addresses::new([2; 6], [4; 6]),
+            source: IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1)),
+            mtu: 1500,
+            vlan: 0,
+            second_vlan: 0,
+            on_link: true,
+        };
         NextHops::from([(BACKEND, Ok(hop))])
     }
 

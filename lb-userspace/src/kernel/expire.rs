@@ -5,10 +5,10 @@
 //! a time. On its way it counts what the planner must know: flows by backend, and records that keep a slot from
 //! settling.
 
-use super::maps::FlowWalk;
+use super::records::{FlowRecords, FlowWalk};
 use super::{TableError, Tables};
-use lb_common::abi::{BackendId, Flow, FlowKey, FlowKind, FlowState, Ticks};
-use lb_common::wire::{U32be, protocol};
+use lb_common::abi::{BackendId, Flow, FlowKey, FlowKind, FlowState, Ip, Ticks};
+use lb_common::wire::{U32be, ipv6, protocol};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -29,10 +29,8 @@ const ORPHAN: Duration = Duration::from_secs(5);
 /// Idle time of records whose backend is no longer configured.
 const UNCONFIGURED: Duration = Duration::from_mins(5);
 
-/// A flow record's key.
-pub type Key = FlowKey<U32be>;
-/// A flow record.
-pub type Record = Flow<U32be>;
+/// A record and the key it is found by.
+type Entry<A> = (FlowKey<A>, Flow<A>);
 
 /// Times after which records are over, in ticks.
 #[derive(Clone, Debug)]
@@ -67,7 +65,7 @@ impl Rules {
     }
 
     /// Whether a record that only names a backend is over.
-    fn is_pinned_over(&self, protocol: u8, record: &Record, now: Ticks) -> bool {
+    fn is_pinned_over<A: Ip>(&self, protocol: u8, record: &Flow<A>, now: Ticks) -> bool {
         let limit = match record.state {
             _ if protocol != protocol::TCP => self.idle(record.backend),
             state if state.is_closing() => self.closed_on_one_side,
@@ -78,12 +76,12 @@ impl Rules {
     }
 
     /// Whether a translated flow is over, going by the records of both directions together.
-    fn is_pair_over(&self, protocol: u8, one: &Record, other: &Record, now: Ticks) -> bool {
+    fn is_pair_over<A: Ip>(&self, protocol: u8, one: &Flow<A>, other: &Flow<A>, now: Ticks) -> bool {
         let limit = if protocol == protocol::TCP { self.pair_limit(one, other) } else { u32::MAX };
         age(one, now).min(age(other, now)) >= limit.min(self.idle(one.backend))
     }
 
-    fn pair_limit(&self, one: &Record, other: &Record) -> u32 {
+    fn pair_limit<A: Ip>(&self, one: &Flow<A>, other: &Flow<A>) -> u32 {
         let both = |state| one.state.has(state) && other.state.has(state);
         let reset = one.state.has(FlowState::RESET) || other.state.has(FlowState::RESET);
         if reset || both(FlowState::FINISHED) {
@@ -96,14 +94,14 @@ impl Rules {
     }
 
     /// Whether a record has been quiet long enough to look at its partner: what one direction alone can tell.
-    fn is_worth_a_look(&self, protocol: u8, record: &Record, now: Ticks) -> bool {
+    fn is_worth_a_look<A: Ip>(&self, protocol: u8, record: &Flow<A>, now: Ticks) -> bool {
         let settled = record.state.has(FlowState::ESTABLISHED) && !record.state.is_closing();
         let limit =
             if protocol == protocol::TCP && !settled { self.closed } else { self.idle(record.backend) };
         age(record, now) >= limit.min(self.idle(record.backend))
     }
 
-    fn is_orphan_over(&self, record: &Record, now: Ticks) -> bool {
+    fn is_orphan_over<A: Ip>(&self, record: &Flow<A>, now: Ticks) -> bool {
         age(record, now) >= self.orphan
     }
 
@@ -113,7 +111,7 @@ impl Rules {
 
     /// What to delete of a record and its partner. First what sends packets to the other, so that at no time a packet
     /// is sent where no answer can come back.
-    fn plan(&self, entry: (Key, Record), partner: Option<(Key, Record)>, now: Ticks) -> Vec<Key> {
+    fn plan<A: Ip>(&self, entry: Entry<A>, partner: Option<Entry<A>>, now: Ticks) -> Vec<FlowKey<A>> {
         let (key, record) = entry;
         let over = match (record.kind(), partner) {
             (FlowKind::Pinned, _) => self.is_pinned_over(key.protocol(), &record, now),
@@ -129,7 +127,7 @@ impl Rules {
 }
 
 /// Ticks since the record's last packet; 0 if that was after `now` was read.
-fn age(record: &Record, now: Ticks) -> u32 {
+fn age<A: Ip>(record: &Flow<A>, now: Ticks) -> u32 {
     let age = now.since(record.last_seen);
     if age > u32::MAX / 2 { 0 } else { age }
 }
@@ -155,7 +153,7 @@ pub struct Observations {
 }
 
 impl Observations {
-    fn note(&mut self, record: &Record, slot: Option<(u32, BackendId)>) {
+    fn note<A: Ip>(&mut self, record: &Flow<A>, slot: Option<(u32, BackendId)>) {
         if record.kind() == FlowKind::Reply {
             return;
         }
@@ -168,63 +166,103 @@ impl Observations {
     }
 }
 
+/// Where the flows of a key belong.
+pub trait Slots {
+    /// The slot that a key falls in and its current backend, `None` for keys of no service.
+    fn slot_of<A: Ip>(&self, key: &FlowKey<A>) -> Option<(u32, BackendId)>;
+}
+
 /// A walk through all flow records that deletes those that are over. It begins anew after its end.
 #[derive(Debug, Default)]
 pub struct Sweep {
-    walk: FlowWalk,
+    v4: FlowWalk<U32be>,
+    v6: FlowWalk<ipv6::Address>,
+    /// Whether the records of IPv4 were all seen.
+    is_half_done: bool,
     seen: Observations,
 }
 
 impl Sweep {
     /// Goes one batch further, which takes a few milliseconds at most; at the end of the walk gives what was seen.
-    ///
-    /// `slot_of` tells the slot that a key falls in and its current backend, `None` for keys of no service.
     pub fn step(
         &mut self,
         tables: &mut Tables,
         rules: &Rules,
-        slot_of: impl Fn(&Key) -> Option<(u32, BackendId)>,
+        slots: &impl Slots,
     ) -> Result<Option<Observations>, TableError> {
-        let more = tables.next_flows(&mut self.walk)?;
-        let now = tables.now()?;
-        for (key, record) in self.walk.batch() {
-            let over = rules.is_worth_a_look(key.protocol(), &record, now) && bury(tables, rules, &key, now)?;
-            if over {
-                self.seen.deleted += 1;
-            } else {
-                self.seen.note(&record, slot_of(&key));
-            }
+        let seen = &mut self.seen;
+        if !self.is_half_done {
+            let more = tables.flows.next(&mut self.v4)?;
+            let now = tables.now()?;
+            look(&self.v4, &mut tables.flows, (rules, now), slots, seen)?;
+            self.is_half_done = !more;
+            return Ok(None);
         }
+        let more = tables.flows_v6.next(&mut self.v6)?;
+        let now = tables.now()?;
+        look(&self.v6, &mut tables.flows_v6, (rules, now), slots, seen)?;
+        self.is_half_done = more;
         Ok((!more).then(|| std::mem::take(&mut self.seen)))
     }
 }
 
+/// Deletes what is over of a batch, and notes the rest.
+fn look<A: Ip>(
+    walk: &FlowWalk<A>,
+    records: &mut FlowRecords<A>,
+    (rules, now): (&Rules, Ticks),
+    slots: &impl Slots,
+    seen: &mut Observations,
+) -> Result<(), TableError> {
+    for (key, record) in walk.batch() {
+        let worth_it = rules.is_worth_a_look(key.protocol(), &record, now);
+        if worth_it && bury(records, rules, &key, now)? {
+            seen.deleted += 1;
+        } else {
+            seen.note(&record, slots.slot_of(&key));
+        }
+    }
+    Ok(())
+}
+
 /// Deletes a record, with its partner, if both together say that the flow is over. Both are read again first, because
 /// a packet may have come since the batch was read. Whether the record is gone.
-fn bury(tables: &mut Tables, rules: &Rules, key: &Key, now: Ticks) -> Result<bool, TableError> {
-    let Some(record) = tables.flow(key)? else { return Ok(true) };
-    let partner = partner(tables, key, &record)?;
+fn bury<A: Ip>(
+    records: &mut FlowRecords<A>,
+    rules: &Rules,
+    key: &FlowKey<A>,
+    now: Ticks,
+) -> Result<bool, TableError> {
+    let Some(record) = records.get(key)? else { return Ok(true) };
+    let partner = partner(records, key, &record)?;
     let over = rules.plan((*key, record), partner, now);
     for key in &over {
-        tables.delete_flow(key)?;
+        records.delete(key)?;
     }
     Ok(!over.is_empty())
 }
 
 /// The record of the opposite direction. One at its place that leads back elsewhere belongs to another flow, which took
 /// the port over.
-fn partner(tables: &Tables, key: &Key, record: &Record) -> Result<Option<(Key, Record)>, TableError> {
+fn partner<A: Ip>(
+    records: &FlowRecords<A>,
+    key: &FlowKey<A>,
+    record: &Flow<A>,
+) -> Result<Option<Entry<A>>, TableError> {
     if record.kind() == FlowKind::Pinned {
         return Ok(None);
     }
     let place = record.opposite(key.protocol());
-    let found = tables.flow(&place)?.filter(|other| other.opposite(key.protocol()) == *key);
+    let found = records.get(&place)?.filter(|other| other.opposite(key.protocol()) == *key);
     Ok(found.map(|other| (place, other)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Key = FlowKey<U32be>;
+    type Record = Flow<U32be>;
     use lb_common::abi::Hop;
     use lb_common::wire::{Ports, U16be};
 

@@ -6,11 +6,12 @@ use super::{AttachError, NetlinkError};
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
-    VlanProtocol,
+    AfSpecInet6, AfSpecUnspec, InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
+    LinkLayerType, LinkMessage, LinkXdp, VlanProtocol,
 };
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use std::io;
+use std::net::IpAddr;
 
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Link {
     pub address: Option<[u8; 6]>,
     /// The largest packet it takes, in bytes from the IP header on.
     pub mtu: u32,
+    /// The largest IPv6 packet it takes, which a router on the network may have told; `None` where IPv6 is off.
+    pub mtu_v6: Option<u32>,
     /// Whether it is switched on.
     pub is_up: bool,
     /// Whether it is one end of a veth pair, which hands frames over only if the other end is ready for them.
@@ -36,7 +39,7 @@ pub struct Link {
 /// The VLAN that an interface stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vlan {
-    /// Index of the interface whose frames carry the tag.
+    /// Index of the interface whose frames carry the tag; 0 if that is in another network namespace.
     pub carrier: u32,
     /// The VLAN's number.
     pub id: u16,
@@ -70,16 +73,33 @@ impl Link {
         link
     }
 
+    /// The largest packet it takes of the family of this address.
+    pub(super) fn mtu_towards(&self, address: IpAddr) -> u32 {
+        self.mtu_v6.filter(|_| address.is_ipv6()).unwrap_or(u32::MAX).min(self.mtu)
+    }
+
     fn note(&mut self, attribute: &LinkAttribute) {
         match attribute {
             LinkAttribute::IfName(name) => self.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => self.mtu = *mtu,
+            LinkAttribute::AfSpecUnspec(families) => self.mtu_v6 = parse_mtu_v6(families),
             LinkAttribute::Address(bytes) => self.address = bytes.as_slice().try_into().ok(),
             LinkAttribute::Xdp(xdp) => self.xdp_program = parse_program(xdp),
             LinkAttribute::LinkInfo(info) => self.is_veth = info.contains(&LinkInfo::Kind(InfoKind::Veth)),
             _ => {}
         }
     }
+}
+
+fn parse_mtu_v6(families: &[AfSpecUnspec]) -> Option<u32> {
+    let settings = families.iter().find_map(|family| match family {
+        AfSpecUnspec::Inet6(settings) => Some(settings),
+        _ => None,
+    })?;
+    settings.iter().find_map(|setting| match setting {
+        AfSpecInet6::DevConf(conf) => u32::try_from(conf.mtu6).ok().filter(|mtu| *mtu > 0),
+        _ => None,
+    })
 }
 
 /// The attached program; several at once (native and generic) are told apart by other attributes, and one is enough
@@ -92,10 +112,7 @@ fn parse_program(xdp: &[LinkXdp]) -> Option<u32> {
 }
 
 fn parse_vlan(attributes: &[LinkAttribute]) -> Option<Vlan> {
-    let carrier = attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Link(index) => Some(*index),
-        _ => None,
-    })?;
+    let carrier = parse_carrier(attributes)?;
     let info = attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::LinkInfo(info) => Some(info),
         _ => None,
@@ -110,6 +127,15 @@ fn parse_vlan(attributes: &[LinkAttribute]) -> Option<Vlan> {
     })?;
     let is_802_1q = !data.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad));
     Some(Vlan { carrier, id, is_802_1q })
+}
+
+/// The index of an interface in another namespace may be that of one here as well.
+fn parse_carrier(attributes: &[LinkAttribute]) -> Option<u32> {
+    let is_elsewhere = attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+    attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(if is_elsewhere { 0 } else { *index }),
+        _ => None,
+    })
 }
 
 fn request_links() -> io::Result<Vec<Link>> {
@@ -150,6 +176,7 @@ fn read_links(mut datagram: &[u8], links: &mut Vec<Link>) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rtnetlink::packet_route::link::Inet6DevConf;
 
     fn vlan_on(carrier: u32, data: Vec<InfoVlan>) -> LinkMessage {
         let mut message = LinkMessage::default();
@@ -177,6 +204,27 @@ mod tests {
         let link =
             Link::parse(&vlan_on(3, vec![InfoVlan::Id(9), InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)]));
         assert!(!link.vlan.unwrap().is_802_1q);
+    }
+
+    #[test]
+    fn a_carrier_in_another_namespace_is_not_taken_for_one_here() {
+        let mut message = vlan_on(3, vec![InfoVlan::Id(100)]);
+        message.attributes.push(LinkAttribute::LinkNetNsId(0));
+        assert_eq!(Link::parse(&message).vlan, Some(Vlan { carrier: 0, id: 100, is_802_1q: true }));
+    }
+
+    #[test]
+    fn the_mtu_of_ipv6_is_told_apart_from_the_interfaces() {
+        let mut message = vlan_on(3, Vec::new());
+        let ipv4_only = Link::parse(&message);
+        let mut conf = Inet6DevConf::default();
+        conf.mtu6 = 1400;
+        let settings = AfSpecUnspec::Inet6(vec![AfSpecInet6::DevConf(conf)]);
+        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(Vec::new()), settings]));
+        let link = Link::parse(&message);
+        let [v4, v6] = ["10.0.0.1", "fd00::1"].map(|address| address.parse().unwrap());
+        assert_eq!((link.mtu_towards(v4), link.mtu_towards(v6)), (1500, 1400));
+        assert_eq!((ipv4_only.mtu_v6, ipv4_only.mtu_towards(v6)), (None, 1500));
     }
 
     #[test]

@@ -2,15 +2,16 @@
 //!
 //! Without root, or without the commands that furnish a namespace, they are skipped by name.
 
+mod listener;
+mod ways;
+
 use super::expire::{Rules, Sweep};
-use super::maps::FlowWalk;
+use super::records::FlowWalk;
 use super::*;
 use lb_common::abi::{
     Backend, BackendId, Flow, FlowKey, FlowKind, FlowState, Hop, Service, Slot, Ticks, limits,
 };
 use lb_common::wire::{Ports, U16be, U32be, protocol};
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ fn can_furnish(test: &str) -> bool {
 }
 
 /// Runs a test in a thread in a new network namespace, which goes with it.
-fn in_namespace(test: fn()) {
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(move || {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
         sh("ip link set lo up");
@@ -50,15 +51,28 @@ fn sh(command: &str) {
 struct FarEnd(Child);
 
 impl FarEnd {
-    /// Makes `near` here and `far` there, with `10.9.0.1/24` and `10.9.0.2/24`.
+    /// Makes `near` here and `far` there, with `10.9.0.1/24` and `10.9.0.2/24`, `fd00:9::1/64` and `fd00:9::2/64`. IPv6
+    /// addresses are usable at once: nobody is asked whether they are taken already.
     fn connect() -> Self {
         let child = Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap();
         let far = Self(child);
         std::thread::sleep(Duration::from_millis(200));
-        sh(&format!("ip link add near type veth peer name far netns {}", far.0.id()));
-        sh("ip addr add 10.9.0.1/24 dev near; ip link set near up");
-        far.sh("ip addr add 10.9.0.2/24 dev far; ip link set far up");
+        let at_once = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
+        sh(at_once);
+        far.sh(at_once);
+        far.add_pair("near", "far");
+        sh("ip addr add 10.9.0.1/24 dev near; ip addr add fd00:9::1/64 dev near");
+        far.sh("ip addr add 10.9.0.2/24 dev far; ip addr add fd00:9::2/64 dev far");
         far
+    }
+
+    /// One more veth pair, without addresses.
+    fn add_pair(&self, near: &str, far: &str) {
+        sh(&format!(
+            "ip link add {near} type veth peer name {far} netns {}; ip link set {near} up",
+            self.0.id()
+        ));
+        self.sh(&format!("ip link set {far} up"));
     }
 
     fn sh(&self, command: &str) {
@@ -82,7 +96,7 @@ fn id(number: u16) -> BackendId {
 }
 
 fn key(number: u32) -> FlowKey<U32be> {
-    let ports = Ports { source: U16be::new(1000), destination: U16be::new(80) };
+    let ports = Ports::new(U16be::new(1000), U16be::new(80));
     FlowKey::new(U32be::new(number), U32be::new(0xcb00_7100), ports, protocol::TCP)
 }
 
@@ -128,18 +142,18 @@ fn every_flow_is_walked_once_even_while_others_come_and_go() {
     }
     let mut tables = datapath(50_000).tables;
     for n in 0..20_000 {
-        tables.write_flow(&key(n), &Flow::pinned(id(1), Ticks(n))).unwrap();
+        tables.flows.write(&key(n), &Flow::pinned(id(1), Ticks(n))).unwrap();
     }
     let (mut walk, mut seen, mut more) = (FlowWalk::default(), Vec::new(), true);
     let mut fresh = 100_000;
     let begun = Instant::now();
     while more {
-        more = tables.next_flows(&mut walk).unwrap();
+        more = tables.flows.next(&mut walk).unwrap();
         seen.extend(walk.batch().map(|(key, _)| key.source.get()).filter(|n| *n < 20_000));
         for _ in 0..500 {
             fresh += 1;
-            tables.write_flow(&key(fresh), &Flow::pinned(id(1), Ticks(0))).unwrap();
-            tables.delete_flow(&key(fresh - 400)).unwrap();
+            tables.flows.write(&key(fresh), &Flow::pinned(id(1), Ticks(0))).unwrap();
+            tables.flows.delete(&key(fresh - 400)).unwrap();
         }
     }
     println!("20,000 flows walked in {:?}", begun.elapsed());
@@ -167,22 +181,27 @@ fn a_sweep_deletes_what_is_over_and_counts_the_rest() {
         ] {
             let mut flow = Flow::translation(kind, &arriving, &leaving, (id(3), Hop::default()), last_seen);
             flow.state = state;
-            tables.write_flow(&arriving, &flow).unwrap();
+            tables.flows.write(&arriving, &flow).unwrap();
         }
     };
     let closed = FlowState(FlowState::ESTABLISHED.0 | FlowState::FINISHED.0);
     write_pair(1, ago(3), closed);
     write_pair(2, ago(3), FlowState::ESTABLISHED);
     write_pair(3, ago(11), FlowState::ESTABLISHED);
-    tables.write_flow(&key(4), &Flow::pinned(id(9), ago(400))).unwrap();
-    tables.delete_flow(&key(1_000_002).reversed()).unwrap();
+    tables.flows.write(&key(4), &Flow::pinned(id(9), ago(400))).unwrap();
+    tables.flows.delete(&key(1_000_002).reversed()).unwrap();
     let rules = Rules::new([(id(3), Duration::from_secs(10))], tick);
     let mut sweep = Sweep::default();
-    let seen = sweep.step(&mut tables, &rules, |_| Some((5, id(9)))).unwrap().unwrap();
+    let mut walk = |tables: &mut _, slot| {
+        let half = sweep.step(tables, &rules, &Everywhere(slot)).unwrap();
+        assert!(half.is_none(), "the records of IPv6 come second");
+        sweep.step(tables, &rules, &Everywhere(slot)).unwrap().unwrap()
+    };
+    let seen = walk(&mut tables, Some((5, id(9))));
     assert_eq!((seen.flows, seen.by_backend[&id(3)], seen.strays[&5]), (1, 1, 1));
-    assert!(tables.flow(&key(2)).unwrap().is_some());
-    assert!(tables.flow(&key(3)).unwrap().is_none());
-    let again = sweep.step(&mut tables, &rules, |_| None).unwrap().unwrap();
+    assert!(tables.flows.get(&key(2)).unwrap().is_some());
+    assert!(tables.flows.get(&key(3)).unwrap().is_none());
+    let again = walk(&mut tables, None);
     assert_eq!((again.flows, again.deleted), (1, 0));
 }
 
@@ -209,7 +228,7 @@ fn attachments_go_when_dropped_and_keep_others_out() {
 fn attach_detach_and_collide() {
     let _far = FarEnd::connect();
     let near = Link::find("near").unwrap();
-    let mut programs = Programs::without_tables().unwrap();
+    let mut programs = Programs::without_tables(0).unwrap();
     let attached = programs.attach(Program::Pass, &near, Mode::Auto).unwrap();
     assert_eq!((attached.mode, attached.is_held_by_link()), (AttachedMode::Native, true));
     assert!(attached.warning.is_none() && near.is_veth);
@@ -228,64 +247,6 @@ fn attach_detach_and_collide() {
     assert!(attached.fallback.is_some_and(|reason| reason.contains("no native XDP")));
 }
 
-/// Waits until the answer for `address` is as wanted.
-async fn wait_for(
-    resolver: &mut Resolver,
-    address: Ipv4Addr,
-    wanted: impl Fn(&Result<NextHop, NextHopError>) -> bool,
-) -> Duration {
-    let begun = Instant::now();
-    let found = resolver.next_hops.wait_for(|answers| answers.get(&address).is_some_and(&wanted));
-    let limit = Duration::from_secs(10);
-    let found = tokio::time::timeout(limit, found).await.is_ok();
-    assert!(found, "last answer: {:?}", resolver.next_hops.borrow());
-    begun.elapsed()
-}
-
-async fn follow_a_neighbour() {
-    let far = FarEnd::connect();
-    let [backend, absent, beyond] =
-        [Ipv4Addr::new(10, 9, 0, 2), Ipv4Addr::new(10, 9, 0, 77), Ipv4Addr::new(10, 20, 0, 1)];
-    let mut resolver = Resolver::start().unwrap();
-    resolver.watch(BTreeSet::from([backend, absent, beyond, Ipv4Addr::new(10, 9, 0, 1)]));
-    let took = wait_for(&mut resolver, backend, Result::is_ok).await;
-    println!("first answer after {took:?}");
-    let is_unresolved = |answer: &Result<_, _>| matches!(answer, Err(NextHopError::Unresolved { .. }));
-    wait_for(&mut resolver, absent, is_unresolved).await;
-    wait_for(&mut resolver, beyond, |answer| matches!(answer, Err(NextHopError::NoRoute(_)))).await;
-    wait_for(&mut resolver, Ipv4Addr::new(10, 9, 0, 1), |answer| *answer == Err(NextHopError::Local)).await;
-    sh("ip route add 10.20.0.0/16 via 10.9.0.2 mtu 1400");
-    let took = wait_for(&mut resolver, beyond, Result::is_ok).await;
-    println!("a new route after {took:?}");
-    let answer = resolver.next_hops.borrow()[&beyond].clone().unwrap();
-    assert_eq!((answer.mtu, answer.vlan, answer.source), (1400, 0, Ipv4Addr::new(10, 9, 0, 1)));
-    far.sh("ip link set far address 02:00:00:00:00:77");
-    sh("ip neigh flush dev near");
-    let moved = |answer: &Result<NextHop, _>| {
-        answer.as_ref().is_ok_and(|hop| hop.link.split().0 == [2, 0, 0, 0, 0, 0x77])
-    };
-    let took = wait_for(&mut resolver, backend, moved).await;
-    println!("a new neighbour after {took:?}");
-    sh("ip link set near down");
-    wait_for(&mut resolver, backend, Result::is_err).await;
-    sh("ip link set near up");
-    wait_for(&mut resolver, backend, Result::is_ok).await;
-    far.sh("ip addr add 10.9.0.77/24 dev far");
-    let took = wait_for(&mut resolver, absent, Result::is_ok).await;
-    println!("a neighbour that appears is found after {took:?}");
-}
-
-#[test]
-fn the_way_to_a_backend_is_found_and_followed() {
-    if !can_furnish("the_way_to_a_backend_is_found_and_followed") {
-        return;
-    }
-    in_namespace(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, follow_a_neighbour());
-    });
-}
-
 #[test]
 fn without_rights_the_refusal_names_them() {
     if nix::unistd::geteuid().is_root() {
@@ -294,4 +255,13 @@ fn without_rights_the_refusal_names_them() {
     }
     let error = Datapath::load(&Settings::default()).unwrap_err();
     assert!(matches!(error, LoadError::Permission(_)), "{error:?}");
+}
+
+/// Slots that every flow falls into.
+struct Everywhere(Option<(u32, BackendId)>);
+
+impl super::expire::Slots for Everywhere {
+    fn slot_of<A: lb_common::abi::Ip>(&self, _: &FlowKey<A>) -> Option<(u32, BackendId)> {
+        self.0
+    }
 }

@@ -4,17 +4,28 @@
 //! flows that are over. Slots go by the thousand in one system call.
 
 use super::bpf::{self, Position};
+use super::records::FlowRecords;
 use super::{LoadError, TableError};
+use aya::maps::lpm_trie::{Key as Bits, LpmTrie};
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::ProgramFd;
 use aya::{Ebpf, Pod};
-use lb_common::abi::{Backend, BackendCount, BackendId, Count, Flow, FlowKey, Service, Slot, Ticks};
-use lb_common::wire::{Plain, U32be};
+use lb_common::abi::{
+    Backend, BackendCount, BackendId, Contents, Count, Fragment, FragmentKey, Load, PortRange, PrefixKey,
+    QuicServer, Service, Slot, Ticks, limits,
+};
+use lb_common::wire::{Plain, U32be, ipv6};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 const SERVICES: &str = "SERVICES";
+const RANGES: &str = "RANGES";
+const PREFIXES: &str = "PREFIXES";
+const CONTENTS: &str = "CONTENTS";
+const LOADS: &str = "LOADS";
+const QUIC_SERVERS: &str = "QUIC_SERVERS";
+const TURNS: &str = "TURNS";
 const SLOTS: &str = "SLOTS";
 const SLOT_USE: &str = "SLOT_USE";
 const BACKENDS: &str = "BACKENDS";
@@ -27,19 +38,14 @@ const BACKEND_COUNTS: &str = "BACKEND_COUNTS";
 /// The maps worth shrinking where they are not used.
 pub(super) const LARGE: [&str; 5] = [SLOTS, SLOT_USE, BACKENDS, BACKEND_COUNTS, SERVICES];
 
-/// Records in one batch of flows: a quarter of a mebibyte, read in well under a millisecond.
-const FLOW_BATCH: usize = 4096;
-
 /// A value of the kernel border as aya wants it.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug)]
-struct Raw<T: Plain>(T);
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Raw<T: Plain>(pub(super) T);
 
 #[allow(unsafe_code, reason = "aya's marker says what ours says")]
 // SAFETY: transparent over a `Plain` type, which has no padding and takes any bit pattern.
 unsafe impl<T: Plain> Pod for Raw<T> {}
-
-type FlowMap = HashMap<MapData, Raw<FlowKey<U32be>>, Raw<Flow<U32be>>>;
 
 /// Handles of all maps, and the kernel's clock.
 pub struct Tables {
@@ -47,7 +53,17 @@ pub struct Tables {
     slots: Array<MapData, Raw<Slot>>,
     slot_use: Array<MapData, Raw<Ticks>>,
     backends: Array<MapData, Raw<Backend>>,
-    flows: FlowMap,
+    ranges: Array<MapData, Raw<PortRange>>,
+    prefixes: LpmTrie<MapData, [u8; 20], u32>,
+    contents: Array<MapData, Raw<Contents>>,
+    loads: Array<MapData, Raw<Load>>,
+    quic_servers: HashMap<MapData, [u32; 3], Raw<BackendId>>,
+    fragments: HashMap<MapData, Raw<FragmentKey>, Raw<Fragment>>,
+    turns: PerCpuArray<MapData, u32>,
+    /// The flow records of IPv4.
+    pub flows: FlowRecords<U32be>,
+    /// The flow records of IPv6.
+    pub flows_v6: FlowRecords<ipv6::Address>,
     reasons: PerCpuArray<MapData, Raw<Count>>,
     backend_counts: PerCpuArray<MapData, Raw<BackendCount>>,
     clock: ProgramFd,
@@ -66,7 +82,15 @@ impl Tables {
             slots: take(object, SLOTS)?,
             slot_use: take(object, SLOT_USE)?,
             backends: take(object, BACKENDS)?,
-            flows: take(object, FLOWS)?,
+            ranges: take(object, RANGES)?,
+            prefixes: take(object, PREFIXES)?,
+            contents: take(object, CONTENTS)?,
+            loads: take(object, LOADS)?,
+            quic_servers: take(object, QUIC_SERVERS)?,
+            fragments: take(object, FRAGMENTS)?,
+            turns: take(object, TURNS)?,
+            flows: FlowRecords::take(object, FLOWS)?,
+            flows_v6: FlowRecords::take(object, FLOWS_V6)?,
             reasons: take(object, REASONS)?,
             backend_counts: take(object, BACKEND_COUNTS)?,
             clock,
@@ -81,6 +105,54 @@ impl Tables {
     /// Writes a backend's record.
     pub fn write_backend(&mut self, id: BackendId, backend: &Backend) -> Result<(), TableError> {
         self.backends.set(id.get().into(), Raw(*backend), 0).map_err(failed("write to", BACKENDS))
+    }
+
+    /// Writes a port range.
+    pub fn write_range(&mut self, index: u32, range: &PortRange) -> Result<(), TableError> {
+        self.ranges.set(index, Raw(*range), 0).map_err(failed("write to", RANGES))
+    }
+
+    /// Says where the entry of a prefix is; nowhere takes the prefix away.
+    pub fn write_prefix(&mut self, prefix: &PrefixKey, place: Option<u32>) -> Result<(), TableError> {
+        let mut bytes = [0; 20];
+        let (family, address) = bytes.split_at_mut(4);
+        family.copy_from_slice(&prefix.family);
+        address.copy_from_slice(&prefix.address.to_bytes());
+        let key = Bits::new(prefix.bits, bytes);
+        let written = match place {
+            Some(place) => self.prefixes.insert(&key, place, 0),
+            None => self.prefixes.remove(&key),
+        };
+        unless_missing(written).map_err(failed("write to", PREFIXES))
+    }
+
+    /// Says what there is in the tables.
+    pub fn write_contents(&mut self, contents: Contents) -> Result<(), TableError> {
+        self.contents.set(0, Raw(contents), 0).map_err(failed("write to", CONTENTS))
+    }
+
+    /// Says how much a backend has to do.
+    pub fn write_load(&mut self, id: BackendId, load: Load) -> Result<(), TableError> {
+        self.loads.set(id.get().into(), Raw(load), 0).map_err(failed("write to", LOADS))
+    }
+
+    /// How much a backend has to do.
+    pub fn load(&self, id: BackendId) -> Result<Load, TableError> {
+        let Raw(load) = self.loads.get(&id.get().into(), 0).map_err(failed("read", LOADS))?;
+        Ok(load)
+    }
+
+    /// Says which backend a server identifier stands for; none takes it away.
+    pub fn write_quic_server(
+        &mut self,
+        server: QuicServer,
+        backend: Option<BackendId>,
+    ) -> Result<(), TableError> {
+        let written = match backend {
+            Some(id) => self.quic_servers.insert(server.to_words(), Raw(id), 0),
+            None => self.quic_servers.remove(&server.to_words()),
+        };
+        unless_missing(written).map_err(failed("write to", QUIC_SERVERS))
     }
 
     /// Writes one slot.
@@ -135,32 +207,26 @@ impl Tables {
         self.backend_counts.set(id.get().into(), zeros, 0).map_err(failed("write to", BACKEND_COUNTS))
     }
 
-    /// The record of one flow, if there is one.
-    pub fn flow(&self, key: &FlowKey<U32be>) -> Result<Option<Flow<U32be>>, TableError> {
-        match self.flows.get(&Raw(*key), 0) {
-            Ok(Raw(flow)) => Ok(Some(flow)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(failed("read", FLOWS)(error)),
+    /// Empties all tables, of the slots the first so many; for tests, to which loading the programs is what takes long.
+    pub fn reset(&mut self, slots: u32) -> Result<(), TableError> {
+        zero(&self.services, limits::SERVICE_ENTRIES).map_err(refused("write to", SERVICES))?;
+        zero(&self.backends, limits::BACKENDS).map_err(refused("write to", BACKENDS))?;
+        zero(&self.loads, limits::BACKENDS).map_err(refused("write to", LOADS))?;
+        zero(&self.slots, slots).map_err(refused("write to", SLOTS))?;
+        zero(&self.slot_use, slots).map_err(refused("write to", SLOT_USE))?;
+        self.write_contents(Contents::default())?;
+        empty(&mut self.fragments).map_err(failed("delete from", FRAGMENTS))?;
+        empty(&mut self.quic_servers).map_err(failed("delete from", QUIC_SERVERS))?;
+        let prefixes: Vec<_> = self.prefixes.keys().collect();
+        for key in prefixes {
+            let key = key.map_err(failed("read", PREFIXES))?;
+            unless_missing(self.prefixes.remove(&key)).map_err(failed("delete from", PREFIXES))?;
         }
-    }
-
-    /// Writes a flow record, for tests; in service only the kernel does.
-    pub fn write_flow(&mut self, key: &FlowKey<U32be>, flow: &Flow<U32be>) -> Result<(), TableError> {
-        self.flows.insert(Raw(*key), Raw(*flow), 0).map_err(failed("write to", FLOWS))
-    }
-
-    /// Deletes a flow record; it may be gone already.
-    pub fn delete_flow(&mut self, key: &FlowKey<U32be>) -> Result<(), TableError> {
-        match self.flows.remove(&Raw(*key)) {
-            Err(error) if !is_missing(&error) => Err(failed("delete from", FLOWS)(error)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The next batch of flow records of a walk; `false` when it was the last. Records that live through the whole
-    /// walk are seen exactly once, since the kernel goes bucket by bucket; others once or not at all.
-    pub fn next_flows(&self, walk: &mut FlowWalk) -> Result<bool, TableError> {
-        walk.next(descriptor(&self.flows)).map_err(refused("walk through", FLOWS))
+        self.flows.empty()?;
+        self.flows_v6.empty()?;
+        empty_counts(&mut self.reasons, limits::REASONS).map_err(failed("write to", REASONS))?;
+        empty_counts(&mut self.turns, limits::SERVICE_NUMBERS).map_err(failed("write to", TURNS))?;
+        (1..64).try_for_each(|id| self.clear_backend_count(BackendId::from_bits(id)))
     }
 
     /// Now, on the clock of the flow records.
@@ -173,40 +239,6 @@ impl Tables {
 pub fn tick() -> io::Result<Duration> {
     let resolution = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC_COARSE)?;
     Ok(resolution.into())
-}
-
-/// A walk through the flow records, a bounded batch at a time.
-#[derive(Debug)]
-pub struct FlowWalk {
-    position: Position,
-    keys: Vec<Raw<FlowKey<U32be>>>,
-    flows: Vec<Raw<Flow<U32be>>>,
-    found: usize,
-}
-
-impl Default for FlowWalk {
-    fn default() -> Self {
-        Self {
-            position: Position::default(),
-            keys: vec![Raw(FlowKey::default()); FLOW_BATCH],
-            flows: vec![Raw(Flow::default()); FLOW_BATCH],
-            found: 0,
-        }
-    }
-}
-
-impl FlowWalk {
-    /// The batch read last.
-    pub fn batch(&self) -> impl Iterator<Item = (FlowKey<U32be>, Flow<U32be>)> {
-        self.keys.iter().zip(&self.flows).take(self.found).map(|(key, flow)| (key.0, flow.0))
-    }
-
-    fn next(&mut self, map: BorrowedFd<'_>) -> io::Result<bool> {
-        let (found, next) = bpf::lookup(map, self.position, &mut self.keys, &mut self.flows)?;
-        self.found = found;
-        self.position = next.unwrap_or_default();
-        Ok(next.is_some())
-    }
 }
 
 fn read_range<T: Plain + Default>(
@@ -223,7 +255,10 @@ fn read_range<T: Plain + Default>(
     Ok(values.into_iter().take(found).map(|Raw(value)| value).collect())
 }
 
-fn take<M: TryFrom<Map, Error = MapError>>(object: &mut Ebpf, name: &'static str) -> Result<M, LoadError> {
+pub(super) fn take<M: TryFrom<Map, Error = MapError>>(
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, LoadError> {
     let missing = LoadError::Incomplete { what: "map", name };
     let Some(map) = object.take_map(name) else { return Err(missing) };
     M::try_from(map).map_err(|_| missing)
@@ -237,7 +272,30 @@ fn add(a: Count, b: Count) -> Count {
     Count { packets: a.packets.wrapping_add(b.packets), bytes: a.bytes.wrapping_add(b.bytes) }
 }
 
-fn is_missing(error: &MapError) -> bool {
+/// Writes zeros to the first so many values.
+fn zero<T: Plain + Default>(map: &Array<MapData, Raw<T>>, count: u32) -> io::Result<()> {
+    let (indices, values): (Vec<u32>, Vec<Raw<T>>) =
+        (0..count).map(|index| (index, Raw(T::default()))).unzip();
+    bpf::update(descriptor(map), &indices, &values)
+}
+
+fn empty<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>) -> Result<(), MapError> {
+    let keys: Vec<_> = map.keys().collect::<Result<_, _>>()?;
+    keys.iter().try_for_each(|key| unless_missing(map.remove(key)))
+}
+
+fn empty_counts<T: Pod + Default>(map: &mut PerCpuArray<MapData, T>, count: u32) -> Result<(), MapError> {
+    let cpus = aya::util::nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
+    let zeros = || PerCpuValues::try_from(vec![T::default(); cpus]).map_err(MapError::IoError);
+    (0..count).try_for_each(|index| map.set(index, zeros()?, 0))
+}
+
+/// To take away what is gone already is as good.
+fn unless_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+    result.or_else(|error| if is_missing(&error) { Ok(()) } else { Err(error) })
+}
+
+pub(super) fn is_missing(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound => true,
         MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
@@ -245,11 +303,11 @@ fn is_missing(error: &MapError) -> bool {
     }
 }
 
-fn refused(operation: &'static str, map: &'static str) -> impl Fn(io::Error) -> TableError {
+pub(super) fn refused(operation: &'static str, map: &'static str) -> impl Fn(io::Error) -> TableError {
     move |source| TableError { operation, map, source }
 }
 
-fn failed(operation: &'static str, map: &'static str) -> impl Fn(MapError) -> TableError {
+pub(super) fn failed(operation: &'static str, map: &'static str) -> impl Fn(MapError) -> TableError {
     move |error| {
         let source = match error {
             MapError::SyscallError(error) => error.io_error,

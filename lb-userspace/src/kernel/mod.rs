@@ -8,18 +8,26 @@ mod bpf;
 mod error;
 pub mod expire;
 pub mod link;
+pub mod listener;
 #[cfg(test)]
 mod live;
+pub mod local_route;
 pub mod maps;
 pub mod netlink;
 pub mod nexthop;
 pub mod object;
 pub mod occupant;
+pub mod owner;
+pub mod prefix;
+pub mod records;
+pub mod waiting;
 
 pub use attach::{AttachedMode, Attachment, Mode};
 pub use error::{AttachError, LoadError, NetlinkError, TableError};
 pub use link::Link;
+pub use listener::{Door, ListenError};
 pub use maps::Tables;
 pub use netlink::{NextHops, Resolver};
 pub use nexthop::{Links, NextHop, NextHopError};
 pub use object::{Datapath, Program, Programs, Settings, probe_features};
+pub use prefix::Prefix;

@@ -113,6 +113,21 @@ pub struct Datapath {
 }
 
 impl Datapath {
+    /// Does so in a thread of its own: the verifier takes a second or so, in which a signal should be heard. It also breaks
+    /// off when a signal waits for its thread, and that one has none to wait for.
+    pub async fn load_aside(settings: Settings) -> Result<Self, LoadError> {
+        let (done, loaded) = tokio::sync::oneshot::channel();
+        // Whoever asked may have gone.
+        let thread = std::thread::spawn(move || done.send(Self::load(&settings)).is_ok());
+        match loaded.await {
+            Ok(loaded) => loaded,
+            Err(_) => {
+                let panicked = io::Error::other(format!("{:?}", thread.join()));
+                Err(refused("load the programs", panicked))
+            }
+        }
+    }
+
     /// Creates the maps and loads the balancer and the clock; nothing is attached yet.
     pub fn load(settings: &Settings) -> Result<Self, LoadError> {
         let mut programs = Programs(open(settings, settings.flows, None)?);
@@ -132,8 +147,8 @@ pub struct Programs(Ebpf);
 
 impl Programs {
     /// The programs without tables to speak of, for those that need none: [`Program::Decap`] and [`Program::Pass`].
-    pub fn without_tables() -> Result<Self, LoadError> {
-        open(&Settings::default(), 1, Some(1)).map(Self)
+    pub fn without_tables(gue_port: u16) -> Result<Self, LoadError> {
+        open(&Settings { gue_port, ..Settings::default() }, 1, Some(1)).map(Self)
     }
 
     /// Loads what the balancer leaves packets to, and puts it where it is found. The kernel empties that map when nobody
@@ -193,10 +208,15 @@ impl Programs {
         let missing = || LoadError::Incomplete { what: "program", name };
         let found: &mut Xdp =
             self.0.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
-        match load_uninterrupted(found) {
+        match load_uninterrupted(|| found.load()) {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(found),
             Err(error) => Err(explain_program(name, error)),
         }
+    }
+
+    /// All there is in the object.
+    pub(super) const fn object(&mut self) -> &mut Ebpf {
+        &mut self.0
     }
 }
 
@@ -248,7 +268,7 @@ fn measure_stack(instructions: &[[u8; 8]]) -> u16 {
 /// The records that programs write with `aya-log`, handed to the daemon's logger.
 pub struct PacketLog {
     records: OwnedFd,
-    flush: Box<dyn FnMut()>,
+    flush: Box<dyn FnMut() + Send>,
 }
 
 impl std::fmt::Debug for PacketLog {
@@ -316,15 +336,17 @@ const LOAD_ATTEMPTS: usize = 5;
 
 /// Loads a program, again if the verifier broke off: it does so with EAGAIN when a signal waits for the thread, and the
 /// work of a closed ring counts as one.
-fn load_uninterrupted(program: &mut Xdp) -> Result<(), ProgramError> {
+pub(super) fn load_uninterrupted(
+    mut load: impl FnMut() -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
     for _ in 1..LOAD_ATTEMPTS {
-        match program.load() {
+        match load() {
             Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {
             }
             result => return result,
         }
     }
-    program.load()
+    load()
 }
 
 /// Asks the kernel what it can do, as loading does. The first answer is kept for good, and the kernel refuses a trial
@@ -350,7 +372,7 @@ fn explain_map(name: String, error: io::Error) -> LoadError {
     }
 }
 
-fn explain_program(program: &'static str, error: ProgramError) -> LoadError {
+pub(super) fn explain_program(program: &'static str, error: ProgramError) -> LoadError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             explain_refusal(program, io_error, &verifier_log.to_string())

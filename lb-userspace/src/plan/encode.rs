@@ -1,8 +1,11 @@
 //! From the model's types to those of the kernel border.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Address, Backend, BackendFlags, Forward, ServiceKey};
+use lb_common::abi::{
+    self, Address, Backend, BackendFlags, FlowKey, Forward, Ip, PortRange, PrefixKey, QuicServer, Select,
+    ServiceKey,
+};
 use lb_common::wire::{U16be, U32be, protocol};
 
 use super::{BackendKey, BackendState};
@@ -23,37 +26,89 @@ pub(super) fn address(ip: IpAddr) -> Address {
 
 /// What packets to a VIP are looked up by.
 pub(super) fn service_key(vip: Vip) -> ServiceKey {
-    let protocol = match vip.protocol {
-        Protocol::Tcp => protocol::TCP,
-        Protocol::Udp => protocol::UDP,
-    };
-    ServiceKey::new(address(vip.addr), U16be::new(vip.port), protocol, family(vip.addr))
+    ServiceKey::new(address(vip.addr), U16be::new(vip.port), number(vip.protocol), family(vip.addr))
 }
 
-/// What marks an address as the balancer's own.
-pub(super) fn own_key(ip: IpAddr) -> ServiceKey {
+const fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => protocol::TCP,
+        Protocol::Udp => protocol::UDP,
+    }
+}
+
+/// What is known of an address is looked up by this.
+pub(super) fn host_key(ip: IpAddr) -> ServiceKey {
     ServiceKey::new(address(ip), U16be::ZERO, 0, family(ip))
+}
+
+/// What a backend's packets are looked up by.
+pub(super) fn endpoint_key(endpoint: SocketAddr, protocol: Protocol) -> ServiceKey {
+    service_key(Vip::new(endpoint.ip(), endpoint.port(), protocol))
+}
+
+/// What a prefix is looked up by.
+pub(super) fn prefix_key(ip: IpAddr, bits: u8) -> PrefixKey {
+    match ip {
+        IpAddr::V4(_) => PrefixKey::new(address(ip).as_v4(), bits),
+        IpAddr::V6(_) => PrefixKey::new(address(ip).as_v6(), bits),
+    }
+}
+
+/// A service's ports, and where its entry is.
+pub(super) fn range(vip: Vip, place: u32) -> PortRange {
+    PortRange::new(vip.port, vip.last_port, number(vip.protocol), place)
+}
+
+/// A server of a QUIC service.
+pub(super) fn quic_server(service: &abi::Service, id: [u8; 8]) -> QuicServer {
+    let [a, b, c, d, e, f, g, h] = id;
+    QuicServer::named(service, [[a, b, c, d].into(), [e, f, g, h].into()])
 }
 
 const fn family(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 4 } else { 6 }
 }
 
-/// The VIP with this key; `None` for a protocol that no service has.
-pub(super) fn vip_v4(ip: U32be, port: U16be, protocol: u8) -> Option<Vip> {
-    let protocol = match protocol {
+/// Address, port and protocol that packets of a flow are for; `None` for a protocol that no service has.
+pub(super) fn destination<A: Ip>(key: &FlowKey<A>) -> Option<(IpAddr, u16, Protocol)> {
+    let protocol = match key.protocol() {
         protocol::TCP => Protocol::Tcp,
         protocol::UDP => Protocol::Udp,
         _ => return None,
     };
-    Some(Vip { addr: IpAddr::from(<[u8; 4]>::from(ip)), port: port.get(), protocol })
+    Some((ip(key.destination), key.ports.destination().get(), protocol))
+}
+
+/// An address of the model.
+fn ip<A: Ip>(address: A) -> IpAddr {
+    let address = address.widen();
+    if A::VERSION == 4 {
+        IpAddr::from(<[u8; 4]>::from(address.as_v4()))
+    } else {
+        IpAddr::from(address.to_bytes())
+    }
 }
 
 /// How a service's packets reach its backends.
 pub(super) const fn forward(forward: config::Forward) -> Forward {
     match forward {
         config::Forward::Nat => Forward::Nat,
+        config::Forward::Dnat => Forward::Dnat,
+        config::Forward::DsrL2 => Forward::DsrL2,
         config::Forward::DsrIpip => Forward::DsrIpip,
+        config::Forward::DsrGue => Forward::DsrGue,
+        config::Forward::Local => Forward::Local,
+    }
+}
+
+/// How a service's new flows are spread.
+pub(super) const fn select(select: config::Select) -> Select {
+    match select {
+        config::Select::Maglev => Select::Flow,
+        config::Select::SourceHash { .. } => Select::Source,
+        config::Select::RoundRobin => Select::RoundRobin,
+        config::Select::LeastConnections => Select::LeastConnections,
+        config::Select::Quic => Select::Quic,
     }
 }
 
@@ -61,26 +116,28 @@ pub(super) const fn forward(forward: config::Forward) -> Forward {
 pub(super) fn record(
     key: BackendKey,
     state: BackendState,
-    hop: Option<&NextHop>,
+    (hop, outer_source): (Option<&NextHop>, Option<IpAddr>),
     generation: u32,
 ) -> Backend {
     let alive = if state.keeps_flows() { BackendFlags::ALIVE } else { BackendFlags::default() };
+    let family = if key.addr.is_ipv6() { BackendFlags::V6 } else { BackendFlags::default() };
     let bare = Backend {
         address: address(key.addr.ip()),
         port: U16be::new(key.addr.port()),
-        flags: alive,
+        flags: alive.with(family),
         generation,
         ..Backend::UNWRITTEN
     };
-    hop.map_or(bare, |hop| reached_by(bare, hop)).prepared()
+    hop.map_or(bare, |hop| reached_by(bare, hop, outer_source)).prepared()
 }
 
-fn reached_by(backend: Backend, hop: &NextHop) -> Backend {
+fn reached_by(backend: Backend, hop: &NextHop, outer_source: Option<IpAddr>) -> Backend {
     Backend {
         link: hop.link,
         ifindex: hop.ifindex,
-        source: address(hop.source.into()),
+        source: address(outer_source.unwrap_or(hop.source)),
         vlan: U16be::new(hop.vlan),
+        second_vlan: U16be::new(hop.second_vlan),
         mtu: hop.mtu,
         flags: backend.flags.with(BackendFlags::RESOLVED),
         ..backend
@@ -90,15 +147,18 @@ fn reached_by(backend: Backend, hop: &NextHop) -> Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lb_common::wire::Ports;
 
     #[test]
     fn a_vip_and_its_key_are_two_forms_of_one_thing() {
-        let vip = Vip { addr: "203.0.113.10".parse().unwrap(), port: 53, protocol: Protocol::Udp };
+        let vip = Vip::new("203.0.113.10".parse().unwrap(), 53, Protocol::Udp);
         let key = service_key(vip);
         assert_eq!(key, ServiceKey::v4(U32be::new(0xcb00_710a), U16be::new(53), 17));
-        assert_eq!(vip_v4(key.address.as_v4(), key.port(), key.protocol()), Some(vip));
-        assert_eq!(vip_v4(key.address.as_v4(), key.port(), protocol::ICMP), None);
-        assert_eq!(own_key(vip.addr), ServiceKey::host(key.address.as_v4()));
+        let ports = Ports::new(U16be::new(1000), key.port());
+        let flow = |protocol| FlowKey::new(U32be::new(1), key.address.as_v4(), ports, protocol);
+        assert_eq!(destination(&flow(protocol::UDP)), Some((vip.addr, vip.port, vip.protocol)));
+        assert_eq!(destination(&flow(protocol::ICMP)), None);
+        assert_eq!(host_key(vip.addr), ServiceKey::host(key.address.as_v4()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lb_common::abi::BackendId;
 
-use crate::config::{Backend, Service, Vip};
+use crate::config::{Backend, Encap, Forward, Service, Vip};
 use crate::health::HealthState;
 use crate::kernel::NextHop;
 
@@ -39,6 +39,10 @@ pub struct Inputs<'a> {
     pub health: &'a HashMap<BackendKey, HealthState>,
     /// Backends drained by command, besides those that the configuration drains.
     pub drained: &'a BTreeSet<BackendKey>,
+    /// Whether VIPs answer echo requests.
+    pub ping: bool,
+    /// Where outer headers come from.
+    pub encap: Encap,
     /// The ways that are known. A backend without one can be sent nothing.
     pub next_hops: &'a HashMap<IpAddr, NextHop>,
 }
@@ -50,10 +54,22 @@ impl Inputs<'_> {
         let key = BackendKey::of(service, backend);
         let asked = self.health.get(&key).copied().unwrap_or(HealthState::Unknown);
         // What nobody checks is taken for healthy once it can be reached at all.
-        let reachable = self.next_hops.contains_key(&backend.addr.ip());
+        let on_link = service.forward == Forward::DsrL2;
+        let reachable = self.next_hops.get(&backend.addr.ip()).is_some_and(|hop| hop.on_link || !on_link);
         let unchecked = if reachable { HealthState::Up } else { HealthState::Unknown };
         let health = if service.health.is_some() { asked } else { unchecked };
         BackendState::new(health, backend.drain || self.drained.contains(&key))
+    }
+}
+
+impl Inputs<'_> {
+    /// Where the sources of outer headers towards a backend begin, if they are drawn from a range.
+    pub(super) fn outer_source(&self, service: &Service, backend: &Backend) -> Option<IpAddr> {
+        let spreads = service.forward.encapsulates() && self.encap.spread;
+        spreads.then(|| match backend.addr {
+            SocketAddr::V4(_) => self.encap.source_v4.0.into(),
+            SocketAddr::V6(_) => self.encap.source_v6.0.into(),
+        })
     }
 }
 

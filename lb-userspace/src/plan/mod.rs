@@ -18,8 +18,10 @@
 //! - A backend's identity is its service's VIP and its address, so renaming either moves nothing.
 
 mod diff;
+
 mod encode;
 mod error;
+mod hosts;
 mod input;
 mod records;
 mod regions;
@@ -27,6 +29,7 @@ mod service;
 mod service_table;
 mod slots;
 mod state;
+mod turns;
 mod view;
 mod write;
 

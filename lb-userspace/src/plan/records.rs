@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) idle: Duration,
     /// Number of its service.
     pub(super) service: u16,
+    /// Where sources of outer headers begin, if they are drawn from a range.
+    pub(super) outer_source: Option<IpAddr>,
     pub(super) standing: Standing,
     pub(super) record: Backend,
 }
@@ -93,13 +95,13 @@ impl Records {
         key: BackendKey,
         state: BackendState,
         idle: Duration,
-        service: u16,
+        (service, outer_source): (u16, Option<IpAddr>),
     ) -> Result<(), PlanError> {
         let known = self.id(&key);
         let id = known.or_else(|| self.free_id()).ok_or(PlanError::BackendsFull { backend: key })?;
         let record = self.entry(id).map_or(Backend::UNWRITTEN, |entry| entry.record);
         let standing = Standing::Configured;
-        self.entries.insert(id, Entry { key, state, idle, service, standing, record });
+        self.entries.insert(id, Entry { key, state, idle, service, outer_source, standing, record });
         self.ids.insert(key, id);
         if known.is_none() {
             self.last = id.get();
@@ -118,7 +120,10 @@ impl Records {
     pub(super) fn refresh(&mut self, hops: &HashMap<IpAddr, NextHop>, generation: u32) {
         for entry in self.entries.values_mut() {
             let hop = hops.get(&entry.key.addr.ip());
-            let write = |generation| encode::record(entry.key, entry.state, hop, generation);
+            let write = |generation| {
+                let way = (hop, entry.outer_source);
+                encode::record(entry.key, entry.state, way, generation)
+            };
             if write(entry.record.generation) != entry.record {
                 entry.record = write(generation);
             }
@@ -156,12 +161,12 @@ mod tests {
     use crate::config::Protocol;
 
     fn key(n: u16) -> BackendKey {
-        let service = Vip { addr: [203, 0, 113, 10].into(), port: 80, protocol: Protocol::Tcp };
+        let service = Vip::new([203, 0, 113, 10].into(), 80, Protocol::Tcp);
         BackendKey { service, addr: ([10, 0, 0, 1], n).into() }
     }
 
     fn admit(records: &mut Records, n: u16) -> Result<u16, PlanError> {
-        records.admit(key(n), BackendState::Up, Duration::from_secs(1), 1)?;
+        records.admit(key(n), BackendState::Up, Duration::from_secs(1), (1, None))?;
         Ok(records.id(&key(n)).unwrap().get())
     }
 
@@ -196,7 +201,7 @@ mod tests {
         let other = Vip { port: 81, ..key(1).service };
         for service in [key(1).service, other] {
             let key = BackendKey { service, ..key(1) };
-            assert_eq!(records.admit(key, BackendState::Up, Duration::ZERO, 1), Ok(()));
+            assert_eq!(records.admit(key, BackendState::Up, Duration::ZERO, (1, None)), Ok(()));
         }
         let ids: Vec<u16> = records.of_service(other).map(|(id, _)| id.get()).collect();
         assert_eq!(ids, [2]);

@@ -1,16 +1,17 @@
 //! One service as planned: where its slots lie, who gets them, and what they say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lb_common::abi::{self, BackendId, Slot};
+use lb_common::wire::U16be;
 
 use super::records::Records;
 use super::regions::Regions;
 use super::slots::{Handover, SlotTable};
-use super::{GRACE, Observations, PlanError, encode};
-use crate::config::{Forward, Protocol, Service, Tracking, Vip};
+use super::{GRACE, Observations, PlanError, encode, turns};
+use crate::config::{Forward, Protocol, Select, Service, Tracking, Vip};
 use crate::maglev::{self, Member, Size};
 
 /// A service's place in the plan. Cheap to copy: what is large is shared until it changes.
@@ -21,6 +22,11 @@ pub(super) struct Planned {
     /// Its number, for events.
     pub(super) number: u16,
     pub(super) forward: Forward,
+    select: Select,
+    gue_port: u16,
+    server_id_bytes: u8,
+    /// The servers of a QUIC service.
+    pub(super) servers: BTreeMap<[u8; 8], BackendId>,
     pub(super) first_slot: u32,
     pub(super) slots: Arc<SlotTable>,
     tracking: Tracking,
@@ -54,6 +60,10 @@ impl Planned {
             vip: service.vip,
             number,
             forward: service.forward,
+            select: service.select,
+            gue_port: service.gue_port,
+            server_id_bytes: service.server_id_bytes,
+            servers: servers(service, around.records),
             tracking: service.tracking,
             idle: service.idle,
             first_slot,
@@ -85,15 +95,18 @@ impl Planned {
     /// sent is told apart by its slot.
     const fn handover(&self) -> Handover {
         match (self.forward, self.vip.protocol, self.tracking) {
-            (Forward::DsrIpip, Protocol::Tcp, Tracking::Auto | Tracking::Always) => Handover::Tracked,
-            _ => Handover::Immediate,
+            _ if self.select.needs_records() => Handover::Immediate,
+            (Forward::Nat, ..) | (_, Protocol::Udp, _) | (.., Tracking::Never) => Handover::Immediate,
+            (_, Protocol::Tcp, Tracking::Auto | Tracking::Always) => Handover::Tracked,
         }
     }
 
     const fn flags(&self) -> abi::ServiceFlags {
         match (self.forward, self.vip.protocol, self.tracking) {
-            (Forward::DsrIpip, Protocol::Tcp, Tracking::Auto) => abi::ServiceFlags(0),
-            (Forward::DsrIpip, _, Tracking::Never) => abi::ServiceFlags::TRACK_NEVER,
+            (Forward::Nat, ..) => abi::ServiceFlags::TRACK_ALWAYS,
+            _ if self.select.needs_records() => abi::ServiceFlags::TRACK_ALWAYS,
+            (_, Protocol::Tcp, Tracking::Auto) => abi::ServiceFlags(0),
+            (.., Tracking::Never) => abi::ServiceFlags::TRACK_NEVER,
             _ => abi::ServiceFlags::TRACK_ALWAYS,
         }
     }
@@ -101,7 +114,13 @@ impl Planned {
     /// Its entry of the service table.
     pub(super) fn entry(&self) -> abi::Service {
         let (key, forward) = (encode::service_key(self.vip), encode::forward(self.forward));
-        abi::Service::new(key, forward, self.number, self.first_slot, self.len(), self.flags())
+        let (slots, flags) = (self.selection.in_turn.unwrap_or(self.len()), self.flags());
+        let entry = abi::Service::new(key, forward, self.number, self.first_slot, slots, flags);
+        let mut entry = entry.selecting(encode::select(self.select));
+        entry.gue_port = U16be::new(self.gue_port);
+        entry.server_id_bytes = self.server_id_bytes;
+        entry.prefix_bits = if let Select::SourceHash { bits } = self.select { bits } else { 0 };
+        entry
     }
 
     /// How many slots it has.
@@ -156,6 +175,14 @@ fn keepers(vip: Vip, records: &Records) -> BTreeSet<BackendId> {
     records.of_service(vip).filter(|(_, entry)| entry.state.keeps_flows()).map(|(id, _)| id).collect()
 }
 
+/// What the servers of a QUIC service call themselves.
+fn servers(service: &Service, records: &Records) -> BTreeMap<[u8; 8], BackendId> {
+    let server = |backend: &crate::config::Backend| {
+        Some((backend.server_id?, records.id(&super::BackendKey::of(service, backend))?))
+    };
+    service.backends.iter().filter_map(server).collect()
+}
+
 /// Who gets which slot, and what that was computed from.
 #[derive(Debug)]
 struct Selection {
@@ -163,22 +190,49 @@ struct Selection {
     size: Size,
     members: Vec<(Member, BackendId)>,
     owners: Vec<BackendId>,
+    /// How many of them are gone through, where they are taken in turn.
+    in_turn: Option<u32>,
 }
 
 impl Selection {
     /// The service's selection; the known one if it is of the same members, for building one takes milliseconds.
     fn of(service: &Service, size: Size, around: Surroundings<'_>, known: Option<&Arc<Self>>) -> Arc<Self> {
         let members = members(service, around.records);
-        let is_same =
-            |known: &&Arc<Self>| (known.seed, known.size) == (around.seed, size) && known.members == members;
-        known.filter(is_same).cloned().unwrap_or_else(|| Arc::new(Self::build(around.seed, size, members)))
+        let turns = service.select == Select::RoundRobin;
+        let is_same = |known: &&Arc<Self>| {
+            (known.seed, known.size, known.in_turn.is_some()) == (around.seed, size, turns)
+                && known.members == members
+        };
+        let build = || {
+            if turns {
+                Self::turns(around.seed, size, members.clone())
+            } else {
+                Self::build(around.seed, size, members.clone())
+            }
+        };
+        known.filter(is_same).cloned().unwrap_or_else(|| Arc::new(build()))
+    }
+
+    /// The members in turn, over and over, as often as whole rounds fit the slots.
+    fn turns(seed: u64, size: Size, members: Vec<(Member, BackendId)>) -> Self {
+        let weights: Vec<u16> = members.iter().map(|(member, _)| member.weight).collect();
+        let round = turns::round(&weights);
+        let id = |index: &usize| members.get(*index).map_or(BackendId::NONE, |(_, id)| *id);
+        let slots = size.slots() as usize;
+        let owners: Vec<BackendId> = match round.is_empty() {
+            true => vec![BackendId::NONE; slots],
+            false => round.iter().map(id).cycle().take(slots).collect(),
+        };
+        let whole = slots - slots % round.len().max(1);
+        let in_turn = u32::try_from(if whole == 0 { slots } else { whole }).ok();
+        Self { seed, size, members, owners, in_turn }
     }
 
     fn build(seed: u64, size: Size, members: Vec<(Member, BackendId)>) -> Self {
         let players: Vec<Member> = members.iter().map(|(member, _)| *member).collect();
         let owner = |index: u16| members.get(usize::from(index)).map_or(BackendId::NONE, |(_, id)| *id);
         let owners = maglev::build(&players, size, seed).into_iter().map(owner).collect();
-        Self { seed, size, members, owners }
+        Self { seed, size, members, owners, in_turn: None }
     }
 }
 

@@ -50,7 +50,7 @@ const ACK: u8 = 0x10;
 
 fn client(n: u32) -> FlowKey<U32be> {
     let port = U16be::new(u16::try_from(1024 + n % 50_000).unwrap());
-    let ports = Ports { source: port, destination: U16be::new(80) };
+    let ports = Ports::new(port, U16be::new(80));
     FlowKey::new(U32be::new(0xc633_6400 + n / 50_000), U32be::from([203, 0, 113, 1]), ports, protocol::TCP)
 }
 
@@ -60,7 +60,9 @@ fn segment(client: &FlowKey<U32be>, flags: u8) -> Vec<u8> {
     bytes.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, protocol::TCP, 0, 0]);
     bytes.extend([client.source, client.destination].map(<[u8; 4]>::from).as_flattened());
     bytes.extend(
-        [client.source_port, client.destination_port].map(|port| port.get().to_be_bytes()).as_flattened(),
+        [client.ports.source(), client.ports.destination()]
+            .map(|port| port.get().to_be_bytes())
+            .as_flattened(),
     );
     bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0x20, 0, 0, 0, 0, 0]);
     bytes
@@ -146,7 +148,7 @@ impl Simulation {
     fn pass(&mut self, seconds: u64) {
         self.world.pass(Duration::from_secs(seconds));
         self.talk();
-        self.end(|connection| connection.client.source_port.get().is_multiple_of(3));
+        self.end(|connection| connection.client.ports.source().get().is_multiple_of(3));
         self.world.settle();
     }
 

@@ -1,18 +1,23 @@
 //! The whole plan as one value: a plan that fails is dropped, and the state before it stays.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use lb_common::abi::{Service, ServiceFlags, ServiceKey, limits};
+use lb_common::abi::{
+    BackendId, Contents, Forward, PortRange, QuicServer, Service, ServiceFlags, ServiceKey, limits,
+};
+use lb_common::wire::U16be;
 
+use super::hosts::{self, Host, Hosts};
 use super::records::Records;
 use super::regions::Regions;
 use super::service::{Planned, Surroundings};
 use super::service_table::ServiceTable;
 use super::{BackendKey, Inputs, Observations, PlanError, encode};
-use crate::config::{self, Vip};
+use crate::config::{self, Protocol, Vip};
 
 /// Everything that has been planned. Cheap to copy: slots are shared until they change.
 #[derive(Clone, Debug)]
@@ -21,6 +26,9 @@ pub(super) struct State {
     pub(super) services: BTreeMap<Vip, Planned>,
     pub(super) records: Records,
     pub(super) table: ServiceTable,
+    /// Services that end on this host, with their numbers: they have no slots and no backends.
+    locals: BTreeMap<Vip, u16>,
+    pub(super) hosts: Hosts,
     /// The balancer's own addresses. One that was used once stays: flows that began with it may live on.
     own: BTreeSet<IpAddr>,
     regions: Regions,
@@ -29,11 +37,13 @@ pub(super) struct State {
     retired: Vec<u32>,
 }
 
-/// What an entry of the service table is for. Own addresses come first.
+/// What a hashed entry of the service table is for. Addresses and endpoints come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EntryName {
-    /// An address of the balancer's own, to which backends reply.
-    Own(IpAddr),
+    /// An address: the balancer's own, to which backends reply, or a VIP.
+    Host(IpAddr),
+    /// Where a backend listens that answers through the balancer under its own address.
+    Endpoint(SocketAddr, Protocol),
     /// A service.
     Vip(Vip),
 }
@@ -41,7 +51,8 @@ pub(super) enum EntryName {
 impl EntryName {
     pub(super) fn key(self) -> ServiceKey {
         match self {
-            Self::Own(ip) => encode::own_key(ip),
+            Self::Host(ip) => encode::host_key(ip),
+            Self::Endpoint(endpoint, protocol) => encode::endpoint_key(endpoint, protocol),
             Self::Vip(vip) => encode::service_key(vip),
         }
     }
@@ -50,7 +61,8 @@ impl EntryName {
 impl fmt::Display for EntryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Own(ip) => write!(f, "own address {ip}"),
+            Self::Host(ip) => write!(f, "address {ip}"),
+            Self::Endpoint(endpoint, protocol) => write!(f, "endpoint {endpoint} ({protocol})"),
             Self::Vip(vip) => write!(f, "VIP {vip}"),
         }
     }
@@ -69,6 +81,8 @@ impl State {
             services: BTreeMap::new(),
             records: Records::default(),
             table: ServiceTable::vacant(),
+            locals: BTreeMap::new(),
+            hosts: Hosts::new(),
             own: BTreeSet::new(),
             regions: Regions::new(slots),
             retired: Vec::new(),
@@ -83,6 +97,7 @@ impl State {
         next.plan_records(inputs, &numbers)?;
         next.plan_services(inputs, &numbers, now)?;
         next.own.extend(sources(inputs));
+        next.hosts = hosts::plan(&numbers, &next.own, inputs.ping, &self.hosts);
         Ok(next)
     }
 
@@ -109,8 +124,12 @@ impl State {
 
     /// A number for every service: the one it has, or the lowest that no service and no backend still uses.
     fn numbers(&self, services: &[config::Service]) -> BTreeMap<Vip, u16> {
-        let kept: BTreeMap<Vip, u16> =
-            self.services.iter().map(|(vip, service)| (*vip, service.number)).collect();
+        let kept: BTreeMap<Vip, u16> = self
+            .services
+            .iter()
+            .map(|(vip, service)| (*vip, service.number))
+            .chain(self.locals.clone())
+            .collect();
         let mut used: BTreeSet<u16> = self.records.iter().map(|(_, entry)| entry.service).collect();
         used.extend(kept.values());
         let mut free = (1..=u16::MAX).filter(|number| !used.contains(number));
@@ -124,7 +143,8 @@ impl State {
             let number = numbers.get(&service.vip).copied().unwrap_or(0);
             for backend in &service.backends {
                 let key = BackendKey::of(service, backend);
-                self.records.admit(key, inputs.state(service, backend), service.idle, number)?;
+                let about = (number, inputs.outer_source(service, backend));
+                self.records.admit(key, inputs.state(service, backend), service.idle, about)?;
             }
         }
         self.records.refresh(inputs.next_hops, self.generation);
@@ -139,8 +159,12 @@ impl State {
     ) -> Result<(), PlanError> {
         let before = std::mem::take(&mut self.services);
         let around = Surroundings { records: &self.records, seed: inputs.seed, now };
-        for service in inputs.services {
-            let number = numbers.get(&service.vip).copied().unwrap_or(0);
+        let is_local = |service: &&config::Service| service.forward == config::Forward::Local;
+        let number = |service: &config::Service| numbers.get(&service.vip).copied().unwrap_or(0);
+        self.locals =
+            inputs.services.iter().filter(is_local).map(|service| (service.vip, number(service))).collect();
+        for service in inputs.services.iter().filter(|service| !is_local(service)) {
+            let number = number(service);
             let previous = before.get(&service.vip);
             let planned = Planned::next(service, number, previous, around, &mut self.regions)?;
             self.services.insert(service.vip, planned);
@@ -151,18 +175,105 @@ impl State {
         Ok(())
     }
 
-    /// The entries that the service table shall have.
+    /// The service that packets to this address and port are for, if it has backends.
+    pub(super) fn service_of(&self, (addr, port, protocol): (IpAddr, u16, Protocol)) -> Option<&Planned> {
+        let exact = self.services.get(&Vip::new(addr, port, protocol));
+        exact.or_else(|| {
+            let fits = |vip: &Vip| {
+                vip.protocol == protocol && (vip.port..=vip.last_port).contains(&port) && vip.covers(addr)
+            };
+            let found = self.services.values().filter(|service| fits(&service.vip));
+            found.min_by_key(|service| (Reverse(service.vip.bits), service.vip.last_port - service.vip.port))
+        })
+    }
+
+    /// The entries of services, those without backends included.
+    fn service_entries(&self) -> impl Iterator<Item = (Vip, u16, Service)> {
+        let local = |(vip, number): (&Vip, &u16)| {
+            let (key, flags) = (encode::service_key(*vip), ServiceFlags::default());
+            (*vip, *number, Service::new(key, Forward::Local, *number, 0, 0, flags))
+        };
+        let balanced = self.services.values().map(|service| (service.vip, service.number, service.entry()));
+        balanced.chain(self.locals.iter().map(local))
+    }
+
+    /// The entries that the hashed part of the service table shall have.
     pub(super) fn entries(&self) -> BTreeMap<EntryName, Service> {
-        let own = |ip: &IpAddr| Service::host(encode::own_key(*ip), ServiceFlags::OWN, (0, 0));
-        let own = self.own.iter().map(|ip| (EntryName::Own(*ip), own(ip)));
-        own.chain(self.services.values().map(|service| (EntryName::Vip(service.vip), service.entry())))
-            .collect()
+        let host = |(name, host): (&hosts::Name, &Host)| {
+            let is_address = Vip { bits: name.1, ..Vip::new(name.0, 0, Protocol::Tcp) }.is_address();
+            is_address.then(|| (EntryName::Host(name.0), host.entry(encode::host_key(name.0))))
+        };
+        let exact = self.service_entries().filter(|(vip, ..)| vip.is_exact());
+        let exact = exact.map(|(vip, _, entry)| (EntryName::Vip(vip), entry));
+        self.hosts.iter().filter_map(host).chain(self.endpoints()).chain(exact).collect()
+    }
+
+    /// The endpoints of services that translate the destination only.
+    fn endpoints(&self) -> impl Iterator<Item = (EntryName, Service)> {
+        let translated = self.services.values().filter(|service| service.forward == config::Forward::Dnat);
+        translated.flat_map(|service| {
+            let vip = service.vip;
+            self.records.of_service(vip).map(move |(_, entry)| {
+                let port = if entry.key.addr.port() == 0 { vip.port } else { entry.key.addr.port() };
+                let endpoint = SocketAddr::new(entry.key.addr.ip(), port);
+                let key = encode::endpoint_key(endpoint, vip.protocol);
+                let other = (encode::address(vip.addr), U16be::new(vip.port));
+                (EntryName::Endpoint(endpoint, vip.protocol), Service::endpoint(key, other))
+            })
+        })
+    }
+
+    /// The entries behind the hashed part, by place: services that are found by range, and prefixes.
+    pub(super) fn placed(&self) -> BTreeMap<u32, Service> {
+        let ranged = self.service_entries().filter(|(vip, ..)| !vip.is_exact());
+        let ranged = ranged.map(|(_, number, entry)| (hosts::place_of_service(number), entry));
+        let prefixes =
+            self.prefix_hosts().map(|(name, host)| (host.place(), host.entry(encode::host_key(name.0))));
+        ranged.chain(prefixes).collect()
+    }
+
+    fn prefix_hosts(&self) -> impl Iterator<Item = (&hosts::Name, &Host)> {
+        let is_prefix =
+            |name: &hosts::Name| !Vip { bits: name.1, ..Vip::new(name.0, 0, Protocol::Tcp) }.is_address();
+        self.hosts.iter().filter(move |(name, _)| is_prefix(name))
+    }
+
+    /// Where the entries of prefixes are.
+    pub(super) fn prefixes(&self) -> BTreeMap<hosts::Name, u32> {
+        self.prefix_hosts().map(|(name, host)| (*name, host.place())).collect()
+    }
+
+    /// All port ranges by index.
+    pub(super) fn ranges(&self) -> BTreeMap<u32, PortRange> {
+        self.hosts.values().flat_map(Host::ranges).map(|(index, range)| (index, range)).collect()
+    }
+
+    /// The servers of QUIC services.
+    pub(super) fn quic_servers(&self) -> BTreeMap<[u32; 3], (QuicServer, BackendId)> {
+        let named = self.services.values().flat_map(|service| {
+            let entry = service.entry();
+            service.servers.iter().map(move |(id, backend)| (encode::quic_server(&entry, *id), *backend))
+        });
+        named.map(|(server, backend)| (server.to_words(), (server, backend))).collect()
+    }
+
+    /// What there is in the tables.
+    pub(super) fn contents(&self) -> Contents {
+        let parts = [
+            (Contents::RANGES, self.hosts.values().any(Host::has_ranges)),
+            (Contents::PREFIXES, self.prefix_hosts().next().is_some()),
+            (Contents::ENDPOINTS, self.endpoints().next().is_some()),
+        ];
+        parts.iter().filter(|(_, is)| *is).fold(Contents::default(), |all, (part, _)| all.with(*part))
     }
 }
 
-/// The balancer's own addresses towards the backends of services that translate.
+/// The balancer's own addresses towards the backends of services that translate. What comes back to them is for the
+/// balancer itself: for `nat` a reply, for `dnat` that to a probe.
 fn sources(inputs: &Inputs<'_>) -> impl Iterator<Item = IpAddr> {
-    let translated = inputs.services.iter().filter(|service| service.forward == config::Forward::Nat);
+    let translated = inputs.services.iter().filter(|service| {
+        matches!(service.forward, config::Forward::Nat | config::Forward::Dnat)
+    });
     let backends = translated.flat_map(|service| &service.backends);
-    backends.filter_map(|backend| inputs.next_hops.get(&backend.addr.ip())).map(|hop| hop.source.into())
+    backends.filter_map(|backend| inputs.next_hops.get(&backend.addr.ip())).map(|hop| hop.source)
 }

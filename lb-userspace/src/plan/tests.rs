@@ -10,7 +10,7 @@ use lb_common::wire::{Ports, U16be, U32be, protocol};
 
 use super::world::*;
 use super::*;
-use crate::config::{Forward, Protocol, Tracking};
+use crate::config::{Encap, Forward, Protocol, Tracking};
 use crate::health::HealthState::{Down, Unknown, Up};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ fn written_slots(plan: &Plan) -> usize {
 /// A flow of the first service in this slot, as the packet path would record it.
 fn record(world: &World, slot: u32, backend: BackendId) -> FlowKey<U32be> {
     let key = |n: u32| {
-        let ports = Ports { source: U16be::new(1024 + (n % 60_000) as u16), destination: U16be::new(80) };
+        let ports = Ports::new(U16be::new(1024 + (n % 60_000) as u16), U16be::new(80));
         FlowKey::new(U32be::new(0xc000_0200 + n / 60_000), U32be::new(0xcb00_7101), ports, protocol::TCP)
     };
     let is_there =
@@ -39,10 +39,14 @@ fn a_first_plan_writes_records_then_slots_then_services() {
     let rank = |write: &Write| match write {
         Write::Backend(..) => 0,
         Write::Slot(..) => 1,
-        Write::Service(..) => 2,
+        _ => 2,
     };
     assert!(plan.writes.iter().map(rank).is_sorted());
-    assert_eq!([0, 1, 2].map(|r| plan.writes.iter().filter(|write| rank(write) == r).count()), [3, 8192, 2]);
+    assert_eq!(
+        [0, 1, 2].map(|r| plan.writes.iter().filter(|write| rank(write) == r).count()),
+        [3, 8192, 4],
+        "each service has an entry, and so has its address"
+    );
     assert_eq!((plan.generation, plan.summary.admitted.len(), plan.summary.slots_moved), (1, 3, 8192));
     assert_eq!((world.counts(0), world.counts(1)), (vec![3072, 1024], vec![4096]));
     assert!(world.slots(0).values().all(|slot| !slot.is_tracked()));
@@ -308,7 +312,9 @@ fn our_own_address_is_known_before_a_backend_can_be_sent_to() {
     nat.forward = Forward::Nat;
     let mut world = World::unplanned(vec![nat]);
     let plan = world.plan();
-    assert!(matches!(plan.writes[0], Write::Service(_, own) if own.forward() == Mode::Own && own.slots == 0));
+    assert!(
+        matches!(plan.writes[0], Write::Service(_, own) if own.forward() == Mode::Host && own.slots == 0)
+    );
     assert!(matches!(plan.writes[1], Write::Backend(..)));
     assert_eq!(world.tables.services.len(), 2);
 }
@@ -386,6 +392,10 @@ fn the_whole_plan_makes_the_tables_that_the_steps_made() {
             Write::Slot(index, slot) => drop(fresh.slots.insert(index, slot)),
             Write::Service(_, entry) if entry.is_vacant() => {}
             Write::Service(place, entry) => drop(fresh.services.insert(place, entry)),
+            Write::Contents(contents) => fresh.contents = contents,
+            Write::Range(..) | Write::Prefix(..) | Write::QuicServer(..) => {
+                panic!("nothing asked for {write:?}")
+            }
         }
     }
     assert_eq!((fresh.backends, fresh.slots), (world.tables.backends, world.tables.slots));
@@ -396,6 +406,8 @@ fn the_whole_plan_makes_the_tables_that_the_steps_made() {
 fn another_seed_is_another_table() {
     let mut world = World::new(vec![service(1, &[1, 1])]);
     let inputs = Inputs {
+        ping: true,
+        encap: Encap { spread: false, ..Encap::default() },
         services: &world.services,
         seed: SEED + 1,
         health: &world.health,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lb_common::abi::{BackendId, FlowKey};
-use lb_common::wire::U32be;
+use lb_common::abi::{BackendId, FlowKey, Ip};
+use lb_common::datapath::slot_index;
 
 use super::records::{Entry, Standing};
 use super::service::Planned;
@@ -100,10 +100,9 @@ impl Planner {
     /// The slot of a flow and the backend that has it now, given the packet path's seed; `None` for a flow of no
     /// service. A record that names another backend is a stray, see [`super::Observations::strays`].
     #[must_use]
-    pub fn slot_of(&self, key: &FlowKey<U32be>, seed: u64) -> Option<(u32, BackendId)> {
-        let vip = encode::vip_v4(key.destination, key.ports.destination(), key.protocol())?;
-        let service = self.state.services.get(&vip)?;
-        let index = service.entry().slot_index(key.hash(seed));
+    pub fn slot_of<A: Ip>(&self, key: &FlowKey<A>, seed: u64) -> Option<(u32, BackendId)> {
+        let service = self.state.service_of(encode::destination(key)?)?;
+        let index = slot_index(&service.entry(), key, seed);
         Some((index, service.slot(index)?.current()))
     }
 }

@@ -10,7 +10,7 @@ use lb_common::wire::ethernet::Addresses;
 
 use super::state::State;
 use super::*;
-use crate::config::{self, Check, Forward, Protocol, Service, Tracking, Vip};
+use crate::config::{self, Check, Encap, Forward, Protocol, Select, Service, Tracking, Vip};
 use crate::health::HealthState;
 use crate::kernel::NextHop;
 
@@ -34,7 +34,11 @@ pub(super) struct World {
 pub(super) fn service(n: u8, weights: &[u16]) -> Service {
     Service {
         name: format!("service{n}"),
-        vip: Vip { addr: [203, 0, 113, n].into(), port: 80, protocol: Protocol::Tcp },
+        vip: Vip::new([203, 0, 113, n].into(), 80, Protocol::Tcp),
+        select: Select::Maglev,
+        gue_port: 6080,
+        server_id_bytes: 2,
+        listener: None,
         forward: Forward::DsrIpip,
         tracking: Tracking::Auto,
         idle: IDLE,
@@ -47,7 +51,7 @@ pub(super) fn service(n: u8, weights: &[u16]) -> Service {
 /// The backend 10.0.0.`host`:8080.
 pub(super) fn backend(host: u8, weight: u16) -> config::Backend {
     let addr = ([10, 0, 0, host], 8080).into();
-    config::Backend { name: format!("backend{host}"), addr, weight, drain: false }
+    config::Backend { name: format!("backend{host}"), addr, server_id: None, weight, drain: false }
 }
 
 impl World {
@@ -67,6 +71,8 @@ impl World {
             source: [10, 0, 0, 254].into(),
             mtu: 1500,
             vlan: 0,
+            second_vlan: 0,
+            on_link: true,
         };
         let mut world = Self {
             planner: Planner::new(),
@@ -108,6 +114,8 @@ impl World {
 
     pub(super) fn try_plan(&mut self) -> Result<Plan, PlanError> {
         let inputs = Inputs {
+            ping: true,
+            encap: Encap { spread: false, ..Encap::default() },
             services: &self.services,
             seed: SEED,
             health: &self.health,
@@ -170,6 +178,12 @@ impl World {
                 Write::Backend(id, record) => drop(self.tables.backends.insert(id, record)),
                 Write::Slot(index, slot) => self.write_slot(index, slot),
                 Write::Service(place, entry) => self.write_entry(place, entry),
+                Write::Range(index, range) => drop(self.tables.ranges.insert(index, range)),
+                Write::Prefix(prefix, Some(place)) => drop(self.tables.prefixes.insert(prefix, place)),
+                Write::Prefix(prefix, None) => drop(self.tables.prefixes.remove(&prefix)),
+                Write::QuicServer(server, Some(id)) => drop(self.tables.quic_servers.insert(server, id)),
+                Write::QuicServer(server, None) => drop(self.tables.quic_servers.remove(&server)),
+                Write::Contents(contents) => self.tables.contents = contents,
             }
         }
     }

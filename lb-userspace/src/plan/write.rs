@@ -3,13 +3,15 @@
 //! What is named is written before what names it, and taken away after: own addresses, backends, slots, services; then
 //! services that are gone, and backends at the very end.
 
-use lb_common::abi::{Backend, BackendId, Service, Slot};
+use lb_common::abi::{
+    Backend, BackendId, Contents, PortRange, PrefixKey, QuicServer, Service, ServiceFlags, Slot,
+};
 
-use super::PlanError;
 use super::diff::{Change, diff};
 use super::service::Planned;
 use super::service_table::{EntryWrite, ServiceTable};
 use super::state::{EntryName, State};
+use super::{PlanError, encode, hosts};
 
 /// One word or record to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,14 @@ pub enum Write {
     Slot(u32, Slot),
     /// The place of the service table with this index.
     Service(u32, Service),
+    /// The port range with this index.
+    Range(u32, PortRange),
+    /// Where the entry of a prefix is; nowhere if it is gone.
+    Prefix(PrefixKey, Option<u32>),
+    /// The backend of a QUIC server; none if it is gone.
+    QuicServer(QuicServer, Option<BackendId>),
+    /// What there is in the tables.
+    Contents(Contents),
 }
 
 /// What a plan does, for the log.
@@ -62,28 +72,26 @@ pub(super) fn whole(state: &State) -> Plan {
     let mut plan = Plan { generation: state.generation, ..Plan::default() };
     plan.change_backends(&State::empty(), state);
     plan.change_slots(&State::empty(), state);
-    plan.add_services((0..).zip(state.table.entries().iter().copied()).collect());
+    let (empty, table) = (State::empty(), state.table.entries().iter().copied());
+    plan.writes.extend((0..).zip(table).map(|(place, entry)| Write::Service(place, entry)));
+    plan.writes.extend(lists(&empty, state).into_iter().chain(prefixes(&empty, state)));
+    plan.writes.push(Write::Contents(state.contents()));
     Plan { summary: Summary { admitted: Vec::new(), ..plan.summary }, ..plan }
 }
 
 impl Plan {
     /// All writes in their order. A state that needs none keeps the old generation.
-    fn between(old: &State, new: &mut State, first: Vec<EntryWrite>, last: Vec<EntryWrite>) -> Self {
-        let mut plan = Self::default();
-        plan.add_services(first);
+    fn between(old: &State, new: &mut State, first: Vec<Write>, last: Vec<Write>) -> Self {
+        let mut plan = Self { writes: first, ..Self::default() };
         let retired = plan.change_backends(old, new);
         plan.change_slots(old, new);
-        plan.add_services(last);
+        plan.writes.extend(last);
         plan.writes.extend(retired);
         if plan.writes.is_empty() {
             new.generation = old.generation;
         }
         plan.generation = new.generation;
         plan
-    }
-
-    fn add_services(&mut self, writes: Vec<EntryWrite>) {
-        self.writes.extend(writes.into_iter().map(|(place, entry)| Write::Service(place, entry)));
     }
 
     /// Adds new and changed records, and returns the writes that wipe those that are gone.
@@ -137,24 +145,92 @@ fn moved_slots(previous: Option<&Planned>, service: &Planned) -> usize {
     service.slots.words().iter().enumerate().filter(|(index, word)| had(*index) != word.current()).count()
 }
 
-/// Brings the service table up to date. Gives the writes to make before all others (own addresses, to which replies
-/// come as soon as a backend is sent its first packet) and those to make after the slots.
-fn change_services(old: &State, new: &mut State) -> Result<(Vec<EntryWrite>, Vec<EntryWrite>), PlanError> {
-    let (mut first, mut last) = (Vec::new(), Vec::new());
+/// Brings the service table up to date. Gives the writes to make before all others (addresses and endpoints, to which
+/// replies come as soon as a backend is sent its first packet) and those to make after the slots.
+fn change_services(old: &State, new: &mut State) -> Result<(Vec<Write>, Vec<Write>), PlanError> {
+    let (before, after) = (old.contents(), new.contents());
+    let (mut first, mut last) = (Vec::new(), lists(old, new));
+    // What is said to be there may be missing, but not the other way round.
+    if before.with(after) != before {
+        first.push(Write::Contents(before.with(after)));
+    }
+    let mut gone = Vec::new();
     for change in diff(&old.entries(), &new.entries()) {
         match change {
-            Change::Added(name @ EntryName::Own(_), entry) => {
+            Change::Added(name, entry) if is_replied_to(*name, entry) => {
                 first.extend(insert(&mut new.table, *name, *entry)?);
             }
             Change::Added(name, entry) | Change::Changed(name, entry) => {
                 last.extend(insert(&mut new.table, *name, *entry)?);
             }
-            Change::Removed(name, _) => last.extend(new.table.remove(&name.key())),
+            Change::Removed(name, _) => gone.extend(places(new.table.remove(&name.key()))),
         }
+    }
+    last.extend(prefixes(old, new));
+    last.extend(gone);
+    if after != before.with(after) {
+        last.push(Write::Contents(after));
     }
     Ok((first, last))
 }
 
-fn insert(table: &mut ServiceTable, name: EntryName, entry: Service) -> Result<Vec<EntryWrite>, PlanError> {
-    table.insert(entry).map_err(|_crowded| PlanError::ServiceTableCrowded { name: name.to_string() })
+/// Whether backends' packets are known by this entry.
+const fn is_replied_to(name: EntryName, entry: &Service) -> bool {
+    match name {
+        EntryName::Host(_) => entry.flags.has(ServiceFlags::OWN) && !ranged(entry),
+        EntryName::Endpoint(..) => true,
+        EntryName::Vip(_) => false,
+    }
+}
+
+/// Whether an entry leads to others, which must be there before.
+const fn ranged(entry: &Service) -> bool {
+    entry.ranges > 0
+}
+
+/// The entries and lists that hashed entries and prefixes lead to. Those that are gone stay: nothing leads to them.
+fn lists(old: &State, new: &State) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for change in diff(&old.placed(), &new.placed()) {
+        if let Change::Added(place, entry) | Change::Changed(place, entry) = change {
+            // A prefix's entry leads to its list, which comes first.
+            let at = if ranged(entry) { writes.len() } else { 0 };
+            writes.insert(at, Write::Service(*place, *entry));
+        }
+    }
+    let leads = writes.iter().position(|write| matches!(write, Write::Service(_, entry) if ranged(entry)));
+    let (old_ranges, new_ranges) = (old.ranges(), new.ranges());
+    let ranges = diff(&old_ranges, &new_ranges).filter_map(|change| match change {
+        Change::Added(index, range) | Change::Changed(index, range) => Some(Write::Range(*index, *range)),
+        Change::Removed(..) => None,
+    });
+    let at = leads.unwrap_or(writes.len());
+    writes.splice(at..at, ranges.collect::<Vec<_>>());
+    let servers = (old.quic_servers(), new.quic_servers());
+    writes.extend(diff(&servers.0, &servers.1).map(|change| match change {
+        Change::Added(_, (server, id)) | Change::Changed(_, (server, id)) => {
+            Write::QuicServer(*server, Some(*id))
+        }
+        Change::Removed(_, (server, _)) => Write::QuicServer(*server, None),
+    }));
+    writes
+}
+
+fn prefixes(old: &State, new: &State) -> Vec<Write> {
+    let key = |name: &hosts::Name| encode::prefix_key(name.0, name.1);
+    let (old, new) = (old.prefixes(), new.prefixes());
+    let write = |change| match change {
+        Change::Added(name, place) | Change::Changed(name, place) => Write::Prefix(key(name), Some(*place)),
+        Change::Removed(name, _) => Write::Prefix(key(name), None),
+    };
+    diff(&old, &new).map(write).collect()
+}
+
+fn insert(table: &mut ServiceTable, name: EntryName, entry: Service) -> Result<Vec<Write>, PlanError> {
+    let written = table.insert(entry);
+    written.map(places).map_err(|_crowded| PlanError::ServiceTableCrowded { name: name.to_string() })
+}
+
+fn places(writes: Vec<EntryWrite>) -> Vec<Write> {
+    writes.into_iter().map(|(place, entry)| Write::Service(place, entry)).collect()
 }

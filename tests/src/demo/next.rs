@@ -29,7 +29,7 @@ fn commands(scene: &Scene) -> Result<Vec<(&'static str, String)>> {
     let daemon = scene.daemon()?;
     let (program, client) = (binary().display().to_string(), inside(&scene.house.client));
     let control = format!("--control {}", daemon.control_path().display());
-    let web1 = scene.house.backends.first().map(|host| host.address.to_string()).unwrap_or_default();
+    let web1 = scene.house.backends.first().map(|host| host.addresses.v4.to_string()).unwrap_or_default();
     Ok(vec![
         ("ask the service, again and again: each connection picks a backend", fetch(&client, WEB.url)),
         ("the same through dsr-ipip: the backend sees the client's own address", fetch(&client, DIRECT.url)),

@@ -1,6 +1,6 @@
 //! What runs: the house, three backends, and the daemon with the demo's config.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::page::Page;
 use crate::daemon::{Daemon, Mode};
 use crate::fleet::{self, Fleet};
 use crate::service::Forward;
-use crate::topology::{House, Layout, VIP};
+use crate::topology::{House, Layout, VIP, VIPS};
 
 /// The config, as the daemon gets it.
 pub(super) const CONFIG: &str = include_str!("demo.toml");
@@ -21,17 +21,17 @@ pub(super) const WEIGHTS: [u16; 3] = [3, 2, 1];
 #[derive(Clone, Copy)]
 pub(super) struct Service {
     pub(super) name: &'static str,
-    pub(super) vip: SocketAddrV4,
+    pub(super) vip: SocketAddr,
     /// How clients write it.
     pub(super) url: &'static str,
 }
 
 /// The service of forwarding by `nat`.
 pub(super) const WEB: Service =
-    Service { name: "web", vip: SocketAddrV4::new(VIP, 80), url: "http://203.0.113.10/" };
+    Service { name: "web", vip: SocketAddr::new(IpAddr::V4(VIP), 80), url: "http://203.0.113.10/" };
 /// The service of forwarding by `dsr-ipip`.
 pub(super) const DIRECT: Service =
-    Service { name: "direct", vip: SocketAddrV4::new(VIP, 8080), url: "http://203.0.113.10:8080/" };
+    Service { name: "direct", vip: SocketAddr::new(IpAddr::V4(VIP), 8080), url: "http://203.0.113.10:8080/" };
 
 const WIRING: &str = "
    client 10.10.0.2 ----- balancer -----+----- web1  10.20.1.2:8080  weight 3
@@ -63,7 +63,7 @@ impl Scene {
     /// Starts everything and waits until every backend is up.
     pub(super) fn build() -> Result<Self> {
         let house = House::build(Layout::Routed, 3)?;
-        house.backends_own(VIP)?;
+        house.backends_own(VIPS)?;
         let mut fleet = Fleet::start(&house, Forward::Nat)?;
         fleet.decapsulate(&house)?;
         let mut scene = Self { daemon: None, fleet, house };

@@ -1,12 +1,15 @@
 //! Links, addresses and routes of a [`Namespace`].
 
-use std::net::Ipv4Addr;
+use std::fs;
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::TryStreamExt;
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, State};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::{index, netlink};
@@ -60,11 +63,12 @@ impl Namespace {
         self.change("up", LinkUnspec::new_with_name(name).up())
     }
 
-    /// Waits until frames pass every link that was set up: the kernel gives a link its queue some time later, and loses
-    /// frames until then. Other links are not ours: with a tunnel module, every namespace is born with one (`tunl0`).
+    /// Waits until frames pass every link that was set up, and IPv6 addresses are taken for the host's own: the kernel gives
+    /// a link its queue, and an address its route, some time later, and loses frames until then. Other links are not ours:
+    /// with a tunnel module, every namespace is born with one (`tunl0`).
     pub fn settle(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.run(|| netlink(all_operational))? {
+        while !self.run(|| Ok(netlink(all_operational)? && every_address_is_routed()?))? {
             ensure!(Instant::now() < deadline, "a link in {} does not come up", self.name());
             thread::sleep(LOOK);
         }
@@ -86,29 +90,117 @@ impl Namespace {
             .with_context(|| format!("setting a link {what} in {}", self.name()))
     }
 
-    /// Gives `name` an address.
-    pub fn address(&self, name: &str, address: Ipv4Addr, prefix: u8) -> Result<()> {
+    /// Gives `name` an address, which can be used at once: nobody else has it, so an IPv6 one need not be asked for first.
+    pub fn address(&self, name: &str, address: impl Into<IpAddr>, prefix: u8) -> Result<()> {
+        let address = address.into();
         self.run(|| {
             netlink(async |handle| {
                 let link = index(&handle, name).await?;
-                Ok(handle.address().add(link, address.into(), prefix).execute().await?)
+                let mut request = handle.address().add(link, address, prefix);
+                if address.is_ipv6() {
+                    request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+                }
+                Ok(request.execute().await?)
             })
         })
         .with_context(|| format!("address {address}/{prefix} on {name} in {}", self.name()))
     }
 
-    /// Routes `destination` with `prefix` bits through `gateway`; 0 bits are the default route.
-    pub fn route(&self, destination: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<()> {
-        let route =
-            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(destination, prefix).gateway(gateway);
-        self.run(|| netlink(async |handle| Ok(handle.route().add(route.build()).execute().await?)))
-            .with_context(|| format!("route {destination}/{prefix} via {gateway} in {}", self.name()))
+    /// Takes an address away from `name`.
+    pub fn lose_address(&self, name: &str, address: impl Into<IpAddr>) -> Result<()> {
+        let address = address.into();
+        self.run(|| {
+            netlink(async |handle| {
+                let link = index(&handle, name).await?;
+                let mut found =
+                    handle.address().get().set_link_index_filter(link).set_address_filter(address).execute();
+                let message = found.try_next().await?.context("it has no such address")?;
+                Ok(handle.address().del(message).execute().await?)
+            })
+        })
+        .with_context(|| format!("taking {address} from {name} in {}", self.name()))
     }
+
+    /// Routes `destination` with `prefix` bits through `gateway`; 0 bits are the default route.
+    pub fn route(
+        &self,
+        destination: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+    ) -> Result<()> {
+        self.add_route(through(destination.into(), prefix, gateway.into())?)
+    }
+
+    /// The same, for packets of at most `bytes` to begin with; what the path tells may make them shorter.
+    pub fn sized_route(
+        &self,
+        destination: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+        bytes: u32,
+    ) -> Result<()> {
+        let mut route = through(destination.into(), prefix, gateway.into())?;
+        route.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(bytes)]));
+        self.add_route(route)
+    }
+
+    /// The same, with packets of at most `bytes` on the way: longer ones are refused, as at a narrow link.
+    pub fn narrow_route(
+        &self,
+        destination: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+        bytes: u32,
+    ) -> Result<()> {
+        let mut route = through(destination.into(), prefix, gateway.into())?;
+        let metrics = vec![RouteMetric::Lock(1 << RTAX_MTU), RouteMetric::Mtu(bytes)];
+        route.attributes.push(RouteAttribute::Metrics(metrics));
+        self.add_route(route)
+    }
+
+    /// Has the stack take every packet for `destination` with `prefix` bits for one of its own.
+    pub fn own_route(&self, destination: impl Into<IpAddr>, prefix: u8) -> Result<()> {
+        let route = towards(destination.into(), prefix)?;
+        let route = route.kind(RouteType::Local).scope(RouteScope::Host).table_id(LOCAL_TABLE);
+        let add = async |handle: Handle| {
+            let route = route.output_interface(index(&handle, "lo").await?);
+            Ok(handle.route().add(route.build()).execute().await?)
+        };
+        self.run(|| netlink(add)).with_context(|| format!("a local route in {}", self.name()))
+    }
+
+    fn add_route(&self, route: RouteMessage) -> Result<()> {
+        let told = format!("{route:?}");
+        self.run(|| netlink(async |handle| Ok(handle.route().add(route).execute().await?)))
+            .with_context(|| format!("route in {}: {told}", self.name()))
+    }
+}
+
+/// A route's metric of this number is its MTU. Source: linux/rtnetlink.h.
+const RTAX_MTU: u32 = 2;
+/// The routing table of a host's own addresses. Source: linux/rtnetlink.h.
+const LOCAL_TABLE: u32 = 255;
+
+fn towards(destination: IpAddr, prefix: u8) -> Result<RouteMessageBuilder> {
+    Ok(RouteMessageBuilder::<IpAddr>::new().destination_prefix(destination, prefix)?)
+}
+
+fn through(destination: IpAddr, prefix: u8, gateway: IpAddr) -> Result<RouteMessage> {
+    Ok(towards(destination, prefix)?.gateway(gateway)?.build())
 }
 
 async fn all_operational(handle: Handle) -> Result<bool> {
     let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
     Ok(links.iter().all(is_settled))
+}
+
+/// Whether each IPv6 address of the thread's namespace has its route of 128 bits.
+fn every_address_is_routed() -> Result<bool> {
+    let [addresses, routes] = ["if_inet6", "ipv6_route"].map(|name| format!("/proc/thread-self/net/{name}"));
+    let routes = fs::read_to_string(&routes).with_context(|| routes)?;
+    let addresses = fs::read_to_string(&addresses).with_context(|| addresses)?;
+    let mut own = addresses.lines().filter_map(|line| line.split(' ').next());
+    Ok(own.all(|address| routes.contains(&format!("{address} 80 "))))
 }
 
 fn is_settled(link: &LinkMessage) -> bool {

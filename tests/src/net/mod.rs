@@ -4,6 +4,8 @@
 
 pub mod link;
 pub mod offload;
+pub mod option;
+pub mod tap;
 pub mod xdp;
 
 use anyhow::{Context, Result};

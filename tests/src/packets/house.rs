@@ -12,6 +12,8 @@ use lb_common::wire::{U16be, U32be, protocol};
 pub const SEED: u64 = 0x5eed;
 /// One port, so that a row can say which one a flow gets.
 pub const PORTS: [u16; 4] = [40_000, 1, 0, 0];
+/// Port of outer UDP headers.
+pub const GUE_PORT: u16 = 6080;
 /// The loopback interface: where the kernel's test run says a packet arrived.
 pub const ARRIVAL_IFINDEX: u32 = 1;
 
@@ -45,8 +47,13 @@ pub fn house(setup: &Setup) -> HostTables {
     let mut tables =
         HostTables { seed: SEED, ports: PortPool::new(PORTS), room: setup.room, ..HostTables::default() };
     furnish(&mut tables, setup);
-    let own = ServiceKey::own_v4(U32be::from(OWN));
-    tables.add_service(Service::new(own, Forward::Own, 0, 0, 0, ServiceFlags(0)));
+    let own = ServiceKey::host(U32be::from(OWN));
+    tables.add_service(Service::host(own, ServiceFlags::OWN, (0, 0)));
+    for vip in [NAT_VIP, DSR_VIP] {
+        let key = ServiceKey::host(U32be::from(vip));
+        let flags = ServiceFlags::VIP.with(ServiceFlags::PING);
+        tables.add_service(Service::host(key, flags, (0, 0)));
+    }
     tables
 }
 

@@ -18,7 +18,7 @@ mod traffic;
 mod verify;
 
 pub use build::Stack;
-pub use house::{ARRIVAL_IFINDEX, PORTS, SEED, furnish, house};
+pub use house::{ARRIVAL_IFINDEX, GUE_PORT, PORTS, SEED, furnish, house};
 pub use random::Random;
 pub use row::{Fate, Row, Setup, Side, Step};
 pub use rows::rows;
@@ -71,7 +71,7 @@ mod tests {
     /// A packet by the way that answers all packets, whether common or not.
     fn the_long_way(tables: &HostTables, bytes: &[u8]) -> (Outcome, Vec<u8>) {
         let mut packet = Buffer::new(bytes);
-        let arrival = Arrival { ifindex: ARRIVAL_IFINDEX, now: Ticks(0) };
+        let arrival = Arrival { ifindex: ARRIVAL_IFINDEX, GUE_PORT, now: Ticks(0) };
         let outcome = seldom(&mut packet, tables, arrival);
         (outcome, packet.bytes().to_vec())
     }

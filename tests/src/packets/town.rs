@@ -54,8 +54,13 @@ pub fn town(seed: u64, room: usize) -> HostTables {
             tables.slots.insert(slot, Slot::settled_on(BackendId::from_bits(number)));
         }
     }
-    let own = ServiceKey::own_v4(U32be::from(OWN));
-    tables.add_service(Service::new(own, Forward::Own, 0, 0, 0, ServiceFlags(0)));
+    let own = ServiceKey::host(U32be::from(OWN));
+    tables.add_service(Service::host(own, ServiceFlags::OWN, (0, 0)));
+    for vip in [[203, 0, 113, 10], [203, 0, 113, 11], [203, 0, 113, 20], [203, 0, 113, 21]] {
+        let key = ServiceKey::host(U32be::from(vip));
+        let flags = ServiceFlags::VIP.with(ServiceFlags::PING);
+        tables.add_service(Service::host(key, flags, (0, 0)));
+    }
     tables
 }
 

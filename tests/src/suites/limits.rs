@@ -1,6 +1,6 @@
 //! What is exhausted, attacked or missing costs what it must, is counted under its reason, and comes back.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ fn flood(set: Set) -> Result<()> {
     let expected = stage.directly("/bytes/6000000")?;
     ensure!(download.finish()? == expected, "the download has other bytes");
     let status = stage.daemon.status()?;
-    let reason = if set.forward == Forward::Nat { "nat_opened" } else { "ipip_settled" };
+    let reason = if set.forward == Forward::Nat { "nat_opened" } else { "settled" };
     let packets = counted(&status, reason);
     // A busy machine loses some on the way to the balancer.
     ensure!(packets >= u64::from(SOURCES) / 2, "{packets} packets {reason}: {status:#}");
@@ -105,7 +105,7 @@ fn flood(set: Set) -> Result<()> {
 fn send_syns(sources: u32) -> Result<()> {
     let raw = Protocol::from(libc::IPPROTO_RAW);
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(raw)).context("a raw socket")?;
-    let vip = SockAddr::from(SocketAddr::from(Kind::Http.vip()));
+    let vip = SockAddr::from(Kind::Http.vip());
     for number in 0..sources {
         let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number);
         let syn = Stack::tcp((source.octets(), 1024), (VIP.octets(), Kind::Http.port()), 0x02, b"");
@@ -149,11 +149,11 @@ fn exhaust(stage: &Stage, connections: usize, reason: &str) -> Result<()> {
 }
 
 /// As many connections as can be had of `wanted`; a few refused ones end the attempt.
-fn hold(server: SocketAddrV4, wanted: usize) -> Vec<Connection> {
+fn hold(server: SocketAddr, wanted: usize) -> Vec<Connection> {
     let mut refused = 0;
     let attempts = (0..wanted).map_while(|_| {
         let patience = TIMEOUT / 5;
-        match TcpStream::connect_timeout(&server.into(), patience) {
+        match TcpStream::connect_timeout(&server, patience) {
             Ok(probe) => Some(Some(probe)),
             Err(_) if refused < 3 => {
                 refused += 1;
@@ -171,9 +171,9 @@ fn tracking(set: Set) -> Result<()> {
     for (word, tracked) in [("always", true), ("never", false)] {
         let text = text.replace("forward = ", &format!("tracking = \"{word}\"\nforward = "));
         stage.daemon.reload_text(&text)?;
-        let before = counted(&stage.daemon.status()?, "ipip_opened");
+        let before = counted(&stage.daemon.status()?, "opened");
         stage.who_answers(CONNECTIONS).map(|_: Tally| ())?;
-        let opened = counted(&stage.daemon.status()?, "ipip_opened") - before;
+        let opened = counted(&stage.daemon.status()?, "opened") - before;
         let expected = if tracked { CONNECTIONS as u64 } else { 0 };
         ensure!(opened == expected, "tracking = {word:?} recorded {opened} flows");
     }

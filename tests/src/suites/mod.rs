@@ -1,18 +1,31 @@
 //! The claims, each a case with a sentence for a name, tried with every set-up that it holds for.
 
 mod change;
+mod churn;
 mod crash;
 mod differential;
 mod first_run;
+mod fragments;
+mod hairpin;
 mod harness;
 mod health;
 mod lifecycle;
 mod limits;
+mod local;
+mod modes;
+mod mtu;
 mod network;
+mod ping;
+mod qinq;
 mod reloads;
+mod selectors;
+mod several_interfaces;
+mod sharing;
 mod traffic;
+mod vips;
 
 use crate::daemon::Mode;
+use crate::family::Family;
 use crate::runner::Case;
 use crate::service::Forward;
 use crate::skip::Need;
@@ -37,8 +50,23 @@ pub fn all() -> Vec<Case> {
         reloads::cases(),
         network::cases(),
         limits::cases(),
+        modes::cases(),
+        vips::cases(),
+        selectors::cases(),
+        ping::cases(),
+        hairpin::cases(),
+        qinq::cases(),
+        local::cases(),
+        churn::cases(),
     ];
-    suites.into_iter().flatten().collect()
+    suites.into_iter().flatten().filter(is_awaited_no_more).collect()
+}
+
+const AWAITED: &[&str] = &[
+];
+
+fn is_awaited_no_more(case: &Case) -> bool {
+    !AWAITED.iter().any(|awaited| case.name().starts_with(awaited))
 }
 
 /// A claim about a stage.
@@ -54,7 +82,27 @@ fn cases(suite: &str, sets: &[Set], claims: &[Claim]) -> Vec<Case> {
 
 /// A stage in a routed house.
 const fn routed(forward: Forward, mode: Mode) -> Set {
-    Set { forward, mode, layout: Layout::Routed }
+    Set { forward, mode, layout: Layout::Routed, clients: Family::V4, backends: Family::V4 }
+}
+
+const BOTH: [Family; 2] = Family::BOTH;
+
+/// Every way to forward packets to backends, over every family it is for, attached natively. The layout of `dsr-l2`, which
+/// needs its backends on one segment with the balancer, is the nearest to `layout`.
+fn every_mode(layout: Layout) -> Vec<Set> {
+    let segment = if layout == Layout::Distant { Layout::DistantOneArmed } else { Layout::OneArmed };
+    let translating = [Forward::Nat, Forward::Dnat].map(|forward| (forward, layout));
+    let native = |(forward, layout)| routed(forward, Mode::Native).laid_out(layout);
+    let same_family = translating.into_iter().chain([(Forward::DsrL2, segment)]).map(native);
+    let plain = same_family.flat_map(|set| BOTH.map(|family| set.families(family, family)));
+    plain.chain(every_encapsulation().into_iter().map(|set| set.laid_out(layout))).collect()
+}
+
+/// The ways to forward that put a packet into another, over every two families.
+fn every_encapsulation() -> Vec<Set> {
+    let sets = [Forward::DsrIpip, Forward::DsrGue].map(|forward| routed(forward, Mode::Native));
+    let outer = |set: Set, inner| BOTH.map(|outer| set.families(inner, outer));
+    sets.into_iter().flat_map(|set| BOTH.into_iter().flat_map(move |inner| outer(set, inner))).collect()
 }
 
 /// Both ways to forward, attached natively.
@@ -63,6 +111,6 @@ const NATIVE: [Set; 2] = [routed(Forward::Nat, Mode::Native), routed(Forward::Ds
 const GENERIC: [Set; 2] = [routed(Forward::Nat, Mode::Generic), routed(Forward::DsrIpip, Mode::Generic)];
 /// Both ways to forward, by a balancer with one interface.
 const ONE_ARMED: [Set; 2] = [
-    Set { forward: Forward::Nat, mode: Mode::Native, layout: Layout::OneArmed },
-    Set { forward: Forward::DsrIpip, mode: Mode::Native, layout: Layout::OneArmed },
+    routed(Forward::Nat, Mode::Native).laid_out(Layout::OneArmed),
+    routed(Forward::DsrIpip, Mode::Native).laid_out(Layout::OneArmed),
 ];

@@ -120,7 +120,7 @@ fn route_moves(set: Set) -> Result<()> {
     for host in &stage.house.backends {
         host.namespace.address("lo", BEHIND, 32)?;
     }
-    let [first, second] = [0, 1].map(|index: usize| stage.house.backends[index].address);
+    let [first, second] = [0, 1].map(|index: usize| stage.house.backends[index].addresses.v4);
     ip(&stage.house.balancer, &format!("route add {BEHIND} via {first}"))?;
     let text = config(&stage.services(&[1, 0])).replace(&first.to_string(), &BEHIND.to_string());
     stage.daemon.reload_text(&text)?;

@@ -1,65 +1,61 @@
 //! Real TCP, UDP and HTTP reach the backends and come back, however the daemon forwards and attaches.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{GENERIC, NATIVE, ONE_ARMED};
+use super::{Claim, GENERIC, NATIVE, ONE_ARMED, sharing};
 use crate::fleet;
 use crate::runner::Case;
-use crate::service::{Forward, Kind};
+use crate::service::Kind;
 use crate::stage::{Set, Stage};
-use crate::topology::VIP;
 use crate::traffic::echo;
 use crate::traffic::http::{self, Connection};
 use crate::traffic::tally::Tally;
 
 /// New connections whose spread is judged: enough that ignored weights cannot pass for chance.
 const CONNECTIONS: usize = 600;
-const WEIGHTS: [u16; 3] = [3, 2, 1];
+pub(super) const WEIGHTS: [u16; 3] = [3, 2, 1];
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
-    let sets: Vec<Set> = NATIVE.into_iter().chain(GENERIC).chain(ONE_ARMED).collect();
-    super::cases(
-        "traffic",
-        &sets,
-        &[
-            ("connections_spread_by_weight", connections_spread_by_weight),
-            ("datagrams_spread_by_weight", datagrams_spread_by_weight),
-            ("a_connection_stays_with_its_backend", a_connection_stays_with_its_backend),
-            ("a_backend_sees_the_address_it_should", a_backend_sees_the_address_it_should),
-            ("traffic_of_others_passes", traffic_of_others_passes),
-            ("an_echo_returns_every_byte", an_echo_returns_every_byte),
-            ("two_hundred_parallel_downloads_are_whole", two_hundred_parallel_downloads_are_whole),
-            ("a_closed_port_refuses_datagrams_at_the_client", a_closed_port_refuses_datagrams_at_the_client),
-            (
-                "a_dead_server_refuses_connections_at_the_client",
-                a_dead_server_refuses_connections_at_the_client,
-            ),
-        ],
-    )
+    let sets = || NATIVE.into_iter().chain(GENERIC).chain(ONE_ARMED);
+    let together = sets().flat_map(|set| sharing::cases(set, move || Stage::build(set, &WEIGHTS), &CLAIMS));
+    let alone: Claim = ("a_dead_server_refuses_connections_at_the_client", dead_server_refuses);
+    together.chain(super::cases("traffic", &sets().collect::<Vec<_>>(), &[alone])).collect()
 }
 
-fn connections_spread_by_weight(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &WEIGHTS)?;
-    let tally = stage.who_answers(CONNECTIONS)?;
-    tally.fits(&shares())
+const CLAIMS: [sharing::Claim; 8] = [
+    ("traffic", "connections_spread_by_weight", connections_spread),
+    ("traffic", "datagrams_spread_by_weight", datagrams_spread),
+    ("traffic", "a_connection_stays_with_its_backend", connection_stays),
+    ("traffic", "a_backend_sees_the_address_it_should", addresses_are_seen),
+    ("traffic", "traffic_of_others_passes", traffic_of_others_passes),
+    ("traffic", "an_echo_returns_every_byte", echo_returns),
+    ("traffic", "two_hundred_parallel_downloads_are_whole", |stage| downloads_are_whole(stage, 200)),
+    ("traffic", "a_closed_port_refuses_datagrams_at_the_client", closed_port_refuses),
+];
+
+/// New connections go to backends by [`WEIGHTS`].
+pub(super) fn connections_spread(stage: &mut Stage) -> Result<()> {
+    stage.who_answers(CONNECTIONS)?.fits(&shares())
 }
 
-fn datagrams_spread_by_weight(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &WEIGHTS)?;
-    let ask = |number: usize| named(&echo::udp(Kind::Udp.vip(), format!("datagram {number}").as_bytes())?);
+/// Datagrams of new sockets go to backends by [`WEIGHTS`].
+pub(super) fn datagrams_spread(stage: &mut Stage) -> Result<()> {
+    let vip = stage.vip(Kind::Udp);
+    let ask = |number: usize| named(&echo::udp(vip, format!("datagram {number}").as_bytes())?);
     let answers = stage.house.client.run(|| (0..CONNECTIONS).map(ask).collect::<Result<Tally>>())?;
     answers.fits(&shares())
 }
 
-fn a_connection_stays_with_its_backend(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &WEIGHTS)?;
+/// Every request of a connection reaches the same backend.
+pub(super) fn connection_stays(stage: &mut Stage) -> Result<()> {
     stage.house.client.run(|| {
-        let mut connection = Connection::open(Kind::Http.vip())?;
+        let mut connection = Connection::open(stage.vip(Kind::Http))?;
         let first = connection.get("/")?.head.backend;
         for _ in 0..50 {
             let next = connection.get("/")?.head.backend;
@@ -69,26 +65,24 @@ fn a_connection_stays_with_its_backend(set: Set) -> Result<()> {
     })
 }
 
-/// Behind full NAT a backend talks to the balancer; behind direct server return, as the VIP to the client itself.
-fn a_backend_sees_the_address_it_should(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
-    let page = stage.house.client.run(|| http::get(Kind::Http.vip(), "/"))?;
+/// Behind full NAT a backend talks to the balancer; else to the client itself, and behind direct server return as the VIP.
+pub(super) fn addresses_are_seen(stage: &mut Stage) -> Result<()> {
+    let vip = stage.vip(Kind::Http);
+    let page = stage.house.client.run(|| http::get(vip, "/"))?;
     let text = String::from_utf8_lossy(&page.body).into_owned();
-    let client = stage.house.client_address;
-    let (peer_is_client, local_is_vip) =
-        (text.contains(&format!("peer={client}:")), text.contains(&format!("local={VIP}:")));
-    let direct = set.forward == Forward::DsrIpip;
+    let Set { forward, clients, .. } = stage.set;
+    let peer = SocketAddr::new(stage.house.client_addresses.of(clients), 0).to_string();
+    let peer_is_client = text.contains(&format!("peer={}", peer.trim_end_matches('0')));
+    let local_is_vip = text.contains(&format!("local={vip}"));
     ensure!(
-        (peer_is_client, local_is_vip) == (direct, direct),
-        "by {} the backend saw {text:?}",
-        set.forward
+        (peer_is_client, local_is_vip) == (forward.keeps_the_client(), forward.is_direct()),
+        "by {forward} the backend saw {text:?}"
     );
     Ok(())
 }
 
 /// The balancer still routes what is not for a service, to the very backends that it serves.
-fn traffic_of_others_passes(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
+fn traffic_of_others_passes(stage: &mut Stage) -> Result<()> {
     let server = stage.first_server()?;
     let reply = stage.house.client.run(|| http::get(server, "/bytes/100000"))?;
     ensure!(
@@ -98,29 +92,28 @@ fn traffic_of_others_passes(set: Set) -> Result<()> {
     Ok(())
 }
 
-fn an_echo_returns_every_byte(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
+/// What a connection carries in both directions arrives.
+pub(super) fn echo_returns(stage: &mut Stage) -> Result<()> {
     let payload: Vec<u8> = (0..50_000_u32).map(|number| number.to_le_bytes()[0]).collect();
-    let reply = stage.house.client.run(|| echo::tcp(Kind::Tcp.vip(), &payload))?;
+    let reply = stage.house.client.run(|| echo::tcp(stage.vip(Kind::Tcp), &payload))?;
     ensure!(reply.ends_with(&payload), "{} bytes came back of {}, or others", reply.len(), payload.len());
     Ok(())
 }
 
-fn two_hundred_parallel_downloads_are_whole(set: Set) -> Result<()> {
-    const CLIENTS: usize = 200;
+/// So many downloads at the same time arrive as the backend serves them.
+pub(super) fn downloads_are_whole(stage: &mut Stage, clients: usize) -> Result<()> {
     const PATH: &str = "/bytes/100000";
-    let stage = Stage::build(set, &WEIGHTS)?;
     let expected = stage.directly(PATH)?;
-    let all_connected = Barrier::new(CLIENTS);
+    let all_connected = Barrier::new(clients);
     let download = || -> Result<()> {
-        let connection = Connection::open(Kind::Http.vip());
+        let connection = Connection::open(stage.vip(Kind::Http));
         all_connected.wait();
         ensure!(connection?.get(PATH)?.body == expected, "other bytes came than the backend gives directly");
         Ok(())
     };
     stage.house.client.run(|| {
         thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(download)).collect();
+            let clients: Vec<_> = (0..clients).map(|_| scope.spawn(download)).collect();
             clients
                 .into_iter()
                 .try_for_each(|client| client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -128,19 +121,19 @@ fn two_hundred_parallel_downloads_are_whole(set: Set) -> Result<()> {
     })
 }
 
-fn a_closed_port_refuses_datagrams_at_the_client(set: Set) -> Result<()> {
-    let stage = Stage::build(set, &[1])?;
-    match stage.house.client.run(|| Ok(echo::udp(Kind::Closed.vip(), b"anybody?")))? {
+/// An ICMP error of the backend comes to the client as one about its own packet.
+pub(super) fn closed_port_refuses(stage: &mut Stage) -> Result<()> {
+    match stage.house.client.run(|| Ok(echo::udp(stage.vip(Kind::Closed), b"anybody?")))? {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         other => bail!("the client got {other:?}, not a refusal"),
     }
 }
 
 /// A reset is a reply like any other: without it, the client would wait for its time-out.
-fn a_dead_server_refuses_connections_at_the_client(set: Set) -> Result<()> {
+fn dead_server_refuses(set: Set) -> Result<()> {
     let mut stage = Stage::build(set, &[1])?;
     stage.fleet.kill(0)?;
-    let refused = stage.house.client.run(|| Ok(Connection::open(Kind::Tcp.vip()).map(drop)))?;
+    let refused = stage.house.client.run(|| Ok(Connection::open(stage.vip(Kind::Tcp)).map(drop)))?;
     let error = refused.err().context("a dead server took a connection")?;
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     ensure!(kind == Some(ErrorKind::ConnectionRefused), "the client got {error:#}, not a refusal");
@@ -152,7 +145,7 @@ fn shares() -> Vec<(String, u16)> {
 }
 
 /// The backend that `reply` names.
-fn named(reply: &[u8]) -> Result<String> {
+pub(super) fn named(reply: &[u8]) -> Result<String> {
     let text = String::from_utf8_lossy(reply);
     let known = (0..WEIGHTS.len()).map(fleet::name);
     known

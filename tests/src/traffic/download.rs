@@ -1,6 +1,6 @@
 //! A download that stays open while something happens around it.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -31,7 +31,7 @@ struct Progress {
 
 impl Download {
     /// Starts to download `path` in `namespace`, once the head of the reply is there.
-    pub fn start(namespace: &Namespace, server: SocketAddrV4, path: &str) -> Result<Self> {
+    pub fn start(namespace: &Namespace, server: SocketAddr, path: &str) -> Result<Self> {
         namespace.run(|| {
             let mut connection = Connection::open(server)?;
             let head = connection.ask(path, "close")?;

@@ -1,6 +1,6 @@
 //! Requests without a pause, each on a new connection, with a record of how each went: the measure of an outage.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ pub struct Record(Vec<Attempt>);
 
 impl Hammer {
     /// Starts `workers` in `namespace`.
-    pub fn start(namespace: &Namespace, server: SocketAddrV4, workers: usize) -> Result<Self> {
+    pub fn start(namespace: &Namespace, server: SocketAddr, workers: usize) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let begin = || {
             let stop = Arc::clone(&stop);
@@ -108,7 +108,7 @@ impl Record {
     }
 }
 
-fn hammer(server: SocketAddrV4, stop: &AtomicBool) -> Vec<Attempt> {
+fn hammer(server: SocketAddr, stop: &AtomicBool) -> Vec<Attempt> {
     let mut attempts = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         attempts.push(attempt(server));
@@ -117,7 +117,7 @@ fn hammer(server: SocketAddrV4, stop: &AtomicBool) -> Vec<Attempt> {
     attempts
 }
 
-fn attempt(server: SocketAddrV4) -> Attempt {
+fn attempt(server: SocketAddr) -> Attempt {
     let start = Instant::now();
     let outcome = http::who(server).map_err(|error| format!("{error:#}"));
     Attempt { start, end: Instant::now(), outcome }

@@ -1,9 +1,10 @@
 //! An HTTP/1.1 client for backends that give a `Content-Length` and say their name in `x-backend`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, ensure};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::TIMEOUT;
 
@@ -31,19 +32,29 @@ pub struct Reply {
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
-    server: SocketAddrV4,
+    server: SocketAddr,
 }
 
 impl Connection {
     /// Connects; nothing on this connection then waits longer than [`TIMEOUT`].
-    pub fn open(server: SocketAddrV4) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&server.into(), TIMEOUT)
-            .with_context(|| format!("connect to {server}"))?;
+    pub fn open(server: SocketAddr) -> Result<Self> {
+        let stream =
+            TcpStream::connect_timeout(&server, TIMEOUT).with_context(|| format!("connect to {server}"))?;
         Self::over(stream, server)
     }
 
+    /// Connects from an address of the caller's choice.
+    pub fn open_from(source: IpAddr, server: SocketAddr) -> Result<Self> {
+        let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
+        socket.bind(&SocketAddr::new(source, 0).into()).with_context(|| format!("bind to {source}"))?;
+        socket
+            .connect_timeout(&server.into(), TIMEOUT)
+            .with_context(|| format!("connect from {source} to {server}"))?;
+        Self::over(socket.into(), server)
+    }
+
     /// Takes a connection that is open already.
-    pub fn over(stream: TcpStream, server: SocketAddrV4) -> Result<Self> {
+    pub fn over(stream: TcpStream, server: SocketAddr) -> Result<Self> {
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
@@ -77,14 +88,32 @@ impl Connection {
 }
 
 /// One request on a connection of its own.
-pub fn get(server: SocketAddrV4, path: &str) -> Result<Reply> {
+pub fn get(server: SocketAddr, path: &str) -> Result<Reply> {
     Connection::open(server)?.exchange(path, "close")
 }
 
 /// The backend that a new connection reaches.
-pub fn who(server: SocketAddrV4) -> Result<String> {
+pub fn who(server: SocketAddr) -> Result<String> {
     Ok(get(server, "/")?.head.backend)
 }
+
+/// The same, asked from `source`.
+pub fn who_from(source: IpAddr, server: SocketAddr) -> Result<String> {
+    Ok(Connection::open_from(source, server)?.exchange("/", "close")?.head.backend)
+}
+
+/// The head at the beginning of `received`, and what follows it; nothing while the head is not whole.
+pub(super) fn parse_head(received: &[u8]) -> Result<Option<(Head, &[u8])>> {
+    if !received.windows(END.len()).any(|window| window == END) {
+        return Ok(None);
+    }
+    let mut rest = received;
+    let head = read_head(&mut rest)?;
+    Ok(Some((head, rest)))
+}
+
+/// What ends a head.
+const END: &[u8] = b"\r\n\r\n";
 
 fn read_head(stream: &mut impl BufRead) -> Result<Head> {
     let first = read_line(stream)?;

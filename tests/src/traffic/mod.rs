@@ -1,14 +1,17 @@
 //! What clients do, with nothing but the standard library's sockets.
 //!
 //! Plain functions act in the network namespace of the calling thread: run them by [`Namespace::run`]. What works in the
-//! background ([`download`], [`hammer`]) takes the namespace itself.
+//! background ([`crowd`], [`download`], [`hammer`]) takes the namespace itself.
 //!
 //! [`Namespace::run`]: crate::netns::Namespace::run
 
+pub mod crowd;
 pub mod download;
 pub mod echo;
 pub mod hammer;
 pub mod http;
+pub mod limit;
+pub mod ping;
 pub mod tally;
 
 use std::time::Duration;

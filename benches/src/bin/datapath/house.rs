@@ -59,11 +59,8 @@ pub(crate) fn furnish(tables: &mut Tables) -> Result<()> {
         let service = Service::new(key, forward, number, first_slot, SLOTS, ServiceFlags(0));
         ensure!(places.add_service(service), "no place for a service");
     }
-    let own = ServiceKey::own_v4(U32be::from(OWN));
-    ensure!(
-        places.add_service(Service::new(own, Forward::Own, 0, 0, 0, ServiceFlags(0))),
-        "no place for an address"
-    );
+    let own = ServiceKey::host(U32be::from(OWN));
+    ensure!(places.add_service(Service::host(own, ServiceFlags::OWN, (0, 0))), "no place for an address");
     let mut written = places.services.iter();
     written.try_for_each(|(place, service)| tables.write_service(*place, service)).context("the services")
 }

@@ -50,7 +50,7 @@ pub(crate) fn all() -> Vec<Path> {
         reason,
         expected,
     };
-    let dsr = |name, floor, wrapping, packet| path(name, floor, wrapping, packet, Reason::IpipSettled, encap);
+    let dsr = |name, floor, wrapping, packet| path(name, floor, wrapping, packet, Reason::Settled, encap);
     vec![
         path(
             "pass.v4",
@@ -69,7 +69,7 @@ pub(crate) fn all() -> Vec<Path> {
         dsr("dsr-ipip.v4.tcp.settled.redirect", "encap", Link, to(FAR_VIP, ACK)).by_redirect(),
         dsr("dsr-ipip.v4.tcp.settled.1m", "encap.walk", Flows(MILLION), to(SETTLED_VIP, ACK)),
         dsr("dsr-ipip.v4.tcp.new-tuples", "encap.walk", Flows(1 << 32), to(SETTLED_VIP, SYN)),
-        path("dsr-ipip.v4.tcp.moving", "encap", Link, to(MOVING_VIP, ACK), Reason::IpipRecorded, encap)
+        path("dsr-ipip.v4.tcp.moving", "encap", Link, to(MOVING_VIP, ACK), Reason::Recorded, encap)
             .after(to(MOVING_VIP, SYN)),
     ]
 }

@@ -1,14 +1,14 @@
 //! The rules of the backends of one service.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use super::super::bounds::DEFAULT_WEIGHT;
+use super::super::bounds::{DEFAULT_SERVER_ID_BYTES, DEFAULT_WEIGHT};
 use super::super::finding::{Finding, Report};
 use super::super::found::Found;
-use super::super::model::{Backend, Forward};
+use super::super::model::{Backend, Forward, Protocol, Select};
 use super::super::raw;
-use super::{IPV4_ONLY, duplicates};
+use super::duplicates;
 
 pub(super) fn check(service: &raw::Service, report: &mut Report) {
     check_any(service, report);
@@ -16,6 +16,8 @@ pub(super) fn check(service: &raw::Service, report: &mut Report) {
     check_addrs(service, report);
     check_families(service, report);
     check_ports(service, report);
+    check_probed_port(service, report);
+    check_server_ids(service, report);
     check_not_all_drained(service, report);
 }
 
@@ -28,6 +30,7 @@ fn backend(raw: &raw::Backend) -> Option<Backend> {
     Some(Backend {
         name: raw.name.given()?.clone(),
         addr: *raw.addr.given()?,
+        server_id: raw.server_id.clone().map(|(_, id)| Some(id)).or(None)?,
         weight: raw.weight.or(DEFAULT_WEIGHT)?,
         drain: raw.drain.or(false)?,
     })
@@ -43,13 +46,26 @@ fn check_any(service: &raw::Service, report: &mut Report) {
         Found::Unfit => false,
         Found::Given { value, .. } => value.is_empty(),
     };
-    if none {
+    if service.forward.given() == Some(&Forward::Local) {
+        check_none(service, report);
+    } else if none {
         report.add(
             Finding::shape(service.span.clone(), format!("{} has no backend", service.title()))
                 .label("expected at least one `[[service.backend]]` below")
                 .help(
                     "add a backend; to take the service away, remove or comment out its whole `[[service]]`",
                 ),
+        );
+    }
+}
+
+/// What ends on this host has no backends.
+fn check_none(service: &raw::Service, report: &mut Report) {
+    if let Some(backend) = service.backends().next() {
+        report.add(
+            Finding::value(backend.span.clone(), format!("{} is `local` and has a backend", service.title()))
+                .label("expected none: its packets go to this host's own stack")
+                .help("remove the backends, or choose another `forward`"),
         );
     }
 }
@@ -77,60 +93,100 @@ fn check_addrs(service: &raw::Service, report: &mut Report) {
     });
 }
 
-/// Backends are of the VIP's family, and that is IPv4. Where the VIP is IPv6 itself, it has been reported, and backends
-/// of its family need not be.
+/// Backends are of the VIP's family, unless packets travel to them in an outer header.
 fn check_families(service: &raw::Service, report: &mut Report) {
-    let vip = service.vip.spanned();
-    for (span, addr) in addrs(service) {
-        match &vip {
-            Some((_, vip)) if vip.is_ipv6() == addr.is_ipv6() => {}
-            Some((at, vip)) => report.add(two_families(service, span, addr, at.clone(), **vip)),
-            None if addr.is_ipv6() => report.add(ipv6(span, addr)),
-            None => {}
-        }
+    let Some((at, vip)) = service.vip.spanned() else { return };
+    if service.forward.given().is_some_and(|forward| forward.encapsulates()) {
+        return;
+    }
+    for (span, addr) in addrs(service).filter(|(_, addr)| addr.is_ipv6() != vip.addr.is_ipv6()) {
+        report.add(
+            Finding::value(span, format!("{} mixes two address families", service.title()))
+                .label(format!("expected {} like the VIP, this is {}", family(vip.addr), family(addr.ip())))
+                .also(at.clone(), format!("the VIP is {}", family(vip.addr)))
+                .help("packets of one family reach the other only in an outer header: use `forward = \"dsr-ipip\"` or \
+                       `\"dsr-gue\"`, or a backend of the VIP's family"),
+        );
     }
 }
 
-fn two_families(
-    service: &raw::Service,
-    span: Range<usize>,
-    addr: SocketAddr,
-    vip_span: Range<usize>,
-    vip: SocketAddr,
-) -> Finding {
-    Finding::value(span, format!("{} mixes two address families", service.title()))
-        .label(format!("expected {} like the VIP, this is {}", family(vip), family(addr)))
-        .also(vip_span, format!("the VIP is {}", family(vip)))
-        .help(IPV4_ONLY)
-}
-
-fn ipv6(span: Range<usize>, addr: SocketAddr) -> Finding {
-    let message = format!("the backend's address {addr} is an IPv6 address");
-    Finding::value(span, message).label("expected an IPv4 address").help(IPV4_ONLY)
-}
-
-fn family(addr: SocketAddr) -> &'static str {
+fn family(addr: IpAddr) -> &'static str {
     if addr.is_ipv6() { "IPv6" } else { "IPv4" }
 }
 
-/// A packet in an outer header keeps its port: the backend must listen on the one the client asked for.
+/// A packet that is not rewritten keeps its port: the backend must listen on the one the client asked for.
 fn check_ports(service: &raw::Service, report: &mut Report) {
-    let Some(Forward::DsrIpip) = service.forward.given() else { return };
+    let Some(forward) = service.forward.given().filter(|forward| forward.keeps_destination()) else { return };
     let Some((at, vip)) = service.vip.spanned() else { return };
-    for (span, addr) in addrs(service).filter(|(_, addr)| addr.port() != vip.port()) {
+    let is_kept = |port: u16| port == 0 || (vip.port == port && vip.last_port == port);
+    for (span, addr) in addrs(service).filter(|(_, addr)| !is_kept(addr.port())) {
         report.add(
             Finding::value(
                 span,
-                format!("`forward = \"dsr-ipip\"` cannot change the port to {}", addr.port()),
+                format!("`forward = \"{forward}\"` cannot change the port to {}", addr.port()),
             )
-            .label(format!("expected the VIP's port {}", vip.port()))
+            .label("expected the VIP's own port, or none")
             .also(at.clone(), "the VIP")
-            .help(format!(
-                "write `addr = \"{}\"`, or use `forward = \"nat\"`",
-                SocketAddr::new(addr.ip(), vip.port())
-            )),
+            .help(format!("write `addr = \"{}\"`, or use `forward = \"nat\"`", addr.ip())),
         );
     }
+}
+
+/// Without a port of its own, a backend can be probed only where the check says where.
+fn check_probed_port(service: &raw::Service, report: &mut Report) {
+    let port_given = match service.health.given() {
+        Some(raw::Health::None) => true,
+        Some(raw::Health::Check(check)) => !matches!(check.port, Found::Absent),
+        None => service.protocol.given() == Some(&Protocol::Udp),
+    };
+    let one_port = service.vip.given().is_some_and(|vip| vip.port == vip.last_port);
+    if port_given || one_port || matches!(service.health, Found::Unfit) {
+        return;
+    }
+    if let Some((span, addr)) = addrs(service).find(|(_, addr)| addr.port() == 0) {
+        report.add(
+            Finding::value(span, format!("nothing says on which port {} is to be probed", addr.ip()))
+                .label("expected a health check with a port")
+                .help("write `health = { tcp = true, port = 8081 }`, or `health = \"none\"`"),
+        );
+    }
+}
+
+/// Every server of a QUIC service has an identifier of the service's length, and no other.
+fn check_server_ids(service: &raw::Service, report: &mut Report) {
+    let quic = service.select.given() == Some(&Select::Quic);
+    let bytes = service.server_id_bytes.or(DEFAULT_SERVER_ID_BYTES);
+    for backend in service.backends() {
+        match (&backend.server_id, bytes) {
+            (Found::Absent, _) if quic => report.add(
+                Finding::shape(backend.span.clone(), "a backend of a QUIC service lacks `server_id`")
+                    .label("expected what the server calls itself in connection identifiers")
+                    .help("add `server_id = \"0a0b\"` as the server is configured"),
+            ),
+            (Found::Given { span, .. }, _) if !quic => report.add(
+                Finding::value(span.clone(), "`server_id` has no meaning here")
+                    .label("expected only with `select = \"quic\"`")
+                    .help("remove `server_id`, or write `select = \"quic\"`"),
+            ),
+            (Found::Given { span, value: (length, _) }, Some(bytes)) if *length != bytes => report.add(
+                Finding::value(span.clone(), format!("a server identifier of {length} bytes"))
+                    .label(format!("expected {bytes} bytes"))
+                    .help("write as many bytes as `server_id_bytes` says"),
+            ),
+            _ => {}
+        }
+    }
+    duplicates(service.backends().filter_map(|backend| backend.server_id.spanned()), |_, first, second| {
+        report.add(
+            Finding::value(
+                second,
+                format!("two backends of {} have this server identifier", service.title()),
+            )
+            .label("expected another one")
+            .also(first, "first used here")
+            .help("give each server an identifier of its own"),
+        );
+    });
 }
 
 fn check_not_all_drained(service: &raw::Service, report: &mut Report) {

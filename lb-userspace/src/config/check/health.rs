@@ -6,7 +6,7 @@ use super::super::bounds::{DEFAULT_FALL, DEFAULT_INTERVAL, DEFAULT_JITTER, DEFAU
 use super::super::duration::Written;
 use super::super::finding::{Finding, Report};
 use super::super::found::Found;
-use super::super::model::{Check, CheckKind, Protocol, StatusRange};
+use super::super::model::{Check, CheckKind, Forward, Protocol, StatusRange};
 use super::super::raw::{self, Health};
 
 /// A part of the check is unfit, which has been reported.
@@ -17,6 +17,7 @@ pub(super) fn build(service: &raw::Service, report: &mut Report) -> Result<Optio
     let protocol = service.protocol.or(Protocol::Tcp);
     match &service.health {
         Found::Unfit => Err(Unfit),
+        Found::Absent if service.forward.given() == Some(&Forward::Local) => Ok(None),
         Found::Absent => Ok(default(service, protocol.ok_or(Unfit)?, report)),
         Found::Given { value: Health::None, .. } => Ok(None),
         Found::Given { value: Health::Check(check), .. } => {

@@ -10,29 +10,44 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::Range;
 
-use super::bounds::{DEFAULT_FLOWS, DEFAULT_SEED, MAX_BACKENDS, MAX_SERVICES};
+use super::bounds::{DEFAULT_FLOWS, DEFAULT_FRAGMENTS, DEFAULT_SEED, MAX_BACKENDS, MAX_RANGES, MAX_SERVICES};
 use super::finding::{Finding, Report};
-use super::model::{Config, Limits, Nat, NatPorts, Protocol, Service, Vip};
+use super::model::{Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Service, Vip};
 use super::raw;
 use super::source::Source;
-
-/// What is said of every IPv6 address: the types are ready for it, the packet path is not.
-const IPV4_ONLY: &str = "IPv6 is not forwarded yet: this version balances IPv4 only";
 
 /// The model of `raw`: whole if the report stays free of mistakes, else what is left of it.
 pub(super) fn config(raw: &raw::File, source: &Source<'_>, report: &mut Report) -> Config {
     check_counts(&raw.services, report);
     check_names(&raw.services, report);
     check_vips(&raw.services, report);
+    check_ranges(&raw.services, report);
+    check_range_counts(&raw.services, report);
+    check_endpoints(&raw.services, report);
     check_no_backend_is_a_vip(&raw.services, report);
     let services = raw.services.iter().map(|service| service::build(service, source, report));
     let services: Vec<Option<Service>> = services.collect();
     Config {
         services: services.into_iter().flatten().collect(),
         nat: Nat { ports: raw.ports.or(NatPorts::Auto).unwrap_or_default() },
-        limits: Limits { flows: raw.flows.or(DEFAULT_FLOWS).unwrap_or_default() },
+        limits: Limits {
+            flows: raw.flows.or(DEFAULT_FLOWS).unwrap_or_default(),
+            fragments: raw.fragments.or(DEFAULT_FRAGMENTS).unwrap_or_default(),
+            new_flows: raw.new_flows.or(0).unwrap_or_default(),
+        },
+        ping: raw.ping.or(true).unwrap_or_default(),
+        encap: encap(raw),
         seed: raw.seed.or(DEFAULT_SEED).unwrap_or_default(),
         log_packets: raw.log_packets.or(false).unwrap_or_default(),
+    }
+}
+
+fn encap(raw: &raw::File) -> Encap {
+    let default = Encap::default();
+    Encap {
+        spread: raw.spread.or(default.spread).unwrap_or_default(),
+        source_v4: raw.source_v4.or(default.source_v4).unwrap_or(default.source_v4),
+        source_v6: raw.source_v6.or(default.source_v6).unwrap_or(default.source_v6),
     }
 }
 
@@ -89,16 +104,82 @@ fn check_vips(services: &[raw::Service], report: &mut Report) {
 }
 
 fn vip(service: &raw::Service) -> Option<(Range<usize>, Vip)> {
-    let (span, addr) = service.vip.spanned()?;
-    Some((span, Vip { addr: addr.ip(), port: addr.port(), protocol: service.protocol.or(Protocol::Tcp)? }))
+    let (span, vip) = service.vip.spanned()?;
+    Some((span, Vip { protocol: service.protocol.or(Protocol::Tcp)?, ..*vip }))
+}
+
+/// On one address or prefix a port belongs to one service, but that the more special of two wins: a port before a range,
+/// a range before all.
+fn check_ranges(services: &[raw::Service], report: &mut Report) {
+    let vips: Vec<_> = services.iter().filter_map(vip).collect();
+    for (at, (span, one)) in vips.iter().enumerate() {
+        let mut rivals = vips.iter().take(at).filter(|(_, other)| contend(one, other));
+        if let Some((other_span, other)) = rivals.next() {
+            report.add(
+                Finding::value(span.clone(), format!("the ports of {one} are in part those of {other}"))
+                    .label("expected other ports, or all of them as `*`")
+                    .also(other_span.clone(), "the other service")
+                    .help(
+                        "let the ranges not meet; a single port goes before a range, and a range before `*`",
+                    ),
+            );
+        }
+    }
+}
+
+fn contend(one: &Vip, other: &Vip) -> bool {
+    let same = (one.addr, one.bits, one.protocol) == (other.addr, other.bits, other.protocol);
+    let rank = |vip: &Vip| (vip.port != vip.last_port, (vip.port, vip.last_port) == (1, u16::MAX));
+    same && one != other
+        && rank(one) == rank(other)
+        && one.port <= other.last_port
+        && other.port <= one.last_port
+}
+
+/// As many port ranges as are looked at for one packet, those of the prefixes around an address included.
+fn check_range_counts(services: &[raw::Service], report: &mut Report) {
+    let vips: Vec<_> = services.iter().filter_map(vip).collect();
+    for (span, vip) in &vips {
+        let on = |other: &&(Range<usize>, Vip)| {
+            other.1.bits <= vip.bits && other.1.covers(vip.addr) && !other.1.is_exact()
+        };
+        let count = vips.iter().filter(on).count();
+        if count > MAX_RANGES {
+            report.add(
+                Finding::value(span.clone(), format!("{count} services meet on {}", vip.addr))
+                    .label(format!("expected at most {MAX_RANGES} with a range, `*` or a prefix"))
+                    .help("join ranges that lead to the same backends"),
+            );
+            return;
+        }
+    }
+}
+
+/// The way back from a backend of a `dnat` service is found by the backend's endpoint, so that has one VIP.
+fn check_endpoints(services: &[raw::Service], report: &mut Report) {
+    let translated = services.iter().filter(|service| service.forward.given() == Some(&Forward::Dnat));
+    let endpoints = translated.flat_map(|service| {
+        let protocol = service.protocol.or(Protocol::Tcp);
+        service.backends().filter_map(move |backend| {
+            let (span, addr) = backend.addr.spanned()?;
+            Some((span, (*addr, protocol?)))
+        })
+    });
+    duplicates(endpoints, |(addr, _), first, second| {
+        report.add(
+            Finding::value(second, format!("{addr} is a backend of two `dnat` services"))
+                .label("expected an endpoint of this service alone")
+                .also(first, "first used here")
+                .help("let the server listen on another port for one of them, or use `forward = \"nat\"`"),
+        );
+    });
 }
 
 fn check_no_backend_is_a_vip(services: &[raw::Service], report: &mut Report) {
-    let vips = services.iter().filter_map(|service| service.vip.spanned());
-    let vips: HashMap<_, _> = vips.map(|(span, vip)| (vip.ip(), span)).collect();
+    let vips: Vec<_> = services.iter().filter_map(|service| service.vip.spanned()).collect();
     let backends = services.iter().flat_map(raw::Service::backends);
     for (span, addr) in backends.filter_map(|backend| backend.addr.spanned()) {
-        if let Some(vip) = vips.get(&addr.ip()) {
+        if let Some((vip, _)) = vips.iter().find(|(_, vip)| vip.covers(addr.ip())) {
             report.add(
                 Finding::value(span, format!("the backend's address {} is a VIP", addr.ip()))
                     .label("expected the address of a server")

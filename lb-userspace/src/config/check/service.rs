@@ -1,22 +1,29 @@
 //! The rules of one service.
 
-use super::super::bounds::DEFAULT_IDLE;
+use super::super::bounds::{DEFAULT_GUE_PORT, DEFAULT_IDLE, DEFAULT_SERVER_ID_BYTES};
 use super::super::finding::{Finding, Report};
-use super::super::model::{Forward, Service, Tracking};
+use super::super::found::Found;
+use super::super::model::{Forward, Protocol, Select, Service, Tracking};
 use super::super::raw;
 use super::super::source::Source;
-use super::{IPV4_ONLY, backends, health, vip};
+use super::{backends, health, vip};
 
 /// The service, unless a part of it is missing or unfit.
 pub(super) fn build(raw: &raw::Service, source: &Source<'_>, report: &mut Report) -> Option<Service> {
-    check_vip_family(raw, report);
     check_tracking(raw, report);
+    check_mode(raw, report);
+    check_dnat(raw, report);
+    check_select(raw, report);
     backends::check(raw, report);
     let health = health::build(raw, report);
     Some(Service {
         name: raw.name.given()?.clone(),
         vip: vip(raw)?.1,
         forward: *raw.forward.given()?,
+        select: raw.select.or(Select::Maglev)?,
+        gue_port: raw.gue_port.or(DEFAULT_GUE_PORT)?,
+        server_id_bytes: raw.server_id_bytes.or(DEFAULT_SERVER_ID_BYTES)?,
+        listener: raw.listener.clone().map(Some).or(None)?,
         tracking: raw.tracking.or(Tracking::Auto)?,
         idle: raw.idle.or(DEFAULT_IDLE)?,
         health: health.ok()?,
@@ -25,10 +32,66 @@ pub(super) fn build(raw: &raw::Service, source: &Source<'_>, report: &mut Report
     })
 }
 
-fn check_vip_family(raw: &raw::Service, report: &mut Report) {
-    if let Some((span, vip)) = raw.vip.spanned().filter(|(_, vip)| vip.is_ipv6()) {
-        let message = format!("the VIP {vip} is an IPv6 address");
-        report.add(Finding::value(span, message).label("expected an IPv4 address").help(IPV4_ONLY));
+/// A key that has a meaning in one mode only.
+fn check_belongs<T>(found: &Found<T>, key: &str, belongs: bool, where_: &str, report: &mut Report) {
+    if let Some((span, _)) = found.spanned().filter(|_| !belongs) {
+        report.add(
+            Finding::value(span, format!("`{key}` has no meaning here"))
+                .label(format!("expected only with {where_}"))
+                .help(format!("remove `{key}`, or write {where_}")),
+        );
+    }
+}
+
+fn check_mode(raw: &raw::Service, report: &mut Report) {
+    let Some(forward) = raw.forward.given().copied() else { return };
+    let quic = raw.select.given() == Some(&Select::Quic);
+    check_belongs(&raw.gue_port, "gue_port", forward == Forward::DsrGue, "`forward = \"dsr-gue\"`", report);
+    check_belongs(&raw.listener, "listener", forward == Forward::Local, "`forward = \"local\"`", report);
+    check_belongs(&raw.server_id_bytes, "server_id_bytes", quic, "`select = \"quic\"`", report);
+    let balanced = "a `forward` that has backends";
+    check_belongs(&raw.select, "select", forward != Forward::Local, balanced, report);
+    check_belongs(&raw.health, "health", forward != Forward::Local, balanced, report);
+}
+
+/// One port of one address: by its endpoints' addresses alone nobody could tell which VIP a backend answers for.
+fn check_dnat(raw: &raw::Service, report: &mut Report) {
+    let Some((span, vip)) = raw.vip.spanned().filter(|(_, vip)| !vip.is_exact()) else { return };
+    if raw.forward.given() == Some(&Forward::Dnat) {
+        report.add(
+            Finding::value(span, format!("`forward = \"dnat\"` cannot serve {vip}"))
+                .label("expected one address and one port")
+                .help("write a service for each port, or use `forward = \"nat\"`"),
+        );
+    }
+}
+
+fn check_select(raw: &raw::Service, report: &mut Report) {
+    let Some((span, select)) = raw.select.spanned() else { return };
+    let widest = raw.vip.given().map_or(128, |vip| if vip.addr.is_ipv4() { 32 } else { 128 });
+    match select {
+        Select::SourceHash { bits } if *bits > widest && *bits != 128 => report.add(
+            Finding::value(span, format!("an address of the VIP's family has no {bits} bits"))
+                .label(format!("expected at most {widest}"))
+                .help("write `select = \"source-hash\"` for the whole address"),
+        ),
+        Select::Quic if raw.protocol.or(Protocol::Tcp) == Some(Protocol::Tcp) => report.add(
+            Finding::value(span, "QUIC is no protocol over TCP")
+                .label("expected a service with `protocol = \"udp\"`")
+                .help("write `protocol = \"udp\"`"),
+        ),
+        Select::Quic if raw.forward.given().is_some_and(|forward| !forward.keeps_destination()) => report
+            .add(
+                Finding::value(span, "`select = \"quic\"` needs a mode that can send any backend any packet")
+                    .label("expected `dsr-l2`, `dsr-ipip` or `dsr-gue`")
+                    .help("use one of these modes, or another `select`"),
+            ),
+        select if select.needs_records() && raw.tracking.given() == Some(&Tracking::Never) => report.add(
+            Finding::value(span, format!("`select = \"{select}\"` does not go with `tracking = \"never\"`"))
+                .label("expected a selector by hash, or another `tracking`")
+                .help("remove `tracking`: nothing but a record tells the backend of such a flow"),
+        ),
+        _ => {}
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::row::{GOOD, first, in_service, instead, last};
 use crate::config::{
-    Backend, Check, CheckKind, Config, Forward, Limits, Loaded, NatPorts, Protocol, Service, StatusRange,
-    Tracking, Vip, parse,
+    Backend, Check, CheckKind, Config, Forward, Limits, Loaded, NatPorts, Protocol, Select, Service,
+    StatusRange, Tracking, Vip, parse,
 };
 
 fn load(text: &str) -> Loaded {
@@ -39,14 +39,19 @@ fn an_empty_file_is_the_default_configuration() {
 fn a_service_needs_four_keys_and_gets_the_defaults_for_the_rest() {
     let expected = Service {
         name: "web".to_owned(),
-        vip: Vip { addr: [203, 0, 113, 10].into(), port: 80, protocol: Protocol::Tcp },
+        vip: Vip::new([203, 0, 113, 10].into(), 80, Protocol::Tcp),
         forward: Forward::Nat,
+        select: Select::Maglev,
+        gue_port: 6080,
+        server_id_bytes: 2,
+        listener: None,
         tracking: Tracking::Auto,
         idle: Duration::from_mins(5),
         health: Some(Check::default()),
         backends: vec![Backend {
             name: "web1".to_owned(),
             addr: ([10, 0, 0, 11], 8080).into(),
+            server_id: None,
             weight: 1,
             drain: false,
         }],
@@ -125,7 +130,7 @@ fn the_sections_and_top_level_keys_are_taken_over() {
     assert_eq!(config.seed, 0x5eed);
     assert!(config.log_packets);
     assert_eq!(config.nat.ports, NatPorts::Range(20_000..=60_000));
-    assert_eq!(config.limits, Limits { flows: 1_048_576 });
+    assert_eq!(config.limits, Limits { flows: 1_048_576, ..Limits::default() });
 }
 
 #[test]
@@ -199,9 +204,9 @@ fn windows_line_ends_and_a_byte_order_mark_are_no_mistake() {
 
 #[test]
 fn a_vip_shows_its_protocol_where_it_is_not_tcp() {
-    let vip = |protocol| Vip { addr: [203, 0, 113, 10].into(), port: 80, protocol };
+    let vip = |protocol| Vip::new([203, 0, 113, 10].into(), 80, protocol);
     assert_eq!(vip(Protocol::Tcp).to_string(), "203.0.113.10:80");
     assert_eq!(vip(Protocol::Udp).to_string(), "203.0.113.10:80/udp");
-    let six = Vip { addr: "2001:db8::1".parse().unwrap(), port: 80, protocol: Protocol::Tcp };
+    let six = Vip::new("2001:db8::1".parse().unwrap(), 80, Protocol::Tcp);
     assert_eq!(six.to_string(), "[2001:db8::1]:80");
 }

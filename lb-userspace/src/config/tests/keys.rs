@@ -8,7 +8,7 @@ fn a_wrong_key_is_refused_with_its_remedy() {
         row("a mistyped key suggests the right one", last("wieght = 3"))
             .at("9:1")
             .says("unknown key `wieght` in `[[service.backend]]`")
-            .marks("expected one of `name`, `addr`, `weight`, `drain`")
+            .marks("expected one of `name`, `addr`, `server_id`, `weight`, `drain`")
             .helps("did you mean `weight`?"),
         row(
             "a key written out is not missing as well",
@@ -16,28 +16,28 @@ fn a_wrong_key_is_refused_with_its_remedy() {
         )
             .at("8:1")
             .says("unknown key `address` in `[[service.backend]]`")
-            .marks("expected one of `name`, `addr`, `weight`, `drain`")
+            .marks("expected one of `name`, `addr`, `server_id`, `weight`, `drain`")
             .helps("did you mean `addr`?"),
         row("a key of another section is sent home", last(r#"idle = "1m""#))
             .at("9:1")
             .says("unknown key `idle` in `[[service.backend]]`")
-            .marks("expected one of `name`, `addr`, `weight`, `drain`")
+            .marks("expected one of `name`, `addr`, `server_id`, `weight`, `drain`")
             .helps("`idle` belongs in `[[service]]`: in TOML a key belongs to the last header above it"),
         row("a key of a check is sent into the braces", in_service("rise = 3"))
             .at("5:1")
             .says("unknown key `rise` in `[[service]]`")
-            .marks("expected one of `name`, `vip`, `protocol`, `forward`, `tracking`, `idle`, `health`, `backend`")
+            .marks("expected one of `name`, `vip`, `protocol`, `forward`, `select`, `gue_port`, `server_id_bytes`, `listener`, `tracking`, `idle`, `health`, `backend`")
             .helps("`rise` belongs in `health = { … }`"),
         row("a strange key lists the known ones", first("listen = 80"))
             .at("1:1")
             .says("unknown key `listen` at the top level")
-            .marks("expected one of `service`, `nat`, `limits`, `seed`, `log_packets`")
+            .marks("expected one of `service`, `nat`, `encap`, `limits`, `seed`, `ping`, `log_packets`")
             .helps("remove it: a setting without effect would mislead whoever reads the file"),
         row("a strange section is an unknown key", last(r#"[tls]
 cert = "x""#))
             .at("9:2")
             .says("unknown key `tls` at the top level")
-            .marks("expected one of `service`, `nat`, `limits`, `seed`, `log_packets`")
+            .marks("expected one of `service`, `nat`, `encap`, `limits`, `seed`, `ping`, `log_packets`")
             .helps("remove it: a setting without effect would mislead whoever reads the file"),
         row("a missing service key names the service", instead(&[(r#"forward = "nat""#, "")]))
             .at("1:1")
@@ -85,7 +85,7 @@ port = "auto""#))
         row("a top-level key below a header is sent up", last("seed = 1"))
             .at("9:1")
             .says("unknown key `seed` in `[[service.backend]]`")
-            .marks("expected one of `name`, `addr`, `weight`, `drain`")
+            .marks("expected one of `name`, `addr`, `server_id`, `weight`, `drain`")
             .helps("`seed` belongs at the top level: in TOML a key belongs to the last header above it"),
     ]);
 }

@@ -89,17 +89,6 @@ addr = "203.0.113.10:8080""#,
 fn families_and_modes_that_exclude_each_other_are_refused_with_both_places() {
     check([
         row(
-            "an IPv6 VIP",
-            instead(&[
-                (r#"vip = "203.0.113.10:80""#, r#"vip = "[2001:db8::1]:80""#),
-                (r#"addr = "10.0.0.11:8080""#, r#"addr = "[2001:db8::2]:80""#),
-            ]),
-        )
-        .at("3:7")
-        .says("the VIP [2001:db8::1]:80 is an IPv6 address")
-        .marks("expected an IPv4 address")
-        .helps("IPv6 is not forwarded yet: this version balances IPv4 only"),
-        row(
             "an IPv6 backend of an IPv4 VIP",
             alone(
                 r#"
@@ -112,7 +101,10 @@ addr = "[2001:db8::2]:80""#,
         .says(r#"service "web" mixes two address families"#)
         .marks("expected IPv4 like the VIP, this is IPv6")
         .also("3:7", "the VIP is IPv4")
-        .helps("IPv6 is not forwarded yet: this version balances IPv4 only"),
+        .helps(
+            "packets of one family reach the other only in an outer header: use `forward = \"dsr-ipip\"` or \
+             `\"dsr-gue\"`, or a backend of the VIP's family",
+        ),
         row("no backend", HEAD.to_owned())
             .at("1:1")
             .says(r#"service "web" has no backend"#)
@@ -129,9 +121,9 @@ addr = "[2001:db8::2]:80""#,
         )
         .at("8:8")
         .says(r#"`forward = "dsr-ipip"` cannot change the port to 8080"#)
-        .marks("expected the VIP's port 80")
+        .marks("expected the VIP's own port, or none")
         .also("3:7", "the VIP")
-        .helps(r#"write `addr = "10.0.0.11:80"`, or use `forward = "nat"`"#),
+        .helps(r#"write `addr = "10.0.0.11"`, or use `forward = "nat"`"#),
         row("full NAT without records", in_service(r#"tracking = "never""#))
             .at("5:12")
             .says(r#"`tracking = "never"` does not go with `forward = "nat"`"#)

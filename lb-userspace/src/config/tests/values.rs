@@ -44,8 +44,8 @@ fn a_name_or_word_that_is_none_is_refused_with_the_words_there_are() {
         row("an unknown forward", instead(&[(r#"forward = "nat""#, r#"forward = "dsr""#)]))
             .at("4:11")
             .says(r#"`forward` cannot be "dsr""#)
-            .marks(r#"expected "nat" or "dsr-ipip""#)
-            .helps(r#"did you mean "dsr-ipip"?"#),
+            .marks(r#"expected "nat", "dnat", "dsr-l2", "dsr-ipip", "dsr-gue" or "local""#)
+            .helps(r#"did you mean "dsr-l2"?"#),
         row("tracking that is a flag", in_service("tracking = true"))
             .at("5:12")
             .says("`tracking` cannot be true")
@@ -63,7 +63,9 @@ fn an_address_nobody_can_be_reached_at_is_refused() {
         )
         .at("3:7")
         .says(r#"`vip` cannot be "203.0.113.10""#)
-        .marks(r#"expected text "ADDRESS:PORT""#)
+        .marks(
+            r#"expected text "ADDRESS:PORT", where a prefix, a range of ports or `*` may stand, too"#,
+        )
         .helps(r#"add the port, as in "203.0.113.10:80""#),
         row(
             "an IPv6 address without brackets and port",
@@ -71,7 +73,9 @@ fn an_address_nobody_can_be_reached_at_is_refused() {
         )
         .at("3:7")
         .says(r#"`vip` cannot be "2001:db8::1""#)
-        .marks(r#"expected text "ADDRESS:PORT""#)
+        .marks(
+            r#"expected text "ADDRESS:PORT", where a prefix, a range of ports or `*` may stand, too"#,
+        )
         .helps(r#"add the port, as in "[2001:db8::1]:80""#),
         row(
             "a host name",
@@ -84,7 +88,7 @@ addr = "web1.example.org:8080""#,
         )
         .at("8:8")
         .says(r#"`addr` cannot be "web1.example.org:8080""#)
-        .marks(r#"expected text "ADDRESS:PORT""#)
+        .marks(r#"expected text "ADDRESS:PORT" or "ADDRESS""#)
         .helps("host names are not looked up: write the IP address"),
         row(
             "an address out of range",
@@ -92,7 +96,9 @@ addr = "web1.example.org:8080""#,
         )
         .at("3:7")
         .says(r#"`vip` cannot be "203.0.113.300:80""#)
-        .marks(r#"expected text "ADDRESS:PORT""#)
+        .marks(
+            r#"expected text "ADDRESS:PORT", where a prefix, a range of ports or `*` may stand, too"#,
+        )
         .helps(r#"as in `vip = "203.0.113.10:80"`"#),
         row(
             "a port out of range",
@@ -100,12 +106,12 @@ addr = "web1.example.org:8080""#,
         )
         .at("3:7")
         .says(r#"`vip` cannot be "203.0.113.10:80000""#)
-        .marks(r#"expected text "ADDRESS:PORT""#)
+        .marks("expected a port from 1 to 65535, a range, or `*`")
         .helps(r#"as in `vip = "203.0.113.10:80"`"#),
         row("port 0", instead(&[(r#"vip = "203.0.113.10:80""#, r#"vip = "203.0.113.10:0""#)]))
             .at("3:7")
             .says(r#"`vip` cannot be "203.0.113.10:0""#)
-            .marks("expected a port from 1 to 65535")
+            .marks("expected a port from 1 to 65535, a range, or `*`")
             .helps(r#"as in `vip = "203.0.113.10:80"`"#),
         row("the unspecified address", instead(&[(r#"vip = "203.0.113.10:80""#, r#"vip = "0.0.0.0:80""#)]))
             .at("3:7")

@@ -57,7 +57,7 @@ fn the_whole_message_reads_like_a_compilers() {
  --> lb.toml:2:1
   |
 2 | flow = 1
-  | ^^^^ expected one of `flows`
+  | ^^^^ expected one of `flows`, `fragments`, `new_flows`
   = help: did you mean `flows`?
 
 error: `flows` cannot be 12

@@ -1,7 +1,7 @@
 //! What an operator changes does what it says, and harms nobody.
 
 use std::fs;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ fn generation(scene: &Scene) -> Result<u64> {
     scene.daemon()?.status()?["generation"].as_u64().context("the status tells no generation")
 }
 
-fn connections_to(scene: &Scene, vip: SocketAddrV4, backend: &str) -> Result<u32> {
+fn connections_to(scene: &Scene, vip: SocketAddr, backend: &str) -> Result<u32> {
     let tally: Tally = scene.house.client.run(|| (0..CONNECTIONS).map(|_| http::who(vip)).collect())?;
     Ok(tally.of(backend))
 }

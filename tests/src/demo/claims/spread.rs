@@ -1,6 +1,6 @@
 //! New connections go to backends by their weights.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 
@@ -20,7 +20,7 @@ pub(super) fn through_nat(scene: &mut Scene, page: &Page) -> Result<String> {
 /// Here a backend must also see the client itself.
 pub(super) fn through_dsr(scene: &mut Scene, page: &Page) -> Result<String> {
     let told = spread(scene, page, DIRECT)?;
-    let (seen, client) = (what_a_backend_sees(scene, DIRECT.vip)?, scene.house.client_address);
+    let (seen, client) = (what_a_backend_sees(scene, DIRECT.vip)?, scene.house.client_addresses.v4);
     ensure!(seen.contains(&format!("peer={client}:")), "the backend does not see the client: {seen}");
     Ok(told)
 }
@@ -35,7 +35,7 @@ fn spread(scene: &Scene, page: &Page, service: Service) -> Result<String> {
     Ok(shares().iter().map(|(name, _)| format!("{name} {}", tally.of(name))).collect::<Vec<_>>().join(", "))
 }
 
-fn what_a_backend_sees(scene: &Scene, vip: SocketAddrV4) -> Result<String> {
+fn what_a_backend_sees(scene: &Scene, vip: SocketAddr) -> Result<String> {
     let page = scene.house.client.run(|| http::get(vip, "/"))?;
     Ok(String::from_utf8_lossy(&page.body).trim().to_owned())
 }

@@ -4,7 +4,7 @@ use super::super::build::{Ipv4, Stack};
 use super::super::house::{BACKEND, BACKEND_MAC, OWN};
 use super::super::row::{Row, at_decap};
 use super::{ACK, CLIENT, DSR_DNS, SYN, dsr_tcp, nat_tcp, wrapped};
-use lb_common::datapath::Reason::{BadIpv4, Decapsulated, NotEncapsulated, NotIpv4, NotUnicast};
+use lb_common::datapath::Reason::{BadIp, Decapsulated, NotEncapsulated, NotIp, NotUnicast};
 
 const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x5e];
 
@@ -76,11 +76,11 @@ fn untouched() -> Vec<Row> {
         bare("decap: IPv6 in IPv4 is left as it is", &Stack::raw(OWN, BACKEND, 41, &[0x60; 40])),
         bare("decap: a first fragment of IPIP is left as it is", &outer.clone().fragment(0x2000)),
         bare("decap: a later fragment of IPIP is left as it is", &outer.clone().fragment(0x0004)),
-        at_decap("decap: ARP is left as it is", &arriving(&outer).with_word(12, 0x0806)).stops(NotIpv4),
+        at_decap("decap: ARP is left as it is", &arriving(&outer).with_word(12, 0x0806)).stops(NotIp),
         at_decap("decap: IPIP in a broadcast is left as it is", &outer.ethernet([0xff; 6], BACKEND_MAC))
             .stops(NotUnicast),
         at_decap("decap: a bad outer header is left as it is", &arriving(&outer).with_byte(14, 0x44))
-            .stops(BadIpv4),
+            .stops(BadIp),
     ]
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
 use lb_common::datapath::Reason::{
-    IcmpForward, IcmpReply, IpipOpened, NoBackend, NoFlow, TimeToLive, Unresolved,
+    IcmpForward, IcmpReply, NoBackend, NoFlow, Opened, TimeToLive, Unresolved,
 };
 
 /// More than any packet quoted here has.
@@ -198,6 +198,6 @@ fn about_dsr_datagrams() -> Vec<Row> {
         from_client("icmp: an error records no flow", &query)
             .with_slot(MOVING)
             .after(&message)
-            .reaches_backend(IpipOpened, &wrapped_to_moved(&query)),
+            .reaches_backend(Opened, &wrapped_to_moved(&query)),
     ]
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
 use lb_common::datapath::Reason::{
-    FragmentationNeeded, Inconsistent, IpipOpened, IpipRecorded, IpipSettled, NoBackend, TooBig, Unresolved,
+    FragmentationNeeded, Inconsistent, NoBackend, Opened, Recorded, Settled, TooBig, Unresolved,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -25,25 +25,25 @@ fn encapsulated() -> Vec<Row> {
     let fragmentable = ack.clone().fragment(0);
     vec![
         from_client("ipip: a SYN is encapsulated and nothing remembered", &syn)
-            .reaches_backend(IpipSettled, &wrapped(&syn)),
+            .reaches_backend(Settled, &wrapped(&syn)),
         from_client("ipip: data without any history is encapsulated", &ack)
-            .reaches_backend(IpipSettled, &wrapped(&ack)),
+            .reaches_backend(Settled, &wrapped(&ack)),
         from_client("ipip: IP options stay inside", &with_options)
-            .reaches_backend(IpipSettled, &wrapped(&with_options)),
+            .reaches_backend(Settled, &wrapped(&with_options)),
         from_client("ipip: a longest header stays inside", &longest)
-            .reaches_backend(IpipSettled, &wrapped(&longest)),
+            .reaches_backend(Settled, &wrapped(&longest)),
         from_client("ipip: a segment of no connection is encapsulated", &dsr_tcp(NULL))
-            .reaches_backend(IpipSettled, &wrapped(&dsr_tcp(NULL))),
+            .reaches_backend(Settled, &wrapped(&dsr_tcp(NULL))),
         from_client("ipip: a segment with all control bits is encapsulated", &dsr_tcp(XMAS))
-            .reaches_backend(IpipSettled, &wrapped(&dsr_tcp(XMAS))),
+            .reaches_backend(Settled, &wrapped(&dsr_tcp(XMAS))),
         from_client("ipip: a client that is the service itself is one", &from_itself)
-            .reaches_backend(IpipSettled, &wrapped(&from_itself)),
+            .reaches_backend(Settled, &wrapped(&from_itself)),
         from_client("ipip: the traffic class is copied outside", &classed)
-            .reaches_backend(IpipSettled, &wrapped(&classed)),
+            .reaches_backend(Settled, &wrapped(&classed)),
         from_client("ipip: the last hop still reaches the backend", &last_hop)
-            .reaches_backend(IpipSettled, &wrapped(&last_hop)),
+            .reaches_backend(Settled, &wrapped(&last_hop)),
         from_client("ipip: a packet that may be fragmented is not outside", &fragmentable)
-            .reaches_backend(IpipSettled, &wrapped(&fragmentable)),
+            .reaches_backend(Settled, &wrapped(&fragmentable)),
     ]
 }
 
@@ -53,28 +53,28 @@ fn datagrams() -> Vec<Row> {
     let trailing = query.clone().trailing(&[1, 2, 3]);
     vec![
         from_client("ipip: a datagram without checksum is encapsulated", &unsummed)
-            .reaches_backend(IpipOpened, &wrapped(&unsummed)),
+            .reaches_backend(Opened, &wrapped(&unsummed)),
         from_client("ipip: bytes between a datagram's end and the packet's stay", &trailing)
-            .reaches_backend(IpipOpened, &wrapped(&trailing)),
+            .reaches_backend(Opened, &wrapped(&trailing)),
         from_client("ipip: a datagram's record outlives its slot's move", &query)
             .after(&query)
             .once_slot_is(Slot::settled_on(SECOND))
-            .reaches_backend(IpipRecorded, &wrapped(&query)),
+            .reaches_backend(Recorded, &wrapped(&query)),
         from_client("ipip: a dead backend's datagrams go to the slot's new owner", &query)
             .after(&query)
             .once_backends_are(BackendFlags::RESOLVED)
             .once_slot_is(Slot::settled_on(SECOND))
-            .reaches_backend(IpipOpened, &wrapped_to_moved(&query)),
+            .reaches_backend(Opened, &wrapped_to_moved(&query)),
         from_client("ipip: a datagram that found no backend left no record", &query)
             .with_slot(Slot::settled_on(BackendId::NONE))
             .with_room(1)
             .after_lost(&Stack::udp(OTHER_CLIENT, DSR_DNS, b"query"))
             .once_slot_is(SETTLED)
-            .reaches_backend(IpipOpened, &wrapped(&query)),
-        from_client("ipip: a datagram is recorded", &query).reaches_backend(IpipOpened, &wrapped(&query)),
+            .reaches_backend(Opened, &wrapped(&query)),
+        from_client("ipip: a datagram is recorded", &query).reaches_backend(Opened, &wrapped(&query)),
         from_client("ipip: a second datagram follows its record", &query)
             .after(&query)
-            .reaches_backend(IpipRecorded, &wrapped(&query)),
+            .reaches_backend(Recorded, &wrapped(&query)),
     ]
 }
 
@@ -83,15 +83,15 @@ fn framed() -> Vec<Row> {
     let padded = wrapped(&syn).ethernet(BACKEND_MAC, BACK_MAC).padded(80);
     vec![
         frame("ipip: a tag is taken off", &ack.tagged(OWN_MAC, ROUTER_MAC, 100))
-            .reaches_backend(IpipSettled, &wrapped(&ack)),
+            .reaches_backend(Settled, &wrapped(&ack)),
         from_client("ipip: the backend's tag is put on", &ack)
             .with_backend_vlan(200)
-            .reaches_backend_as(IpipSettled, &wrapped(&ack).tagged(BACKEND_MAC, BACK_MAC, 200)),
+            .reaches_backend_as(Settled, &wrapped(&ack).tagged(BACKEND_MAC, BACK_MAC, 200)),
         frame("ipip: one tag is exchanged for another", &ack.tagged(OWN_MAC, ROUTER_MAC, 0xa064))
             .with_backend_vlan(200)
-            .reaches_backend_as(IpipSettled, &wrapped(&ack).tagged(BACKEND_MAC, BACK_MAC, 200)),
+            .reaches_backend_as(Settled, &wrapped(&ack).tagged(BACKEND_MAC, BACK_MAC, 200)),
         frame("ipip: the outer length leaves padding out", &client_frame(&syn).padded(60))
-            .reaches_backend_as(IpipSettled, &padded),
+            .reaches_backend_as(Settled, &padded),
     ]
 }
 
@@ -104,7 +104,7 @@ fn sized() -> Vec<Row> {
     let fragmentable = too_large.clone().fragment(0);
     vec![
         from_client("ipip: a packet that just fits is encapsulated", &largest)
-            .reaches_backend(IpipSettled, &wrapped(&largest)),
+            .reaches_backend(Settled, &wrapped(&largest)),
         from_client("ipip: the sender of a packet one byte too big is told what fits", &too_large)
             .reaches_client(FragmentationNeeded, &needed(&too_large, 28)),
         from_client("ipip: so is the sender of a frame of three and a half kilobytes", &jumbo)

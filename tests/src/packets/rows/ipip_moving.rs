@@ -8,9 +8,7 @@ use super::{
     wrapped_to_moved,
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
-use lb_common::datapath::Reason::{
-    IpipOlder, IpipOpened, IpipRecorded, IpipSettled, IpipUnrecorded, NoBackend,
-};
+use lb_common::datapath::Reason::{NoBackend, Older, Opened, Recorded, Settled, Unrecorded};
 
 pub(super) fn rows() -> Vec<Row> {
     [recorded(), unrecorded(), settled(), ownerless()].concat()
@@ -22,25 +20,25 @@ fn recorded() -> Vec<Row> {
     vec![
         from_client("ipip, moving: a SYN goes to the current owner and is recorded", &syn)
             .with_slot(MOVING)
-            .reaches_backend(IpipOpened, &wrapped_to_moved(&syn)),
+            .reaches_backend(Opened, &wrapped_to_moved(&syn)),
         from_client("ipip, moving: data of a recorded flow follows its record", &data)
             .with_slot(MOVING)
             .after(&syn)
-            .reaches_backend(IpipRecorded, &wrapped_to_moved(&data)),
+            .reaches_backend(Recorded, &wrapped_to_moved(&data)),
         from_client("ipip, moving: a SYN sent again follows its record", &syn)
             .with_slot(MOVING)
             .after(&syn)
-            .reaches_backend(IpipRecorded, &wrapped_to_moved(&syn)),
+            .reaches_backend(Recorded, &wrapped_to_moved(&syn)),
         from_client("ipip, moving: a SYN after a FIN opens the flow anew", &syn)
             .with_slot(MOVING)
             .after(&syn)
             .after(&fin)
-            .reaches_backend(IpipOpened, &wrapped_to_moved(&syn)),
+            .reaches_backend(Opened, &wrapped_to_moved(&syn)),
         from_client("ipip, moving: a record whose backend died goes to the current owner", &data)
             .with_slot(MOVING)
             .with_backends(BackendFlags::RESOLVED)
             .after(&syn)
-            .reaches_backend(IpipOpened, &wrapped_to_moved(&data)),
+            .reaches_backend(Opened, &wrapped_to_moved(&data)),
     ]
 }
 
@@ -51,15 +49,15 @@ fn unrecorded() -> Vec<Row> {
     vec![
         from_client("ipip, moving: data of an older flow stays with the settled owner", &data)
             .with_slot(MOVING)
-            .reaches_backend(IpipOlder, &wrapped(&data)),
+            .reaches_backend(Older, &wrapped(&data)),
         from_client("ipip, moving: a full table keeps the flow where it will be looked for", &syn)
             .with_slot(MOVING)
             .with_room(1)
             .after(&Stack::tcp(OTHER_CLIENT, DSR_HTTP, SYN, b""))
-            .reaches_backend(IpipUnrecorded, &wrapped(&syn)),
+            .reaches_backend(Unrecorded, &wrapped(&syn)),
         from_client("ipip, moving: a service that never tracks goes to the current owner", &never)
             .with_slot(MOVING)
-            .reaches_backend(IpipSettled, &wrapped_to_moved(&never)),
+            .reaches_backend(Settled, &wrapped_to_moved(&never)),
     ]
 }
 
@@ -72,29 +70,29 @@ fn settled() -> Vec<Row> {
             .with_slot(MOVING)
             .after(&syn)
             .once_slot_is(Slot::settled_on(SECOND))
-            .reaches_backend(IpipSettled, &wrapped_to_moved(&data)),
+            .reaches_backend(Settled, &wrapped_to_moved(&data)),
         from_client("ipip, moved back: a recorded flow follows its record", &data)
             .with_slot(MOVING)
             .after(&syn)
             .once_slot_is(Slot::tracking(FIRST, FIRST))
-            .reaches_backend(IpipRecorded, &wrapped_to_moved(&data)),
+            .reaches_backend(Recorded, &wrapped_to_moved(&data)),
         from_client("ipip, moved back: a SYN after a reset goes to the current owner", &syn)
             .with_slot(MOVING)
             .after(&syn)
             .after(&rst)
             .once_slot_is(Slot::tracking(FIRST, FIRST))
-            .reaches_backend(IpipOpened, &wrapped(&syn)),
+            .reaches_backend(Opened, &wrapped(&syn)),
         from_client("ipip, moved back: data after a reset follows its record", &data)
             .with_slot(MOVING)
             .after(&syn)
             .after(&rst)
             .once_slot_is(Slot::tracking(FIRST, FIRST))
-            .reaches_backend(IpipRecorded, &wrapped_to_moved(&data)),
+            .reaches_backend(Recorded, &wrapped_to_moved(&data)),
         from_client("ipip: a record that translation left names the flow's backend", &nat_tcp(ACK))
             .after(&nat_tcp(SYN))
             .once_slot_is(Slot::tracking(SECOND, SECOND))
             .once_modes_are_exchanged()
-            .reaches_backend(IpipRecorded, &wrapped(&nat_tcp(ACK))),
+            .reaches_backend(Recorded, &wrapped(&nat_tcp(ACK))),
     ]
 }
 
@@ -108,17 +106,17 @@ fn ownerless() -> Vec<Row> {
             .stops(NoBackend),
         from_client("ipip, moving: without a current owner an older flow goes on", &data)
             .with_slot(gone)
-            .reaches_backend(IpipOlder, &wrapped(&data)),
+            .reaches_backend(Older, &wrapped(&data)),
         from_client("ipip, moving: a SYN that found no owner left no record", &data)
             .with_slot(gone)
             .after_lost(&syn)
             .once_slot_is(MOVING)
-            .reaches_backend(IpipOlder, &wrapped(&data)),
+            .reaches_backend(Older, &wrapped(&data)),
         from_client("ipip, moving: without a settled owner an older flow is dropped", &data)
             .with_slot(Slot::tracking(SECOND, BackendId::NONE))
             .stops(NoBackend),
         from_client("ipip, moving: without a settled owner a SYN is recorded", &syn)
             .with_slot(Slot::tracking(SECOND, BackendId::NONE))
-            .reaches_backend(IpipOpened, &wrapped_to_moved(&syn)),
+            .reaches_backend(Opened, &wrapped_to_moved(&syn)),
     ]
 }

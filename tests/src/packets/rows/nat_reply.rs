@@ -7,7 +7,7 @@ use super::{
     ACK, BACKEND_END, CLIENT, FIN_ACK, MOVED_END, NAT_DNS, NAT_HTTP, OWN_END, SYN, SYN_ACK, nat_query,
     nat_tcp,
 };
-use lb_common::datapath::Reason::{Fragmented, LaterFragment, Malformed, NatReply, NotAVip, TimeToLive};
+use lb_common::datapath::Reason::{LaterFragment, Malformed, NatReply, NotAVip, TimeToLive};
 
 /// A backend's segment to the balancer's end of a flow.
 fn reply(flags: u8, payload: &[u8]) -> Ipv4 {
@@ -88,12 +88,12 @@ fn refused() -> Vec<Row> {
         from_backend("nat: a reply's last hop is not forwarded", &reply(SYN_ACK, b"").ttl(1))
             .after(&syn)
             .stops(TimeToLive),
-        from_backend("nat: a fragment of a reply is dropped", &reply(SYN_ACK, b"").fragment(0x2000))
-            .after(&syn)
-            .stops(Fragmented),
-        from_backend("nat: a later fragment of a reply passes", &reply(SYN_ACK, b"").fragment(0x0003))
-            .after(&syn)
-            .stops(LaterFragment),
+        from_backend(
+            "nat: a later fragment of a reply without its first passes",
+            &reply(SYN_ACK, b"").fragment(0x0003),
+        )
+        .after(&syn)
+        .stops(LaterFragment),
         from_backend("nat: a datagram does not take a connection's way back", &datagram)
             .after(&syn)
             .stops(NotAVip),

@@ -4,7 +4,7 @@ use super::super::build::Stack;
 use super::super::house::{NAT_VIP, OWN, OWN_MAC, ROUTER_MAC};
 use super::super::row::{Row, client_frame, frame, from_backend, from_client};
 use super::{ACK, BACKEND_END, CLIENT, NAT_HTTP, OWN_END, SYN, SYN_ACK, nat_tcp};
-use lb_common::datapath::Reason::{IcmpNotOurs, LaterFragment, NotAVip, NotIpv4, NotUnicast, OtherProtocol};
+use lb_common::datapath::Reason::{IcmpNotOurs, LaterFragment, NotAVip, NotIp, NotUnicast, OtherProtocol};
 
 pub(super) fn rows() -> Vec<Row> {
     [link(), network(), transport()].concat()
@@ -19,9 +19,9 @@ fn link() -> Vec<Row> {
     let provider = syn.tagged(OWN_MAC, ROUTER_MAC, 100).with_word(12, 0x88a8);
     let tagged_arp = syn.tagged(OWN_MAC, ROUTER_MAC, 100).with_word(16, 0x0806);
     vec![
-        frame("an ARP request passes", &arp).stops(NotIpv4),
-        frame("IPv6 passes", &ipv6).stops(NotIpv4),
-        frame("a frame of fourteen bytes passes", &arp.cut(14)).stops(NotIpv4),
+        frame("an ARP request passes", &arp).stops(NotIp),
+        frame("IPv6 passes", &ipv6).stops(NotIp),
+        frame("a frame of fourteen bytes passes", &arp.cut(14)).stops(NotIp),
         frame("a broadcast passes", &syn.ethernet([0xff; 6], ROUTER_MAC)).stops(NotUnicast),
         frame("a multicast passes", &syn.ethernet([1, 0, 0x5e, 0, 0, 1], ROUTER_MAC)).stops(NotUnicast),
         frame(
@@ -29,12 +29,12 @@ fn link() -> Vec<Row> {
             &elsewhere.tagged(OWN_MAC, ROUTER_MAC, 100),
         )
         .stops(NotAVip),
-        frame("a service tag is not looked behind", &provider).stops(NotIpv4),
-        frame("a tagged ARP request passes", &tagged_arp).stops(NotIpv4),
+        frame("a service tag is not looked behind", &provider).stops(NotIp),
+        frame("a tagged ARP request passes", &tagged_arp).stops(NotIp),
         frame("a tagged broadcast passes", &syn.tagged([0xff; 6], ROUTER_MAC, 100)).stops(NotUnicast),
         frame("a frame of 802.3 with a length for a type passes", &client_frame(&syn).with_word(12, 40))
-            .stops(NotIpv4),
-        frame("a second tag is not looked behind", &tagged_twice).stops(NotIpv4),
+            .stops(NotIp),
+        frame("a second tag is not looked behind", &tagged_twice).stops(NotIp),
     ]
 }
 

@@ -31,27 +31,26 @@ const NAT: Aims = &[
     Reason::TimeToLive,
 ];
 const IPIP: Aims = &[
-    Reason::IpipSettled,
-    Reason::IpipRecorded,
-    Reason::IpipOpened,
-    Reason::IpipOlder,
-    Reason::IpipUnrecorded,
+    Reason::Settled,
+    Reason::Recorded,
+    Reason::Opened,
+    Reason::Older,
+    Reason::Unrecorded,
     Reason::IcmpForward,
     Reason::NoBackend,
     Reason::TooBig,
 ];
 const DAMAGED: Aims = &[
     Reason::NatReply,
-    Reason::IpipSettled,
+    Reason::Settled,
     Reason::IcmpForward,
-    Reason::NotIpv4,
-    Reason::BadIpv4,
+    Reason::NotIp,
+    Reason::BadIp,
     Reason::OtherProtocol,
     Reason::NotAVip,
     Reason::IcmpNotOurs,
     Reason::Malformed,
-    Reason::Fragmented,
-    Reason::LaterFragment,
+    Reason::FragmentUnknown,
 ];
 
 pub(super) fn cases() -> Vec<Case> {

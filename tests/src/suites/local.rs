@@ -1,0 +1,121 @@
+//! Services of the balancer's own host: a range of ports and a whole prefix land on one listener.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::routed;
+use crate::daemon::{Daemon, Mode, binary};
+use crate::family::Family;
+use crate::process::Process;
+use crate::runner::Case;
+use crate::service::{Forward, Service, config};
+use crate::stage::Set;
+use crate::topology::{House, Layout, VIPS};
+use crate::traffic::http;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(10);
+/// The name of the server on the balancer's host.
+const NAME: &str = "here";
+/// Where it listens for services that name their listener.
+const LISTENER_PORT: u16 = 8080;
+/// Where it listens on all addresses, for a service that names none.
+const PLAIN_PORT: u16 = 9000;
+
+/// The cases of this suite.
+pub(super) fn cases() -> Vec<Case> {
+    let v4 = routed(Forward::Local, Mode::Native);
+    super::cases(
+        "local",
+        &[v4, v4.families(Family::V6, Family::V6)],
+        &[("a_range_and_a_prefix_land_on_one_listener", one_listener)],
+    )
+}
+
+fn one_listener(set: Set) -> Result<()> {
+    let house = House::build(Layout::Routed, 0)?;
+    let vip = VIPS.of(set.clients);
+    house.balancer.own_route(prefix(set.clients), set.clients.bits() - 8)?;
+    let _server = serve(&house, set.clients)?;
+    let services = config(&services(set.clients));
+    let _daemon = Daemon::start_with(&house.balancer, &house.interfaces, set.mode, &services)?;
+    house.client.run(|| {
+        let beside = prefix(set.clients);
+        for (address, port) in [(vip, 8000), (vip, 8099), (beside, 80), (vip, 80), (vip, PLAIN_PORT)] {
+            let server = SocketAddr::new(address, port);
+            let page = http::get(server, "/").with_context(|| format!("{server}"))?;
+            let text = String::from_utf8_lossy(&page.body).into_owned();
+            ensure!(page.head.backend == NAME, "{server} is answered by {text}");
+            let client = house.client_addresses.of(set.clients);
+            ensure!(text.contains(&format!("local={server}")), "asked at {server}, it saw {text}");
+            ensure!(text.contains(&client.to_string()), "asked from {client}, it saw {text}");
+        }
+        let outside = SocketAddr::new(vip, 8100);
+        ensure!(http::who(outside).is_err(), "{outside} is no service, and yet it answered");
+        Ok(())
+    })
+}
+
+/// The first address of the prefix around the VIP.
+fn prefix(family: Family) -> IpAddr {
+    match VIPS.of(family) {
+        IpAddr::V4(vip) => Ipv4Addr::from_bits(vip.to_bits() & !0xff).into(),
+        IpAddr::V6(vip) => Ipv6Addr::from_bits(vip.to_bits() & !0xff).into(),
+    }
+}
+
+fn services(family: Family) -> [Service; 3] {
+    let (vip, prefix, bits) = (VIPS.of(family), prefix(family), family.bits() - 8);
+    let (range, plain, prefix) = match family {
+        Family::V4 => {
+            (format!("{vip}:8000-8099"), format!("{vip}:{PLAIN_PORT}"), format!("{prefix}/{bits}:80"))
+        }
+        Family::V6 => {
+            (format!("[{vip}]:8000-8099"), format!("[{vip}]:{PLAIN_PORT}"), format!("[{prefix}/{bits}]:80"))
+        }
+    };
+    let listener = format!("listener = \"{}\"", listener(family));
+    let service = |name: &str, vip: String, options: Vec<String>| Service {
+        name: name.to_owned(),
+        vip,
+        protocol: "tcp",
+        forward: Forward::Local,
+        options,
+        backends: Vec::new(),
+    };
+    [
+        service("range", range, vec![listener.clone()]),
+        service("prefix", prefix, vec![listener]),
+        service("plain", plain, Vec::new()),
+    ]
+}
+
+fn listener(family: Family) -> SocketAddr {
+    let loopback = match family {
+        Family::V4 => Ipv4Addr::LOCALHOST.into(),
+        Family::V6 => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(loopback, LISTENER_PORT)
+}
+
+/// Starts the server on the balancer's host, and waits until it takes connections.
+fn serve(house: &House, family: Family) -> Result<Process> {
+    let mut command = Command::new(binary());
+    command.args(["backend", "--name", NAME]).stdout(Stdio::null());
+    command.arg("--http").arg(listener(family).to_string());
+    command.arg("--http").arg(SocketAddr::new(family.any(), PLAIN_PORT).to_string());
+    let process = house.balancer.spawn(command)?;
+    let deadline = Instant::now() + PATIENCE;
+    house.balancer.run(|| {
+        while TcpStream::connect(listener(family)).is_err() {
+            ensure!(Instant::now() < deadline, "nobody listens at {}", listener(family));
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    })?;
+    Ok(process)
+}

@@ -1,0 +1,147 @@
+//! Path-MTU discovery: whoever sends too much for a link learns it, wherever the link is, and goes on in smaller packets.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::sharing::Claim;
+use super::traffic::named;
+use crate::family::Family;
+use crate::fleet::name;
+use crate::netns::Namespace;
+use crate::service::Kind;
+use crate::stage::{Set, Stage};
+use crate::topology::BACKEND_MTU;
+use crate::traffic::http::Connection;
+use crate::traffic::{echo, limit};
+
+/// The MTU of the client's link, and, where there is no room for an outer header, of the backends' links.
+const USUAL_MTU: u32 = 1500;
+/// What the router in front of the client lets through.
+const NARROW_MTU: u32 = 1400;
+/// Longer than the narrow path takes, shorter than the others, with the words that a backend puts in front.
+const LONG_DATAGRAM: usize = 1420;
+const UDP_HEADER_BYTES: usize = 8;
+/// Attempts to reach the second of two backends.
+const ATTEMPTS: usize = 40;
+/// Attempts at an echo whose sender learns from what is lost, and how long each is waited for.
+const LESSONS: usize = 4;
+const LESSON: Duration = Duration::from_millis(300);
+
+/// The claims of this suite about every mode. The last leaves the path narrow.
+pub(super) fn claims(set: Set) -> Vec<Claim> {
+    let told: Claim = ("mtu", "a_sender_is_told_what_fits_the_outer_header", told_what_fits);
+    let refused: Claim =
+        ("mtu", "a_router_s_refusal_reaches_the_backend_that_sent_too_much", refusal_reaches_its_backend);
+    if set.forward.encapsulates() { vec![told, refused] } else { vec![refused] }
+}
+
+/// Between balancer and backends there is room for a client's full packet, but not for its outer header.
+fn told_what_fits(stage: &mut Stage) -> Result<()> {
+    set_backend_links(stage, USUAL_MTU)?;
+    learns_by_both(stage)?;
+    forget(&stage.house.client)?;
+    set_backend_links(stage, BACKEND_MTU)
+}
+
+fn set_backend_links(stage: &Stage, bytes: u32) -> Result<()> {
+    stage.house.backend_links().try_for_each(|link| stage.house.balancer.mtu(link, bytes))
+}
+
+fn learns_by_both(stage: &Stage) -> Result<()> {
+    let set = stage.set;
+    let fits = usize::try_from(USUAL_MTU)? - set.forward.overhead(set.backends);
+    let udp = stage.vip(Kind::Udp);
+    stage.house.client.run(|| learns_by_udp(&echo::udp_socket(udp)?, set.clients, fits))?;
+    forget(&stage.house.client)?;
+    let payload: Vec<u8> = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+    let reply = stage.house.client.run(|| echo::tcp(stage.vip(Kind::Tcp), &payload))?;
+    ensure!(reply == payload, "{} bytes came back of {} by TCP, or others", reply.len(), payload.len());
+    Ok(())
+}
+
+fn learns_by_udp(socket: &UdpSocket, family: Family, fits: usize) -> Result<()> {
+    limit::discover(socket)?;
+    socket.set_read_timeout(Some(LESSON))?;
+    let headers = family.header_bytes() + UDP_HEADER_BYTES;
+    let full = vec![7; usize::try_from(USUAL_MTU)? - headers];
+    // The balancer, too, has to notice that its link became narrow.
+    for _ in 0..LESSONS {
+        socket.send(&full)?;
+        ensure!(echo::receive(socket).is_err(), "a full datagram came back: nothing was too big");
+        if limit::known(socket)? < usize::try_from(USUAL_MTU)? {
+            break;
+        }
+    }
+    let known = limit::known(socket)?;
+    ensure!(known == fits, "the sender was told {known}, but {fits} fits");
+    let refused = socket.send(&full).err().and_then(|error| error.raw_os_error());
+    ensure!(refused == Some(libc::EMSGSIZE), "the sender's stack does not believe what it was told");
+    let fitting = vec![8; fits - headers];
+    socket.send(&fitting)?;
+    ensure!(echo::receive(socket)?.ends_with(&fitting), "what fits did not come back");
+    Ok(())
+}
+
+/// The way back to the client has a narrow link behind a router, which tells the VIP that a reply was too big. The backend
+/// that sent it must hear of it, by its own address; the other need not.
+fn refusal_reaches_its_backend(stage: &mut Stage) -> Result<()> {
+    stage.house.narrow_the_path(NARROW_MTU)?;
+    (0..2).try_for_each(|index| backend_learns_by_udp(stage, index).with_context(|| name(index)))?;
+    stage.house.backends.iter().try_for_each(|host| forget(&host.namespace))?;
+    (0..2).try_for_each(|index| download_fits(stage, index).with_context(|| name(index)))
+}
+
+/// The first long echo is lost on the path; a later one comes, in fragments.
+fn backend_learns_by_udp(stage: &Stage, index: usize) -> Result<()> {
+    let long = vec![9; LONG_DATAGRAM];
+    stage.house.client.run(|| {
+        let socket = socket_to(stage, index)?;
+        socket.set_read_timeout(Some(LESSON))?;
+        socket.send(&long)?;
+        ensure!(echo::receive(&socket).is_err(), "a long echo came at once: the path is not narrow");
+        for _ in 0..LESSONS {
+            socket.send(&long)?;
+            if let Ok(reply) = echo::receive(&socket) {
+                ensure!(reply.ends_with(&long), "other bytes came back");
+                return Ok(());
+            }
+        }
+        bail!("it never learnt that the path is narrow")
+    })
+}
+
+/// A socket whose datagrams go to the backend at `index`.
+fn socket_to(stage: &Stage, index: usize) -> Result<UdpSocket> {
+    let landed = |_| -> Result<Option<UdpSocket>> {
+        let socket = echo::udp_socket(stage.vip(Kind::Udp))?;
+        socket.send(b"who?")?;
+        let answered = named(&echo::receive(&socket)?)?;
+        Ok((answered == name(index)).then_some(socket))
+    };
+    let found = (0..ATTEMPTS).map(landed).find_map(Result::transpose);
+    found.with_context(|| format!("no socket reached it in {ATTEMPTS} attempts"))?
+}
+
+fn download_fits(stage: &Stage, index: usize) -> Result<()> {
+    const PATH: &str = "/bytes/200000";
+    let expected = stage.directly(PATH)?;
+    stage.house.client.run(|| {
+        let landed = |_| -> Result<Option<Connection>> {
+            let mut connection = Connection::open(stage.vip(Kind::Http))?;
+            let answered = connection.get("/")?.head.backend;
+            Ok((answered == name(index)).then_some(connection))
+        };
+        let found = (0..ATTEMPTS).map(landed).find_map(Result::transpose);
+        let mut connection = found.with_context(|| format!("not reached in {ATTEMPTS} attempts"))??;
+        ensure!(connection.get(PATH)?.body == expected, "other bytes came than the backend gives directly");
+        Ok(())
+    })
+}
+
+/// Has a host forget what it learnt about paths.
+fn forget(host: &Namespace) -> Result<()> {
+    host.sysctl("net.ipv4.route.flush", "1")?;
+    host.sysctl("net.ipv6.route.flush", "1")
+}
