@@ -114,6 +114,8 @@ const OUTER_TIME_TO_LIVE: u8 = 64;
 
 /// What an outer header says of the packet inside and of what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// See `parse::Segment` for the alignment.
+#[repr(align(32))]
 pub struct Wrapped {
     /// The protocol that follows the outer header.
     pub protocol: u8,

@@ -7,7 +7,7 @@ use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::track::{self, Asked, Choice};
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, select, too_big};
-use crate::abi::{FlowKey, Forward, Service};
+use crate::abi::{Backend, FlowKey, Forward, Service};
 use crate::wire::Packet;
 
 /// Sends a client's packet to the backend that owns its flow.
@@ -53,7 +53,7 @@ pub(super) fn forward_known<A: Family>(
 }
 
 #[inline(always)]
-fn overhead(service: &Service, backend: &crate::abi::Backend) -> u16 {
+fn overhead(service: &Service, backend: &Backend) -> u16 {
     match service.forward() {
         Forward::DsrIpip => backend.overhead(false),
         Forward::DsrGue => backend.overhead(true),
@@ -71,19 +71,43 @@ pub(super) fn send<A: Family>(
     choice: Choice,
 ) -> Outcome {
     let backend = link::backend(tables, choice.backend)?;
-    let way = Way::to(backend)?;
-    encap::fits::<A>(&frame.ip, backend, overhead(service, backend))?;
-    if service.forward() == Forward::DsrL2 {
-        link::address(packet, frame, way)?;
-    } else {
-        let outer = Outer::around::<A>(&frame.ip, service, backend, (choice.hash, tables.spread()));
-        link::wrap(packet, frame, way, &outer)?;
-    }
+    let to = (service, backend, choice.hash);
+    let ifindex = match (service.forward(), backend.is_v6()) {
+        (Forward::DsrIpip, false) => tunnel::<A, false, false>(packet, tables, frame, to)?,
+        (Forward::DsrIpip, true) => tunnel::<A, true, false>(packet, tables, frame, to)?,
+        (Forward::DsrGue, false) => tunnel::<A, false, true>(packet, tables, frame, to)?,
+        (Forward::DsrGue, true) => tunnel::<A, true, true>(packet, tables, frame, to)?,
+        _ => hand_on(packet, frame, backend)?,
+    };
     Ok(Steered {
         reason: choice.reason,
-        ifindex: way.ifindex,
+        ifindex,
         backend: choice.backend,
         direction: Direction::ToBackend,
         opened: choice.opened,
     })
+}
+
+/// Puts an outer header around a packet; gives the interface it leaves by.
+#[inline(always)]
+fn tunnel<A: Family, const V6: bool, const UDP: bool>(
+    packet: &mut impl Packet,
+    tables: &impl Tables,
+    frame: &Frame<A>,
+    (service, backend, hash): (&Service, &Backend, u32),
+) -> Result<u32, Reason> {
+    let way = Way::to(backend)?;
+    encap::fits::<A>(&frame.ip, backend, Outer::<V6, UDP>::LENGTH as u16)?;
+    let outer = Outer::<V6, UDP>::around::<A>(&frame.ip, service, backend, (hash, tables.spread()));
+    link::wrap(packet, frame, way, &outer)?;
+    Ok(way.ifindex)
+}
+
+/// Changes the link layer alone.
+#[inline(always)]
+fn hand_on<A: Family>(packet: &mut impl Packet, frame: &Frame<A>, backend: &Backend) -> Result<u32, Reason> {
+    let way = Way::to(backend)?;
+    encap::fits::<A>(&frame.ip, backend, 0)?;
+    link::address(packet, frame, way)?;
+    Ok(way.ifindex)
 }

@@ -4,24 +4,31 @@
 
 use super::Reason;
 use super::family::Family;
-use crate::abi::{Backend, Forward, Service, Wrapped};
+use crate::abi::{Backend, Service, Wrapped};
 use crate::wire::{Packet, Ports, U16be, U32be, ethernet, ipv4, ipv6, protocol, udp};
 
-/// An outer header, to be made when its place is there.
+/// An outer header, to be made when its place is there: of IPv6 or IPv4, with a UDP header between or without. Each of
+/// the four is code of its own, in which all lengths and offsets are constants.
 #[derive(Clone, Copy)]
-pub(super) struct Outer<'a> {
+pub(super) struct Outer<'a, const V6: bool, const UDP: bool> {
     backend: &'a Backend,
     /// The packet inside.
     wrapped: Wrapped,
-    /// Ports of the UDP header between; none where the destination is zero. Not an `Option`: the verifier refuses the
-    /// undefined part of one that the compiler copies about ("R5 !read_ok", Linux 6.18).
+    /// Ports of the UDP header.
     ports: Ports,
 }
 
 /// First of the source ports that outer UDP headers have: the dynamic ports (RFC 6335, section 6).
 const FIRST_PORT: u16 = 0xc000;
 
-impl<'a> Outer<'a> {
+impl<'a, const V6: bool, const UDP: bool> Outer<'a, V6, UDP> {
+    /// Bytes of its IP header.
+    const IP: usize = if V6 { ipv6::LENGTH } else { ipv4::LENGTH };
+    /// Bytes it takes.
+    pub(super) const LENGTH: usize = Self::IP + if UDP { udp::LENGTH } else { 0 };
+    /// The frame's type with it.
+    pub(super) const ETHERTYPE: U16be = if V6 { ethernet::IPV6 } else { ethernet::IPV4 };
+
     /// The outer header for a packet with this header.
     #[inline(always)]
     #[allow(
@@ -34,54 +41,36 @@ impl<'a> Outer<'a> {
         backend: &'a Backend,
         (hash, spread): (u32, [U32be; 2]),
     ) -> Self {
-        let mask = if backend.is_v6() { spread[1] } else { spread[0] };
+        let [v4, v6] = spread;
+        let mask = if V6 { v6 } else { v4 };
         let wrapped = Wrapped {
             protocol: A::TUNNELLED,
             length: A::total_length(ip) as u16,
             traffic_class: A::traffic_class(ip),
             spread: U32be::from_raw(hash & mask.raw()),
         };
-        let in_udp = service.forward() == Forward::DsrGue;
-        let port = if in_udp { service.gue_port } else { U16be::ZERO };
-        Self { backend, wrapped, ports: Ports::new(U16be::new(FIRST_PORT | (hash >> 16) as u16), port) }
-    }
-
-    #[inline(always)]
-    fn in_udp(&self) -> bool {
-        self.ports.destination() != U16be::ZERO
-    }
-
-    /// Bytes it takes.
-    #[inline(always)]
-    pub(super) fn length(&self) -> usize {
-        usize::from(self.backend.overhead(self.in_udp()))
-    }
-
-    /// The frame's type with it.
-    #[inline(always)]
-    pub(super) const fn ethertype(&self) -> U16be {
-        if self.backend.is_v6() { ethernet::IPV6 } else { ethernet::IPV4 }
+        Self {
+            backend,
+            wrapped,
+            ports: Ports::new(U16be::new(FIRST_PORT | (hash >> 16) as u16), service.gue_port),
+        }
     }
 
     /// Writes it where the IP header begins, the farthest bytes first: one comparison with the packet's end then holds
     /// for all.
     #[inline(always)]
     pub(super) fn write(&self, packet: &mut impl Packet, at: usize) -> Option<()> {
-        if self.backend.is_v6() {
-            let wrapped = self.in_between(packet, at + ipv6::LENGTH)?;
+        let wrapped = if UDP { self.in_between(packet, at + Self::IP)? } else { self.wrapped };
+        if V6 {
             packet.write(at, self.backend.outer_v6(wrapped))
         } else {
-            let wrapped = self.in_between(packet, at + ipv4::LENGTH)?;
             packet.write(at, self.backend.outer_v4(wrapped))
         }
     }
 
-    /// Writes the UDP header, if there is one, and says what the outer IP header wraps with it.
+    /// Writes the UDP header, and says what the outer IP header wraps with it.
     #[inline(always)]
     fn in_between(&self, packet: &mut impl Packet, at: usize) -> Option<Wrapped> {
-        if !self.in_udp() {
-            return Some(self.wrapped);
-        }
         let length = self.wrapped.length.wrapping_add(udp::LENGTH as u16);
         let udp = udp::Header { ports: self.ports, length: U16be::new(length), checksum: U16be::ZERO };
         packet.write(at, udp)?;

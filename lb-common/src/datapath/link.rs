@@ -71,21 +71,22 @@ pub(super) fn address<A: Family>(
 
 /// The same with an outer header between them.
 #[inline(always)]
-pub(super) fn wrap<A: Family>(
+pub(super) fn wrap<A: Family, const V6: bool, const UDP: bool>(
     packet: &mut impl Packet,
     frame: &Frame<A>,
     way: Way<'_>,
-    outer: &Outer<'_>,
+    outer: &Outer<'_, V6, UDP>,
 ) -> Result<(), Reason> {
+    let (length, ethertype) = (Outer::<V6, UDP>::LENGTH, Outer::<V6, UDP>::ETHERTYPE);
     if way.tags.count() == 0 {
-        move_front(packet, frame.l3, ethernet::LENGTH + outer.length())?;
+        move_front(packet, frame.l3, ethernet::LENGTH + length)?;
         outer.write(packet, ethernet::LENGTH).ok_or(Reason::Inconsistent)?;
-        write(packet, way, outer.ethertype()).ok_or(Reason::Inconsistent)
+        write(packet, way, ethertype).ok_or(Reason::Inconsistent)
     } else {
         let header = header_length(way.tags);
-        move_front(packet, frame.l3, header + outer.length())?;
+        move_front(packet, frame.l3, header + length)?;
         outer.write(packet, header).ok_or(Reason::Inconsistent)?;
-        write_tagged(packet, way, outer.ethertype()).ok_or(Reason::Inconsistent)
+        write_tagged(packet, way, ethertype).ok_or(Reason::Inconsistent)
     }
 }
 

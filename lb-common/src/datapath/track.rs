@@ -15,6 +15,8 @@ use crate::abi::{BackendId, Flow, FlowKey, Service, ServiceFlags, Slot, Ticks};
 
 /// The backend for a packet, and why.
 #[derive(Clone, Copy)]
+// See `parse::Segment` for the alignment.
+#[repr(align(32))]
 pub(super) struct Choice {
     pub(super) backend: BackendId,
     pub(super) reason: Reason,

@@ -118,6 +118,8 @@ pub enum Direction {
 
 /// A packet that was steered: rewritten, and ready to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// See `parse::Segment` for the alignment.
+#[repr(align(32))]
 pub struct Steered {
     /// Why.
     pub reason: Reason,

@@ -4,8 +4,9 @@ use super::Error;
 use super::balancer::{Balancer, chain};
 use crate::kernel::{NextHop, TableError, Tables};
 use crate::plan::{self, Plan, PlanError, Write};
-use lb_common::abi::Slot;
+
 use std::collections::HashMap;
+use std::mem::discriminant;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -105,24 +106,30 @@ impl Balancer {
     }
 }
 
-/// Writes in the plan's order, slots that follow each other in one call.
+/// Writes in the plan's order; of the kinds that come by the thousand, those that follow each other in one call.
 fn write(tables: &mut Tables, writes: &[Write]) -> Result<(), TableError> {
-    let mut slots: Vec<(u32, Slot)> = Vec::new();
-    for write in writes {
-        if let Write::Slot(index, slot) = write {
-            slots.push((*index, *slot));
-            continue;
-        }
-        tables.write_slots(&std::mem::take(&mut slots))?;
+    writes.chunk_by(|a, b| discriminant(a) == discriminant(b)).try_for_each(|run| write_run(tables, run))
+}
+
+/// Writes of one kind.
+fn write_run(tables: &mut Tables, run: &[Write]) -> Result<(), TableError> {
+    let (mut backends, mut services, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+    for write in run {
         match write {
-            Write::Backend(id, backend) => tables.write_backend(*id, backend)?,
-            Write::Service(place, service) => tables.write_service(*place, service)?,
+            Write::Backend(id, backend) => backends.push((*id, *backend)),
+            Write::Service(place, service) => services.push((*place, *service)),
+            Write::Slot(index, slot) => slots.push((*index, *slot)),
             Write::Range(index, range) => tables.write_range(*index, range)?,
             Write::Prefix(prefix, place) => tables.write_prefix(prefix, *place)?,
             Write::QuicServer(server, backend) => tables.write_quic_server(*server, *backend)?,
             Write::Contents(contents) => tables.write_contents(*contents)?,
-            Write::Slot(..) => {}
         }
+    }
+    if !backends.is_empty() {
+        tables.write_backends(&backends)?;
+    }
+    if !services.is_empty() {
+        tables.write_services(&services)?;
     }
     tables.write_slots(&slots)
 }

@@ -107,7 +107,10 @@ fn what_is_written_is_read_back() {
     }
     let mut tables = datapath(16).tables;
     tables.write_service(limits::SERVICE_TABLE - 1, &Service::default()).unwrap();
+    assert!(tables.write_service(limits::SERVICE_ENTRIES, &Service::default()).is_err());
+    let begun = Instant::now();
     tables.write_backend(id(1), &Backend::default()).unwrap();
+    println!("a backend: written in {:?}", begun.elapsed());
     let slots: Vec<_> = (0..65_537u32).map(|n| (n + 5, Slot::settled_on(id((n % 4000) as u16)))).collect();
     let begun = Instant::now();
     tables.write_slots(&slots).unwrap();

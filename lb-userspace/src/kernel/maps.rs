@@ -4,6 +4,7 @@
 //! flows that are over. Slots go by the thousand in one system call.
 
 use super::bpf::{self, Position};
+use super::direct::Direct;
 use super::records::FlowRecords;
 use super::{LoadError, TableError};
 use aya::maps::lpm_trie::{Key as Bits, LpmTrie};
@@ -19,7 +20,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-const SERVICES: &str = "SERVICES";
+const SERVICES: &str = ".bss.services";
 const RANGES: &str = "RANGES";
 const PREFIXES: &str = "PREFIXES";
 const CONTENTS: &str = "CONTENTS";
@@ -28,7 +29,7 @@ const QUIC_SERVERS: &str = "QUIC_SERVERS";
 const TURNS: &str = "TURNS";
 const SLOTS: &str = "SLOTS";
 const SLOT_USE: &str = "SLOT_USE";
-const BACKENDS: &str = "BACKENDS";
+const BACKENDS: &str = ".bss.backends";
 pub(super) const FLOWS: &str = "FLOWS";
 pub(super) const FLOWS_V6: &str = "FLOWS_V6";
 pub(super) const FRAGMENTS: &str = "FRAGMENTS";
@@ -36,7 +37,7 @@ const REASONS: &str = "REASONS";
 const BACKEND_COUNTS: &str = "BACKEND_COUNTS";
 
 /// The maps worth shrinking where they are not used.
-pub(super) const LARGE: [&str; 5] = [SLOTS, SLOT_USE, BACKENDS, BACKEND_COUNTS, SERVICES];
+pub(super) const LARGE: [&str; 3] = [SLOTS, SLOT_USE, BACKEND_COUNTS];
 
 /// A value of the kernel border as aya wants it.
 #[repr(transparent)]
@@ -49,10 +50,10 @@ unsafe impl<T: Plain> Pod for Raw<T> {}
 
 /// Handles of all maps, and the kernel's clock.
 pub struct Tables {
-    services: Array<MapData, Raw<Service>>,
+    services: Direct<Service>,
     slots: Array<MapData, Raw<Slot>>,
     slot_use: Array<MapData, Raw<Ticks>>,
-    backends: Array<MapData, Raw<Backend>>,
+    backends: Direct<Backend>,
     ranges: Array<MapData, Raw<PortRange>>,
     prefixes: LpmTrie<MapData, [u8; 20], u32>,
     contents: Array<MapData, Raw<Contents>>,
@@ -78,10 +79,10 @@ impl std::fmt::Debug for Tables {
 impl Tables {
     pub(super) fn take(object: &mut Ebpf, clock: ProgramFd) -> Result<Self, LoadError> {
         Ok(Self {
-            services: take(object, SERVICES)?,
+            services: Direct::take(object, SERVICES, limits::SERVICE_ENTRIES)?,
             slots: take(object, SLOTS)?,
             slot_use: take(object, SLOT_USE)?,
-            backends: take(object, BACKENDS)?,
+            backends: Direct::take(object, BACKENDS, limits::BACKENDS)?,
             ranges: take(object, RANGES)?,
             prefixes: take(object, PREFIXES)?,
             contents: take(object, CONTENTS)?,
@@ -99,12 +100,22 @@ impl Tables {
 
     /// Writes an entry of the service table.
     pub fn write_service(&mut self, index: u32, service: &Service) -> Result<(), TableError> {
-        self.services.set(index, Raw(*service), 0).map_err(failed("write to", SERVICES))
+        self.write_services(&[(index, *service)])
+    }
+
+    /// Writes entries of the service table, at the price of one.
+    pub fn write_services(&mut self, services: &[(u32, Service)]) -> Result<(), TableError> {
+        self.services.write(services.iter().copied())
     }
 
     /// Writes a backend's record.
     pub fn write_backend(&mut self, id: BackendId, backend: &Backend) -> Result<(), TableError> {
-        self.backends.set(id.get().into(), Raw(*backend), 0).map_err(failed("write to", BACKENDS))
+        self.write_backends(&[(id, *backend)])
+    }
+
+    /// Writes backends' records, at the price of one.
+    pub fn write_backends(&mut self, backends: &[(BackendId, Backend)]) -> Result<(), TableError> {
+        self.backends.write(backends.iter().map(|(id, backend)| (id.get().into(), *backend)))
     }
 
     /// Writes a port range.
@@ -209,8 +220,8 @@ impl Tables {
 
     /// Empties all tables, of the slots the first so many; for tests, to which loading the programs is what takes long.
     pub fn reset(&mut self, slots: u32) -> Result<(), TableError> {
-        zero(&self.services, limits::SERVICE_ENTRIES).map_err(refused("write to", SERVICES))?;
-        zero(&self.backends, limits::BACKENDS).map_err(refused("write to", BACKENDS))?;
+        self.services.clear()?;
+        self.backends.clear()?;
         zero(&self.loads, limits::BACKENDS).map_err(refused("write to", LOADS))?;
         zero(&self.slots, slots).map_err(refused("write to", SLOTS))?;
         zero(&self.slot_use, slots).map_err(refused("write to", SLOT_USE))?;

@@ -5,6 +5,7 @@
 
 pub mod attach;
 mod bpf;
+mod direct;
 mod error;
 pub mod expire;
 pub mod link;

@@ -271,9 +271,10 @@ impl State {
 /// The balancer's own addresses towards the backends of services that translate. What comes back to them is for the
 /// balancer itself: for `nat` a reply, for `dnat` that to a probe.
 fn sources(inputs: &Inputs<'_>) -> impl Iterator<Item = IpAddr> {
-    let translated = inputs.services.iter().filter(|service| {
-        matches!(service.forward, config::Forward::Nat | config::Forward::Dnat)
-    });
+    let translated = inputs
+        .services
+        .iter()
+        .filter(|service| matches!(service.forward, config::Forward::Nat | config::Forward::Dnat));
     let backends = translated.flat_map(|service| &service.backends);
     backends.filter_map(|backend| inputs.next_hops.get(&backend.addr.ip())).map(|hop| hop.source)
 }

@@ -63,9 +63,7 @@ fn an_address_nobody_can_be_reached_at_is_refused() {
         )
         .at("3:7")
         .says(r#"`vip` cannot be "203.0.113.10""#)
-        .marks(
-            r#"expected text "ADDRESS:PORT", where a prefix, a range of ports or `*` may stand, too"#,
-        )
+        .marks(r#"expected text "ADDRESS:PORT", where a prefix, a range of ports or `*` may stand, too"#)
         .helps(r#"add the port, as in "203.0.113.10:80""#),
         row(
             "an IPv6 address without brackets and port",
@@ -73,9 +71,7 @@ fn an_address_nobody_can_be_reached_at_is_refused() {
         )
         .at("3:7")
         .says(r#"`vip` cannot be "2001:db8::1""#)
-        .marks(
-            r#"expected text "ADDRESS:PORT", where a prefix, a range of ports or `*` may stand, too"#,
-        )
+        .marks(r#"expected text "ADDRESS:PORT", where a prefix, a range of ports or `*` may stand, too"#)
         .helps(r#"add the port, as in "[2001:db8::1]:80""#),
         row(
             "a host name",
@@ -96,9 +92,7 @@ addr = "web1.example.org:8080""#,
         )
         .at("3:7")
         .says(r#"`vip` cannot be "203.0.113.300:80""#)
-        .marks(
-            r#"expected text "ADDRESS:PORT", where a prefix, a range of ports or `*` may stand, too"#,
-        )
+        .marks(r#"expected text "ADDRESS:PORT", where a prefix, a range of ports or `*` may stand, too"#)
         .helps(r#"as in `vip = "203.0.113.10:80"`"#),
         row(
             "a port out of range",
