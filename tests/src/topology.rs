@@ -268,7 +268,10 @@ fn wire(router: &Namespace, host: &Namespace, link: &str, net: Net) -> Result<()
     end_host(host, net.host(2))?;
     plain(router, link)?;
     addresses(router, link, net.host(1))?;
-    net.host(1).both().into_iter().try_for_each(|gateway| host.sized_route(Family::of(gateway).any(), 0, gateway, PATH_MTU))
+    net.host(1)
+        .both()
+        .into_iter()
+        .try_for_each(|gateway| host.sized_route(Family::of(gateway).any(), 0, gateway, PATH_MTU))
 }
 
 fn one_armed(backends: u8) -> Result<House> {

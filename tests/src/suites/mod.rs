@@ -62,8 +62,7 @@ pub fn all() -> Vec<Case> {
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
 }
 
-const AWAITED: &[&str] = &[
-];
+const AWAITED: &[&str] = &[];
 
 fn is_awaited_no_more(case: &Case) -> bool {
     !AWAITED.iter().any(|awaited| case.name().starts_with(awaited))
