@@ -1,7 +1,9 @@
 //! The paths: a row each of what goes before, the packet, and what must become of it.
 
 use crate::floors::{MILLION, OUTER, OUTER_V6, XDP_PASS, XDP_REDIRECT, XDP_TX};
-use crate::house::{BACKEND_PORT, FAR_VIP, MOVING_VIP, NAT_VIP, OWN, OWN_MAC, PEER_MAC, PORT, SETTLED_VIP, SETTLED_VIP_V6};
+use crate::house::{
+    BACKEND_PORT, FAR_VIP, MOVING_VIP, NAT_VIP, OWN, OWN_MAC, PEER_MAC, PORT, SETTLED_VIP, SETTLED_VIP_V6,
+};
 use crate::measure::{Case, Kind};
 use crate::wrapper::{BenchObject, Expected, Wrapper, Wrapping};
 use anyhow::{Context, Result, ensure};
