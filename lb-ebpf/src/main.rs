@@ -173,13 +173,13 @@ fn finish(outcome: &Outcome, arrival: &Arrival) -> u32 {
     }
 }
 
-/// The same, and tells userspace of trouble.
+/// The same, and tells userspace of trouble, if it wants to hear of it.
 #[inline(always)]
 fn finish_aloud(ctx: &XdpContext, outcome: &Outcome) -> u32 {
-    if let Err(reason) = outcome {
-        announce(ctx, *reason);
+    match outcome {
+        Err(reason) if maps::is_loud() && reason.verdict() == Verdict::Drop => maps::announce(ctx, *reason),
+        _ => finish(outcome, &arrival(ctx)),
     }
-    finish(outcome, &arrival(ctx))
 }
 
 /// Sends a steered packet out.
@@ -192,20 +192,29 @@ fn leave(steered: &Steered, arrival: &Arrival) -> u32 {
     unsafe { bpf_redirect(steered.ifindex, 0) as u32 }
 }
 
-/// Tells userspace of the drops that mean trouble of ours. Off unless the daemon was told `log_packets`: the log level
-/// is a load-time constant, and the verifier removes the code.
-#[inline(always)]
-fn announce(ctx: &XdpContext, reason: Reason) {
-    match reason {
-        Reason::NoBackend => aya_log_ebpf::warn!(ctx, "no backend can take a packet"),
-        Reason::Unresolved => aya_log_ebpf::warn!(ctx, "a backend's next hop is not known"),
-        Reason::TableFull => aya_log_ebpf::warn!(ctx, "the flow table is full"),
-        Reason::PortsTaken => aya_log_ebpf::warn!(ctx, "no free port towards a backend"),
-        Reason::NoHeadroom => aya_log_ebpf::warn!(ctx, "the driver leaves no headroom"),
-        Reason::Inconsistent => aya_log_ebpf::error!(ctx, "the tables contradict each other"),
+/// Tells userspace of the drops that mean trouble of ours. A program of its own, since the log's frames do not fit beside
+/// others' on a stack. Nobody comes here unless the daemon was told `log_packets`: a load-time constant, and the verifier
+/// removes the way here.
+#[xdp]
+pub fn lb_announce(ctx: XdpContext) -> u32 {
+    match maps::announced() {
+        NO_BACKEND => aya_log_ebpf::warn!(&ctx, "no backend can take a packet"),
+        UNRESOLVED => aya_log_ebpf::warn!(&ctx, "a backend's next hop is not known"),
+        TABLE_FULL => aya_log_ebpf::warn!(&ctx, "the flow table is full"),
+        PORTS_TAKEN => aya_log_ebpf::warn!(&ctx, "no free port towards a backend"),
+        NO_HEADROOM => aya_log_ebpf::warn!(&ctx, "the driver leaves no headroom"),
+        INCONSISTENT => aya_log_ebpf::error!(&ctx, "the tables contradict each other"),
         _ => {}
     }
+    xdp_action::XDP_DROP
 }
+
+const NO_BACKEND: u32 = Reason::NoBackend as u32;
+const UNRESOLVED: u32 = Reason::Unresolved as u32;
+const TABLE_FULL: u32 = Reason::TableFull as u32;
+const PORTS_TAKEN: u32 = Reason::PortsTaken as u32;
+const NO_HEADROOM: u32 = Reason::NoHeadroom as u32;
+const INCONSISTENT: u32 = Reason::Inconsistent as u32;
 
 /// Bytes of the packet as it arrived.
 #[inline(always)]

@@ -98,6 +98,9 @@ static REASONS: PerCpuArray<Count, { limits::REASONS as usize }> = PerCpuArray::
 /// Packets by backend.
 #[btf_map]
 static BACKEND_COUNTS: PerCpuArray<BackendCount, { limits::BACKENDS as usize }> = PerCpuArray::new();
+/// The reason that a program leaves to the one that tells of it.
+#[btf_map]
+static ANNOUNCED: PerCpuArray<u32, 1> = PerCpuArray::new();
 /// The programs a packet may go on to.
 #[btf_map]
 static STAGES: ProgramArray<{ Stage::ALL.len() }> = ProgramArray::new();
@@ -123,6 +126,9 @@ static NEW_FLOWS: Global<u32> = Global::new(0);
 /// Port of outer UDP headers that the backend's side takes off; 0 for none.
 #[unsafe(no_mangle)]
 static GUE_PORT: Global<u16> = Global::new(0);
+/// 1 if drops that mean trouble are told of.
+#[unsafe(no_mangle)]
+static LOUD: Global<u8> = Global::new(0);
 /// 1 where a packet must leave its arrival port by redirect: a veth's peer takes `XDP_TX` only with a program.
 #[unsafe(no_mangle)]
 static TX_BY_REDIRECT: Global<u8> = Global::new(0);
@@ -146,6 +152,28 @@ pub(crate) fn go_on(ctx: &XdpContext, stage: Stage) -> u32 {
     unsafe { STAGES.tail_call(ctx, stage as u32) };
     count(Reason::Inconsistent, 0);
     xdp_action::XDP_DROP
+}
+
+/// Whether userspace wants to hear of trouble.
+#[inline(always)]
+pub(crate) fn is_loud() -> bool {
+    LOUD.load() != 0
+}
+
+/// Leaves a drop to the program that tells of it.
+#[inline(always)]
+pub(crate) fn announce(ctx: &XdpContext, reason: Reason) -> u32 {
+    if let Some(announced) = ANNOUNCED.get_ptr_mut(0) {
+        // SAFETY: this CPU's own value, which nothing else writes while the program runs.
+        unsafe { *announced = reason as u32 };
+    }
+    go_on(ctx, Stage::Announce)
+}
+
+/// The reason that was left.
+#[inline(always)]
+pub(crate) fn announced() -> u32 {
+    ANNOUNCED.get(0).copied().unwrap_or(u32::MAX)
 }
 
 /// Counts a packet under its reason.

@@ -59,6 +59,7 @@ pub trait Ip: Plain + Default + Eq + core::hash::Hash + core::fmt::Debug {
     /// Takes the address away from a checksum.
     fn take_from(self, sum: Sum) -> Sum;
     /// The first `bits` bits, with zeros behind them.
+    #[must_use]
     fn masked(self, bits: u8) -> Self;
     /// Both addresses mixed into a seed; [`super::FlowKey::hash`] goes on from here.
     fn mix(source: Self, destination: Self, seed: u64) -> u64;

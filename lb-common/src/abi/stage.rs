@@ -24,11 +24,13 @@ pub enum Stage {
     DnatV6 = 8,
     /// ICMP over IPv6.
     ControlV6 = 9,
+    /// Tells userspace of a drop that means trouble of ours.
+    Announce = 10,
 }
 
 impl Stage {
     /// Every stage, in the order of their places.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TransportV4,
         Self::NatV4,
         Self::NatFirstV4,
@@ -39,6 +41,7 @@ impl Stage {
         Self::NatFirstV6,
         Self::DnatV6,
         Self::ControlV6,
+        Self::Announce,
     ];
 
     /// The name of its program.
@@ -55,6 +58,7 @@ impl Stage {
             Self::NatFirstV6 => "lb_nat_first6",
             Self::DnatV6 => "lb_dnat6",
             Self::ControlV6 => "lb_control6",
+            Self::Announce => "lb_announce",
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::wire::{Packet, U16be, U32be, icmp};
 const QUOTED_PAYLOAD: usize = 8;
 /// The longest quotation in words: an IPv4 header with all its options, or an IPv6 header with some extensions, and the
 /// payload. Few enough for the compiler to unroll the loop over them: in a loop it does arithmetic on the packet's end
-/// ("pointer arithmetic on pkt_end prohibited", Linux 6.18).
+/// ("pointer arithmetic on `pkt_end` prohibited", Linux 6.18).
 const QUOTED_WORDS: usize = (60 + QUOTED_PAYLOAD) / 4;
 /// Turns a packet into the answer to its sender, which may send `mtu` bytes. A packet that may be fragmented is
 /// dropped: we do not fragment, and its sender did not ask to be told.

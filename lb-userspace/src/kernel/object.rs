@@ -304,6 +304,7 @@ fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, L
     let redirect = u8::from(settings.tx_by_redirect);
     let log_level = if settings.log_packets { aya_log::Level::Trace as u8 } else { 0 };
     let second = ticks_in_a_second().map_err(|error| refused("read the length of its tick", error))?;
+    let loud = u8::from(settings.log_packets);
     let mut loader = EbpfLoader::new();
     loader
         .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS)
@@ -315,6 +316,7 @@ fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, L
         .override_global("SECOND", &second, true)
         .override_global("NEW_FLOWS", &settings.new_flows, true)
         .override_global("GUE_PORT", &settings.gue_port, true)
+        .override_global("LOUD", &loud, true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .map_max_entries(super::maps::FLOWS, flows)
         .map_max_entries(super::maps::FLOWS_V6, flows)
