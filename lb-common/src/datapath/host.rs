@@ -215,7 +215,10 @@ impl Tables for HostTables {
     }
 
     fn backend(&self, id: BackendId) -> Option<&Backend> {
-        (u32::from(id.get()) < limits::BACKENDS).then(|| self.backends.get(&id).unwrap_or(&UNWRITTEN))
+        // The kernel's table is masked, not compared.
+        let place = u32::from(id.get()) & (limits::BACKENDS - 1);
+        let id = BackendId::from_bits(u16::try_from(place).unwrap_or_default());
+        Some(self.backends.get(&id).unwrap_or(&UNWRITTEN))
     }
 
     fn load(&self, id: BackendId) -> Option<Load> {

@@ -35,7 +35,7 @@ pub use family::{Family, Inside, Piece};
 pub use host::HostTables;
 pub use listen::{ListenTable, find_listener};
 pub use pipeline::{
-    Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, plain,
+    Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, plain, seldom,
     transport, version,
 };
 pub use select::slot_index;

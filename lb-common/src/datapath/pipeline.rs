@@ -11,17 +11,19 @@ use parse::Frame;
 /// The stages stand for programs of the kernel's, each of which answers a packet or leaves it untouched for the next.
 #[inline(always)]
 pub fn balance(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
-    if let Some(outcome) = often(packet, tables, arrival) {
-        return outcome;
-    }
+    often(packet, tables, arrival).unwrap_or_else(|| seldom(packet, tables, arrival))
+}
+
+/// All stages but [`often`], which answer every packet.
+pub fn seldom(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
     match version(packet) {
-        Some(Version::V4) => seldom::<U32be>(packet, tables, arrival),
-        Some(Version::V6) => seldom::<ipv6::Address>(packet, tables, arrival),
+        Some(Version::V4) => seldom_of::<U32be>(packet, tables, arrival),
+        Some(Version::V6) => seldom_of::<ipv6::Address>(packet, tables, arrival),
         None => not_ip(packet, tables),
     }
 }
 
-fn seldom<A: Family>(packet: &mut impl Packet, tables: &impl TablesFor<A>, arrival: Arrival) -> Outcome {
+fn seldom_of<A: Family>(packet: &mut impl Packet, tables: &impl TablesFor<A>, arrival: Arrival) -> Outcome {
     match transport::<A>(packet, tables, arrival) {
         Ok(outcome) => outcome,
         Err(Next::Nat) => {

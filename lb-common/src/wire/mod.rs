@@ -53,7 +53,8 @@ impl Ports {
     #[inline(always)]
     #[must_use]
     pub const fn new(source: U16be, destination: U16be) -> Self {
-        Self(U32be::new((source.get() as u32) << 16 | destination.get() as u32))
+        // Little-endian, as all machines are that the kernel programs are built for: the first half lies below.
+        Self(U32be::from_raw(source.raw() as u32 | (destination.raw() as u32) << 16))
     }
 
     /// The sender's port.
@@ -61,7 +62,7 @@ impl Ports {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     pub const fn source(self) -> U16be {
-        U16be::new((self.0.get() >> 16) as u16)
+        U16be::from_raw(self.0.raw() as u16)
     }
 
     /// The receiver's port.
@@ -69,7 +70,7 @@ impl Ports {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     pub const fn destination(self) -> U16be {
-        U16be::new(self.0.get() as u16)
+        U16be::from_raw((self.0.raw() >> 16) as u16)
     }
 
     /// The ports of packets the other way.

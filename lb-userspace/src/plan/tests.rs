@@ -316,7 +316,7 @@ fn our_own_address_is_known_before_a_backend_can_be_sent_to() {
         matches!(plan.writes[0], Write::Service(_, own) if own.forward() == Mode::Host && own.slots == 0)
     );
     assert!(matches!(plan.writes[1], Write::Backend(..)));
-    assert_eq!(world.tables.services.len(), 2);
+    assert_eq!(world.tables.services.len(), 3, "the service, its address, and our own");
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn the_slots_of_a_removed_service_are_free_in_the_next_plan() {
     let full = PlanError::SlotsFull { service: "service3".into(), needed: 4096, free: 0 };
     assert_eq!(world.try_plan(), Err(full));
     world.services.pop();
-    assert_eq!(world.plan().writes.len(), 1, "the service's entry");
+    assert_eq!(world.plan().writes.len(), 2, "the entries of the service and its address");
     world.services.push(service(3, &[1]));
     world.plan();
     assert_eq!(world.slots(1).keys().next(), Some(&0));

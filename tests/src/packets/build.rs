@@ -49,6 +49,25 @@ impl Stack {
         Ipv4::new(source, destination, protocol, payload.to_vec())
     }
 
+    /// A frame with these tags around whatever is of this type.
+    #[must_use]
+    pub fn frame(
+        destination: [u8; 6],
+        source: [u8; 6],
+        tags: &[(u16, u16)],
+        ethertype: u16,
+        payload: &[u8],
+    ) -> Self {
+        let mut frame = [destination, source].concat();
+        for (kind, control) in tags {
+            frame.extend(kind.to_be_bytes());
+            frame.extend(control.to_be_bytes());
+        }
+        frame.extend(ethertype.to_be_bytes());
+        frame.extend(payload);
+        Self(frame)
+    }
+
     /// The bytes.
     #[must_use]
     pub fn bytes(self) -> Vec<u8> {
@@ -231,14 +250,61 @@ impl Ipv4 {
     /// The packet in an Ethernet frame.
     #[must_use]
     pub fn ethernet(&self, destination: [u8; 6], source: [u8; 6]) -> Stack {
-        Stack([&destination[..], &source[..], &[0x08, 0x00], &self.ip_bytes()].concat())
+        self.framed(destination, source, &[])
     }
 
     /// The packet in a tagged Ethernet frame.
     #[must_use]
     pub fn tagged(&self, destination: [u8; 6], source: [u8; 6], control: u16) -> Stack {
-        let tag = control.to_be_bytes();
-        Stack([&destination[..], &source[..], &[0x81, 0], &tag, &[0x08, 0x00], &self.ip_bytes()].concat())
+        self.framed(destination, source, &[(0x8100, control)])
+    }
+
+    /// The packet in two fragments, the first with so many bytes of the payload: a multiple of eight.
+    #[must_use]
+    pub fn pieces(&self, identification: u16, bytes: usize) -> [Self; 2] {
+        let (first, later) = self.payload.split_at(bytes);
+        let offset = u16::try_from(bytes / 8).unwrap_or(0);
+        let piece = |fragment, payload: &[u8]| Self {
+            fragment,
+            identification,
+            payload: payload.to_vec(),
+            ..self.clone()
+        };
+        [piece(0x2000, first), piece(offset, later)]
+    }
+
+    /// IPv4 around a packet of any protocol, in the way of a tunnel's entry.
+    pub(super) fn tunnel(addresses: ([u8; 4], [u8; 4]), protocol: u8, class: u8, payload: Vec<u8>) -> Self {
+        Self { identification: 0, class, ..Self::new(addresses.0, addresses.1, protocol, payload) }
+    }
+
+    /// The traffic class.
+    pub(super) const fn class_of(&self) -> u8 {
+        self.class
+    }
+}
+
+/// A packet from its IP header on.
+pub trait Network {
+    /// The frame's type for it.
+    fn ethertype(&self) -> u16;
+    /// Header and payload.
+    fn network_bytes(&self) -> Vec<u8>;
+
+    /// The packet in a frame with these tags, each a type and its control information.
+    #[must_use]
+    fn framed(&self, destination: [u8; 6], source: [u8; 6], tags: &[(u16, u16)]) -> Stack {
+        Stack::frame(destination, source, tags, self.ethertype(), &self.network_bytes())
+    }
+}
+
+impl Network for Ipv4 {
+    fn ethertype(&self) -> u16 {
+        0x0800
+    }
+
+    fn network_bytes(&self) -> Vec<u8> {
+        self.ip_bytes()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tables every row starts from.
 
+use super::annex;
 use super::row::Setup;
 use lb_common::abi::{
     Address, Backend, BackendFlags, BackendId, Forward, Service, ServiceFlags, ServiceKey, Slot,
@@ -44,11 +45,12 @@ const SERVICES: [([u8; 4], u16, u8, Forward, ServiceFlags); 5] = [
 /// The tables a row starts with: its services have one slot each.
 #[must_use]
 pub fn house(setup: &Setup) -> HostTables {
-    let mut tables =
-        HostTables { seed: SEED, ports: PortPool::new(PORTS), room: setup.room, ..HostTables::default() };
+    let spread = setup.spread.map(U32be::new);
+    let limits = HostTables { room: setup.room, new_flows: setup.new_flows, ..HostTables::default() };
+    let mut tables = HostTables { seed: SEED, ports: PortPool::new(PORTS), spread, ..limits };
     furnish(&mut tables, setup);
     let own = ServiceKey::host(U32be::from(OWN));
-    tables.add_service(Service::host(own, ServiceFlags::OWN, (0, 0)));
+    annex::put(&mut tables, Service::host(own, ServiceFlags::OWN, (0, 0)));
     for vip in [NAT_VIP, DSR_VIP] {
         let key = ServiceKey::host(U32be::from(vip));
         let flags = ServiceFlags::VIP.with(ServiceFlags::PING);
@@ -63,14 +65,10 @@ pub fn furnish(tables: &mut HostTables, setup: &Setup) {
     for (index, (vip, port, protocol, forward, flags)) in (0u16..).zip(SERVICES) {
         let key = ServiceKey::v4(U32be::from(vip), U16be::new(port), protocol);
         let slot = u32::from(index);
-        let service = Service::new(key, in_mode(setup, forward), index, slot, 1, flags);
         tables.slots.insert(slot, setup.slot);
-        if let Some(former) = tables.services.values_mut().find(|former| former.key == key) {
-            *former = service;
-        } else {
-            tables.add_service(service);
-        }
+        annex::put(tables, Service::new(key, in_mode(setup, forward), index, slot, 1, flags));
     }
+    (setup.annex)(tables, setup);
 }
 
 fn in_mode(setup: &Setup, forward: Forward) -> Forward {
@@ -89,6 +87,7 @@ fn backend(setup: &Setup, address: [u8; 4]) -> Backend {
         source: Address::v4(U32be::from(OWN)),
         port: U16be::new(8080),
         vlan: U16be::new(setup.backend_vlan),
+        second_vlan: U16be::new(setup.backend_second_vlan),
         mtu: 1500,
         flags: setup.backend_flags,
         generation: 1,

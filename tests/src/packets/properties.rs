@@ -1,6 +1,6 @@
 //! What holds for every packet, not only for those somebody thought of.
 
-use super::build::{End, Ipv4, Stack};
+use super::build::{End, Ipv4, Network as _, Stack};
 use super::house::{BACK_MAC, BACKEND_MAC, OWN, OWN_MAC, ROUTER_MAC};
 use super::town::{PLACES, change};
 use super::*;
@@ -60,8 +60,9 @@ fn of_flow(protocol: u8, from: End, to: End, flags: u8, payload: &[u8]) -> Ipv4 
 fn unpaired(tables: &HostTables) -> Option<String> {
     let flows = tables.flows.borrow();
     let lonely = flows.iter().find(|(key, flow)| {
-        let opposite = flows.get(&flow.opposite(key.protocol));
-        flow.kind() != FlowKind::Pinned && opposite.is_none_or(|other| other.opposite(key.protocol) != **key)
+        let opposite = flows.get(&flow.opposite(key.protocol()));
+        flow.kind() != FlowKind::Pinned
+            && opposite.is_none_or(|other| other.opposite(key.protocol()) != **key)
     });
     lonely.map(|(key, flow)| format!("{key:?} has {flow:?} alone"))
 }
@@ -160,7 +161,8 @@ proptest! {
         prop_assert!(outcome.is_ok(), "{:?}", outcome);
         let (reason, inner) = on_host(Side::Decap, &tables, &wrapped);
         prop_assert_eq!(reason, Err(Reason::Decapsulated));
-        prop_assert_eq!(inner, packet.ethernet(BACKEND_MAC, BACK_MAC).bytes());
+        let tags: Vec<_> = tag_of(&wrapped).map(|control| (0x8100, control)).into_iter().collect();
+        prop_assert_eq!(inner, packet.framed(BACKEND_MAC, BACK_MAC, &tags).bytes());
     }
 
     #[test]
@@ -249,6 +251,11 @@ proptest! {
         })?;
         prop_assert_eq!(counted, (packets, bytes));
     }
+}
+
+/// The control information of a frame's tag, if it has one.
+fn tag_of(frame: &[u8]) -> Option<u16> {
+    (frame[12..14] == [0x81, 0]).then(|| u16::from_be_bytes([frame[14], frame[15]]))
 }
 
 /// The source and the destination of a packet in a frame, tagged or not, without IP options.

@@ -1,6 +1,7 @@
 //! The words a row is written in: whence a packet comes, what went before, and what must become of it.
 
-use super::build::{Ipv4, Stack};
+use super::annex::{self, Annex};
+use super::build::{Network, Stack};
 use super::house::{BACK_MAC, BACKEND_IFINDEX, BACKEND_MAC, OWN_MAC, ROUTER_MAC, SERVING, SETTLED};
 use lb_common::abi::{BackendFlags, Slot};
 use lb_common::datapath::Reason;
@@ -52,7 +53,7 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The claim.
-    pub sentence: &'static str,
+    pub sentence: String,
     /// The tables it starts from.
     pub setup: Setup,
     /// Which side it is for.
@@ -78,12 +79,35 @@ pub struct Setup {
     pub room: usize,
     /// Whether the services that translate encapsulate instead, and those that encapsulate translate.
     pub modes_exchanged: bool,
+    /// Second tag towards the backends, within the first; 0 for none.
+    pub backend_second_vlan: u16,
+    /// Bits of outer sources that are taken from flows' hashes.
+    pub spread: [u32; 2],
+    /// Records that may be inserted in a second; 0: any number.
+    pub new_flows: u32,
+    /// What the tables have besides.
+    pub annex: Annex,
+}
+
+impl Setup {
+    /// What rows have that say nothing else.
+    pub(super) const USUAL: Self = Self {
+        slot: SETTLED,
+        backend_flags: SERVING,
+        backend_vlan: 0,
+        room: 0,
+        modes_exchanged: false,
+        backend_second_vlan: 0,
+        spread: [0; 2],
+        new_flows: 0,
+        annex: annex::NONE,
+    };
 }
 
 /// A row whose fate is not told yet.
 #[derive(Clone)]
 pub(super) struct Arrives {
-    sentence: &'static str,
+    sentence: String,
     setup: Setup,
     /// The set-up after the steps before.
     now: Setup,
@@ -93,46 +117,45 @@ pub(super) struct Arrives {
 }
 
 /// A frame comes, whatever is in it.
-pub(super) fn frame(sentence: &'static str, frame: &Stack) -> Arrives {
-    let setup =
-        Setup { slot: SETTLED, backend_flags: SERVING, backend_vlan: 0, room: 0, modes_exchanged: false };
+pub(super) fn frame(sentence: impl Into<String>, frame: &Stack) -> Arrives {
+    let setup = Setup::USUAL;
     let packet = frame.clone().bytes();
-    Arrives { sentence, setup, now: setup, side: Side::Balance, before: Vec::new(), packet }
+    Arrives { sentence: sentence.into(), setup, now: setup, side: Side::Balance, before: Vec::new(), packet }
 }
 
 /// A frame comes to a backend that takes outer headers off.
-pub(super) fn at_decap(sentence: &'static str, stack: &Stack) -> Arrives {
+pub(super) fn at_decap(sentence: impl Into<String>, stack: &Stack) -> Arrives {
     Arrives { side: Side::Decap, ..frame(sentence, stack) }
 }
 
 /// A packet comes from the client's side.
-pub(super) fn from_client(sentence: &'static str, packet: &Ipv4) -> Arrives {
+pub(super) fn from_client(sentence: impl Into<String>, packet: &impl Network) -> Arrives {
     frame(sentence, &client_frame(packet))
 }
 
 /// A packet comes from the backends' side.
-pub(super) fn from_backend(sentence: &'static str, packet: &Ipv4) -> Arrives {
+pub(super) fn from_backend(sentence: impl Into<String>, packet: &impl Network) -> Arrives {
     frame(sentence, &backend_frame(packet))
 }
 
 /// A packet in the frame in which it comes from the client's side.
-pub(super) fn client_frame(packet: &Ipv4) -> Stack {
-    packet.ethernet(OWN_MAC, ROUTER_MAC)
+pub(super) fn client_frame(packet: &impl Network) -> Stack {
+    packet.framed(OWN_MAC, ROUTER_MAC, &[])
 }
 
 /// A packet in the frame in which it comes from the backends' side.
-pub(super) fn backend_frame(packet: &Ipv4) -> Stack {
-    packet.ethernet(BACK_MAC, BACKEND_MAC)
+pub(super) fn backend_frame(packet: &impl Network) -> Stack {
+    packet.framed(BACK_MAC, BACKEND_MAC, &[])
 }
 
 impl Arrives {
     /// After this packet from the client's side.
-    pub(super) fn after(self, packet: &Ipv4) -> Self {
+    pub(super) fn after(self, packet: &impl Network) -> Self {
         self.after_frame(&client_frame(packet))
     }
 
     /// After this packet from the backends' side.
-    pub(super) fn after_reply(self, packet: &Ipv4) -> Self {
+    pub(super) fn after_reply(self, packet: &impl Network) -> Self {
         self.after_frame(&backend_frame(packet))
     }
 
@@ -142,10 +165,15 @@ impl Arrives {
         self
     }
 
-    /// After this packet from the client's side, which goes nowhere.
-    pub(super) fn after_lost(mut self, packet: &Ipv4) -> Self {
-        self.before.push(Step::Stops(client_frame(packet).bytes()));
+    /// After this frame, which goes nowhere.
+    pub(super) fn after_lost_frame(mut self, frame: &Stack) -> Self {
+        self.before.push(Step::Stops(frame.clone().bytes()));
         self
+    }
+
+    /// After this packet from the client's side, which goes nowhere.
+    pub(super) fn after_lost(self, packet: &impl Network) -> Self {
+        self.after_lost_frame(&client_frame(packet))
     }
 
     /// After every slot became this word.
@@ -191,6 +219,26 @@ impl Arrives {
         self.with(|setup| setup.backend_vlan = backend_vlan)
     }
 
+    /// Where backends are reached through two tags.
+    pub(super) fn with_backend_vlans(self, outer: u16, inner: u16) -> Self {
+        self.with(|setup| (setup.backend_vlan, setup.backend_second_vlan) = (outer, inner))
+    }
+
+    /// Where outer sources have these bits of the flow's hash.
+    pub(super) fn with_spread(self, spread: [u32; 2]) -> Self {
+        self.with(|setup| setup.spread = spread)
+    }
+
+    /// Where so many records may be inserted in a second.
+    pub(super) fn with_new_flows(self, new_flows: u32) -> Self {
+        self.with(|setup| setup.new_flows = new_flows)
+    }
+
+    /// Where the tables have this besides.
+    pub(super) fn with_annex(self, annex: Annex) -> Self {
+        self.with(|setup| setup.annex = annex)
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Setup)) -> Self {
         change(&mut self.setup);
         Self { now: self.setup, ..self }
@@ -207,8 +255,8 @@ impl Arrives {
     }
 
     /// It leaves towards the backends as this packet.
-    pub(super) fn reaches_backend(self, reason: Reason, packet: &Ipv4) -> Row {
-        self.reaches_backend_as(reason, &packet.ethernet(BACKEND_MAC, BACK_MAC))
+    pub(super) fn reaches_backend(self, reason: Reason, packet: &impl Network) -> Row {
+        self.reaches_backend_as(reason, &packet.framed(BACKEND_MAC, BACK_MAC, &[]))
     }
 
     /// It leaves towards the backends as this frame.
@@ -218,8 +266,8 @@ impl Arrives {
     }
 
     /// It leaves towards the client as this packet.
-    pub(super) fn reaches_client(self, reason: Reason, packet: &Ipv4) -> Row {
-        self.reaches_client_as(reason, &packet.ethernet(ROUTER_MAC, OWN_MAC))
+    pub(super) fn reaches_client(self, reason: Reason, packet: &impl Network) -> Row {
+        self.reaches_client_as(reason, &packet.framed(ROUTER_MAC, OWN_MAC, &[]))
     }
 
     /// It leaves towards the client as this frame.

@@ -15,6 +15,8 @@ pub(crate) const XDP_REDIRECT: u32 = 4;
 
 /// Bytes of an outer header.
 pub(crate) const OUTER: i32 = 20;
+/// Bytes of an outer header of IPv6.
+pub(crate) const OUTER_V6: i32 = 40;
 /// Flows that the walking wrapper goes through: a million.
 pub(crate) const MILLION: u64 = 1 << 20;
 

@@ -7,7 +7,7 @@ use lb_common::abi::{
 };
 use lb_common::datapath::HostTables;
 use lb_common::wire::ethernet::Addresses;
-use lb_common::wire::{U16be, U32be, protocol};
+use lb_common::wire::{U16be, U32be, ipv6, protocol};
 use lb_userspace::kernel::{Settings, Tables};
 
 pub(crate) const NAT_VIP: [u8; 4] = [203, 0, 113, 10];
@@ -16,6 +16,8 @@ pub(crate) const MOVING_VIP: [u8; 4] = [203, 0, 113, 30];
 /// Its backends are on another interface than the clients.
 pub(crate) const FAR_VIP: [u8; 4] = [203, 0, 113, 40];
 pub(crate) const OWN: [u8; 4] = [10, 0, 0, 1];
+/// Its backends are of IPv6, too.
+pub(crate) const SETTLED_VIP_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0xf, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
 /// Every backend's port.
 pub(crate) const BACKEND_PORT: u16 = 8080;
 /// Every service's port.
@@ -59,10 +61,29 @@ pub(crate) fn furnish(tables: &mut Tables) -> Result<()> {
         let service = Service::new(key, forward, number, first_slot, SLOTS, ServiceFlags(0));
         ensure!(places.add_service(service), "no place for a service");
     }
+    ensure!(places.add_service(furnish_v6(tables)?), "no place for a service");
     let own = ServiceKey::host(U32be::from(OWN));
     ensure!(places.add_service(Service::host(own, ServiceFlags::OWN, (0, 0))), "no place for an address");
     let mut written = places.services.iter();
     written.try_for_each(|(place, service)| tables.write_service(*place, service)).context("the services")
+}
+
+/// The service of IPv6, behind all others.
+fn furnish_v6(tables: &mut Tables) -> Result<Service> {
+    let number = u16::try_from(SERVICES.len()).context("so many services")?;
+    let (first_backend, first_slot) = (1 + number * BACKENDS, u32::from(number) * SLOTS);
+    for id in first_backend..first_backend + BACKENDS {
+        tables.write_backend(BackendId::from_bits(id), &backend_v6(id))?;
+    }
+    tables.write_slots(&slots(first_slot, first_backend, false))?;
+    let key = ServiceKey::of(ipv6::Address::from(SETTLED_VIP_V6), U16be::new(PORT), protocol::TCP);
+    Ok(Service::new(key, Forward::DsrIpip, number, first_slot, SLOTS, ServiceFlags(0)))
+}
+
+fn backend_v6(id: u16) -> Backend {
+    let v4 = backend(id, ARRIVAL);
+    let net = |host: u16| Address([0xfd00_0001, 0, 0, host.into()].map(U32be::new));
+    Backend { address: net(id), source: net(0), flags: v4.flags.with(BackendFlags::V6), ..v4 }.prepared()
 }
 
 /// The service's backends in turn; in a moving service each slot goes from one to the next.

@@ -1,11 +1,14 @@
 //! The paths: a row each of what goes before, the packet, and what must become of it.
 
-use crate::floors::{MILLION, OUTER, XDP_PASS, XDP_REDIRECT, XDP_TX};
-use crate::house::{BACKEND_PORT, FAR_VIP, MOVING_VIP, NAT_VIP, OWN, OWN_MAC, PEER_MAC, PORT, SETTLED_VIP};
+use crate::floors::{MILLION, OUTER, OUTER_V6, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use crate::house::{
+    BACKEND_PORT, FAR_VIP, MOVING_VIP, NAT_VIP, OWN, OWN_MAC, PEER_MAC, PORT, SETTLED_VIP, SETTLED_VIP_V6,
+};
 use crate::measure::{Case, Kind};
 use crate::wrapper::{BenchObject, Expected, Wrapper, Wrapping};
 use anyhow::{Context, Result, ensure};
 use lb_common::datapath::Reason;
+use lb_common::wire::protocol;
 use lb_tests::packets::Stack;
 use lb_userspace::kernel::{Datapath, Program};
 
@@ -66,6 +69,14 @@ pub(crate) fn all() -> Vec<Path> {
             .after(to(NAT_VIP, SYN))
             .replying(),
         dsr("dsr-ipip.v4.tcp.settled", "encap", Link, to(SETTLED_VIP, ACK)),
+        path(
+            "dsr-ipip.v6.tcp.settled",
+            "encap",
+            Link,
+            to_v6(ACK),
+            Reason::Settled,
+            Expected { action: XDP_TX, growth: OUTER_V6 },
+        ),
         dsr("dsr-ipip.v4.tcp.settled.redirect", "encap", Link, to(FAR_VIP, ACK)).by_redirect(),
         dsr("dsr-ipip.v4.tcp.settled.1m", "encap.walk", Flows(MILLION), to(SETTLED_VIP, ACK)),
         dsr("dsr-ipip.v4.tcp.new-tuples", "encap.walk", Flows(1 << 32), to(SETTLED_VIP, SYN)),
@@ -96,6 +107,18 @@ pub(crate) fn plain_packet(flags: u8) -> Vec<u8> {
 
 fn to(vip: [u8; 4], flags: u8) -> Vec<u8> {
     from_client((vip, PORT), flags)
+}
+
+/// The same over IPv6. Its checksum is wrong, which nobody on the way looks at.
+fn to_v6(flags: u8) -> Vec<u8> {
+    let v4 = to(SETTLED_VIP, flags);
+    let (link, transport) = (v4.get(..12).unwrap_or_default(), v4.get(34..).unwrap_or_default());
+    let length = u8::try_from(transport.len()).unwrap_or(0);
+    let mut packet = [link, &[0x86, 0xdd, 0x60, 0, 0, 0, 0, length, protocol::TCP, 64]].concat();
+    packet.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+    packet.extend(SETTLED_VIP_V6);
+    packet.extend(transport);
+    packet
 }
 
 fn from_client(destination: ([u8; 4], u16), flags: u8) -> Vec<u8> {

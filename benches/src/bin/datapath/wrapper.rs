@@ -7,7 +7,7 @@ use aya::{Ebpf, EbpfLoader};
 use std::fs;
 use std::path::Path;
 
-/// Bytes of the packet: headers of 54 bytes, and a little payload.
+/// Bytes of the shortest packet: headers of 54 bytes, and a little payload.
 pub(crate) const PACKET: usize = 64;
 /// Bytes of Ethernet, IPv4 and TCP header.
 const HEADERS: usize = 54;
@@ -101,7 +101,7 @@ impl Wrapper {
         wrapping: Wrapping,
         expected: Expected,
     ) -> Result<Self> {
-        ensure!(packet.len() == PACKET, "the packet has {} bytes, not {PACKET}", packet.len());
+        ensure!(packet.len() >= PACKET, "the packet has {} bytes, fewer than {PACKET}", packet.len());
         let mut object = EbpfLoader::new()
             .override_global("RESTORE_ALL", &wrapping.restores_all(), true)
             .override_global("FLOW_MASK", &wrapping.flow_mask(), true)

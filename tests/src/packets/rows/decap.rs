@@ -26,7 +26,10 @@ fn outer() -> Vec<Row> {
     let outer = wrapped(&syn);
     let padded = arriving(&outer).padded(120);
     let trailer = arriving(&syn).padded(100);
-    let tagged = |control| outer.tagged(SERVER_MAC, BACKEND_MAC, control);
+    let keeps = |sentence, control| {
+        let tagged = |packet: &Ipv4| packet.tagged(SERVER_MAC, BACKEND_MAC, control);
+        at_decap(sentence, &tagged(&outer)).passes_as(Decapsulated, &tagged(&syn))
+    };
     vec![
         unwraps("decap: an outer header is taken off", &arriving(&outer), &syn),
         unwraps(
@@ -39,8 +42,8 @@ fn outer() -> Vec<Row> {
             &arriving(&outer.clone().options(&[1; 40])),
             &syn,
         ),
-        unwraps("decap: the tag goes with the outer header", &tagged(200), &syn),
-        unwraps("decap: a bare priority goes with the outer header", &tagged(0x6000), &syn),
+        keeps("decap: a tag stays", 200),
+        keeps("decap: a bare priority stays", 0x6000),
         unwraps(
             "decap: an outer header on its last hop is taken off",
             &arriving(&outer.clone().ttl(0)),
@@ -56,8 +59,13 @@ fn outer() -> Vec<Row> {
 }
 
 fn inner() -> Vec<Row> {
+    // Whatever begins as IPv6 does is for the stack to judge.
+    let v6 = [0x60; 40];
+    let in_v4 = arriving(&Stack::raw(OWN, BACKEND, 41, &v6));
+    let bare = Stack::frame(SERVER_MAC, BACKEND_MAC, &[], 0x86dd, &v6);
     let comes_out = |sentence, packet: &Ipv4| unwraps(sentence, &arriving(&wrapped(packet)), packet);
     vec![
+        at_decap("decap: a bare IPv6 header comes out of IPv4", &in_v4).passes_as(Decapsulated, &bare),
         comes_out("decap: a datagram comes out", &Stack::udp(CLIENT, DSR_DNS, b"query")),
         comes_out("decap: an ICMP error comes out", &Stack::icmp(CLIENT.0, DSR_DNS.0, 3, 3, &[0; 32])),
         comes_out("decap: a longest inner header comes out", &dsr_tcp(ACK).options(&[1; 40])),
@@ -73,7 +81,6 @@ fn untouched() -> Vec<Row> {
     let bare = |sentence, packet: &Ipv4| at_decap(sentence, &arriving(packet)).stops(NotEncapsulated);
     vec![
         bare("decap: TCP is left as it is", &nat_tcp(SYN)),
-        bare("decap: IPv6 in IPv4 is left as it is", &Stack::raw(OWN, BACKEND, 41, &[0x60; 40])),
         bare("decap: a first fragment of IPIP is left as it is", &outer.clone().fragment(0x2000)),
         bare("decap: a later fragment of IPIP is left as it is", &outer.clone().fragment(0x0004)),
         at_decap("decap: ARP is left as it is", &arriving(&outer).with_word(12, 0x0806)).stops(NotIp),
@@ -88,11 +95,13 @@ fn malformed() -> Vec<Row> {
     /// Where the inner header begins.
     const INNER: usize = 34;
     let outer = arriving(&wrapped(&dsr_tcp(SYN)));
+    let cut_v6 = arriving(&Stack::raw(OWN, BACKEND, 41, &[0x60; 39]));
     let left = |sentence, frame: &Stack| at_decap(sentence, frame).stops(NotEncapsulated);
     vec![
         left("decap: a cut inner header is left as it is", &outer.clone().cut(INNER + 19)),
         left("decap: nothing behind the outer header is left as it is", &outer.clone().cut(INNER)),
-        left("decap: an inner header of version 6 is left as it is", &outer.clone().with_byte(INNER, 0x65)),
+        left("decap: an inner header of version 5 is left as it is", &outer.clone().with_byte(INNER, 0x55)),
+        left("decap: a cut inner header of version 6 is left as it is", &cut_v6),
         left("decap: a short inner header is left as it is", &outer.clone().with_byte(INNER, 0x44)),
         left(
             "decap: an outer header that reaches behind the frame is left as it is",

@@ -9,7 +9,7 @@ use super::{
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
 use lb_common::datapath::Reason::{
-    FragmentationNeeded, Inconsistent, NoBackend, Opened, Recorded, Settled, TooBig, Unresolved,
+    FragmentationNeeded, NoBackend, Opened, Recorded, Settled, TooBig, Unresolved,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -139,8 +139,8 @@ fn refused() -> Vec<Row> {
         from_client("ipip: an unresolved backend is not sent to", &ack)
             .with_backends(BackendFlags::ALIVE)
             .stops(Unresolved),
-        from_client("ipip: a missing backend record drops", &ack)
+        from_client("ipip: a slot that names no record of ours drops", &ack)
             .with_slot(Slot::settled_on(BackendId::from_bits(0x7fff)))
-            .stops(Inconsistent),
+            .stops(Unresolved),
     ]
 }

@@ -7,7 +7,7 @@ use super::{
     ACK, BACKEND_END, CLIENT, NAT_DNS, NAT_HTTP, OWN_END, PUSH_ACK, SYN, nat_query, nat_tcp,
     translated_query, translated_tcp,
 };
-use lb_common::datapath::Reason::{NatForward, NatOpened, TimeToLive};
+use lb_common::datapath::Reason::{FragmentationNeeded, NatForward, NatOpened, TimeToLive};
 
 /// Where an untagged frame without IP options has its checksums.
 const IP_SUM: usize = 24;
@@ -43,16 +43,18 @@ fn both(flags: u8, payload: &[u8]) -> (Ipv4, Ipv4) {
 
 fn sizes() -> Vec<Row> {
     let (full, full_translated) = both(PUSH_ACK, &[0xa5; 1460]);
-    let (jumbo, jumbo_translated) = both(PUSH_ACK, &[0xff; 3460]);
+    let jumbo = both(PUSH_ACK, &[0xff; 3460]).0;
+    let quotation = [&[0, 0, 5, 0xdc], &jumbo.ip_bytes()[..28]].concat();
+    let needed = Stack::icmp(NAT_HTTP.0, CLIENT.0, 3, 4, &quotation).class(0xc0).identification(0);
     let empty = |from, to| Stack::udp(from, to, b"");
     let trailing = [1, 2, 3];
     vec![
         from_client("nat: a full frame is translated", &full)
             .after(&nat_tcp(SYN))
             .reaches_backend(NatForward, &full_translated),
-        from_client("nat: a frame of three and a half kilobytes is translated", &jumbo)
+        from_client("nat: the sender of a frame of three and a half kilobytes is told what fits", &jumbo)
             .after(&nat_tcp(SYN))
-            .reaches_backend(NatForward, &jumbo_translated),
+            .reaches_client(FragmentationNeeded, &needed),
         from_client("nat: an empty datagram is translated", &empty(CLIENT, NAT_DNS))
             .reaches_backend(NatOpened, &empty(OWN_END, BACKEND_END).ttl(63)),
         from_client(

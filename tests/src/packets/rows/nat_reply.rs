@@ -60,9 +60,7 @@ fn ways_back() -> Vec<Row> {
         tags("nat: a reply gets the client's priority back", 0xa064),
         tags("nat: a reply gets a bare priority back", 0x6000),
         tags("nat: a reply gets the highest tag back", 0xffff),
-        from_backend("nat: a reply to a tag without identifier and priority leaves untagged", &syn_ack)
-            .after_frame(&syn.tagged(OWN_MAC, ROUTER_MAC, 0))
-            .reaches_client(NatReply, &returned),
+        tags("nat: a reply gets a tag without identifier and priority back", 0),
         frame("nat: a reply's own tag is taken off", &syn_ack.tagged(BACK_MAC, BACKEND_MAC, 200))
             .after(&syn)
             .reaches_client(NatReply, &returned),

@@ -3,8 +3,13 @@
 use super::super::build::Stack;
 use super::super::house::{NAT_VIP, OWN, OWN_MAC, ROUTER_MAC};
 use super::super::row::{Row, client_frame, frame, from_backend, from_client};
-use super::{ACK, BACKEND_END, CLIENT, NAT_HTTP, OWN_END, SYN, SYN_ACK, nat_tcp};
-use lb_common::datapath::Reason::{IcmpNotOurs, LaterFragment, NotAVip, NotIp, NotUnicast, OtherProtocol};
+use super::{ACK, BACKEND_END, CLIENT, End, NAT_HTTP, OWN_END, SYN, SYN_ACK, nat_tcp, translated_tcp};
+use lb_common::datapath::Reason::{
+    BadIp, IcmpNotOurs, LaterFragment, NatOpened, NotAVip, NotIp, NotUnicast, OtherProtocol,
+};
+
+/// An address that is neither a VIP nor ours.
+const NOBODY: End = ([192, 0, 2, 9], 80);
 
 pub(super) fn rows() -> Vec<Row> {
     [link(), network(), transport()].concat()
@@ -12,15 +17,15 @@ pub(super) fn rows() -> Vec<Row> {
 
 fn link() -> Vec<Row> {
     let syn = nat_tcp(SYN);
-    let elsewhere = Stack::tcp(CLIENT, ([192, 0, 2, 9], 80), SYN, b"");
+    let elsewhere = Stack::tcp(CLIENT, NOBODY, SYN, b"");
     let arp = syn.ethernet([0xff; 6], ROUTER_MAC).with_byte(13, 0x06);
-    let ipv6 = client_frame(&syn).with_byte(12, 0x86).with_byte(13, 0xdd);
+    let ipv4_called_ipv6 = client_frame(&syn).with_word(12, 0x86dd);
     let tagged_twice = syn.tagged(OWN_MAC, ROUTER_MAC, 100).with_byte(16, 0x81).with_byte(17, 0);
     let provider = syn.tagged(OWN_MAC, ROUTER_MAC, 100).with_word(12, 0x88a8);
     let tagged_arp = syn.tagged(OWN_MAC, ROUTER_MAC, 100).with_word(16, 0x0806);
     vec![
         frame("an ARP request passes", &arp).stops(NotIp),
-        frame("IPv6 passes", &ipv6).stops(NotIp),
+        frame("an IPv4 header in an IPv6 frame passes", &ipv4_called_ipv6).stops(BadIp),
         frame("a frame of fourteen bytes passes", &arp.cut(14)).stops(NotIp),
         frame("a broadcast passes", &syn.ethernet([0xff; 6], ROUTER_MAC)).stops(NotUnicast),
         frame("a multicast passes", &syn.ethernet([1, 0, 0x5e, 0, 0, 1], ROUTER_MAC)).stops(NotUnicast),
@@ -29,19 +34,20 @@ fn link() -> Vec<Row> {
             &elsewhere.tagged(OWN_MAC, ROUTER_MAC, 100),
         )
         .stops(NotAVip),
-        frame("a service tag is not looked behind", &provider).stops(NotIp),
+        frame("a service tag around a customer's is looked behind", &provider)
+            .reaches_backend(NatOpened, &translated_tcp(SYN)),
         frame("a tagged ARP request passes", &tagged_arp).stops(NotIp),
         frame("a tagged broadcast passes", &syn.tagged([0xff; 6], ROUTER_MAC, 100)).stops(NotUnicast),
         frame("a frame of 802.3 with a length for a type passes", &client_frame(&syn).with_word(12, 40))
             .stops(NotIp),
-        frame("a second tag is not looked behind", &tagged_twice).stops(NotIp),
+        frame("a second tag that is cut passes", &tagged_twice.cut(21)).stops(NotIp),
     ]
 }
 
 fn network() -> Vec<Row> {
-    let elsewhere = Stack::tcp(CLIENT, ([192, 0, 2, 9], 80), SYN, b"");
-    let ping = Stack::icmp(CLIENT.0, NAT_VIP, 8, 0, &[0, 1, 0, 1]);
-    let fragment = nat_tcp(ACK).fragment(0x0010);
+    let elsewhere = Stack::tcp(CLIENT, NOBODY, SYN, b"");
+    let ping = Stack::icmp(CLIENT.0, NOBODY.0, 8, 0, &[0, 1, 0, 1]);
+    let fragment = Stack::tcp(CLIENT, NOBODY, ACK, b"").fragment(0x0010);
     let other = |sentence, protocol| {
         let packet = Stack::raw(CLIENT.0, NAT_VIP, protocol, &[0, 80, 0, 80, 0, 0, 0, 0]);
         from_client(sentence, &packet).stops(OtherProtocol)
@@ -49,8 +55,8 @@ fn network() -> Vec<Row> {
     let encapsulated = nat_tcp(SYN).within(CLIENT.0, OWN);
     vec![
         from_client("TCP to an address that is no VIP passes", &elsewhere).stops(NotAVip),
-        from_client("a ping to a VIP passes", &ping).stops(IcmpNotOurs),
-        from_client("a fragment without ports passes", &fragment).stops(LaterFragment),
+        from_client("a ping to an address that is no VIP passes", &ping).stops(IcmpNotOurs),
+        from_client("a fragment for nobody passes", &fragment).stops(LaterFragment),
         other("protocol 0 to a VIP passes", 0),
         other("IPv6 in IPv4 to a VIP passes", 41),
         other("GRE to a VIP passes", 47),
