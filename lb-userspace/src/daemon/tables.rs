@@ -4,7 +4,6 @@ use super::Error;
 use super::balancer::{Balancer, chain};
 use crate::kernel::{NextHop, TableError, Tables};
 use crate::plan::{self, Plan, PlanError, Write};
-
 use std::collections::HashMap;
 use std::mem::discriminant;
 use std::net::IpAddr;
