@@ -278,6 +278,16 @@ impl Ipv4 {
         Self { identification: 0, class, ..Self::new(addresses.0, addresses.1, protocol, payload) }
     }
 
+    /// Hops that it may still take.
+    pub(super) const fn ttl_of(&self) -> u8 {
+        self.ttl
+    }
+
+    /// The protocol of what it carries.
+    pub(super) const fn protocol_of(&self) -> u8 {
+        self.protocol
+    }
+
     /// The traffic class.
     pub(super) const fn class_of(&self) -> u8 {
         self.class

@@ -143,6 +143,22 @@ impl Ip {
         self.map(|packet| packet.ttl(hops), |packet| packet.hops(hops))
     }
 
+    /// Hops that the packet may still take.
+    pub(super) fn hops_left(&self) -> u8 {
+        match self {
+            Self::V4(packet) => packet.ttl_of(),
+            Self::V6(packet) => packet.hops_of(),
+        }
+    }
+
+    /// The protocol of what it carries.
+    pub(super) fn transport(&self) -> u8 {
+        match self {
+            Self::V4(packet) => packet.protocol_of(),
+            Self::V6(packet) => packet.protocol_of(),
+        }
+    }
+
     pub(super) fn class(self, class: u8) -> Self {
         self.map(|packet| packet.class(class), |packet| packet.class(class))
     }

@@ -121,6 +121,16 @@ impl Ipv6 {
         Self::new(addresses.0, addresses.1, protocol, payload).class(class)
     }
 
+    /// Hops that it may still take.
+    pub(super) const fn hops_of(&self) -> u8 {
+        self.hops
+    }
+
+    /// The protocol of what it carries.
+    pub(super) const fn protocol_of(&self) -> u8 {
+        self.protocol
+    }
+
     /// The traffic class.
     pub(super) const fn class_of(&self) -> u8 {
         self.class

@@ -3,6 +3,8 @@
 //! A row reads: whence and what, after what, with what, to which fate.
 
 mod decap;
+mod dnat;
+mod fragmented;
 mod icmp_passing;
 mod icmp_quoted;
 mod icmp_to_backend;
@@ -10,6 +12,9 @@ mod icmp_to_client;
 mod ipip;
 mod ipip_moving;
 mod malformed;
+mod modal;
+mod modal_icmp;
+mod modes;
 mod nat_forward;
 mod nat_headers;
 mod nat_life;
@@ -63,6 +68,10 @@ pub fn rows() -> Vec<Row> {
         icmp_quoted::rows(),
         icmp_passing::rows(),
         decap::rows(),
+        modes::rows(),
+        modal_icmp::rows(),
+        fragmented::rows(),
+        dnat::rows(),
     ]
     .concat()
 }
