@@ -274,7 +274,7 @@ pub struct Encap {
     pub spread: bool,
     /// Sources of outer IPv4 headers. Default 172.16.0.0/16.
     pub source_v4: (Ipv4Addr, u8),
-    /// Sources of outer IPv6 headers; the last 32 bits at most are drawn. Default 100::/64 (RFC 6666).
+    /// Sources of outer IPv6 headers; the last 32 bits at most are drawn. Default `100::/64` (RFC 6666).
     pub source_v6: (Ipv6Addr, u8),
 }
 

@@ -119,13 +119,10 @@ impl Datapath {
         let (done, loaded) = tokio::sync::oneshot::channel();
         // Whoever asked may have gone.
         let thread = std::thread::spawn(move || done.send(Self::load(&settings)).is_ok());
-        match loaded.await {
-            Ok(loaded) => loaded,
-            Err(_) => {
-                let panicked = io::Error::other(format!("{:?}", thread.join()));
-                Err(refused("load the programs", panicked))
-            }
+        if let Ok(loaded) = loaded.await {
+            return loaded;
         }
+        Err(refused("load the programs", io::Error::other(format!("{:?}", thread.join()))))
     }
 
     /// Creates the maps and loads the balancer and the clock; nothing is attached yet.

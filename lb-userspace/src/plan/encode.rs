@@ -61,8 +61,9 @@ pub(super) fn range(vip: Vip, place: u32) -> PortRange {
 
 /// A server of a QUIC service.
 pub(super) fn quic_server(service: &abi::Service, id: [u8; 8]) -> QuicServer {
-    let [a, b, c, d, e, f, g, h] = id;
-    QuicServer::named(service, [[a, b, c, d].into(), [e, f, g, h].into()])
+    let number = u64::from_be_bytes(id);
+    #[allow(clippy::cast_possible_truncation, reason = "the identifier is cut into words")]
+    QuicServer::named(service, [U32be::new((number >> 32) as u32), U32be::new(number as u32)])
 }
 
 const fn family(ip: IpAddr) -> u8 {

@@ -219,9 +219,10 @@ impl Selection {
         let round = turns::round(&weights);
         let id = |index: &usize| members.get(*index).map_or(BackendId::NONE, |(_, id)| *id);
         let slots = size.slots() as usize;
-        let owners: Vec<BackendId> = match round.is_empty() {
-            true => vec![BackendId::NONE; slots],
-            false => round.iter().map(id).cycle().take(slots).collect(),
+        let owners: Vec<BackendId> = if round.is_empty() {
+            vec![BackendId::NONE; slots]
+        } else {
+            round.iter().map(id).cycle().take(slots).collect()
         };
         let whole = slots - slots % round.len().max(1);
         let in_turn = u32::try_from(if whole == 0 { slots } else { whole }).ok();

@@ -245,7 +245,7 @@ impl State {
 
     /// All port ranges by index.
     pub(super) fn ranges(&self) -> BTreeMap<u32, PortRange> {
-        self.hosts.values().flat_map(Host::ranges).map(|(index, range)| (index, range)).collect()
+        self.hosts.values().flat_map(Host::ranges).collect()
     }
 
     /// The servers of QUIC services.
