@@ -94,7 +94,7 @@ fn load_pass_uninterrupted() -> io::Result<OwnedFd> {
     for _ in 1..LOAD_ATTEMPTS {
         match load_pass() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                thread::sleep(Duration::from_millis(1))
+                thread::sleep(Duration::from_millis(1));
             }
             result => return result,
         }
