@@ -21,6 +21,7 @@ mod nat_life;
 mod nat_refused;
 mod nat_reply;
 mod passing;
+mod pings;
 
 use super::build::{End, Ipv4, Stack};
 use super::house::{BACKEND, DSR_VIP, MOVED, NAT_VIP, OWN};
@@ -72,6 +73,7 @@ pub fn rows() -> Vec<Row> {
         modal_icmp::rows(),
         fragmented::rows(),
         dnat::rows(),
+        pings::rows(),
     ]
     .concat()
 }
