@@ -20,8 +20,10 @@ mod town;
 mod traffic;
 mod verify;
 
-pub use build::Stack;
+pub use annex::Annex;
+pub use build::{Network, Stack};
 pub use house::{ARRIVAL_IFINDEX, GUE_PORT, PORTS, SEED, furnish, house};
+pub use ipv6::Ipv6;
 pub use random::Random;
 pub use row::{Fate, Row, Setup, Side, Step};
 pub use rows::rows;
