@@ -23,9 +23,8 @@ pub(super) fn answer<A: Family>(
     let change = Sum::ZERO.subtract(kind[0]).add(kind[1]).difference();
     packet.write(frame.l3, A::turned(&frame.ip)).ok_or(Reason::Inconsistent)?;
     packet.write(frame.l4(), kind[1]).ok_or(Reason::Inconsistent)?;
-    packet
-        .write(frame.l4() + icmp::CHECKSUM, checksum::update(checksum, change))
-        .ok_or(Reason::Inconsistent)?;
+    let checksum = not_zero(checksum::update(checksum, change));
+    packet.write(frame.l4() + icmp::CHECKSUM, checksum).ok_or(Reason::Inconsistent)?;
     link::turn_back(packet, frame, 0)?;
     Ok(Steered {
         reason: Reason::Ping,
@@ -34,4 +33,11 @@ pub(super) fn answer<A: Family>(
         direction: Direction::ToClient,
         opened: false,
     })
+}
+
+/// Zero as all ones: of the two ways to write it the one that is right over any message. A reply without identifier,
+/// number and data is nothing but zeros, which a checksum of zero does not complete.
+#[inline(always)]
+const fn not_zero(checksum: U16be) -> U16be {
+    if checksum.raw() == 0 { U16be::from_raw(0xffff) } else { checksum }
 }

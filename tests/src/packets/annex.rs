@@ -125,13 +125,21 @@ pub(super) fn put(tables: &mut HostTables, service: Service) {
     }
 }
 
+/// The source of outer headers: where it spreads, the first address of its range. The word that spreads is an IPv4
+/// address, or the last of an IPv6 address.
+pub(super) fn spreading(setup: &Setup, Address(mut words): Address, word: usize) -> Address {
+    let bits = setup.spread[usize::from(word != 0)];
+    words[word] = U32be::new(words[word].get() & !bits);
+    Address(words)
+}
+
 /// A backend of IPv6.
 fn backend_v6(setup: &Setup, address: IpAddr) -> Backend {
     Backend {
         link: Addresses::new(BACKEND_MAC, BACK_MAC),
         ifindex: BACKEND_IFINDEX,
         address: wide(address),
-        source: wide(own(Family::V6)),
+        source: spreading(setup, wide(own(Family::V6)), 3),
         port: U16be::new(8080),
         vlan: U16be::new(setup.backend_vlan),
         second_vlan: U16be::new(setup.backend_second_vlan),

@@ -84,7 +84,7 @@ fn backend(setup: &Setup, address: [u8; 4]) -> Backend {
         link: Addresses::new(BACKEND_MAC, BACK_MAC),
         ifindex: BACKEND_IFINDEX,
         address: Address::v4(U32be::from(address)),
-        source: Address::v4(U32be::from(OWN)),
+        source: annex::spreading(setup, Address::v4(U32be::from(OWN)), 0),
         port: U16be::new(8080),
         vlan: U16be::new(setup.backend_vlan),
         second_vlan: U16be::new(setup.backend_second_vlan),

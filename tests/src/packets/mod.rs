@@ -10,6 +10,7 @@ mod build;
 mod house;
 mod ip;
 mod ipv6;
+mod medley;
 #[cfg(test)]
 mod properties;
 mod random;
@@ -20,8 +21,11 @@ mod town;
 mod traffic;
 mod verify;
 
-pub use build::Stack;
+pub use annex::Annex;
+pub use build::{Network, Stack};
 pub use house::{ARRIVAL_IFINDEX, GUE_PORT, PORTS, SEED, furnish, house};
+pub use ipv6::Ipv6;
+pub use medley::Medley;
 pub use random::Random;
 pub use row::{Fate, Row, Setup, Side, Step};
 pub use rows::rows;

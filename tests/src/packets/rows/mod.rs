@@ -4,6 +4,7 @@
 
 mod decap;
 mod dnat;
+mod extensions;
 mod fragmented;
 mod icmp_passing;
 mod icmp_quoted;
@@ -11,6 +12,7 @@ mod icmp_to_backend;
 mod icmp_to_client;
 mod ipip;
 mod ipip_moving;
+mod limits;
 mod malformed;
 mod modal;
 mod modal_icmp;
@@ -21,6 +23,10 @@ mod nat_life;
 mod nat_refused;
 mod nat_reply;
 mod passing;
+mod pings;
+mod selectors;
+mod tunnels;
+mod vips;
 
 use super::build::{End, Ipv4, Stack};
 use super::house::{BACKEND, DSR_VIP, MOVED, NAT_VIP, OWN};
@@ -72,6 +78,12 @@ pub fn rows() -> Vec<Row> {
         modal_icmp::rows(),
         fragmented::rows(),
         dnat::rows(),
+        vips::rows(),
+        selectors::rows(),
+        limits::rows(),
+        pings::rows(),
+        extensions::rows(),
+        tunnels::rows(),
     ]
     .concat()
 }

@@ -1,7 +1,7 @@
 //! Random traffic through tables that change all the while, in programs loaded once.
 
 use super::twins::Twins;
-use crate::packets::{Mix, Random, Side, TOWN_PORTS, Traffic, change, town};
+use crate::packets::{Medley, Mix, PORTS, Random, Side, TOWN_PORTS, Traffic, change, town};
 use crate::runner::Case;
 use crate::skip::Need;
 use anyhow::{Context, Result, ensure};
@@ -53,12 +53,31 @@ const DAMAGED: Aims = &[
     Reason::FragmentUnknown,
 ];
 
+const MEDLEY: Aims = &[
+    Reason::NatForward,
+    Reason::NatOpened,
+    Reason::NatReply,
+    Reason::DnatRouted,
+    Reason::Settled,
+    Reason::Recorded,
+    Reason::Opened,
+    Reason::Older,
+    Reason::Local,
+    Reason::Ping,
+    Reason::FragmentationNeeded,
+    Reason::FragmentUnknown,
+    Reason::IcmpForward,
+    Reason::IcmpReply,
+];
+
 pub(super) fn cases() -> Vec<Case> {
     let mix = |forward, damaged| Mix { forward, damaged };
     vec![
         case("nat", mix(Some(Forward::Nat), 0), 0, NAT),
         case("ipip", mix(Some(Forward::DsrIpip), 0), 48, IPIP),
         case("damaged", mix(None, 60), 0, DAMAGED),
+        Case::new("differential::random::every_way_of_forwarding_ends_alike", || repeatable(send_medley))
+            .needs(&[Need::Root]),
     ]
 }
 
@@ -68,9 +87,13 @@ fn case(name: &str, mix: Mix, room: usize, aims: Aims) -> Case {
 }
 
 fn run(mix: Mix, room: usize, aims: Aims) -> Result<()> {
+    repeatable(|seed| send_all(seed, mix, room, aims))
+}
+
+fn repeatable(send: impl FnOnce(u64) -> Result<()>) -> Result<()> {
     let seed = seed()?;
     eprintln!("seed {seed}");
-    send_all(seed, mix, room, aims).with_context(|| format!("{SEED}={seed} repeats it"))
+    send(seed).with_context(|| format!("{SEED}={seed} repeats it"))
 }
 
 fn seed() -> Result<u64> {
@@ -89,12 +112,28 @@ fn send_all(seed: u64, mix: Mix, room: usize, aims: Aims) -> Result<()> {
             twins.copy()?;
         }
         let packet = traffic.packet();
-        let (outcome, bytes) =
-            twins.send(Side::Balance, &packet).with_context(|| format!("packet {number}: {packet:02x?}"))?;
+        let sent = twins.send(Side::Balance, &packet);
+        let (outcome, bytes) = sent.with_context(|| format!("packet {number}: {packet:02x?}"))?;
         traffic.observe(&outcome, &bytes);
     }
     twins.compare()?;
     has_met(&twins, aims)
+}
+
+fn send_medley(seed: u64) -> Result<()> {
+    let mut medley = Medley::new(seed);
+    let mut twins = Twins::load(Medley::tables(), PORTS)?;
+    for number in 0..PACKETS {
+        if number % CALM == CALM - 1 {
+            medley.change(&mut twins.host);
+            twins.copy()?;
+        }
+        let packet = medley.packet();
+        let sent = twins.send(Side::Balance, &packet);
+        drop(sent.with_context(|| format!("packet {number}: {packet:02x?}"))?);
+    }
+    twins.compare()?;
+    has_met(&twins, MEDLEY)
 }
 
 fn has_met(twins: &Twins, aims: Aims) -> Result<()> {

@@ -1,0 +1,74 @@
+//! Echo requests: answered for a VIP, whoever asks and however they come.
+
+use super::super::annex::{backend, client, every_mode, own, vip};
+use super::super::build::Network as _;
+use super::super::house::{OWN_MAC, ROUTER_MAC};
+use super::super::ip::Ip;
+use super::super::row::{Arrives, Row, client_frame, frame, from_client};
+use crate::family::Family;
+use lb_common::datapath::Reason::{IcmpNotOurs, Ping};
+
+pub(super) fn rows() -> Vec<Row> {
+    Family::BOTH.into_iter().flat_map(|family| [answered(family), passing(family)].concat()).collect()
+}
+
+fn ping(family: Family, body: &[u8]) -> Ip {
+    Ip::ping(client(family).ip(), vip(family), 0, body)
+}
+
+fn pong(family: Family, body: &[u8]) -> Ip {
+    Ip::pong(vip(family), client(family).ip(), body)
+}
+
+fn comes(family: Family, sentence: &str, packet: &Ip) -> Arrives {
+    from_client(format!("ping over {family}: {sentence}"), packet).with_annex(every_mode)
+}
+
+fn answered(family: Family) -> Vec<Row> {
+    let body = [0, 1, 0, 1, b'a', b'b', b'c'];
+    let (request, reply) = (ping(family, &body), pong(family, &body));
+    let control = [(0x88a8, 0xa064), (0x8100, 200)];
+    let tagged = request.framed(OWN_MAC, ROUTER_MAC, &control);
+    let padded = client_frame(&request).followed_by(&[0xee; 5]);
+    vec![
+        comes(family, "a request to a VIP is answered", &request).reaches_client(Ping, &reply),
+        comes(family, "a bare request is answered", &ping(family, &[0, 0, 0, 0]))
+            .reaches_client(Ping, &pong(family, &[0, 0, 0, 0])),
+        comes(family, "a full request is answered", &ping(family, &[9; 1400]))
+            .reaches_client(Ping, &pong(family, &[9; 1400])),
+        comes(family, "a request with options is answered with them", &request.clone().with_options())
+            .reaches_client(Ping, &reply.clone().with_options()),
+        comes(family, "a request on its last hop is answered with all hops", &request.clone().hops(1))
+            .reaches_client(Ping, &reply),
+        comes(family, "the traffic class is kept", &request.clone().class(0x20))
+            .reaches_client(Ping, &reply.clone().class(0x20)),
+        frame(format!("ping over {family}: an answer gets both tags back"), &tagged)
+            .with_annex(every_mode)
+            .reaches_client_as(Ping, &reply.framed(ROUTER_MAC, OWN_MAC, &control)),
+        frame(format!("ping over {family}: padding stays behind an answer"), &padded)
+            .with_annex(every_mode)
+            .reaches_client_as(Ping, &reply.framed(ROUTER_MAC, OWN_MAC, &[]).followed_by(&[0xee; 5])),
+    ]
+}
+
+fn passing(family: Family) -> Vec<Row> {
+    let body = [0, 1, 0, 1];
+    let from = client(family).ip();
+    let passes = |sentence, packet: &Ip| comes(family, sentence, packet).stops(IcmpNotOurs);
+    let [first, later] = ping(family, &[7; 40]).pieces(5, 24);
+    vec![
+        passes("a request of another code passes", &Ip::ping(from, vip(family), 1, &body)),
+        passes("a request to our own address passes", &Ip::ping(from, own(family), 0, &body)),
+        passes("a request to a backend passes", &Ip::ping(from, backend(family), 0, &body)),
+        passes("a reply to a VIP passes", &Ip::pong(from, vip(family), &body)),
+        passes("a first fragment of a request passes", &first),
+        passes("a later fragment of a request passes", &later),
+        comes(family, "a request cut before its header's end passes", &cut(family)).stops(IcmpNotOurs),
+    ]
+}
+
+/// A message of four bytes.
+fn cut(family: Family) -> Ip {
+    let (kind, protocol) = if family == Family::V4 { (8, 1) } else { (128, 58) };
+    Ip::raw(client(family).ip(), vip(family), protocol, &[kind, 0, 0, 0])
+}

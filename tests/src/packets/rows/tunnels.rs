@@ -1,0 +1,131 @@
+//! Outer headers: how their sources spread, what becomes of those that others send, and how a backend takes them off.
+
+use super::super::annex::{
+    GUE_V4, GUE_V6, IPIP_V4, IPIP_V6, MODES, Mode, backend, client, every_mode, own, service, vip,
+};
+use super::super::build::Network as _;
+use super::super::house::{BACK_MAC, BACKEND_MAC, GUE_PORT};
+use super::super::ip::Ip;
+use super::super::row::{Row, at_decap, backend_frame, from_backend, from_client};
+use super::modal::{flow_hash, title};
+use super::{ACK, SYN};
+use crate::family::Family;
+use lb_common::abi::Forward;
+use lb_common::datapath::Reason::{Decapsulated, NotAVip, NotEncapsulated, OtherProtocol, Settled};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+pub(super) fn rows() -> Vec<Row> {
+    let both = |rows: fn(Family) -> Vec<Row>| Family::BOTH.into_iter().flat_map(rows);
+    both(spread).chain(both(of_peers)).chain(both(taken_off)).chain(known_hashes()).collect()
+}
+
+/// The last sixteen bits of an outer source.
+const SPREAD: [u32; 2] = [0xffff; 2];
+
+/// The hash's bytes stand in memory's order, which nobody need understand, only spread.
+fn spread_over(address: IpAddr, hash: u32) -> IpAddr {
+    let hash = u32::from_be(hash);
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & !SPREAD[0] | hash & SPREAD[0]).into(),
+        IpAddr::V6(address) => {
+            let [kept, spread] = [!SPREAD[1], hash & SPREAD[1]].map(u128::from);
+            Ipv6Addr::from_bits(address.to_bits() & (kept | !u128::from(u32::MAX)) | spread).into()
+        }
+    }
+}
+
+fn spread(family: Family) -> Vec<Row> {
+    let row = |mode: Mode, outer| {
+        let syn = Ip::tcp(client(family), service(family, mode), SYN, b"");
+        let hash = flow_hash(client(family), service(family, mode), 6);
+        let source = spread_over(own(outer), hash);
+        let port = 0xc000 | u16::try_from(hash >> 16).unwrap_or(0);
+        let wrapped = if mode.forward == Forward::DsrGue {
+            syn.within_udp(SocketAddr::new(source, port), SocketAddr::new(backend(outer), GUE_PORT))
+        } else {
+            syn.within(source, backend(outer))
+        };
+        from_client(title(mode, family, "outer sources spread with the flow"), &syn)
+            .with_annex(every_mode)
+            .with_spread(SPREAD)
+            .reaches_backend(Settled, &wrapped)
+    };
+    vec![row(IPIP_V4, Family::V4), row(IPIP_V6, Family::V6), row(GUE_V4, Family::V4), row(GUE_V6, Family::V6)]
+}
+
+/// What the hash is, in numbers: it decides about packets of hosts that run another version.
+fn known_hashes() -> Vec<Row> {
+    let row = |family, port| {
+        let syn = Ip::tcp(client(family), service(family, GUE_V4), SYN, b"");
+        let source = SocketAddr::new(own(Family::V4), port);
+        let wrapped = syn.within_udp(source, SocketAddr::new(backend(Family::V4), GUE_PORT));
+        from_client(title(GUE_V4, family, "the outer port is this very number"), &syn)
+            .with_annex(every_mode)
+            .reaches_backend(Settled, &wrapped)
+    };
+    vec![row(Family::V4, KNOWN_PORTS[0]), row(Family::V6, KNOWN_PORTS[1])]
+}
+
+/// Of the rows above.
+const KNOWN_PORTS: [u16; 2] = [0xdc4e, 0xeab3];
+
+/// Packets in outer headers that come to us.
+fn of_peers(family: Family) -> Vec<Row> {
+    let peer = backend(family);
+    let inner = Ip::tcp(client(family), service(family, MODES[0]), SYN, b"");
+    let passes = |sentence: &str, to: IpAddr| {
+        from_backend(format!("tunnels over {family}: {sentence}"), &inner.within(peer, to))
+            .with_annex(every_mode)
+            .stops(OtherProtocol)
+    };
+    let in_udp = |sentence: &str, to: IpAddr| {
+        let outer = inner.within_udp(SocketAddr::new(peer, 50_000), SocketAddr::new(to, GUE_PORT));
+        from_backend(format!("tunnels over {family}: {sentence}"), &outer)
+            .with_annex(every_mode)
+            .stops(NotAVip)
+    };
+    vec![
+        passes("IP in IP to our own address passes", own(family)),
+        passes("IP in IP to a VIP passes", vip(family)),
+        in_udp("IP in UDP to our own address passes", own(family)),
+        in_udp("IP in UDP to a VIP passes", vip(family)),
+    ]
+}
+
+/// Whatever is inside, in an outer header of this family.
+fn taken_off(family: Family) -> Vec<Row> {
+    let (from, to) = (own(family), backend(family));
+    let ends = |port| (SocketAddr::new(from, 50_000), SocketAddr::new(to, port));
+    let named = |sentence: String| format!("decap over {family}: {sentence}");
+    let mut rows = Vec::new();
+    for inside in Family::BOTH {
+        let inner = Ip::tcp(client(inside), service(inside, IPIP_V4), ACK, b"data");
+        let tags = [(0x88a8, 100), (0x8100, 200)];
+        let tagged = |packet: &Ip| packet.framed(BACK_MAC, BACKEND_MAC, &tags);
+        let outer = inner.within(from, to);
+        let (source, destination) = ends(GUE_PORT);
+        let row = |sentence, outer: &Ip| {
+            at_decap(named(format!("{inside} {sentence}")), &backend_frame(outer))
+                .passes_as(Decapsulated, &backend_frame(&inner))
+        };
+        rows.extend([
+            row("comes out", &outer),
+            row("comes out from behind options", &outer.clone().with_options()),
+            row("comes out of UDP", &inner.within_udp(source, destination)),
+            at_decap(named(format!("{inside} comes out behind its tags")), &tagged(&outer))
+                .passes_as(Decapsulated, &tagged(&inner)),
+        ]);
+    }
+    let inner = Ip::tcp(client(family), service(family, IPIP_V4), ACK, b"data");
+    let left = |sentence: &str, outer: &Ip| {
+        at_decap(named(sentence.into()), &backend_frame(outer)).stops(NotEncapsulated)
+    };
+    let (source, other) = ends(GUE_PORT + 1);
+    let (_, destination) = ends(GUE_PORT);
+    rows.extend([
+        left("UDP to another port is left as it is", &inner.within_udp(source, other)),
+        left("a datagram that is no packet is left as it is", &Ip::udp(source, destination, &[0x10; 40])),
+        left("a fragment is left as it is", &inner.within_udp(source, destination).pieces(3, 24)[0]),
+    ]);
+    rows
+}
