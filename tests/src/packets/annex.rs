@@ -43,7 +43,7 @@ pub(super) const GUE_V6: Mode = mode("dsr-gue to v6", 1016, Forward::DsrGue, Som
 pub(super) const MODES: [Mode; 7] = [NAT, DNAT, L2, IPIP_V4, IPIP_V6, GUE_V4, GUE_V6];
 pub(super) const LOCAL: Mode = mode("local", 1007, Forward::Local, None);
 
-/// The ends of packets, in the words of rows.
+/// An address of either family: IPv6 ones differ in their last byte alone.
 pub(super) const fn by_family(family: Family, v4: [u8; 4], v6_last: u8) -> IpAddr {
     match family {
         Family::V4 => IpAddr::V4(std::net::Ipv4Addr::from_octets(v4)),

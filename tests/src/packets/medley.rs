@@ -60,7 +60,7 @@ impl Medley {
     fn request(&mut self, mode: Mode, family: Family) -> Vec<u8> {
         let client = self.client(family);
         let packet = self.transport(client, service(family, mode));
-        self.from_client(packet)
+        self.arriving(packet)
     }
 
     /// What a backend sends to our end of a translated flow, or to a client.
@@ -83,14 +83,14 @@ impl Medley {
         let complaint = *self.0.one_of(&[Complaint::Port, Complaint::Hops, Complaint::TooBig(1400)]);
         let length = family.header_bytes() + 4 + self.0.below(120);
         let message = Ip::error((router(family), from.ip()), complaint, &about, length);
-        self.from_client(message)
+        self.arriving(message)
     }
 
     fn ping(&mut self, family: Family) -> Vec<u8> {
         let to = *self.0.one_of(&[vip(family), own(family)]);
         let body = self.bytes(4, 60);
         let packet = Ip::ping(self.client(family).ip(), to, 0, &body);
-        self.from_client(packet)
+        self.arriving(packet)
     }
 
     fn client(&mut self, family: Family) -> SocketAddr {
@@ -121,7 +121,7 @@ impl Medley {
         if self.0.percent(50) { first } else { later }
     }
 
-    fn from_client(&mut self, packet: Ip) -> Vec<u8> {
+    fn arriving(&mut self, packet: Ip) -> Vec<u8> {
         self.framed(packet, OWN_MAC, ROUTER_MAC)
     }
 

@@ -117,6 +117,19 @@ fn the_verifier_finds_each_wrong_checksum() {
     assert_eq!(fault(&message.with_wrong_sum(36).bytes()), Some("the checksum of an ICMP message"));
 }
 
+#[test]
+fn the_verifier_finds_wrong_checksums_of_ipv6_behind_tags_and_headers() {
+    let tags = [(0x88a8, 1), (0x8100, 2)];
+    let segment = Ipv6::tcp(([1; 16], 1), ([2; 16], 2), 2, &[9; 5]).extended(60, &[0; 6]);
+    let whole = segment.framed([2; 6], [4; 6], &tags);
+    assert_eq!(fault(&whole.clone().bytes()), None);
+    // Behind the Ethernet header, two tags, and headers of forty and of eight bytes.
+    assert_eq!(fault(&whole.with_wrong_sum(86).bytes()), Some("the checksum of a segment"));
+    let message = Ipv6::icmp([3; 16], [1; 16], 1, 4, &[0; 4]).framed([2; 6], [4; 6], &[]);
+    assert_eq!(fault(&message.clone().bytes()), None);
+    assert_eq!(fault(&message.with_wrong_sum(56).bytes()), Some("the checksum of an ICMP message"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -41,7 +41,9 @@ fn selectors(tables: &mut HostTables, setup: &Setup) {
 /// The same, and the second backend is busier.
 fn second_busier(tables: &mut HostTables, setup: &Setup) {
     selectors(tables, setup);
-    Family::BOTH.into_iter().for_each(|family| loads(tables, family, [1, 5]));
+    for family in Family::BOTH {
+        loads(tables, family, [1, 5]);
+    }
 }
 
 fn loads(tables: &mut HostTables, family: Family, flows: [u64; 2]) {

@@ -90,10 +90,10 @@ fn run(mix: Mix, room: usize, aims: Aims) -> Result<()> {
     repeatable(|seed| send_all(seed, mix, room, aims))
 }
 
-fn repeatable(send: impl FnOnce(u64) -> Result<()>) -> Result<()> {
+fn repeatable(traffic: impl FnOnce(u64) -> Result<()>) -> Result<()> {
     let seed = seed()?;
     eprintln!("seed {seed}");
-    send(seed).with_context(|| format!("{SEED}={seed} repeats it"))
+    traffic(seed).with_context(|| format!("{SEED}={seed} repeats it"))
 }
 
 fn seed() -> Result<u64> {

@@ -7,6 +7,8 @@ use lb_common::datapath::{HostTables, Outcome, Reason, Verdict};
 use lb_common::wire::U32be;
 use lb_userspace::kernel::records::{FlowRecords, FlowWalk};
 use lb_userspace::kernel::{Datapath, Program, Settings};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -25,6 +27,28 @@ pub(super) struct Twins {
     settings: Settings,
     /// Gone only while it is handed on.
     kernel: Option<Datapath>,
+    _here: Pinned,
+}
+
+/// Keeps this thread on one CPU: each has turns and a flood guard of its own, and the host's tables are one CPU's.
+struct Pinned(CpuSet);
+
+impl Pinned {
+    fn here() -> Result<Self> {
+        let before = sched_getaffinity(Pid::from_raw(0)).context("ask for this thread's CPUs")?;
+        let first = (0..CpuSet::count()).find(|cpu| before.is_set(*cpu) == Ok(true));
+        let mut only = CpuSet::new();
+        only.set(first.context("this thread has no CPU")?)?;
+        sched_setaffinity(Pid::from_raw(0), &only).context("keep to one CPU")?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // The CPUs were this thread's before; were they refused now, it would only go on with one.
+        let _ = sched_setaffinity(Pid::from_raw(0), &self.0);
+    }
 }
 
 /// Slots that the packets of all cases use.
@@ -46,7 +70,7 @@ impl Twins {
             None => Datapath::load(&settings).context("load the kernel programs")?,
         };
         kernel.tables.reset(SLOTS).context("empty the tables")?;
-        let mut twins = Self { host, settings, kernel: Some(kernel) };
+        let mut twins = Self { host, settings, kernel: Some(kernel), _here: Pinned::here()? };
         twins.copy()?;
         Ok(twins)
     }
