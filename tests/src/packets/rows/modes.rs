@@ -10,7 +10,7 @@ use super::{ACK, SYN};
 use crate::family::Family;
 use lb_common::abi::{BackendFlags, BackendId, Forward, Slot};
 use lb_common::datapath::Reason::{
-    FragmentationNeeded, Inconsistent, NatForward, NoBackend, Settled, TimeToLive, TooBig, Unresolved,
+    FragmentationNeeded, NatForward, NoBackend, Settled, TimeToLive, TooBig, Unresolved,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -141,8 +141,8 @@ fn refused(mode: Mode, family: Family) -> Vec<Row> {
         comes(mode, family, "an unresolved backend is not sent to", &packet)
             .with_backends(BackendFlags::ALIVE)
             .stops(Unresolved),
-        comes(mode, family, "a backend that is none of the table's drops", &packet)
+        comes(mode, family, "a backend that nobody wrote is not sent to", &packet)
             .with_slot(Slot::settled_on(BackendId::from_bits(0x7ff0)))
-            .stops(Inconsistent),
+            .stops(Unresolved),
     ]
 }
