@@ -42,7 +42,7 @@ cert = "x""#))
         row("a missing service key names the service", instead(&[(r#"forward = "nat""#, "")]))
             .at("1:1")
             .says(r#"`[[service]]` "web" lacks the key `forward`"#)
-            .marks(r#"expected `forward`: "nat" or "dsr-ipip""#)
+            .marks(r#"expected `forward`: "nat", "dnat", "dsr-l2", "dsr-ipip", "dsr-gue" or "local""#)
             .helps(r#"add `forward = "nat"`"#),
         row("a missing name has no name to show", instead(&[(r#"name = "web""#, "")]))
             .at("1:1")
@@ -54,7 +54,7 @@ cert = "x""#))
 name = "web1""#))
             .at("6:1")
             .says(r#"`[[service.backend]]` "web1" lacks the key `addr`"#)
-            .marks(r#"expected `addr`: text "ADDRESS:PORT""#)
+            .marks(r#"expected `addr`: text "ADDRESS:PORT" or "ADDRESS""#)
             .helps(r#"add `addr = "10.0.0.11:8080"`"#),
         row("a service with one bracket is told about the second", r#"[service]
 name = "web"
