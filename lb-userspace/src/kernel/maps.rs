@@ -36,7 +36,7 @@ const BACKEND_COUNTS: &str = "BACKEND_COUNTS";
 pub(super) const LARGE: [&str; 2] = [SLOT_USE, BACKEND_COUNTS];
 
 /// Backends that a test may write; [`Tables::reset`] empties no others.
-const TESTED_BACKENDS: u32 = 1024;
+const TESTED_BACKENDS: u16 = 1024;
 
 /// A value of the kernel border as aya wants it.
 #[repr(transparent)]
@@ -208,7 +208,7 @@ impl Tables {
     /// Empties all tables, of the slots the first so many, of the backends the first [`TESTED_BACKENDS`]; for tests, to which loading the programs is what takes long.
     pub fn reset(&mut self, slots: u32) -> Result<(), TableError> {
         self.writer.clear::<Service>(Table::Services, limits::SERVICE_ENTRIES)?;
-        self.writer.clear::<Backend>(Table::Backends, TESTED_BACKENDS)?;
+        self.writer.clear::<Backend>(Table::Backends, TESTED_BACKENDS.into())?;
         self.writer.clear::<Slot>(Table::Slots, slots)?;
         zero(&self.loads, limits::BACKENDS).map_err(refused("write to", LOADS))?;
         zero(&self.slot_use, slots).map_err(refused("write to", SLOT_USE))?;
@@ -224,7 +224,7 @@ impl Tables {
         self.flows_v6.empty()?;
         empty_counts(&mut self.reasons, limits::REASONS).map_err(failed("write to", REASONS))?;
         empty_counts(&mut self.turns, limits::SERVICE_NUMBERS).map_err(failed("write to", TURNS))?;
-        (1..TESTED_BACKENDS as u16).try_for_each(|id| self.clear_backend_count(BackendId::from_bits(id)))
+        (1..TESTED_BACKENDS).try_for_each(|id| self.clear_backend_count(BackendId::from_bits(id)))
     }
 
     /// Now, on the clock of the flow records.
