@@ -81,11 +81,15 @@ impl ServiceKey {
     #[must_use]
     pub const fn first_place(&self) -> u32 {
         let Address([a, b, c, d]) = self.address;
-        let mut sum = (a.raw() as u64 | (self.tail as u64) << 32).wrapping_mul(GOLDEN);
-        if self.family() != 4 {
-            sum = sum.wrapping_add((b.raw() as u64 | (c.raw() as u64) << 32).wrapping_mul(MURMUR));
-            sum = sum.wrapping_add((d.raw() as u64).wrapping_mul(RRMXMX));
-        }
+        let (front, back) =
+            (a.raw() as u64 | (b.raw() as u64) << 32, c.raw() as u64 | (d.raw() as u64) << 32);
+        let tail = self.tail as u64;
+        let sum = if self.family() == 4 {
+            (a.raw() as u64 | tail << 32).wrapping_mul(GOLDEN)
+        } else {
+            let ends = front.wrapping_mul(GOLDEN).wrapping_add(back.wrapping_mul(MURMUR));
+            ends.wrapping_add(tail.wrapping_mul(RRMXMX))
+        };
         (sum >> (u64::BITS - limits::SERVICE_TABLE.trailing_zeros())) as u32
     }
 
