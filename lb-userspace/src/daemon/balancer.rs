@@ -102,7 +102,7 @@ impl Balancer {
             drained: BTreeSet::new(),
             broken: false,
             uncleared: Vec::new(),
-            listeners: Listeners::default(),
+            listeners: Listeners::inherit(),
             guard: Guard::default(),
         };
         balancer.follow_config();
