@@ -114,7 +114,7 @@ impl Ip for U32be {
 
     #[inline(always)]
     fn masked(self, bits: u8) -> Self {
-        and(self, word_mask(bits as u32))
+        and(self, word_mask(bits.into()))
     }
 
     #[inline(always)]
@@ -150,7 +150,7 @@ impl Ip for ipv6::Address {
 
     #[inline(always)]
     fn masked(self, bits: u8) -> Self {
-        let (Self([a, b, c, d]), bits) = (self, bits as u32);
+        let (Self([a, b, c, d]), bits) = (self, u32::from(bits));
         let mask = |before: u32| word_mask(bits.saturating_sub(before));
         Self([and(a, mask(0)), and(b, mask(32)), and(c, mask(64)), and(d, mask(96))])
     }

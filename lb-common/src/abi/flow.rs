@@ -73,7 +73,7 @@ impl<A: Ip> FlowKey<A> {
     #[inline(always)]
     #[must_use]
     pub fn hash(&self, seed: u64) -> u32 {
-        let rest = (self.ports.word().raw() as u64) << 8 | self.protocol as u64;
+        let rest = u64::from(self.ports.word().raw()) << 8 | u64::from(self.protocol);
         finish(A::mix(self.source, self.destination, seed), rest)
     }
 

@@ -70,6 +70,7 @@ impl<'a, const V6: bool, const UDP: bool> Outer<'a, V6, UDP> {
 
     /// Writes the UDP header, and says what the outer IP header wraps with it.
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     fn in_between(&self, packet: &mut impl Packet, at: usize) -> Option<Wrapped> {
         let length = self.wrapped.length.wrapping_add(udp::LENGTH as u16);
         let udp = udp::Header { ports: self.ports, length: U16be::new(length), checksum: U16be::ZERO };

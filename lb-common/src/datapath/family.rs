@@ -132,6 +132,7 @@ impl Family for U32be {
     }
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     fn control_header(addresses: (Self, Self), length: u16) -> ipv4::Header {
         let length = length.wrapping_add(ipv4::LENGTH as u16);
         let bare = ipv4::Header::new(addresses, protocol::ICMP, HOPS, length, CONTROL_CLASS);
@@ -188,6 +189,7 @@ impl Family for ipv6::Address {
     }
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     fn total_length(header: &ipv6::Header) -> u32 {
         u32::from(header.payload_length()) + ipv6::LENGTH as u32
     }
