@@ -170,7 +170,7 @@ fn answers_are_known(world: &World) {
             assert!(record.flags.has(BackendFlags::RESOLVED));
             let own = world.tables.entry(&host_key(record));
             assert!(
-                own.is_some_and(|own| own.flags.has(ServiceFlags::OWN)),
+                own.is_some_and(|own| own.flags().has(ServiceFlags::OWN)),
                 "{} replies to nobody",
                 backend.addr
             );
