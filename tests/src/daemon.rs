@@ -166,6 +166,11 @@ impl Daemon {
         serde_json::from_str(&printed).with_context(|| format!("status printed:\n{printed}"))
     }
 
+    /// `status`, as people read it.
+    pub fn page(&self) -> Result<String> {
+        self.order(&["status"])
+    }
+
     /// Writes `services` into the config and reloads it.
     pub fn reload(&self, services: &[Service]) -> Result<()> {
         self.reload_text(&config(services))

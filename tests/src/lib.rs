@@ -17,7 +17,6 @@ pub mod fleet;
 pub mod interrupt;
 pub mod net;
 pub mod netns;
-#[allow(dead_code, unreachable_pub, reason = "a kit that rows of any kind are built of")]
 pub mod packets;
 pub mod process;
 pub mod runner;

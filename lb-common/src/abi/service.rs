@@ -79,6 +79,7 @@ impl ServiceKey {
     /// Where the search for this key begins.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the upper bits are kept")]
     pub const fn first_place(&self) -> u32 {
         let Address([a, b, c, d]) = self.address;
         let (front, back) =
@@ -237,6 +238,7 @@ impl Service {
 
     /// A service with its slots, selecting by the flow's hash.
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a number of bits")]
     pub const fn new(
         key: ServiceKey,
         forward: Forward,
@@ -278,6 +280,7 @@ impl Service {
     /// Switches.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     pub const fn flags(&self) -> ServiceFlags {
         ServiceFlags((self.manner >> 16) as u8)
     }

@@ -9,7 +9,8 @@ mod status;
 pub mod table;
 
 pub use status::{
-    BackendStatus, HealthStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status, Traffic,
+    BackendStatus, FloodGuardStatus, HealthStatus, InterfaceStatus, ListenerStatus, ReasonStatus,
+    ServiceStatus, Status, Traffic,
 };
 
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,7 @@
 pub mod attach;
 mod bpf;
 mod direct;
+mod dump;
 mod error;
 pub mod expire;
 pub mod link;
