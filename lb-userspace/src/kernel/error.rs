@@ -36,7 +36,7 @@ pub enum LoadError {
     )]
     Verifier {
         /// The program's name.
-        program: &'static str,
+        program: String,
         /// The release of the running kernel.
         kernel: String,
         /// The last line of the verifier's log that says something.

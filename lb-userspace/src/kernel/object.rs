@@ -297,7 +297,7 @@ impl PacketLog {
 }
 
 /// Parses the object and creates its maps; `entries` overrides the size of the large ones.
-fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, LoadError> {
+pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, LoadError> {
     let redirect = u8::from(settings.tx_by_redirect);
     let log_level = if settings.log_packets { aya_log::Level::Trace as u8 } else { 0 };
     let second = ticks_in_a_second().map_err(|error| refused("read the length of its tick", error))?;
@@ -371,7 +371,7 @@ fn explain_map(name: String, error: io::Error) -> LoadError {
     }
 }
 
-pub(super) fn explain_program(program: &'static str, error: ProgramError) -> LoadError {
+pub(super) fn explain_program(program: &str, error: ProgramError) -> LoadError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             explain_refusal(program, io_error, &verifier_log.to_string())
@@ -381,12 +381,12 @@ pub(super) fn explain_program(program: &'static str, error: ProgramError) -> Loa
 }
 
 /// Without rights the verifier is not even asked, so its log is empty.
-fn explain_refusal(program: &'static str, source: io::Error, log: &str) -> LoadError {
+fn explain_refusal(program: &str, source: io::Error, log: &str) -> LoadError {
     if log.is_empty() && source.raw_os_error() == Some(libc::EPERM) {
         return LoadError::Permission(source);
     }
     let line = parse_verifier_log(log).to_owned();
-    LoadError::Verifier { program, kernel: kernel_release(), line, source }
+    LoadError::Verifier { program: program.to_owned(), kernel: kernel_release(), line, source }
 }
 
 fn refused(
