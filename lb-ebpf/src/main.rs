@@ -32,14 +32,13 @@ static LICENSE: [u8; 4] = *b"GPL\0";
 #[inline(always)]
 pub fn lb_balance(ctx: XdpContext) -> u32 {
     let (mut packet, tables) = (XdpPacket::<true>::new(&ctx), KernelTables::new(&ctx));
-    let arrival = arrival(&ctx);
-    if let Some(outcome) = datapath::often(&mut packet, &tables, arrival) {
-        return finish(&outcome, &arrival);
+    if let Some(outcome) = datapath::often(&mut packet, &tables, || arrival(&ctx)) {
+        return finish(&ctx, &outcome);
     }
     match datapath::version(&packet) {
         Some(Version::V4) => maps::go_on(&ctx, Stage::TransportV4),
         Some(Version::V6) => maps::go_on(&ctx, Stage::TransportV6),
-        None => finish(&datapath::not_ip(&packet, &tables), &arrival),
+        None => finish(&ctx, &datapath::not_ip(&packet, &tables)),
     }
 }
 
@@ -163,11 +162,18 @@ pub fn lb_clock(_ctx: XdpContext) -> u32 {
     now().0
 }
 
+/// Never attached: the daemon test-runs it to have words written to the tables that programs address directly.
+#[xdp]
+#[inline(always)]
+pub fn lb_write(ctx: XdpContext) -> u32 {
+    maps::write(&XdpPacket::<false>::new(&ctx))
+}
+
 /// Turns what became of a packet into the kernel's code for it.
 #[inline(always)]
-fn finish(outcome: &Outcome, arrival: &Arrival) -> u32 {
+fn finish(ctx: &XdpContext, outcome: &Outcome) -> u32 {
     match outcome {
-        Ok(steered) => leave(steered, arrival),
+        Ok(steered) => leave(ctx, steered),
         Err(reason) if reason.verdict() == Verdict::Pass => xdp_action::XDP_PASS,
         Err(_) => xdp_action::XDP_DROP,
     }
@@ -178,14 +184,14 @@ fn finish(outcome: &Outcome, arrival: &Arrival) -> u32 {
 fn finish_aloud(ctx: &XdpContext, outcome: &Outcome) -> u32 {
     match outcome {
         Err(reason) if maps::is_loud() && reason.verdict() == Verdict::Drop => maps::announce(ctx, *reason),
-        _ => finish(outcome, &arrival(ctx)),
+        _ => finish(ctx, outcome),
     }
 }
 
 /// Sends a steered packet out.
 #[inline(always)]
-fn leave(steered: &Steered, arrival: &Arrival) -> u32 {
-    if steered.ifindex == arrival.ifindex && !maps::tx_by_redirect() {
+fn leave(ctx: &XdpContext, steered: &Steered) -> u32 {
+    if steered.ifindex == ingress(ctx.ctx) && !maps::tx_by_redirect() {
         return xdp_action::XDP_TX;
     }
     // SAFETY: a helper call on an interface index and no flags.

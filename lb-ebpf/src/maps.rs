@@ -10,16 +10,16 @@ use aya_ebpf::programs::XdpContext;
 use core::cell::UnsafeCell;
 use lb_common::abi::{
     Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
-    Load, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Ticks, limits,
+    Load, Order, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Table, Ticks, limits,
 };
 use lb_common::datapath::{Arrival, Direction, FlowTable, PortPool, Reason, Refused, Tables};
-use lb_common::wire::{U16be, U32be, ipv6};
+use lb_common::wire::{Packet, U16be, U32be, ipv6};
 
 /// A table in global data, which the program addresses by itself. An array map's lookup is inlined, too, but its key
 /// goes by way of the stack, which every lookup that depends on another waits for, and to the compiler it is a call:
 /// 2 ns a packet, 5 ns over IPv6.
 ///
-/// Userspace writes it; `used` keeps the compiler from taking it for what it is at first.
+/// Userspace writes it by way of [`write`]; `used` keeps the compiler from taking it for what it is at first.
 #[repr(transparent)]
 struct Direct<T, const N: usize>(UnsafeCell<[T; N]>);
 
@@ -40,6 +40,31 @@ impl<T: Copy, const N: usize> Direct<T, N> {
         // SAFETY: below N by the mask.
         unsafe { &*self.0.get().cast::<T>().add(index as usize & (N - 1)) }
     }
+
+    /// Follows the orders in a packet, one after the other; gives their number.
+    #[inline(always)]
+    fn write(&self, orders: &impl Packet) -> u32 {
+        let words = N * size_of::<T>() / size_of::<u32>();
+        for number in 0..Order::MOST {
+            let Some(Order { place, word }) = Order::of(orders, number) else { return number as u32 };
+            // SAFETY: below the table's end by the mask, N and a value's words being powers of two. A word is written at
+            // once, and all bits are a value.
+            unsafe { self.0.get().cast::<u32>().add(place as usize & (words - 1)).write_volatile(word) };
+        }
+        Order::MOST as u32
+    }
+}
+
+/// Follows userspace's orders for the tables above; gives the number of those followed.
+#[inline(always)]
+pub(crate) fn write(orders: &impl Packet) -> u32 {
+    match orders.read(0).and_then(Table::numbered) {
+        Some(Table::Services) => SERVICES.write(orders),
+        Some(Table::Backends) => BACKENDS.write(orders),
+        Some(Table::Slots) => SLOTS.write(orders),
+        Some(Table::Contents) => CONTENTS.write(orders),
+        None => 0,
+    }
 }
 
 /// An array whose values begin on a page, so that a 64-byte record is one cache line, not two halves.
@@ -57,11 +82,15 @@ static RANGES: Array<PortRange, { limits::RANGES as usize }> = Array::new();
 #[btf_map]
 static PREFIXES: LpmTrie<[u8; 20], u32, { limits::PREFIXES as usize }> = LpmTrie::new();
 /// What there is in the tables.
-#[btf_map]
-static CONTENTS: Array<Contents, 1> = Array::new();
+#[used]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.contents")]
+static CONTENTS: Direct<Contents, 1> = Direct::new(Contents(0));
 /// The slot words of all services.
-#[btf_map]
-static SLOTS: Array<Slot, { limits::SLOTS as usize }, ALIGNED> = Array::new();
+#[used]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.slots")]
+static SLOTS: Direct<Slot, { limits::SLOTS as usize }> = Direct::new(Slot::VACANT);
 /// When a slot's settled owner was last used.
 #[btf_map]
 static SLOT_USE: Array<Ticks, { limits::SLOTS as usize }, ALIGNED> = Array::new();
@@ -308,8 +337,8 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
-    fn spread(&self) -> [U32be; 2] {
-        [U32be::from_raw(SPREAD_V4.load()), U32be::from_raw(SPREAD_V6.load())]
+    fn spread(&self, v6: bool) -> U32be {
+        U32be::from_raw(if v6 { SPREAD_V6.load() } else { SPREAD_V4.load() })
     }
 
     #[inline(always)]
@@ -319,7 +348,7 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn contents(&self) -> Contents {
-        CONTENTS.get(0).copied().unwrap_or_default()
+        *CONTENTS.at(0)
     }
 
     #[inline(always)]
@@ -343,7 +372,7 @@ impl Tables for KernelTables<'_> {
 
     #[inline(always)]
     fn slot(&self, index: u32) -> Option<Slot> {
-        SLOTS.get(index).copied()
+        Some(*SLOTS.at(index))
     }
 
     #[inline(always)]

@@ -56,6 +56,19 @@ impl<const HELD: bool> Packet for XdpPacket<'_, HELD> {
     }
 
     #[inline(always)]
+    fn peek<T: Plain>(&self, offset: usize) -> Option<T> {
+        let place = self.place::<T>(offset)?;
+        // SAFETY: as in `read`. Volatile, so that the compiler does not read it earlier and keep it.
+        Some(unsafe { place.read_volatile() })
+    }
+
+    #[inline(always)]
+    fn holds(&self, length: usize) -> bool {
+        let (start, end) = self.ends();
+        start + length <= end
+    }
+
+    #[inline(always)]
     fn write<T: Plain>(&mut self, offset: usize, value: T) -> Option<()> {
         let place = self.place::<T>(offset)?;
         // SAFETY: as in `read`.

@@ -61,18 +61,25 @@ pub trait Ip: Plain + Default + Eq + core::hash::Hash + core::fmt::Debug {
     /// The first `bits` bits, with zeros behind them.
     #[must_use]
     fn masked(self, bits: u8) -> Self;
-    /// Both addresses mixed into a seed; [`super::FlowKey::hash`] goes on from here.
-    fn mix(source: Self, destination: Self, seed: u64) -> u64;
+    /// A sum of products of both addresses; [`super::FlowKey::hash`] goes on from here.
+    fn mix(source: Self, destination: Self) -> u64;
 }
 
 /// The golden ratio in 64 bits, odd.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Source: `MurmurHash3`, its 64-bit finisher.
+pub(super) const MURMUR: u64 = 0xff51_afd7_ed55_8ccd;
+/// Source: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (OOPSLA 2014).
+const SPLITMIX: u64 = 0xbf58_476d_1ce4_e5b9;
+/// Source: David Stafford, "Better Bit Mixing", variant 13.
+const STAFFORD: u64 = 0x94d0_49bb_1331_11eb;
 /// Source: Pelle Evensen's rrmxmx.
 pub(super) const RRMXMX: u64 = 0x9fb2_1c65_1e98_df25;
 
+/// Two words as they lie behind one another, for a compiler that finds the one load they came from.
 #[inline(always)]
-const fn joined(high: U32be, low: U32be) -> u64 {
-    (high.raw() as u64) << 32 | low.raw() as u64
+const fn joined(first: U32be, second: U32be) -> u64 {
+    first.raw() as u64 | (second.raw() as u64) << 32
 }
 
 #[inline(always)]
@@ -118,8 +125,9 @@ impl Ip for U32be {
     }
 
     #[inline(always)]
-    fn mix(source: Self, destination: Self, seed: u64) -> u64 {
-        (joined(source, destination) ^ seed).wrapping_mul(GOLDEN)
+    fn mix(source: Self, destination: Self) -> u64 {
+        let product = |word: U32be, factor: u64| (word.raw() as u64).wrapping_mul(factor);
+        product(source, GOLDEN).wrapping_add(product(destination, MURMUR))
     }
 }
 
@@ -156,12 +164,15 @@ impl Ip for ipv6::Address {
     }
 
     #[inline(always)]
-    fn mix(source: Self, destination: Self, seed: u64) -> u64 {
+    fn mix(source: Self, destination: Self) -> u64 {
         let (Self([a, b, c, d]), Self([e, f, g, h])) = (source, destination);
-        let mut mixed = (joined(a, b) ^ seed).wrapping_mul(GOLDEN);
-        mixed = (mixed ^ mixed >> 32 ^ joined(c, d)).wrapping_mul(RRMXMX);
-        mixed = (mixed ^ mixed >> 32 ^ joined(e, f)).wrapping_mul(GOLDEN);
-        (mixed ^ mixed >> 32 ^ joined(g, h)).wrapping_mul(RRMXMX)
+        let products = [
+            joined(a, b).wrapping_mul(GOLDEN),
+            joined(c, d).wrapping_mul(MURMUR),
+            joined(e, f).wrapping_mul(SPLITMIX),
+            joined(g, h).wrapping_mul(STAFFORD),
+        ];
+        products.into_iter().fold(0, u64::wrapping_add)
     }
 }
 

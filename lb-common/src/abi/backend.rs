@@ -1,7 +1,7 @@
 //! Backends: the record that holds the finished answer.
 
 use super::Address;
-use crate::wire::checksum::Difference;
+use crate::wire::checksum::{Difference, Sum};
 use crate::wire::ethernet::Addresses;
 use crate::wire::vlan::Tags;
 use crate::wire::{U16be, U32be, ipv4, ipv6, udp};
@@ -171,13 +171,13 @@ impl Backend {
     #[inline(always)]
     #[must_use]
     pub fn outer_v4(&self, wrapped: Wrapped) -> ipv4::Header {
-        let sum = self
-            .outer
-            .sum()
+        // What is known of the packet first: the record is what has to be waited for.
+        let sum = Sum::ZERO
+            .add_long(wrapped.spread)
             .add(U16be::new(wrapped.length.wrapping_add(EMPTY_OUTER.get())))
             .add(U16be::new(u16::from(wrapped.traffic_class)))
-            .add(U16be::new(u16::from(wrapped.protocol)))
-            .add_long(wrapped.spread);
+            .add(U16be::new(u16::from(wrapped.protocol)));
+        let sum = self.outer.add_to(sum);
         self.unsummed_outer_v4(wrapped).with_checksum(sum.checksum())
     }
 

@@ -42,7 +42,9 @@ impl BackendCount {
     pub const fn add(&mut self, to_backend: bool, opened: bool, bytes: u32) {
         if to_backend {
             self.forward.add(bytes);
-            self.new_flows += opened as u64;
+            if opened {
+                self.new_flows += 1;
+            }
         } else {
             self.reply.add(bytes);
         }

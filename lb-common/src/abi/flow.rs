@@ -68,20 +68,22 @@ impl<A: Ip> FlowKey<A> {
 
     /// The flow's hash: the same on every host with the same seed. The upper bits are the best mixed.
     ///
-    /// Rounds of multiply and fold over the bytes, constants from Source: Pelle Evensen's rrmxmx and the golden ratio;
+    /// A sum of products, which need not wait for one another, folded and multiplied once more: what comes of it is what
+    /// every later step of a packet's way waits for. Constants from Source: Pelle Evensen's rrmxmx and the golden ratio;
     /// uniformity is tested in this file.
     #[inline(always)]
     #[must_use]
     pub fn hash(&self, seed: u64) -> u32 {
-        let rest = (self.ports.word().raw() as u64) << 8 | self.protocol as u64;
-        finish(A::mix(self.source, self.destination, seed), rest)
+        let rest = (self.ports.word().raw() as u64).wrapping_mul(RRMXMX);
+        let protocol = (self.protocol as u64).wrapping_mul(PROTOCOLS);
+        finish(A::mix(self.source, self.destination).wrapping_add(rest), seed.wrapping_add(protocol))
     }
 
     /// The hash of the sender's address alone, or of its first `bits` bits.
     #[inline(always)]
     #[must_use]
     pub fn source_hash(&self, seed: u64, bits: u8) -> u32 {
-        finish(A::mix(self.source.masked(bits), A::default(), seed), 0)
+        finish(A::mix(self.source.masked(bits), A::default()), seed)
     }
 }
 
@@ -94,11 +96,14 @@ impl FlowKey<U32be> {
     }
 }
 
+/// Sets protocols apart.
+const PROTOCOLS: u64 = 0x5851_f42d_4c95_7f2d;
+
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "the upper half is kept")]
-const fn finish(mixed: u64, rest: u64) -> u32 {
-    let hash = (mixed ^ mixed >> 32 ^ rest).wrapping_mul(RRMXMX);
-    ((hash ^ hash >> 28).wrapping_mul(RRMXMX) >> 32) as u32
+const fn finish(mixed: u64, seed: u64) -> u32 {
+    let sum = mixed.wrapping_add(seed);
+    ((sum ^ sum >> 32).wrapping_mul(RRMXMX) >> 32) as u32
 }
 
 /// What kind of record a flow has.
@@ -168,6 +173,15 @@ pub struct Hop {
 }
 
 plain!(Hop, 24);
+
+impl Hop {
+    /// Whether packets leave without tags.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_untagged(&self) -> bool {
+        self.tags.count() == 0
+    }
+}
 
 /// A flow record: which backend, and the finished translation. A NAT flow has two, one for each direction.
 #[repr(C)]

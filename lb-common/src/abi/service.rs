@@ -5,6 +5,7 @@
 //! first place. What one address and port lead to is found at once; port ranges and prefixes lead through the entry
 //! of their [host](Forward::Host) and its [ranges](super::PortRange) to entries that lie behind the hashed part.
 
+use super::address::{GOLDEN, MURMUR, RRMXMX};
 use super::{Address, Ip, limits};
 use crate::wire::U16be;
 #[cfg(any(test, feature = "host"))]
@@ -80,14 +81,12 @@ impl ServiceKey {
     #[must_use]
     pub const fn first_place(&self) -> u32 {
         let Address([a, b, c, d]) = self.address;
-        let mut hash = a.raw().wrapping_mul(0x9e37_79b1);
+        let mut sum = (a.raw() as u64 | (self.tail as u64) << 32).wrapping_mul(GOLDEN);
         if self.family() != 4 {
-            hash = (hash ^ b.raw()).wrapping_mul(0x85eb_ca77);
-            hash = (hash ^ c.raw()).wrapping_mul(0xc2b2_ae3d);
-            hash = (hash ^ d.raw()).wrapping_mul(0x27d4_eb2f);
+            sum = sum.wrapping_add((b.raw() as u64 | (c.raw() as u64) << 32).wrapping_mul(MURMUR));
+            sum = sum.wrapping_add((d.raw() as u64).wrapping_mul(RRMXMX));
         }
-        hash = (hash ^ hash >> 15 ^ self.tail).wrapping_mul(0x85eb_ca77);
-        (hash >> 16) & (limits::SERVICE_TABLE - 1)
+        (sum >> (u64::BITS - limits::SERVICE_TABLE.trailing_zeros())) as u32
     }
 
     /// Whether two keys are the same; for IPv4 the unused words are not compared.
@@ -186,23 +185,20 @@ pub struct Service {
     pub first_slot: u32,
     /// Number of slots; 0 where there are no backends.
     pub slots: u32,
-    forward: u8,
-    /// Switches.
-    pub flags: ServiceFlags,
-    /// Number of the service: counts its turns, and is part of the keys of its QUIC servers.
-    pub id: u16,
+    /// How it forwards, how it selects, its switches and its prefix bits: a word, since most services are alike in it.
+    manner: u32,
     /// Of an endpoint: the VIP's address.
     pub other: Address,
     /// Of an endpoint: the VIP's port; 0 keeps the packet's.
     pub other_port: U16be,
     /// Destination port of outer UDP headers.
     pub gue_port: U16be,
-    select: u8,
-    /// Bits of the client's address that count for [`Select::Source`].
-    pub prefix_bits: u8,
+    /// Number of the service: counts its turns, and is part of the keys of its QUIC servers.
+    pub id: u16,
     /// Bytes of a server identifier in a QUIC connection identifier, 1 to 8.
     pub server_id_bytes: u8,
-    reserved: u8,
+    /// Bits of a hash that pick a slot.
+    slot_bits: u8,
     /// Of a host: index of its first port range. The ranges of an address include those of the prefixes around it.
     pub first_range: u16,
     /// Of a host: number of its port ranges, at most [`limits::RANGE_PROBES`].
@@ -212,22 +208,24 @@ pub struct Service {
 
 plain!(Service, 64);
 
+/// The word of how a service forwards.
+const fn manner(forward: Forward, flags: ServiceFlags) -> u32 {
+    forward as u32 | (flags.0 as u32) << 16
+}
+
 impl Service {
     /// Nothing: what an unwritten entry is, and what ends a search.
     pub const VACANT: Self = Self {
         key: ServiceKey::new(Address::UNSPECIFIED, U16be::ZERO, 0, 0),
         first_slot: 0,
         slots: 0,
-        forward: Forward::Host as u8,
-        flags: ServiceFlags(0),
+        manner: 0,
         id: 0,
         other: Address::UNSPECIFIED,
         other_port: U16be::ZERO,
         gue_port: U16be::ZERO,
-        select: Select::Flow as u8,
-        prefix_bits: 0,
         server_id_bytes: 0,
-        reserved: 0,
+        slot_bits: 0,
         first_range: 0,
         ranges: 0,
         reserved_end: 0,
@@ -243,32 +241,61 @@ impl Service {
         slots: u32,
         flags: ServiceFlags,
     ) -> Self {
-        Self { key, first_slot, slots, forward: forward as u8, flags, id, ..Self::VACANT }
+        let slot_bits = if slots == 0 { 0 } else { slots.ilog2() as u8 };
+        Self { key, first_slot, slots, slot_bits, manner: manner(forward, flags), id, ..Self::VACANT }
     }
 
     /// What is known of an address.
     #[must_use]
     pub const fn host(key: ServiceKey, flags: ServiceFlags, (first_range, ranges): (u16, u16)) -> Self {
-        Self { key, flags, first_range, ranges, ..Self::VACANT }
+        Self { key, manner: manner(Forward::Host, flags), first_range, ranges, ..Self::VACANT }
     }
 
     /// An endpoint behind [`Forward::Dnat`], and the VIP that its packets come from.
     #[must_use]
     pub const fn endpoint(key: ServiceKey, (other, other_port): (Address, U16be)) -> Self {
-        Self { key, forward: Forward::Endpoint as u8, other, other_port, ..Self::VACANT }
+        Self { key, manner: Forward::Endpoint as u32, other, other_port, ..Self::VACANT }
     }
 
     /// The service with another way of spreading new flows.
     #[must_use]
     pub const fn selecting(self, select: Select) -> Self {
-        Self { select: select as u8, ..self }
+        Self { manner: self.manner & !0xff00 | (select as u32) << 8, ..self }
+    }
+
+    /// Whether packets are forwarded this way, flows spread by their hash, and tracked where their slots say so: as most
+    /// services do it. One comparison tells.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_common(&self, forward: Forward) -> bool {
+        self.manner == forward as u32
+    }
+
+    /// Switches.
+    #[inline(always)]
+    #[must_use]
+    pub const fn flags(&self) -> ServiceFlags {
+        ServiceFlags((self.manner >> 16) as u8)
+    }
+
+    /// Bits of the client's address that count for [`Select::Source`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn prefix_bits(&self) -> u8 {
+        (self.manner >> 24) as u8
+    }
+
+    /// The entry with so many bits of the client's address that count.
+    #[must_use]
+    pub const fn with_prefix_bits(self, bits: u8) -> Self {
+        Self { manner: self.manner & 0x00ff_ffff | (bits as u32) << 24, ..self }
     }
 
     /// How new flows are spread.
     #[inline(always)]
     #[must_use]
     pub const fn select(&self) -> Select {
-        match self.select {
+        match self.manner >> 8 & 0xff {
             1 => Select::Source,
             2 => Select::RoundRobin,
             3 => Select::LeastConnections,
@@ -288,7 +315,7 @@ impl Service {
     #[inline(always)]
     #[must_use]
     pub const fn forward(&self) -> Forward {
-        match self.forward {
+        match self.manner & 0xff {
             1 => Forward::Nat,
             2 => Forward::DsrIpip,
             3 => Forward::DsrGue,
@@ -300,11 +327,12 @@ impl Service {
         }
     }
 
-    /// Index of the slot for a hash: multiply and shift, since BPF code should not divide.
+    /// Index of the slot for a hash, by its upper bits. Where the slots are no power of two, as of services that take
+    /// turns, those beyond it are left out.
     #[inline(always)]
     #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "the product's upper half is below `slots`")]
+    #[allow(clippy::cast_possible_truncation, reason = "no more bits than `slots` has")]
     pub const fn slot_index(&self, hash: u32) -> u32 {
-        self.first_slot.wrapping_add(((hash as u64 * self.slots as u64) >> 32) as u32)
+        self.first_slot.wrapping_add((hash as u64 >> ((32 - self.slot_bits as u32) & 63)) as u32)
     }
 }

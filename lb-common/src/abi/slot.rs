@@ -17,6 +17,9 @@ const SETTLED_SHIFT: u32 = 15;
 const TRACKED: u32 = 1 << 30;
 
 impl Slot {
+    /// Nobody's: as every slot is at first.
+    pub const VACANT: Self = Self(0);
+
     /// A slot whose flows all belong to one backend.
     #[inline(always)]
     #[must_use]
@@ -44,6 +47,12 @@ impl Slot {
     #[must_use]
     pub const fn settled(self) -> BackendId {
         BackendId::from_bits((self.0 >> SETTLED_SHIFT & MASK) as u16)
+    }
+
+    /// The word.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
     }
 
     /// Whether flows are looked up and recorded.

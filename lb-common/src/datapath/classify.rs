@@ -77,5 +77,5 @@ pub(super) fn host<A: Family, T: Tables>(tables: &T, address: A) -> Option<&Serv
 /// Whether backends reply to this address.
 #[inline(always)]
 pub(super) fn is_own<A: Family>(tables: &impl Tables, address: A) -> bool {
-    exact(tables, &ServiceKey::host(address)).is_some_and(|host| host.flags.has(ServiceFlags::OWN))
+    exact(tables, &ServiceKey::host(address)).is_some_and(|host| host.flags().has(ServiceFlags::OWN))
 }

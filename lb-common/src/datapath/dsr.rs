@@ -38,20 +38,6 @@ pub(super) fn forward<A: Family>(
     }
 }
 
-/// The same for a packet that needs no new state, `None` for any other.
-#[inline(always)]
-pub(super) fn forward_known<A: Family>(
-    packet: &mut impl Packet,
-    tables: &impl TablesFor<A>,
-    frame: &Frame<A>,
-    service: &Service,
-    (key, segment): (&FlowKey<A>, &Segment),
-    arrival: Arrival,
-) -> Option<Outcome> {
-    let choice = track::known_owner(tables, &Asked { service, key, segment, now: arrival.now })?;
-    Some(send(packet, tables, frame, service, choice))
-}
-
 #[inline(always)]
 fn overhead(service: &Service, backend: &Backend) -> u16 {
     match service.forward() {
@@ -98,7 +84,8 @@ fn tunnel<A: Family, const V6: bool, const UDP: bool>(
 ) -> Result<u32, Reason> {
     let way = Way::to(backend)?;
     encap::fits::<A>(&frame.ip, backend, Outer::<V6, UDP>::LENGTH as u16)?;
-    let outer = Outer::<V6, UDP>::around::<A>(&frame.ip, service, backend, (hash, tables.spread()));
+    let measures = (A::total_length(&frame.ip), A::traffic_class(&frame.ip));
+    let outer = Outer::<V6, UDP>::around::<A>(measures, service, backend, (hash, tables.spread(V6)));
     link::wrap(packet, frame, way, &outer)?;
     Ok(way.ifindex)
 }

@@ -26,29 +26,27 @@ impl<'a, const V6: bool, const UDP: bool> Outer<'a, V6, UDP> {
     const IP: usize = if V6 { ipv6::LENGTH } else { ipv4::LENGTH };
     /// Bytes it takes.
     pub(super) const LENGTH: usize = Self::IP + if UDP { udp::LENGTH } else { 0 };
+    /// The same, as a packet's start is moved by.
+    #[allow(clippy::cast_possible_wrap, reason = "at most 48")]
+    pub(super) const ROOM: i32 = Self::LENGTH as i32;
     /// The frame's type with it.
     pub(super) const ETHERTYPE: U16be = if V6 { ethernet::IPV6 } else { ethernet::IPV4 };
 
-    /// The outer header for a packet with this header.
+    /// The outer header for a packet of this length and traffic class; the bits of the hash that `spread` names go into its
+    /// source.
     #[inline(always)]
     #[allow(
         clippy::cast_possible_truncation,
         reason = "a length that was compared with an MTU; a part of a hash"
     )]
     pub(super) fn around<A: Family>(
-        ip: &A::Header,
+        (length, traffic_class): (u32, u8),
         service: &Service,
         backend: &'a Backend,
-        (hash, spread): (u32, [U32be; 2]),
+        (hash, spread): (u32, U32be),
     ) -> Self {
-        let [v4, v6] = spread;
-        let mask = if V6 { v6 } else { v4 };
-        let wrapped = Wrapped {
-            protocol: A::TUNNELLED,
-            length: A::total_length(ip) as u16,
-            traffic_class: A::traffic_class(ip),
-            spread: U32be::from_raw(hash & mask.raw()),
-        };
+        let spread = U32be::from_raw(hash & spread.raw());
+        let wrapped = Wrapped { protocol: A::TUNNELLED, length: length as u16, traffic_class, spread };
         Self {
             backend,
             wrapped,

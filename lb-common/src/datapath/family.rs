@@ -50,6 +50,26 @@ pub trait Family: Ip {
     fn walk(packet: &impl Packet, l3: usize, header: &Self::Header) -> Result<Inside, Reason>;
     /// Whether an ICMP message of this type quotes a packet.
     fn is_error(kind: u8) -> bool;
+
+    /// The protocol of the packet whose header begins at `l3`, if the transport header follows at once and the packet is
+    /// no fragment; see [`Packet::peek`].
+    fn peek_protocol(packet: &impl Packet, l3: usize) -> Option<u8>;
+    /// Its source and destination.
+    fn peek_addresses(packet: &impl Packet, l3: usize) -> Option<(Self, Self)>;
+    /// Its destination.
+    fn peek_destination(packet: &impl Packet, l3: usize) -> Option<Self>;
+    /// Bytes from the header on, by the header's word.
+    fn peek_length(packet: &impl Packet, l3: usize) -> Option<u32>;
+    /// Its differentiated services and ECN.
+    fn peek_traffic_class(packet: &impl Packet, l3: usize) -> Option<u8>;
+    /// Gives it other addresses and takes one hop off; `None`, and nothing written, if that was its last. `change` is what
+    /// the addresses do to a checksum.
+    fn send_on(
+        packet: &mut impl Packet,
+        l3: usize,
+        addresses: (Self, Self),
+        change: Difference,
+    ) -> Option<()>;
 }
 
 /// What an IP packet carries.
@@ -165,6 +185,46 @@ impl Family for U32be {
     fn is_error(kind: u8) -> bool {
         icmp::is_error(kind)
     }
+
+    #[inline(always)]
+    fn peek_protocol(packet: &impl Packet, l3: usize) -> Option<u8> {
+        let fragment: U16be = packet.peek(l3 + ipv4::FRAGMENT)?;
+        let is_plain = packet.peek::<u8>(l3)? == ipv4::BARE && fragment.get() & ipv4::IS_FRAGMENT == 0;
+        if is_plain { packet.peek(l3 + ipv4::PROTOCOL) } else { None }
+    }
+
+    #[inline(always)]
+    fn peek_addresses(packet: &impl Packet, l3: usize) -> Option<(Self, Self)> {
+        Some((packet.peek(l3 + ipv4::SOURCE)?, packet.peek(l3 + ipv4::DESTINATION)?))
+    }
+
+    #[inline(always)]
+    fn peek_destination(packet: &impl Packet, l3: usize) -> Option<Self> {
+        packet.peek(l3 + ipv4::DESTINATION)
+    }
+
+    #[inline(always)]
+    fn peek_length(packet: &impl Packet, l3: usize) -> Option<u32> {
+        packet.peek(l3 + ipv4::TOTAL_LENGTH).map(|length: U16be| u32::from(length.get()))
+    }
+
+    #[inline(always)]
+    fn peek_traffic_class(packet: &impl Packet, l3: usize) -> Option<u8> {
+        packet.peek(l3 + ipv4::TRAFFIC_CLASS)
+    }
+
+    #[inline(always)]
+    fn send_on(
+        packet: &mut impl Packet,
+        l3: usize,
+        (source, destination): (Self, Self),
+        change: Difference,
+    ) -> Option<()> {
+        let lifetime = ipv4::Lifetime::of(packet.peek(l3 + ipv4::LIFETIME)?).one_hop_on(change)?;
+        packet.write(l3 + ipv4::DESTINATION, destination)?;
+        packet.write(l3 + ipv4::SOURCE, source)?;
+        packet.write(l3 + ipv4::LIFETIME, lifetime.word())
+    }
 }
 
 /// Hops that an answer of ours may take.
@@ -266,6 +326,55 @@ impl Family for ipv6::Address {
     fn is_error(kind: u8) -> bool {
         icmpv6::is_error(kind)
     }
+
+    #[inline(always)]
+    fn peek_protocol(packet: &impl Packet, l3: usize) -> Option<u8> {
+        if packet.peek::<u8>(l3)? >> 4 == Self::VERSION { packet.peek(l3 + ipv6::NEXT_HEADER) } else { None }
+    }
+
+    #[inline(always)]
+    fn peek_addresses(packet: &impl Packet, l3: usize) -> Option<(Self, Self)> {
+        Some((peek_v6(packet, l3 + ipv6::SOURCE)?, Self::peek_destination(packet, l3)?))
+    }
+
+    #[inline(always)]
+    fn peek_destination(packet: &impl Packet, l3: usize) -> Option<Self> {
+        peek_v6(packet, l3 + ipv6::DESTINATION)
+    }
+
+    #[inline(always)]
+    fn peek_length(packet: &impl Packet, l3: usize) -> Option<u32> {
+        let payload: U16be = packet.peek(l3 + ipv6::PAYLOAD_LENGTH)?;
+        Some(u32::from(payload.get()) + ipv6::LENGTH as u32)
+    }
+
+    #[inline(always)]
+    fn peek_traffic_class(packet: &impl Packet, l3: usize) -> Option<u8> {
+        packet.peek(l3).map(|first: U16be| (first.get() >> 4) as u8)
+    }
+
+    #[inline(always)]
+    fn send_on(
+        packet: &mut impl Packet,
+        l3: usize,
+        (source, destination): (Self, Self),
+        _: Difference,
+    ) -> Option<()> {
+        let hops: u8 = packet.peek(l3 + ipv6::HOP_LIMIT)?;
+        if hops <= 1 {
+            return None;
+        }
+        packet.write(l3 + ipv6::DESTINATION, destination)?;
+        packet.write(l3 + ipv6::SOURCE, source)?;
+        packet.write(l3 + ipv6::HOP_LIMIT, hops - 1)
+    }
+}
+
+/// An address at an offset.
+#[inline(always)]
+fn peek_v6(packet: &impl Packet, at: usize) -> Option<ipv6::Address> {
+    let ((a, b), (c, d)) = (U32be::both(packet.peek(at)?), U32be::both(packet.peek(at + 8)?));
+    Some(ipv6::Address([a, b, c, d]))
 }
 
 /// Bytes of extension headers that are walked over. RFC 8504, section 5.3, lets a host give up before.

@@ -47,5 +47,5 @@ fn concerns_us<A: Family>(tables: &impl Tables, frame: &Frame<A>) -> bool {
 #[inline(always)]
 fn is_for_a_vip<A: Family>(tables: &impl Tables, frame: &Frame<A>) -> bool {
     let (_, destination) = A::addresses(&frame.ip);
-    classify::host(tables, destination).is_some_and(|host| host.flags.has(ServiceFlags::VIP))
+    classify::host(tables, destination).is_some_and(|host| host.flags().has(ServiceFlags::VIP))
 }

@@ -169,8 +169,8 @@ impl Tables for HostTables {
         self.ports
     }
 
-    fn spread(&self) -> [U32be; 2] {
-        self.spread
+    fn spread(&self, v6: bool) -> U32be {
+        self.spread[usize::from(v6)]
     }
 
     fn second(&self) -> u32 {

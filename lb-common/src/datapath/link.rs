@@ -62,7 +62,7 @@ pub(super) fn address<A: Family>(
     // Either way at offsets that the compiler knows, where nothing is tagged.
     if way.tags.count() == 0 {
         move_front(packet, frame.l3, ethernet::LENGTH)?;
-        write(packet, way, A::ETHERTYPE).ok_or(Reason::Inconsistent)
+        write_untagged(packet, way.link, A::ETHERTYPE).ok_or(Reason::Inconsistent)
     } else {
         move_front(packet, frame.l3, header_length(way.tags))?;
         write_tagged(packet, way, A::ETHERTYPE).ok_or(Reason::Inconsistent)
@@ -81,7 +81,7 @@ pub(super) fn wrap<A: Family, const V6: bool, const UDP: bool>(
     if way.tags.count() == 0 {
         move_front(packet, frame.l3, ethernet::LENGTH + length)?;
         outer.write(packet, ethernet::LENGTH).ok_or(Reason::Inconsistent)?;
-        write(packet, way, ethertype).ok_or(Reason::Inconsistent)
+        write_untagged(packet, way.link, ethertype).ok_or(Reason::Inconsistent)
     } else {
         let header = header_length(way.tags);
         move_front(packet, frame.l3, header + length)?;
@@ -102,7 +102,7 @@ pub(super) fn turn_back<A: Family>(
     let link = frame.link.reversed();
     let way = Way { link: &link, ifindex: 0, tags: frame.tags };
     if frame.tags.count() == 0 {
-        write(packet, way, A::ETHERTYPE).ok_or(Reason::Inconsistent)?;
+        write_untagged(packet, way.link, A::ETHERTYPE).ok_or(Reason::Inconsistent)?;
     } else {
         write_tagged(packet, way, A::ETHERTYPE).ok_or(Reason::Inconsistent)?;
     }
@@ -126,16 +126,21 @@ fn move_front(packet: &mut impl Packet, l3: usize, needed: usize) -> Result<(), 
     packet.move_front(delta).ok_or(Reason::NoHeadroom)
 }
 
+/// Writes a link-layer header without tags.
 #[inline(always)]
-fn write(packet: &mut impl Packet, way: Way<'_>, ethertype: U16be) -> Option<()> {
+pub(super) fn write_untagged(
+    packet: &mut impl Packet,
+    link: &ethernet::Addresses,
+    ethertype: U16be,
+) -> Option<()> {
     packet.write(ethernet::TYPE, ethertype)?;
-    write_link(packet, way)
+    write_addresses(packet, link)
 }
 
 #[inline(always)]
 fn write_tagged(packet: &mut impl Packet, way: Way<'_>, ethertype: U16be) -> Option<()> {
     write_tags(packet, way.tags, ethertype)?;
-    write_link(packet, way)
+    write_addresses(packet, way.link)
 }
 
 /// Writes what lies between the link-layer addresses and the payload, which has this type.
@@ -156,8 +161,8 @@ pub(super) fn write_tags(packet: &mut impl Packet, tags: Tags, ethertype: U16be)
 
 /// Word by word: a copy of all twelve bytes from one memory to another becomes a loop over bytes on BPF.
 #[inline(always)]
-fn write_link(packet: &mut impl Packet, way: Way<'_>) -> Option<()> {
-    let [a, b, c] = way.link.words();
+fn write_addresses(packet: &mut impl Packet, link: &ethernet::Addresses) -> Option<()> {
+    let [a, b, c] = link.words();
     packet.write(8, c)?;
     packet.write(4, b)?;
     packet.write(0, a)

@@ -20,6 +20,7 @@ mod nat;
 mod parse;
 mod ping;
 mod pipeline;
+mod plain;
 mod select;
 mod tables;
 mod too_big;
@@ -35,7 +36,7 @@ pub use family::{Family, Inside, Piece};
 pub use host::HostTables;
 pub use listen::{ListenTable, find_listener};
 pub use pipeline::{
-    Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, plain, seldom,
+    Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, seldom,
     transport, version,
 };
 pub use select::slot_index;

@@ -8,7 +8,7 @@ use super::family::{Family, Piece};
 use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::{Arrival, Direction, Outcome, Reason, Refused, Steered, TablesFor, encap, select, too_big};
-use crate::abi::{Backend, BackendFlags, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
+use crate::abi::{Backend, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
 use crate::wire::{Packet, Ports, U16be, checksum, protocol, tcp, udp};
 
 /// Translates a client's packet by the records of its flow; `None` if those are to be made first.
@@ -62,27 +62,6 @@ fn towards<A: Family>(
         return too_big::answer(packet, frame, backend.mtu, arrival);
     }
     translate(packet, frame, segment, &flow, Way::to(backend)?, (reason, Direction::ToBackend))
-}
-
-/// The same for a packet whose records need no change, but for noting that it was seen; `None` for any other.
-#[inline(always)]
-pub(super) fn forward_known<A: Family>(
-    packet: &mut impl Packet,
-    tables: &impl TablesFor<A>,
-    frame: &Frame<A>,
-    (key, segment): (&FlowKey<A>, &Segment),
-    arrival: Arrival,
-) -> Option<Outcome> {
-    let mut flow = tables.flow(key)?;
-    let backend = tables.backend(flow.backend)?;
-    let usable = backend.flags.has(BackendFlags::ALIVE.with(BackendFlags::RESOLVED));
-    let fits = encap::fits::<A>(&frame.ip, backend, 0).is_ok();
-    if !fits || !goes_on(&flow, segment, usable) || flow.way_back != link::hop_back(frame, arrival) {
-        return None;
-    }
-    flow.note(segment.flags, arrival.now);
-    let way = Way::to(backend).ok()?;
-    Some(translate(packet, frame, segment, &flow, way, (Reason::NatForward, Direction::ToBackend)))
 }
 
 /// Translates a backend's reply towards its client; whatever else comes to our address passes.
@@ -147,7 +126,7 @@ fn standing<A: Family>(
     now: Ticks,
 ) -> Standing {
     let Some(mut flow) = tables.flow(key) else { return Standing::Unknown };
-    if !goes_on(&flow, segment, select::is_alive(tables, flow.backend)) {
+    if !select::is_alive(tables, flow.backend) || !goes_on(&flow, segment.flags) {
         return Standing::Ended;
     }
     flow.note(segment.flags, now);
@@ -164,12 +143,12 @@ fn forget<A: Family>(tables: &impl TablesFor<A>, key: &FlowKey<A>) {
     tables.remove(key);
 }
 
-/// Whether a flow goes on with its record: not when its backend died, not when this packet opens a connection anew
-/// after the old one ended, and not when the record is none of a translation (the service encapsulated before).
+/// Whether a flow whose backend lives goes on with its record: not when this packet opens a connection anew after the
+/// old one ended, and not when the record is none of a translation (the service encapsulated before).
 #[inline(always)]
-const fn goes_on<A: Family>(flow: &Flow<A>, segment: &Segment, is_alive: bool) -> bool {
-    let reopened = segment.flags.opens() && flow.state.is_closing();
-    is_alive && !reopened && matches!(flow.kind(), FlowKind::Forward)
+pub(super) const fn goes_on<A: Family>(flow: &Flow<A>, flags: tcp::Flags) -> bool {
+    let reopened = flags.opens() && flow.state.is_closing();
+    !reopened && matches!(flow.kind(), FlowKind::Forward)
 }
 
 /// Makes the two records of a flow that begins; none for a packet that cannot leave.

@@ -2,9 +2,9 @@
 
 use super::family::{Family, Inside, Piece};
 use super::{Reason, Tables, fragment};
-use crate::abi::{FlowKey, ServiceKey, Ticks};
+use crate::abi::{FlowKey, Ticks};
 use crate::wire::vlan::{self, Tags};
-use crate::wire::{Packet, Ports, U16be, U32be, ethernet, protocol, tcp, udp};
+use crate::wire::{Packet, Ports, U16be, ethernet, protocol, tcp, udp};
 
 /// The link and network layer of an IP packet.
 #[derive(Clone, Copy)]
@@ -30,42 +30,6 @@ impl<A: Family> Frame<A> {
     fn payload(&self) -> Option<usize> {
         (A::total_length(&self.ip) as usize).checked_sub(self.l4() - self.l3)
     }
-}
-
-/// Where a plain packet goes: TCP or UDP without tag, options or fragmentation, and long enough for a TCP header.
-/// Nearly every packet is one, and every offset in it is known to the compiler, which is why the common way through
-/// the pipeline begins here. `None` says nothing about the packet but that [`frame`] should look at it.
-#[inline(always)]
-pub(super) fn plain_destination<A: Family>(packet: &impl Packet) -> Option<ServiceKey> {
-    // The farthest byte first: the comparisons with the packet's end that follow are then known to hold.
-    let transport: tcp::Header = packet.read(plain_l4::<A>())?;
-    let link: ethernet::Addresses = packet.read(0)?;
-    let ip: A::Header = packet.read(ethernet::LENGTH)?;
-    let protocol = A::plain_protocol(&ip)?;
-    let carries_ports = protocol == protocol::TCP || protocol == protocol::UDP;
-    let (_, destination) = A::addresses(&ip);
-    (carries_ports && !link.is_group())
-        .then(|| ServiceKey::of(destination, transport.ports.destination(), protocol))
-}
-
-/// Where the transport header of a plain packet begins.
-#[inline(always)]
-const fn plain_l4<A: Family>() -> usize {
-    ethernet::LENGTH + A::LENGTH
-}
-
-/// The headers of a packet that [`plain_destination`] has looked at. Read again rather than kept: most of it would
-/// have to wait on the stack while the service is looked up.
-#[inline(always)]
-pub(super) fn plain_frame<A: Family>(packet: &impl Packet) -> Option<(Frame<A>, FlowKey<A>)> {
-    let ports: Ports = packet.read(plain_l4::<A>())?;
-    let link: ethernet::Addresses = packet.read(0)?;
-    let ip: A::Header = packet.read(ethernet::LENGTH)?;
-    let protocol = A::plain_protocol(&ip)?;
-    let inside = Inside { protocol, l4: plain_l4::<A>(), piece: Piece::Whole, identification: U32be::ZERO };
-    let (source, destination) = A::addresses(&ip);
-    let key = FlowKey::new(source, destination, ports, protocol);
-    Some((Frame { link, tags: Tags::NONE, l3: ethernet::LENGTH, ip, inside }, key))
 }
 
 /// Type of what a frame carries behind at most two tags, and where that begins.

@@ -17,7 +17,7 @@ pub(super) fn answer<A: Family>(
     arrival: Arrival,
 ) -> Outcome {
     let (_, destination) = A::addresses(&frame.ip);
-    let host = classify::host(tables, destination).filter(|host| host.flags.has(ServiceFlags::PING));
+    let host = classify::host(tables, destination).filter(|host| host.flags().has(ServiceFlags::PING));
     host.ok_or(Reason::IcmpNotOurs)?;
     let kind = A::ECHO.map(|kind| U16be::new(u16::from(kind) << 8));
     let change = Sum::ZERO.subtract(kind[0]).add(kind[1]).difference();

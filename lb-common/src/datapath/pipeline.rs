@@ -1,8 +1,8 @@
 //! The whole way of a packet on one page.
 
 use super::family::Family;
-use super::{Arrival, Outcome, Reason, Tables, TablesFor, Verdict, classify, dnat, dsr, icmp, nat, parse};
-use crate::abi::{Contents, FlowKey, Forward, Select, Service, ServiceKey};
+use super::{Arrival, Outcome, Reason, Tables, TablesFor, classify, dnat, dsr, icmp, nat, parse, plain};
+use crate::abi::{FlowKey, Forward, Service};
 use crate::wire::{Packet, U16be, U32be, ethernet, ipv6};
 use parse::Frame;
 
@@ -11,7 +11,7 @@ use parse::Frame;
 /// The stages stand for programs of the kernel's, each of which answers a packet or leaves it untouched for the next.
 #[inline(always)]
 pub fn balance(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
-    often(packet, tables, arrival).unwrap_or_else(|| seldom(packet, tables, arrival))
+    often(packet, tables, || arrival).unwrap_or_else(|| seldom(packet, tables, arrival))
 }
 
 /// All stages but [`often`], which answer every packet.
@@ -46,66 +46,26 @@ pub enum Next {
     Control,
 }
 
-/// The packets that come by the million: plain ones that need no new state. The rest are left untouched. Nothing is
-/// dropped here.
+/// The packets that come by the million; the rest are left untouched. Nothing is dropped here.
 ///
 /// A stage of its own because the kernel programs compile each by itself: one with all of it has too few registers,
 /// and costs a common packet twice as much.
 #[inline(always)]
-pub fn often(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Option<Outcome> {
-    match packet.read(ethernet::TYPE)? {
-        ethernet::IPV4 => plain::<U32be>(packet, tables, arrival),
-        ethernet::IPV6 => plain::<ipv6::Address>(packet, tables, arrival),
-        _ => None,
-    }
-}
-
-/// The plain packets of one family; see [`often`].
-#[inline(always)]
-pub fn plain<A: Family>(
+pub fn often(
     packet: &mut impl Packet,
-    tables: &impl TablesFor<A>,
-    arrival: Arrival,
+    tables: &impl Tables,
+    arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
-    let bytes = packet.length();
-    let vip = parse::plain_destination::<A>(packet)?;
-    let Some(service) = classify::exact(tables, &vip) else {
-        return plain_of_others::<A>(packet, tables, &vip, arrival, bytes);
-    };
-    let (frame, key) = parse::plain_frame::<A>(packet)?;
-    let segment = parse::segment(packet, &frame).ok()?;
-    let with = (&key, &segment);
-    // Counted in each arm, where the compiler knows more of the outcome than behind them.
-    match service.forward() {
-        Forward::Nat => {
-            unless_dropped(tables, nat::forward_known(packet, tables, &frame, with, arrival)?, bytes)
-        }
-        Forward::DsrIpip | Forward::DsrGue | Forward::DsrL2 if service.select() != Select::Quic => {
-            let outcome = dsr::forward_known(packet, tables, &frame, service, with, arrival)?;
-            unless_dropped(tables, outcome, bytes)
-        }
-        _ => None,
-    }
-}
-
-/// A plain packet that is for no service by its very address and port.
-#[inline(always)]
-fn plain_of_others<A: Family>(
-    packet: &mut impl Packet,
-    tables: &impl TablesFor<A>,
-    vip: &ServiceKey,
-    arrival: Arrival,
-    bytes: u32,
-) -> Option<Outcome> {
-    if is_ours(tables, A::narrow(vip.address), vip.port()) {
-        let (frame, key) = parse::plain_frame::<A>(packet)?;
-        return unless_dropped(tables, nat::reply(packet, tables, &frame, &key, arrival), bytes);
-    }
-    if tables.contents() != Contents::default() {
+    if !packet.holds(plain::least::<U32be>()) {
         return None;
     }
-    tables.count(Reason::NotAVip, bytes);
-    Some(Err(Reason::NotAVip))
+    match packet.read(ethernet::TYPE)? {
+        ethernet::IPV4 => plain::steer::<U32be>(packet, tables, arrival),
+        ethernet::IPV6 if packet.holds(plain::least::<ipv6::Address>()) => {
+            plain::steer::<ipv6::Address>(packet, tables, arrival)
+        }
+        _ => None,
+    }
 }
 
 /// Any TCP or UDP packet that goes to a backend as it is, and whatever of this family is none of our business. ICMP, and
@@ -224,16 +184,6 @@ fn count(tables: &impl Tables, outcome: &Outcome, bytes: u32) {
         }
         Err(reason) => tables.count(*reason, bytes),
     }
-}
-
-/// Counts a packet, but for one that is dropped, which was left as it came.
-#[inline(always)]
-fn unless_dropped(tables: &impl Tables, outcome: Outcome, bytes: u32) -> Option<Outcome> {
-    if outcome.is_err_and(|reason| reason.verdict() == Verdict::Drop) {
-        return None;
-    }
-    count(tables, &outcome, bytes);
-    Some(outcome)
 }
 
 #[inline(always)]

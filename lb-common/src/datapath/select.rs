@@ -17,7 +17,7 @@ pub fn slot_index<A: Ip>(service: &Service, key: &FlowKey<A>, seed: u64) -> u32 
 #[inline(always)]
 pub(super) fn hash<A: Ip>(service: &Service, key: &FlowKey<A>, seed: u64) -> u32 {
     match service.select() {
-        Select::Source => key.source_hash(seed, service.prefix_bits),
+        Select::Source => key.source_hash(seed, service.prefix_bits()),
         _ => key.hash(seed),
     }
 }

@@ -54,9 +54,8 @@ pub trait Tables: FlowTable<U32be> + FlowTable<ipv6::Address> {
     fn seed(&self) -> u64;
     /// Ports of the balancer's own addresses that NAT may use.
     fn ports(&self) -> PortPool;
-    /// Bits of an outer source that are taken from the flow's hash: of an IPv4 address, and of an IPv6 address's last
-    /// word.
-    fn spread(&self) -> [U32be; 2];
+    /// Bits of an outer source that are taken from the flow's hash: of an IPv4 address, or of an IPv6 address's last word.
+    fn spread(&self, v6: bool) -> U32be;
     /// Ticks in a second.
     fn second(&self) -> u32;
     /// What there is in the tables below.

@@ -51,25 +51,11 @@ pub(super) fn owner<A: Family>(tables: &impl TablesFor<A>, asked: &Asked<'_, A>)
     existing(backend).map(|backend| Choice { backend, reason, opened, hash })
 }
 
-/// The same for a packet that leaves the records as they are, but for noting that it was seen; `None` for any other.
+/// Whether a slot's flows are looked up and recorded.
 #[inline(always)]
-pub(super) fn known_owner<A: Family>(tables: &impl TablesFor<A>, asked: &Asked<'_, A>) -> Option<Choice> {
-    let hash = select::hash(asked.service, asked.key, tables.seed());
-    let index = asked.service.slot_index(hash);
-    let slot = tables.slot(index)?;
-    let (backend, reason, opened) = if tracks(asked.service, slot) {
-        let (backend, reason) = remembered(tables, (index, slot), asked)?;
-        (backend, reason, false)
-    } else {
-        settled(slot, asked.segment)
-    };
-    (!backend.is_none()).then_some(Choice { backend, reason, opened, hash })
-}
-
-#[inline(always)]
-const fn tracks(service: &Service, slot: Slot) -> bool {
-    let never = service.flags.has(ServiceFlags::TRACK_NEVER);
-    service.flags.has(ServiceFlags::TRACK_ALWAYS) || (slot.is_tracked() && !never)
+pub(super) const fn tracks(service: &Service, slot: Slot) -> bool {
+    let never = service.flags().has(ServiceFlags::TRACK_NEVER);
+    service.flags().has(ServiceFlags::TRACK_ALWAYS) || (slot.is_tracked() && !never)
 }
 
 #[inline(always)]
@@ -80,7 +66,7 @@ const fn settled(slot: Slot, segment: &Segment) -> (BackendId, Reason, bool) {
 /// A record that goes on decides. A packet without a record that cannot begin a flow is of one older than the change,
 /// and stays where it was.
 #[inline(always)]
-fn remembered<A: Family>(
+pub(super) fn remembered<A: Family>(
     tables: &impl TablesFor<A>,
     (index, slot): (u32, Slot),
     asked: &Asked<'_, A>,

@@ -62,9 +62,22 @@ big_endian!(
 );
 
 plain!(u8, 1);
+plain!(u32, 4);
+plain!(u64, 8);
 plain!(U16be, 2);
 plain!([U32be; 2], 8);
 plain!(U32be, 4);
+
+impl U32be {
+    /// The two words that eight bytes hold.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "two halves")]
+    pub const fn both(bytes: u64) -> (Self, Self) {
+        // Little-endian, as all machines are that the kernel programs are built for: the first half lies below.
+        (Self(bytes as u32), Self((bytes >> 32) as u32))
+    }
+}
 
 impl From<[u8; 4]> for U32be {
     fn from(octets: [u8; 4]) -> Self {

@@ -92,6 +92,13 @@ impl Difference {
     /// No difference.
     pub const NONE: Self = Self(0);
 
+    /// Adds the difference to a sum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn add_to(self, sum: Sum) -> Sum {
+        sum.add(U16be(self.0))
+    }
+
     /// The difference as a sum that more words can be added to.
     #[inline(always)]
     #[must_use]

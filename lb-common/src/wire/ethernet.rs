@@ -6,6 +6,8 @@ use super::{U16be, U32be};
 pub const LENGTH: usize = 14;
 /// Where the type lies.
 pub const TYPE: usize = 12;
+/// The bit of the first byte that says that the destination is a group.
+pub const GROUP: u8 = 1;
 /// Type of IPv4 (RFC 894).
 pub const IPV4: U16be = U16be::new(0x0800);
 /// Type of IPv6 (RFC 2464).

@@ -6,6 +6,24 @@ use core::fmt;
 
 /// Bytes of a header without options.
 pub const LENGTH: usize = 20;
+/// Where differentiated services and ECN lie.
+pub const TRAFFIC_CLASS: usize = 1;
+/// Where the length of header and payload lies.
+pub const TOTAL_LENGTH: usize = 2;
+/// Where flags and fragment offset lie.
+pub const FRAGMENT: usize = 6;
+/// Where the word of time to live, protocol and checksum lies.
+pub const LIFETIME: usize = 8;
+/// Where the protocol lies.
+pub const PROTOCOL: usize = 9;
+/// Where the source address lies.
+pub const SOURCE: usize = 12;
+/// Where the destination address lies.
+pub const DESTINATION: usize = 16;
+/// The first byte of a header without options.
+pub const BARE: u8 = 0x45;
+/// The bits of flags and fragment offset that a whole datagram has none of.
+pub const IS_FRAGMENT: u16 = 0x3fff;
 /// Taking one off the time to live, as a difference of the word it shares with the protocol (RFC 1812, 5.3.1).
 const ONE_HOP: u16 = 0x0100;
 
@@ -16,6 +34,13 @@ const ONE_HOP: u16 = 0x0100;
 pub struct Header([U32be; 5]);
 
 plain!(Header, LENGTH);
+
+/// A word of two bytes and a half-word as they lie in a packet, without turning it round as a whole.
+#[inline(always)]
+const fn word([first, second]: [u8; 2], half: U16be) -> U32be {
+    // Little-endian, as all machines are that the kernel programs are built for.
+    U32be::from_raw(first as u32 | (second as u32) << 8 | (half.raw() as u32) << 16)
+}
 
 impl Header {
     /// A header without options whose checksum is still zero. It may not be fragmented on the way, so its
@@ -30,9 +55,9 @@ impl Header {
         traffic_class: u8,
     ) -> Self {
         Self([
-            U32be::new(0x4500_0000 | (traffic_class as u32) << 16 | total_length as u32),
+            word([BARE, traffic_class], U16be::new(total_length)),
             U32be::new(0x0000_4000),
-            U32be::new((time_to_live as u32) << 24 | (protocol as u32) << 16),
+            word([time_to_live, protocol], U16be::ZERO),
             source,
             destination,
         ])
@@ -43,7 +68,8 @@ impl Header {
     #[must_use]
     pub const fn with_checksum(self, checksum: U16be) -> Self {
         let Self([a, b, lifetime, c, d]) = self;
-        Self([a, b, U32be::new(lifetime.get() & 0xffff_0000 | checksum.get() as u32), c, d])
+        let [time_to_live, protocol, ..] = lifetime.raw().to_le_bytes();
+        Self([a, b, word([time_to_live, protocol], checksum), c, d])
     }
 
     /// Version 4, and a length that can hold the header.
@@ -184,6 +210,38 @@ impl Header {
     pub fn sum(&self) -> Sum {
         let Self(words) = self.with_checksum(U16be::ZERO);
         words.into_iter().fold(Sum::ZERO, Sum::add_long)
+    }
+}
+
+/// The word of time to live, protocol and header checksum: what a hop changes, beside addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime(U32be);
+
+impl Lifetime {
+    /// The word as it lies in a packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(word: U32be) -> Self {
+        Self(word)
+    }
+
+    /// The word as it lies in a packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> U32be {
+        self.0
+    }
+
+    /// The word one hop on, where `change` is what happened to the rest of the header; `None` after the last hop.
+    #[inline(always)]
+    #[must_use]
+    pub const fn one_hop_on(self, change: Difference) -> Option<Self> {
+        let before = Header([U32be::ZERO, U32be::ZERO, self.0, U32be::ZERO, U32be::ZERO]);
+        if before.time_to_live() <= 1 {
+            return None;
+        }
+        let Header([_, _, lifetime, ..]) = before.rewritten(U32be::ZERO, U32be::ZERO, change);
+        Some(Self(lifetime))
     }
 }
 

@@ -4,6 +4,16 @@ use super::{U16be, U32be};
 
 /// Bytes of the header.
 pub const LENGTH: usize = 40;
+/// Where the bytes behind the header are counted.
+pub const PAYLOAD_LENGTH: usize = 4;
+/// Where the next header's number lies.
+pub const NEXT_HEADER: usize = 6;
+/// Where the hop limit lies.
+pub const HOP_LIMIT: usize = 7;
+/// Where the source address lies.
+pub const SOURCE: usize = 8;
+/// Where the destination address lies.
+pub const DESTINATION: usize = 24;
 /// The smallest MTU a link may have (RFC 8200, section 5).
 pub const MINIMUM_MTU: u16 = 1280;
 

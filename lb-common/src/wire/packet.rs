@@ -28,6 +28,17 @@ pub trait Packet {
     /// Copies a header out; `None` if it does not lie wholly within the packet.
     fn read<T: Plain>(&self, offset: usize) -> Option<T>;
 
+    /// Copies out one to eight bytes, at the very place where that is asked for. What is read early has to be kept, which
+    /// is what the kernel programs have too few registers for.
+    fn peek<T: Plain>(&self, offset: usize) -> Option<T> {
+        self.read(offset)
+    }
+
+    /// Whether it has so many bytes.
+    fn holds(&self, length: usize) -> bool {
+        self.length() as usize >= length
+    }
+
     /// Copies a header in; `None`, and nothing written, if it does not fit.
     fn write<T: Plain>(&mut self, offset: usize, value: T) -> Option<()>;
 

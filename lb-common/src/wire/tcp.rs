@@ -4,6 +4,10 @@ use super::{Ports, U16be, U32be};
 
 /// Bytes of a header without options.
 pub const LENGTH: usize = 20;
+/// Where the data offset lies.
+pub const DATA_OFFSET: usize = 12;
+/// Where the control bits lie.
+pub const FLAGS: usize = 13;
 /// Where the checksum lies.
 pub const CHECKSUM: usize = 16;
 

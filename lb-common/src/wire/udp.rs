@@ -4,6 +4,8 @@ use super::{Ports, U16be};
 
 /// Bytes of the header.
 pub const LENGTH: usize = 8;
+/// Where the length of header and data lies.
+pub const DATAGRAM_LENGTH: usize = 4;
 /// Where the checksum lies.
 pub const CHECKSUM: usize = 6;
 

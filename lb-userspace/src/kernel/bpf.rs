@@ -100,23 +100,6 @@ pub(super) fn update<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[
     unsafe { call(MAP_UPDATE_BATCH, &mut batch) }
 }
 
-/// Writes the one value of an array, which has `size` bytes and is made of all these.
-pub(super) fn replace<V: Pod>(map: BorrowedFd<'_>, values: &[V], size: u32) -> io::Result<()> {
-    if size_of_val(values) != size as usize {
-        return Err(io::Error::other(format!("the map's value has {size} bytes")));
-    }
-    let first = 0u32;
-    let mut batch = Batch {
-        keys: address(&raw const first),
-        values: address(values.as_ptr()),
-        count: 1,
-        map: number(map),
-        ..Batch::default()
-    };
-    // SAFETY: one key, and a value of the size that the kernel reads; both live through the call.
-    unsafe { call(MAP_UPDATE_BATCH, &mut batch) }
-}
-
 /// Reads elements from a position on into `keys` and `values`, as many as both hold; gives their number, and where to
 /// go on (`None` at the end). What does not change meanwhile is seen exactly once.
 pub(super) fn lookup<K: Pod, V: Pod>(
@@ -145,13 +128,12 @@ pub(super) fn lookup<K: Pod, V: Pod>(
     Ok((batch.count as usize, (!end).then_some(Position(Some(next)))))
 }
 
-/// Runs a loaded XDP program once over a packet of zeros and gives what it returns.
-pub(super) fn run(program: BorrowedFd<'_>) -> io::Result<u32> {
-    let packet = [0u8; 64];
+/// Runs a loaded XDP program once over a packet and gives what it returns.
+pub(super) fn run_over(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
     let mut run = TestRun {
         program: number(program),
         input: address(packet.as_ptr()),
-        input_length: 64,
+        input_length: u32::try_from(packet.len()).map_err(io::Error::other)?,
         repeat: 1,
         ..TestRun::default()
     };

@@ -1,60 +1,97 @@
 //! Tables that the kernel programs address directly, as global data.
 //!
-//! The kernel knows such a table as an array map of one value, and takes that as a whole only. So a copy is kept here,
-//! and written whole each time: half a mebibyte, some ten microseconds. What does not change is written over with what
-//! it was, which a program that reads meanwhile cannot notice.
+//! The kernel knows such a table as an array map of one value, and takes that as a whole only. So words are written to
+//! their places by a program that is run for it; see [`lb_common::abi::Order`].
 
+use super::TableError;
 use super::bpf;
-use super::maps::{Raw, refused};
-use super::{LoadError, TableError};
-use aya::Ebpf;
-use aya::maps::{Map, MapData};
+use super::maps::refused;
+use aya::programs::ProgramFd;
+use lb_common::abi::{Order, Table, limits};
 use lb_common::wire::Plain;
 use std::io;
 use std::os::fd::AsFd as _;
 
-/// A table in global data, with the copy that it is written from.
-pub(super) struct Direct<T: Plain> {
-    map: MapData,
-    name: &'static str,
-    values: Vec<Raw<T>>,
-}
+/// The program that writes to these tables.
+pub(super) struct Writer(ProgramFd);
 
-impl<T: Plain + Default> Direct<T> {
-    /// Takes a table of so many zeros out of an object that was just loaded.
-    pub(super) fn take(object: &mut Ebpf, name: &'static str, length: u32) -> Result<Self, LoadError> {
-        let Some(Map::Array(map)) = object.take_map(name) else {
-            return Err(LoadError::Incomplete { what: "map", name });
-        };
-        Ok(Self { map, name, values: vec![Raw(T::default()); length as usize] })
+impl Writer {
+    /// Writes by this program.
+    pub(super) const fn new(program: ProgramFd) -> Self {
+        Self(program)
     }
 
-    /// Writes values to their places: all, or nothing if there is no such place.
-    pub(super) fn write(&mut self, values: impl Iterator<Item = (u32, T)> + Clone) -> Result<(), TableError> {
-        if let Some((index, _)) = values.clone().find(|(index, _)| *index as usize >= self.values.len()) {
+    /// Writes values to their places, one after the other: all, or nothing if there is no such place.
+    pub(super) fn write<T: Plain>(&self, table: Table, values: &[(u32, T)]) -> Result<(), TableError> {
+        if let Some((index, _)) = values.iter().find(|(index, _)| *index >= length(table)) {
             let error = io::Error::new(io::ErrorKind::InvalidInput, format!("there is no place {index}"));
-            return Err(refused("write to", self.name)(error));
+            return Err(refused("write to", name(table))(error));
         }
-        for (index, value) in values {
-            if let Some(place) = self.values.get_mut(index as usize) {
-                *place = Raw(value);
+        let orders: Vec<_> = values.iter().flat_map(|(index, value)| orders(*index, value)).collect();
+        self.send(table, &orders)
+    }
+
+    /// Writes zeros to the first so many places.
+    pub(super) fn clear<T: Plain + Default>(&self, table: Table, count: u32) -> Result<(), TableError> {
+        let zeros: Vec<_> = (0..count).map(|index| (index, T::default())).collect();
+        self.write(table, &zeros)
+    }
+
+    fn send(&self, table: Table, orders: &[Order]) -> Result<(), TableError> {
+        let failed = refused("write to", name(table));
+        for orders in orders.chunks(Order::MOST) {
+            let followed = bpf::run_over(self.0.as_fd(), &packet(table, orders)).map_err(&failed)?;
+            if followed as usize != orders.len() {
+                let error = format!("{followed} of {} words were written", orders.len());
+                return Err(failed(io::Error::other(error)));
             }
         }
-        self.flush()
+        Ok(())
     }
+}
 
-    /// Writes zeros to all places.
-    pub(super) fn clear(&mut self) -> Result<(), TableError> {
-        self.values.fill(Raw(T::default()));
-        self.flush()
+/// The orders that write a value to its place.
+fn orders<T: Plain>(index: u32, value: &T) -> impl Iterator<Item = Order> {
+    let words = words(value);
+    let first = index * u32::try_from(words.len()).unwrap_or(0);
+    (first..).zip(words).map(|(place, word)| Order { place, word })
+}
+
+/// A value as the words that it is made of.
+#[allow(unsafe_code, reason = "the bytes of a value, which `Plain` promises to be nothing but bytes")]
+fn words<T: Plain>(value: &T) -> Vec<u32> {
+    const { assert!(size_of::<T>().is_multiple_of(size_of::<u32>()), "words are what is written") };
+    // SAFETY: as many bytes as the value has, none of them padding by the promise of `Plain`.
+    let bytes = unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) };
+    let (words, _) = bytes.as_chunks();
+    words.iter().copied().map(u32::from_ne_bytes).collect()
+}
+
+/// What the program is run over.
+fn packet(table: Table, orders: &[Order]) -> Vec<u8> {
+    let mut packet = vec![0; Order::HEADER];
+    packet[..4].copy_from_slice(&(table as u32).to_ne_bytes());
+    packet.extend(
+        orders.iter().flat_map(|Order { place, word }| [place.to_ne_bytes(), word.to_ne_bytes()]).flatten(),
+    );
+    packet
+}
+
+const fn name(table: Table) -> &'static str {
+    match table {
+        Table::Services => "SERVICES",
+        Table::Backends => "BACKENDS",
+        Table::Slots => "SLOTS",
+        Table::Contents => "CONTENTS",
     }
+}
 
-    fn flush(&self) -> Result<(), TableError> {
-        let whole = self
-            .map
-            .info()
-            .map_err(io::Error::other)
-            .and_then(|info| bpf::replace(self.map.fd().as_fd(), &self.values, info.value_size()));
-        whole.map_err(refused("write to", self.name))
+/// Values in a table.
+const fn length(table: Table) -> u32 {
+    match table {
+        Table::Services => limits::SERVICE_ENTRIES,
+        Table::Backends => limits::BACKENDS,
+        Table::Slots => limits::SLOTS,
+        Table::Contents => 1,
     }
 }

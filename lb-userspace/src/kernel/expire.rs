@@ -65,7 +65,8 @@ impl Rules {
     }
 
     /// Whether a record that only names a backend is over.
-    fn is_pinned_over<A: Ip>(&self, protocol: u8, record: &Flow<A>, now: Ticks) -> bool {
+    #[must_use]
+    pub fn is_pinned_over<A: Ip>(&self, protocol: u8, record: &Flow<A>, now: Ticks) -> bool {
         let limit = match record.state {
             _ if protocol != protocol::TCP => self.idle(record.backend),
             state if state.is_closing() => self.closed_on_one_side,

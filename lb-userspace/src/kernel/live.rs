@@ -101,8 +101,8 @@ fn key(number: u32) -> FlowKey<U32be> {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
-    if !is_root("what_is_written_is_read_back") {
+fn what_has_a_place_is_written_and_nothing_else() {
+    if !is_root("what_has_a_place_is_written_and_nothing_else") {
         return;
     }
     let mut tables = datapath(16).tables;
@@ -115,10 +115,7 @@ fn what_is_written_is_read_back() {
     let begun = Instant::now();
     tables.write_slots(&slots).unwrap();
     let written = begun.elapsed();
-    let read = tables.slots(5, 65_537).unwrap();
-    println!("65,537 slots: written in {written:?}, with reading {:?}", begun.elapsed());
-    assert!(read.iter().eq(slots.iter().map(|(_, slot)| slot)));
-    assert_eq!(tables.slots(4, 2).unwrap(), [Slot::default(), slots[0].1]);
+    println!("65,537 slots: written in {written:?}");
     assert_eq!(tables.slot_use(limits::SLOTS - 2, 10).unwrap(), [Ticks(0); 2]);
     assert!(tables.write_slot(limits::SLOTS, Slot::default()).is_err());
 }

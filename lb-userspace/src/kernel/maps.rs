@@ -4,7 +4,7 @@
 //! flows that are over. Slots go by the thousand in one system call.
 
 use super::bpf::{self, Position};
-use super::direct::Direct;
+use super::direct::Writer;
 use super::records::FlowRecords;
 use super::{LoadError, TableError};
 use aya::maps::lpm_trie::{Key as Bits, LpmTrie};
@@ -13,23 +13,19 @@ use aya::programs::ProgramFd;
 use aya::{Ebpf, Pod};
 use lb_common::abi::{
     Backend, BackendCount, BackendId, Contents, Count, Fragment, FragmentKey, Load, PortRange, PrefixKey,
-    QuicServer, Service, Slot, Ticks, limits,
+    QuicServer, Service, Slot, Table, Ticks, limits,
 };
-use lb_common::wire::{Plain, U32be, ipv6};
+use lb_common::wire::{Plain, U32be, ethernet, ipv6};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-const SERVICES: &str = ".bss.services";
 const RANGES: &str = "RANGES";
 const PREFIXES: &str = "PREFIXES";
-const CONTENTS: &str = "CONTENTS";
 const LOADS: &str = "LOADS";
 const QUIC_SERVERS: &str = "QUIC_SERVERS";
 const TURNS: &str = "TURNS";
-const SLOTS: &str = "SLOTS";
 const SLOT_USE: &str = "SLOT_USE";
-const BACKENDS: &str = ".bss.backends";
 pub(super) const FLOWS: &str = "FLOWS";
 pub(super) const FLOWS_V6: &str = "FLOWS_V6";
 pub(super) const FRAGMENTS: &str = "FRAGMENTS";
@@ -37,7 +33,10 @@ const REASONS: &str = "REASONS";
 const BACKEND_COUNTS: &str = "BACKEND_COUNTS";
 
 /// The maps worth shrinking where they are not used.
-pub(super) const LARGE: [&str; 3] = [SLOTS, SLOT_USE, BACKEND_COUNTS];
+pub(super) const LARGE: [&str; 2] = [SLOT_USE, BACKEND_COUNTS];
+
+/// Backends that a test may write; [`Tables::reset`] empties no others.
+const TESTED_BACKENDS: u16 = 1024;
 
 /// A value of the kernel border as aya wants it.
 #[repr(transparent)]
@@ -50,13 +49,10 @@ unsafe impl<T: Plain> Pod for Raw<T> {}
 
 /// Handles of all maps, and the kernel's clock.
 pub struct Tables {
-    services: Direct<Service>,
-    slots: Array<MapData, Raw<Slot>>,
+    writer: Writer,
     slot_use: Array<MapData, Raw<Ticks>>,
-    backends: Direct<Backend>,
     ranges: Array<MapData, Raw<PortRange>>,
     prefixes: LpmTrie<MapData, [u8; 20], u32>,
-    contents: Array<MapData, Raw<Contents>>,
     loads: Array<MapData, Raw<Load>>,
     quic_servers: HashMap<MapData, [u32; 3], Raw<BackendId>>,
     fragments: HashMap<MapData, Raw<FragmentKey>, Raw<Fragment>>,
@@ -77,15 +73,12 @@ impl std::fmt::Debug for Tables {
 }
 
 impl Tables {
-    pub(super) fn take(object: &mut Ebpf, clock: ProgramFd) -> Result<Self, LoadError> {
+    pub(super) fn take(object: &mut Ebpf, clock: ProgramFd, writer: ProgramFd) -> Result<Self, LoadError> {
         Ok(Self {
-            services: Direct::take(object, SERVICES, limits::SERVICE_ENTRIES)?,
-            slots: take(object, SLOTS)?,
+            writer: Writer::new(writer),
             slot_use: take(object, SLOT_USE)?,
-            backends: Direct::take(object, BACKENDS, limits::BACKENDS)?,
             ranges: take(object, RANGES)?,
             prefixes: take(object, PREFIXES)?,
-            contents: take(object, CONTENTS)?,
             loads: take(object, LOADS)?,
             quic_servers: take(object, QUIC_SERVERS)?,
             fragments: take(object, FRAGMENTS)?,
@@ -103,9 +96,9 @@ impl Tables {
         self.write_services(&[(index, *service)])
     }
 
-    /// Writes entries of the service table, at the price of one.
+    /// Writes entries of the service table.
     pub fn write_services(&mut self, services: &[(u32, Service)]) -> Result<(), TableError> {
-        self.services.write(services.iter().copied())
+        self.writer.write(Table::Services, services)
     }
 
     /// Writes a backend's record.
@@ -113,9 +106,10 @@ impl Tables {
         self.write_backends(&[(id, *backend)])
     }
 
-    /// Writes backends' records, at the price of one.
+    /// Writes backends' records.
     pub fn write_backends(&mut self, backends: &[(BackendId, Backend)]) -> Result<(), TableError> {
-        self.backends.write(backends.iter().map(|(id, backend)| (id.get().into(), *backend)))
+        let records: Vec<_> = backends.iter().map(|(id, backend)| (id.get().into(), *backend)).collect();
+        self.writer.write(Table::Backends, &records)
     }
 
     /// Writes a port range.
@@ -139,7 +133,7 @@ impl Tables {
 
     /// Says what there is in the tables.
     pub fn write_contents(&mut self, contents: Contents) -> Result<(), TableError> {
-        self.contents.set(0, Raw(contents), 0).map_err(failed("write to", CONTENTS))
+        self.writer.write(Table::Contents, &[(0, contents)])
     }
 
     /// Says how much a backend has to do.
@@ -173,14 +167,7 @@ impl Tables {
 
     /// Writes slots in the order given. Each word changes at once; the whole does not.
     pub fn write_slots(&mut self, slots: &[(u32, Slot)]) -> Result<(), TableError> {
-        let (indices, words): (Vec<u32>, Vec<Raw<Slot>>) =
-            slots.iter().map(|(index, slot)| (*index, Raw(*slot))).unzip();
-        bpf::update(descriptor(&self.slots), &indices, &words).map_err(refused("write to", SLOTS))
-    }
-
-    /// The slots from `first` on.
-    pub fn slots(&self, first: u32, count: u32) -> Result<Vec<Slot>, TableError> {
-        read_range(&self.slots, first, count).map_err(refused("read", SLOTS))
+        self.writer.write(Table::Slots, slots)
     }
 
     /// When a packet last took the settled path of each slot from `first` on; zero means never.
@@ -218,12 +205,12 @@ impl Tables {
         self.backend_counts.set(id.get().into(), zeros, 0).map_err(failed("write to", BACKEND_COUNTS))
     }
 
-    /// Empties all tables, of the slots the first so many; for tests, to which loading the programs is what takes long.
+    /// Empties all tables, of the slots the first so many, of the backends the first [`TESTED_BACKENDS`]; for tests, to which loading the programs is what takes long.
     pub fn reset(&mut self, slots: u32) -> Result<(), TableError> {
-        self.services.clear()?;
-        self.backends.clear()?;
+        self.writer.clear::<Service>(Table::Services, limits::SERVICE_ENTRIES)?;
+        self.writer.clear::<Backend>(Table::Backends, TESTED_BACKENDS.into())?;
+        self.writer.clear::<Slot>(Table::Slots, slots)?;
         zero(&self.loads, limits::BACKENDS).map_err(refused("write to", LOADS))?;
-        zero(&self.slots, slots).map_err(refused("write to", SLOTS))?;
         zero(&self.slot_use, slots).map_err(refused("write to", SLOT_USE))?;
         self.write_contents(Contents::default())?;
         empty(&mut self.fragments).map_err(failed("delete from", FRAGMENTS))?;
@@ -237,12 +224,14 @@ impl Tables {
         self.flows_v6.empty()?;
         empty_counts(&mut self.reasons, limits::REASONS).map_err(failed("write to", REASONS))?;
         empty_counts(&mut self.turns, limits::SERVICE_NUMBERS).map_err(failed("write to", TURNS))?;
-        (1..64).try_for_each(|id| self.clear_backend_count(BackendId::from_bits(id)))
+        (1..TESTED_BACKENDS).try_for_each(|id| self.clear_backend_count(BackendId::from_bits(id)))
     }
 
     /// Now, on the clock of the flow records.
     pub fn now(&self) -> Result<Ticks, TableError> {
-        bpf::run(self.clock.as_fd()).map(Ticks).map_err(refused("run", "lb_clock"))
+        bpf::run_over(self.clock.as_fd(), &[0; ethernet::LENGTH])
+            .map(Ticks)
+            .map_err(refused("run", "lb_clock"))
     }
 }
 

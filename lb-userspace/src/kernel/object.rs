@@ -31,12 +31,14 @@ pub enum Program {
     Pass,
     /// Returns the kernel's tick count; never attached.
     Clock,
+    /// Writes to tables that the others address directly; never attached.
+    Write,
 }
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 4 + Stage::ALL.len()] = {
-        let mut all = [Self::Balance; 4 + Stage::ALL.len()];
+    pub const ALL: [Self; 5 + Stage::ALL.len()] = {
+        let mut all = [Self::Balance; 5 + Stage::ALL.len()];
         let mut place = 0;
         while place < Stage::ALL.len() {
             all[1 + place] = Self::Stage(Stage::ALL[place]);
@@ -45,6 +47,7 @@ impl Program {
         all[1 + place] = Self::Decap;
         all[2 + place] = Self::Pass;
         all[3 + place] = Self::Clock;
+        all[4 + place] = Self::Write;
         all
     };
 
@@ -57,6 +60,7 @@ impl Program {
             Self::Decap => "lb_decap",
             Self::Pass => "lb_pass",
             Self::Clock => "lb_clock",
+            Self::Write => "lb_write",
         }
     }
 }
@@ -130,10 +134,9 @@ impl Datapath {
         let mut programs = Programs(open(settings, settings.flows, None)?);
         programs.load(Program::Balance)?;
         programs.load_stages()?;
-        let clock = programs.load(Program::Clock)?.fd().map_err(|error| refused("run its clock", error))?;
-        let clock = clock.try_clone().map_err(|error| refused("run its clock", error))?;
+        let (clock, writer) = (programs.handle(Program::Clock)?, programs.handle(Program::Write)?);
         let log = settings.log_packets.then(|| PacketLog::open(&mut programs.0)).transpose()?;
-        let tables = Tables::take(&mut programs.0, clock)?;
+        let tables = Tables::take(&mut programs.0, clock, writer)?;
         Ok(Self { programs, tables, log })
     }
 }
@@ -154,9 +157,7 @@ impl Programs {
         const OPERATION: &str = "put a program into the map of stages";
         const MAP: &str = "STAGES";
         for stage in Stage::ALL {
-            let program =
-                self.load(Program::Stage(stage))?.fd().map_err(|error| refused(OPERATION, error))?;
-            let program = program.try_clone().map_err(|error| refused(OPERATION, error))?;
+            let program = self.handle(Program::Stage(stage))?;
             let map = self.0.map_mut(MAP).ok_or(LoadError::Incomplete { what: "map", name: MAP })?;
             let mut stages = ProgramArray::try_from(map).map_err(|error| refused(OPERATION, error))?;
             stages.set(stage as u32, &program, 0).map_err(|error| refused(OPERATION, error))?;
@@ -192,6 +193,12 @@ impl Programs {
         let result = loaded.test_run(options).map_err(|error| refused("run a program once", error))?;
         output.truncate(result.data_size_out as usize);
         Ok((result.return_value, output))
+    }
+
+    /// A handle of a program, which keeps it loaded.
+    fn handle(&mut self, program: Program) -> Result<ProgramFd, LoadError> {
+        let loaded = self.load(program)?.fd().map_err(|error| refused("name a program", error))?;
+        loaded.try_clone().map_err(|error| refused("name a program", error))
     }
 
     /// The descriptor of a program, for a measuring program to tail-call it.

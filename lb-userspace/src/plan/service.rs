@@ -116,10 +116,10 @@ impl Planned {
         let (key, forward) = (encode::service_key(self.vip), encode::forward(self.forward));
         let (slots, flags) = (self.selection.in_turn.unwrap_or(self.len()), self.flags());
         let entry = abi::Service::new(key, forward, self.number, self.first_slot, slots, flags);
-        let mut entry = entry.selecting(encode::select(self.select));
+        let bits = if let Select::SourceHash { bits } = self.select { bits } else { 0 };
+        let mut entry = entry.selecting(encode::select(self.select)).with_prefix_bits(bits);
         entry.gue_port = U16be::new(self.gue_port);
         entry.server_id_bytes = self.server_id_bytes;
-        entry.prefix_bits = if let Select::SourceHash { bits } = self.select { bits } else { 0 };
         entry
     }
 

@@ -300,7 +300,7 @@ fn translated_and_udp_services_never_track_a_slot() {
     }
     let flags = |port: u8| {
         let services = world.tables.services.values();
-        services.clone().find(|entry| entry.id == u16::from(port)).unwrap().flags
+        services.clone().find(|entry| entry.id == u16::from(port)).unwrap().flags()
     };
     let (always, never) = (ServiceFlags::TRACK_ALWAYS, ServiceFlags::TRACK_NEVER);
     assert_eq!([1, 2, 3].map(flags), [always, always, never]);

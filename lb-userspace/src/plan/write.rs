@@ -177,7 +177,7 @@ fn change_services(old: &State, new: &mut State) -> Result<(Vec<Write>, Vec<Writ
 /// Whether backends' packets are known by this entry.
 const fn is_replied_to(name: EntryName, entry: &Service) -> bool {
     match name {
-        EntryName::Host(_) => entry.flags.has(ServiceFlags::OWN) && !ranged(entry),
+        EntryName::Host(_) => entry.flags().has(ServiceFlags::OWN) && !ranged(entry),
         EntryName::Endpoint(..) => true,
         EntryName::Vip(_) => false,
     }

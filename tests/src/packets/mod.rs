@@ -13,7 +13,7 @@ mod ipv6;
 mod medley;
 #[cfg(test)]
 mod properties;
-mod random;
+pub mod random;
 mod row;
 mod rows;
 mod run;

@@ -146,8 +146,9 @@ fn round_robin(stage: &mut Stage) -> Result<()> {
 
 /// Connections that one backend holds.
 const HELD: usize = 60;
-/// Of a hundred new ones, at least so many go to the idle of two backends: half would if nobody looked.
-const IDLE_SHARE: u32 = 65;
+/// Of two hundred new ones, at least so many go to the idle of two backends: three quarters should, half would if nobody
+/// looked.
+const IDLE_SHARE: u32 = 120;
 
 fn least_connections(stage: &mut Stage) -> Result<()> {
     const SELECT: &str = "least-connections";
@@ -157,7 +158,7 @@ fn least_connections(stage: &mut Stage) -> Result<()> {
     let mut held = stage.house.client.run(open)?;
     held.iter_mut().try_for_each(|connection| connection.get("/").map(drop))?;
     select(stage, Kind::Http, SELECT, [1, 1, 0])?;
-    let tally = stage.who_answers(100)?;
+    let tally = stage.who_answers(200)?;
     let idle = tally.of(&name(1));
     ensure!(idle >= IDLE_SHARE, "with {HELD} connections held on {}: {tally:?}", name(0));
     held.iter_mut().try_for_each(|connection| connection.get("/").map(drop)).context("those that were held")

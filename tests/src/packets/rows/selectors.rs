@@ -65,7 +65,8 @@ fn add(
     let key = key(vip(family), port, protocol);
     let mut service =
         Service::new(key, Forward::DsrIpip, number, number.into(), SLOTS.into(), flags).selecting(select);
-    (service.prefix_bits, service.server_id_bytes) = (prefix_bits, 2);
+    service = service.with_prefix_bits(prefix_bits);
+    service.server_id_bytes = 2;
     for (slot, id) in (number..number + SLOTS).zip([FIRST, SECOND].into_iter().cycle()) {
         let id = if port == QUIC { FIRST } else { id };
         tables.slots.insert(slot.into(), Slot::settled_on(in_family(id, family)));
@@ -126,9 +127,9 @@ fn by_source(family: Family) -> Vec<Row> {
 }
 
 /// Of a client, of another, and of their network.
-const SOURCES: [[BackendId; 3]; 2] = [[FIRST, SECOND, FIRST], [SECOND, FIRST, FIRST]];
+const SOURCES: [[BackendId; 3]; 2] = [[SECOND, FIRST, FIRST], [FIRST, SECOND, SECOND]];
 /// A client that gets the other backend.
-const ANOTHER: [u8; 2] = [13, 9];
+const ANOTHER: [u8; 2] = [10, 9];
 
 fn in_turn(family: Family) -> Vec<Row> {
     let of = |last| syn(family, host(family, last, 1000), IN_TURN);
