@@ -13,7 +13,7 @@ use super::module::Module;
 use crate::process;
 
 /// Packs the first process, the daemon and the modules, and writes the whole to a file.
-pub(super) fn write(file: &Path, init: &Path, daemon: &Path, modules: &[Module]) -> Result<()> {
+pub(super) fn write(file: &Path, [init, daemon]: [&Path; 2], modules: &[Module]) -> Result<()> {
     let mut archive = Archive::default();
     let mut libraries = BTreeSet::new();
     for (path, program) in [("init", init), (DAEMON, daemon)] {

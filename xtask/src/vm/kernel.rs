@@ -46,7 +46,8 @@ fn fetch(folder: &Path, series: &str, place: &Path) -> Result<()> {
     let mut apt = Apt::open(folder)?;
     let package = package(&mut apt, series)?;
     println!("vm: unpacking {package} into {} (nothing is installed)", place.display());
-    let staged = place.with_extension("new");
+    // Not by its extension: the series 6.1 and 6.12 differ in nothing else.
+    let staged = folder.join("kernels").join(format!("{series}.new"));
     if staged.exists() {
         fs::remove_dir_all(&staged)?;
     }

@@ -12,8 +12,9 @@ mod module;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use self::kernel::Kernel;
 use self::machine::{Machine, explain, lacking};
 use crate::test::{Report, Tally};
 use crate::workspace::Workspace;
@@ -43,25 +44,30 @@ pub(crate) fn run(
     let usual = SERIES.map(str::to_owned);
     let series = if series.is_empty() { &usual[..] } else { series };
     if let Some(lacking) = lacking() {
-        return series.iter().map(|one| Tally::skip(one, &lacking)).fold(Tally::default(), sum);
+        return sum(series.iter().map(|one| Tally::skip(one, &lacking)));
     }
     let Some((daemon, init)) = daemon.zip(build_init(workspace)) else { return Tally::failure("build") };
-    let one = |series: &str| {
-        let tally = attempt(workspace, series, [&init, daemon], filter);
-        tally.unwrap_or_else(|error| Tally::failure(&format!("{error:#}"))).within(series)
+    // One after the other: apt works for one at a time.
+    let found = series.iter().map(|one| (one, kernel::find(&workspace.toolchain_dir(), one)));
+    let found: Vec<_> = found.collect();
+    let image = |series: &str| workspace.object_dir().with_file_name(format!("vm-{series}.cpio"));
+    let attempt = |(series, kernel): (&String, Result<Kernel>)| match kernel {
+        Ok(kernel) => boot(series, &kernel, &image(series), [&init, daemon], filter),
+        Err(reason) => Tally::skip("kernel", &format!("{reason:#}")),
     };
     thread::scope(|scope| {
-        let trials: Vec<_> = series.iter().map(|series| scope.spawn(|| one(series))).collect();
-        trials
-            .into_iter()
-            .map(|trial| trial.join().unwrap_or_else(|_| Tally::failure("vm")))
-            .fold(Tally::default(), sum)
+        let trials = found.into_iter().map(|one| (one.0, scope.spawn(|| attempt(one))));
+        let trials: Vec<_> = trials.collect();
+        let joined = trials.into_iter().map(|(series, trial)| (series, trial.join()));
+        sum(joined.map(|(series, tally)| tally.unwrap_or_else(|_| Tally::failure("vm")).within(series)))
     })
 }
 
-fn sum(mut sum: Tally, one: Tally) -> Tally {
-    sum.add(one);
-    sum
+fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
+    tallies.fold(Tally::default(), |mut sum, one| {
+        sum.add(one);
+        sum
+    })
 }
 
 /// The suites' program, which is a machine's first process. What went wrong is printed.
@@ -74,20 +80,11 @@ fn build_init(workspace: &Workspace) -> Option<PathBuf> {
     bpf::executables(&messages).into_iter().find(|path| path.ends_with("lb-tests"))
 }
 
-/// One kernel: fetched, packed with our programs, booted.
-fn attempt(
-    workspace: &Workspace,
-    series: &str,
-    [init, daemon]: [&Path; 2],
-    filter: Option<&str>,
-) -> Result<Tally> {
-    let kernel = match kernel::find(&workspace.toolchain_dir(), series) {
-        Ok(kernel) => kernel,
-        Err(reason) => return Ok(Tally::skip("kernel", &format!("{reason:#}"))),
-    };
-    let image = workspace.object_dir().with_file_name(format!("vm-{series}.cpio"));
-    image::write(&image, init, daemon, &module::read(&kernel.modules)?).context("packing a machine")?;
-    watch(series, &Machine { kernel: &kernel.image, image, filter })
+/// Packs our programs with a kernel's modules, boots the kernel, and tells what came of it.
+fn boot(series: &str, kernel: &Kernel, image: &Path, programs: [&Path; 2], filter: Option<&str>) -> Tally {
+    let packed = module::read(&kernel.modules).and_then(|modules| image::write(image, programs, &modules));
+    let watched = packed.and_then(|()| watch(series, &Machine { kernel: &kernel.image, image, filter }));
+    watched.unwrap_or_else(|error| Tally::failure(&format!("{error:#}")))
 }
 
 /// Boots a machine, and shows and reads its console.
