@@ -106,7 +106,7 @@ impl Balancer {
 }
 
 /// Writes in the plan's order; of the kinds that come by the thousand, those that follow each other in one call.
-fn write(tables: &mut Tables, writes: &[Write]) -> Result<(), TableError> {
+pub fn write(tables: &mut Tables, writes: &[Write]) -> Result<(), TableError> {
     writes.chunk_by(|a, b| discriminant(a) == discriminant(b)).try_for_each(|run| write_run(tables, run))
 }
 

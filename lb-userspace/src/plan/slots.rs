@@ -89,6 +89,8 @@ impl SlotTable {
         let wanted = |index: usize| owners.get(index / factor.max(1)).copied().unwrap_or(BackendId::NONE);
         let next = |(index, slot): (usize, &Slot)| match handover {
             Handover::Immediate => Slot::settled_on(wanted(index)),
+            // Most slots stay where they are, and nobody need be asked about them.
+            Handover::Tracked if *slot == Slot::settled_on(wanted(index)) => *slot,
             Handover::Tracked => hand_over(*slot, wanted(index), keeps(slot.settled())),
         };
         let words: Vec<Slot> = self.words.iter().enumerate().map(next).collect();

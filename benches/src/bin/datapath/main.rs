@@ -2,6 +2,7 @@
 //!
 //! Method: `benches/README.md`. Needs root, attaches nothing and leaves nothing behind.
 
+mod change;
 mod floors;
 mod house;
 mod measure;
@@ -44,7 +45,8 @@ fn main() -> Result<()> {
     let bench = BenchObject::read()?;
     let measured = run(&arguments, &mut datapath, &bench)?;
     let programs = verifier::facts(&mut datapath.programs)?;
-    let report = report::Report::new(machine, &measured, programs);
+    let change = change::measure(&mut datapath.tables)?;
+    let report = report::Report::new(machine, &measured, change, programs);
     print!("{report}");
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&report)?;

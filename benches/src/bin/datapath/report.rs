@@ -1,5 +1,6 @@
 //! The report: a table for people, JSON for programs.
 
+use crate::change::ChangeRow;
 use crate::measure::{Kind, Measured, Row};
 use crate::verifier::ProgramFacts;
 use lb_benches::machine::Machine;
@@ -12,6 +13,7 @@ pub(crate) struct Report {
     machine: Machine,
     rows: Vec<PathRow>,
     floors: Vec<FloorRow>,
+    changes: Vec<ChangeRow>,
     programs: Vec<ProgramFacts>,
 }
 
@@ -51,10 +53,15 @@ fn two_decimals<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::E
 
 impl Report {
     /// Puts the rows beside their floors.
-    pub(crate) fn new(machine: Machine, measured: &Measured, programs: Vec<ProgramFacts>) -> Self {
+    pub(crate) fn new(
+        machine: Machine,
+        measured: &Measured,
+        change: ChangeRow,
+        programs: Vec<ProgramFacts>,
+    ) -> Self {
         let floors: Vec<_> = measured.0.iter().filter_map(FloorRow::new).collect();
         let rows = measured.0.iter().filter_map(|row| PathRow::new(row, &floors)).collect();
-        Self { machine, rows, floors, programs }
+        Self { machine, rows, floors, changes: vec![change], programs }
     }
 }
 
@@ -101,6 +108,8 @@ impl fmt::Display for Report {
         for FloorRow { name, ns, spread_ns: [least, most], .. } in &self.floors {
             writeln!(f, "{name:<34} {ns:>6.1} {:>13}", format!("{least:.1}–{most:.1}"))?;
         }
+        writeln!(f, "\n{:<34} {:>6} {:>13}", "change", "ms", "spread")?;
+        self.changes.iter().try_for_each(|change| writeln!(f, "{change}"))?;
         writeln!(f, "\n{:<34} {:>12} {:>12} {:>12}", "program", "verified", "stack", "jitted")?;
         for program in &self.programs {
             let verified =

@@ -1,0 +1,128 @@
+//! The packets that come by the million: TCP and UDP without tag, option or fragment, of flows that need no new state.
+//! All else is left untouched for the stages, which answer these packets alike.
+//!
+//! Every word is read where it is used, at an offset that the compiler knows, and a packet is counted when all is done:
+//! little has to be kept meanwhile, and there are but four registers to keep it in.
+
+mod dsr;
+mod nat;
+mod peek;
+
+use super::family::Family;
+use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, classify};
+use crate::abi::{Backend, BackendFlags, BackendId, Contents, Forward, Service, ServiceKey};
+use crate::wire::{Packet, Ports, U16be, ethernet, protocol};
+pub(super) use peek::least;
+use peek::{L3, l4, sound_length};
+
+/// Steers and counts a packet of this kind, which holds [`least`] bytes; `None`, and all as it was, for any other. `arrival` is
+/// asked only where it is needed.
+#[inline(always)]
+pub(super) fn steer<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    arrival: impl Fn() -> Arrival,
+) -> Option<Outcome> {
+    if packet.peek::<u8>(0)? & ethernet::GROUP != 0 {
+        return None;
+    }
+    // Each by itself: what is known of the protocol need not be kept.
+    match A::peek_protocol(packet, L3)? {
+        protocol::TCP => carried::<A, { protocol::TCP }>(packet, tables, arrival),
+        protocol::UDP => carried::<A, { protocol::UDP }>(packet, tables, arrival),
+        _ => None,
+    }
+}
+
+/// The packets of one protocol.
+#[inline(always)]
+fn carried<A: Family, const PROTOCOL: u8>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    arrival: impl Fn() -> Arrival,
+) -> Option<Outcome> {
+    let port = packet.peek::<Ports>(l4::<A>())?.destination();
+    let vip = ServiceKey::of(A::peek_destination(packet, L3)?, port, PROTOCOL);
+    match classify::exact(tables, &vip) {
+        Some(service) => of_a_service::<A, PROTOCOL>(packet, tables, service, arrival),
+        None => of_none::<A, PROTOCOL>(packet, tables, &vip, arrival),
+    }
+}
+
+/// A client's packet.
+#[inline(always)]
+fn of_a_service<A: Family, const PROTOCOL: u8>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    service: &Service,
+    arrival: impl Fn() -> Arrival,
+) -> Option<Outcome> {
+    let length = sound_length::<A, PROTOCOL>(packet)?;
+    if service.is_common(Forward::DsrIpip) {
+        return dsr::tunnelled::<A, PROTOCOL, false, true>(packet, tables, (service, length), arrival);
+    }
+    match service.forward() {
+        Forward::DsrIpip => {
+            dsr::tunnelled::<A, PROTOCOL, false, false>(packet, tables, (service, length), arrival)
+        }
+        Forward::DsrGue => {
+            dsr::tunnelled::<A, PROTOCOL, true, false>(packet, tables, (service, length), arrival)
+        }
+        Forward::DsrL2 => dsr::handed_on::<A, PROTOCOL>(packet, tables, (service, length), arrival),
+        Forward::Nat => nat::translated::<A, PROTOCOL>(packet, tables, length, arrival),
+        _ => None,
+    }
+}
+
+/// A packet that is for no service by its very address and port.
+#[inline(always)]
+fn of_none<A: Family, const PROTOCOL: u8>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    vip: &ServiceKey,
+    arrival: impl Fn() -> Arrival,
+) -> Option<Outcome> {
+    if tables.ports().contains(vip.port()) && classify::is_own(tables, A::narrow(vip.address)) {
+        return nat::translated_back::<A, PROTOCOL>(packet, tables, arrival);
+    }
+    if tables.contents() != Contents::default() {
+        return None;
+    }
+    tables.count(Reason::NotAVip, packet.length());
+    Some(Err(Reason::NotAVip))
+}
+
+/// Whether a backend's next hop is known, without tags, and takes an IP packet of this length.
+#[inline(always)]
+pub(super) fn takes(backend: &Backend, length: u32) -> bool {
+    backend.flags.has(BackendFlags::RESOLVED)
+        && backend.vlan == U16be::ZERO
+        && length <= u32::from(backend.mtu)
+}
+
+/// What became of a packet that goes to a backend.
+#[inline(always)]
+pub(super) const fn to_backend(
+    id: BackendId,
+    backend: &Backend,
+    (reason, opened): (Reason, bool),
+) -> Steered {
+    Steered { reason, ifindex: backend.ifindex, backend: id, direction: Direction::ToBackend, opened }
+}
+
+/// Counts a packet that was sent.
+#[inline(always)]
+#[allow(clippy::unnecessary_wraps, reason = "it is what becomes of a packet")]
+pub(super) fn sent(tables: &impl Tables, steered: Steered, bytes: u32) -> Outcome {
+    tables.count(steered.reason, bytes);
+    tables.count_backend(steered.backend, steered.direction, steered.opened, bytes);
+    Ok(steered)
+}
+
+/// A packet that was moved, but that cannot be written where it was found to have room.
+#[cold]
+#[inline(always)]
+pub(super) fn inconsistent(tables: &impl Tables, packet: &impl Packet) -> Outcome {
+    tables.count(Reason::Inconsistent, packet.length());
+    Err(Reason::Inconsistent)
+}

@@ -1,0 +1,67 @@
+//! Plain packets of services that translate both addresses.
+
+use super::super::family::Family;
+use super::super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, link, nat};
+use super::peek::{L3, came_by, flags, key, l4, sound_length};
+use super::{sent, takes, to_backend};
+use crate::abi::{BackendFlags, Flow, FlowKind};
+use crate::wire::{Packet, checksum, protocol, tcp, udp};
+
+/// Translates a client's packet of this length by its flow's record.
+#[inline(always)]
+pub(super) fn translated<A: Family, const PROTOCOL: u8>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    length: u32,
+    arrival: impl Fn() -> Arrival,
+) -> Option<Outcome> {
+    let mut flow = tables.flow(&key::<A, PROTOCOL>(packet)?)?;
+    let backend = tables.backend(flow.backend)?;
+    let flags = flags::<A, PROTOCOL>(packet, L3)?;
+    let usable = backend.flags.has(BackendFlags::ALIVE) && takes(backend, length);
+    let Arrival { ifindex, now } = arrival();
+    if !usable || !nat::goes_on(&flow, flags) || !came_by(packet, &flow.way_back, ifindex)? {
+        return None;
+    }
+    rewrite::<A, PROTOCOL>(packet, &flow)?;
+    flow.note(flags, now);
+    link::write_untagged(packet, &backend.link, A::ETHERTYPE)?;
+    let steered = to_backend(flow.backend, backend, (Reason::NatForward, false));
+    Some(sent(tables, steered, packet.length()))
+}
+
+/// Translates a backend's packet by its flow's record.
+#[inline(always)]
+pub(super) fn translated_back<A: Family, const PROTOCOL: u8>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    arrival: impl Fn() -> Arrival,
+) -> Option<Outcome> {
+    let mut flow = tables.flow(&key::<A, PROTOCOL>(packet)?)?;
+    if flow.kind() != FlowKind::Reply || !flow.way_back.is_untagged() {
+        return None;
+    }
+    sound_length::<A, PROTOCOL>(packet)?;
+    rewrite::<A, PROTOCOL>(packet, &flow)?;
+    flow.note(flags::<A, PROTOCOL>(packet, L3)?, arrival().now);
+    link::write_untagged(packet, &flow.way_back.link, A::ETHERTYPE)?;
+    let (ifindex, direction) = (flow.way_back.ifindex, Direction::ToClient);
+    let steered =
+        Steered { reason: Reason::NatReply, ifindex, backend: flow.backend, direction, opened: false };
+    Some(sent(tables, steered, packet.length()))
+}
+
+/// Applies a record's translation, and takes one hop off; nothing if that was the last.
+#[inline(always)]
+fn rewrite<A: Family, const PROTOCOL: u8>(packet: &mut impl Packet, flow: &Flow<A>) -> Option<()> {
+    A::send_on(packet, L3, (flow.source, flow.destination), flow.address_difference)?;
+    let l4 = l4::<A>();
+    packet.write(l4, flow.ports)?;
+    if PROTOCOL == protocol::TCP {
+        let before = packet.peek(l4 + tcp::CHECKSUM)?;
+        packet.write(l4 + tcp::CHECKSUM, checksum::update(before, flow.difference))
+    } else {
+        let before = packet.peek(l4 + udp::CHECKSUM)?;
+        packet.write(l4 + udp::CHECKSUM, udp::update_checksum(before, flow.difference))
+    }
+}
