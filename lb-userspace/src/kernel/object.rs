@@ -373,6 +373,8 @@ fn explain(error: EbpfError) -> LoadError {
 fn explain_map(name: String, error: io::Error) -> LoadError {
     match error.raw_os_error() {
         Some(libc::EPERM) => LoadError::Permission(error),
+        // Of a global, whose name begins with a dot, it is the length of its one value that is too much for the kernel.
+        Some(libc::E2BIG) if name.starts_with('.') => refused(format!("create map `{name}`"), error),
         Some(libc::ENOMEM | libc::E2BIG) => LoadError::Memory { map: name, source: error },
         _ => refused(format!("create map `{name}`"), error),
     }
@@ -414,6 +416,13 @@ mod tests {
         assert!(matches!(explain(libc::EPERM), LoadError::Permission(_)));
         assert!(matches!(explain(libc::ENOMEM), LoadError::Memory { .. }));
         assert!(matches!(explain(libc::EINVAL), LoadError::Refused { .. }));
+        assert!(matches!(explain(libc::E2BIG), LoadError::Memory { .. }));
+    }
+
+    #[test]
+    fn a_kernel_that_takes_no_large_globals_is_told_to_be_too_old() {
+        let refused = explain_map(".bss.slots".into(), Error::from_raw_os_error(libc::E2BIG)).to_string();
+        assert!(refused.contains("create map `.bss.slots`; Linux 6.0 or newer"), "{refused}");
     }
 
     #[test]
