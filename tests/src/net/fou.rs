@@ -130,7 +130,9 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_is_an_error_of_zero() {
+        // The code is where a message has its command.
         let mut answer = message(NLMSG_ERROR, 0, &[]).unwrap();
+        answer[HEADER..].copy_from_slice(&0_i32.to_ne_bytes());
         assert_eq!(error_of(&answer), Some(0));
         answer[HEADER..].copy_from_slice(&(-2_i32).to_ne_bytes());
         assert_eq!(error_of(&answer), Some(-2));
