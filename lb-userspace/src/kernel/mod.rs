@@ -5,6 +5,7 @@
 
 pub mod attach;
 mod bpf;
+pub mod census;
 mod direct;
 mod dump;
 mod error;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::routed;
 use crate::daemon::{Daemon, Mode, binary, status_of_service};
 use crate::family::Family;
+use crate::patience;
 use crate::process::Process;
 use crate::runner::Case;
 use crate::service::{Forward, Service, config};
@@ -49,6 +50,7 @@ fn one_listener(set: Set) -> Result<()> {
     let _server = serve(&house, set.clients)?;
     let services = config(&services(set.clients));
     let _daemon = Daemon::start_with(&house.balancer, &house.interfaces, set.mode, &services)?;
+    house.client.run(|| is_found(SocketAddr::new(vip, 8000)))?;
     house.client.run(|| {
         let beside = prefix(set.clients);
         for (address, port) in [(vip, 8000), (vip, 8099), (beside, 80), (vip, 80), (vip, PLAIN_PORT)] {
@@ -110,6 +112,17 @@ fn routes_are_inherited(set: Set) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the daemon has found the listener. It looks before it says that it is ready, but not for long: on a slow
+/// machine a later look finds it.
+fn is_found(server: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + patience::of(PATIENCE);
+    while http::who(server).is_err() {
+        ensure!(Instant::now() < deadline, "nobody serves at {server}");
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
 /// The first address of the prefix around the VIP.
 fn prefix(family: Family) -> IpAddr {
     match VIPS.of(family) {
@@ -159,7 +172,7 @@ fn serve(house: &House, family: Family) -> Result<Process> {
     command.arg("--http").arg(listener(family).to_string());
     command.arg("--http").arg(SocketAddr::new(family.any(), PLAIN_PORT).to_string());
     let process = house.balancer.spawn(command)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience::of(PATIENCE);
     house.balancer.run(|| {
         while TcpStream::connect(listener(family)).is_err() {
             ensure!(Instant::now() < deadline, "nobody listens at {}", listener(family));

@@ -8,7 +8,12 @@ use anyhow::{Result, ensure};
 use lb_common::datapath::Outcome;
 
 pub(super) fn cases() -> Vec<Case> {
-    rows().into_iter().map(case).collect()
+    cases_of(|_| true)
+}
+
+/// The cases of the rows that are wanted.
+pub(super) fn cases_of(wanted: impl Fn(&Row) -> bool) -> Vec<Case> {
+    rows().into_iter().filter(wanted).map(case).collect()
 }
 
 fn case(row: Row) -> Case {
