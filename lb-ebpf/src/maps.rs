@@ -132,7 +132,7 @@ static BACKEND_COUNTS: PerCpuArray<BackendCount, { limits::BACKENDS as usize }> 
 static ANNOUNCED: PerCpuArray<u32, 1> = PerCpuArray::new();
 /// The programs a packet may go on to.
 #[btf_map]
-static STAGES: ProgramArray<{ Stage::ALL.len() }> = ProgramArray::new();
+static STAGES: ProgramArray<{ Stage::PLACES }> = ProgramArray::new();
 
 /// Seed of the flow hash.
 #[unsafe(no_mangle)]

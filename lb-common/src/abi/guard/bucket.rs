@@ -15,7 +15,7 @@ pub struct Rate {
 plain!(Rate, 12);
 
 impl Rate {
-    /// No rate: admits nothing, and is not asked.
+    /// No rate, which nobody asks.
     pub const NONE: Self = Self { refill: 0, cost: 0, room: 0 };
 
     /// Largest debt: half of a word, so that the sum with a cost never overflows.
