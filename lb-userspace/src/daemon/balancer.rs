@@ -247,6 +247,7 @@ fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
         new_flows: share_of_a_cpu(config.limits.new_flows),
         spread: spread(&config.encap),
         gue_port: 0,
+        guard: None,
     }
 }
 

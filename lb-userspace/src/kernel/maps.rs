@@ -5,6 +5,7 @@
 
 use super::bpf::{self, Position};
 use super::direct::Writer;
+use super::guard::GuardMaps;
 use super::records::FlowRecords;
 use super::{LoadError, TableError};
 use aya::maps::lpm_trie::{Key as Bits, LpmTrie};
@@ -63,6 +64,8 @@ pub struct Tables {
     pub flows_v6: FlowRecords<ipv6::Address>,
     reasons: PerCpuArray<MapData, Raw<Count>>,
     backend_counts: PerCpuArray<MapData, Raw<BackendCount>>,
+    /// The guard's.
+    pub guard: GuardMaps,
     clock: ProgramFd,
 }
 
@@ -87,6 +90,7 @@ impl Tables {
             flows_v6: FlowRecords::take(object, FLOWS_V6)?,
             reasons: take(object, REASONS)?,
             backend_counts: take(object, BACKEND_COUNTS)?,
+            guard: GuardMaps::take(object)?,
             clock,
         })
     }
@@ -220,6 +224,7 @@ impl Tables {
             let key = key.map_err(failed("read", PREFIXES))?;
             unless_missing(self.prefixes.remove(&key)).map_err(failed("delete from", PREFIXES))?;
         }
+        self.guard.reset()?;
         self.flows.empty()?;
         self.flows_v6.empty()?;
         empty_counts(&mut self.reasons, limits::REASONS).map_err(failed("write to", REASONS))?;

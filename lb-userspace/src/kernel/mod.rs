@@ -8,6 +8,7 @@ mod bpf;
 mod direct;
 mod error;
 pub mod expire;
+pub mod guard;
 pub mod link;
 pub mod listener;
 #[cfg(test)]
