@@ -1,7 +1,7 @@
 //! The guard's maps: rules, lists and blocks written, nothing read back.
 
 use super::bpf;
-use super::maps::{Raw, failed, is_missing, refused, take};
+use super::maps::{Raw, failed, is_missing, refused, take, zero};
 use super::{LoadError, TableError};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
@@ -103,22 +103,21 @@ impl GuardMaps {
 
     /// Empties all of them but the lists, of which none is in force then; for tests.
     pub(super) fn reset(&mut self) -> Result<(), TableError> {
+        if self.buckets.len() == 1 {
+            return Ok(());
+        }
         self.write_list(&[])?;
         let beside = self.current.list;
         let places: Vec<u32> = (beside..).take(self.list_room()).collect();
         let vacant = vec![Raw(ListNode::VACANT); places.len()];
         bpf::update(self.lists.map().fd().as_fd(), &places, &vacant).map_err(refused("write to", LISTS))?;
         self.write_block_count(0)?;
-        (0..limits::GUARD_RULES).try_for_each(|number| self.write_rule(number, &GuardRule::UNGUARDED))?;
+        zero(&self.rules, limits::GUARD_RULES).map_err(refused("write to", GUARD_RULES))?;
+        zero(&self.buckets, self.buckets.len()).map_err(refused("write to", BUCKETS))?;
+        zero(&self.budgets, limits::GUARD_RULES).map_err(refused("write to", BUDGETS))?;
         let keys: Result<Vec<_>, MapError> = self.blocks.keys().collect();
         for key in keys.map_err(failed("read", BLOCKS))? {
             self.blocks.remove(&key).map_err(failed("delete from", BLOCKS))?;
-        }
-        for line in 0..self.buckets.len() {
-            self.buckets.set(line, Raw(BucketLine::default()), 0).map_err(failed("write to", BUCKETS))?;
-        }
-        for number in 0..limits::GUARD_RULES {
-            self.budgets.set(number, Raw(Bucket::default()), 0).map_err(failed("write to", BUDGETS))?;
         }
         Ok(())
     }

@@ -278,7 +278,7 @@ fn add(a: Count, b: Count) -> Count {
 }
 
 /// Writes zeros to the first so many values.
-fn zero<T: Plain + Default>(map: &Array<MapData, Raw<T>>, count: u32) -> io::Result<()> {
+pub(super) fn zero<T: Plain + Default>(map: &Array<MapData, Raw<T>>, count: u32) -> io::Result<()> {
     let (indices, values): (Vec<u32>, Vec<Raw<T>>) =
         (0..count).map(|index| (index, Raw(T::default()))).unzip();
     bpf::update(descriptor(map), &indices, &values)
