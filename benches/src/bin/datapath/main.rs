@@ -3,6 +3,7 @@
 //! Method: `benches/README.md`. Needs root, attaches nothing and leaves nothing behind.
 
 mod floors;
+mod guard;
 mod house;
 mod measure;
 mod paths;
