@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -316,6 +317,12 @@ pub(super) fn server_id(key: &Key, value: &Written<'_>) -> Result<(u8, [u8; 8]),
     let number = number.ok_or_else(|| unfit(key, value))?;
     let bits = u32::try_from(text.len() * 4).unwrap_or(64);
     Ok((u8::try_from(text.len() / 2).unwrap_or(8), (number << (64 - bits)).to_be_bytes()))
+}
+
+/// The whole path of a file, since the daemon may be started anywhere.
+pub(super) fn file(key: &Key, value: &Written<'_>) -> Result<PathBuf, Finding> {
+    let path = PathBuf::from(text(key, value)?);
+    if path.is_absolute() { Ok(path) } else { Err(unfit(key, value)) }
 }
 
 /// A socket of this host.

@@ -26,6 +26,7 @@ impl Balancer {
             services: services.collect::<Result<_, _>>()?,
             flows: self.look.flows,
             reasons: self.reasons()?,
+            guard: self.guard_status(),
         })
     }
 

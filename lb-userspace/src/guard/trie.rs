@@ -50,11 +50,11 @@ impl Marks {
     /// The trie, as nodes from its first place on.
     #[must_use]
     pub fn build(&self) -> Vec<ListNode> {
-        let mut trie = Trie { nodes: vec![ListNode::VACANT; 2 * ListNode::ROOTS as usize] };
-        for (family, first) in [(Family::V4, 0), (Family::V6, ListNode::ROOTS)] {
+        let mut trie = Trie { nodes: vec![ListNode::VACANT; ListNode::ROOTS as usize] };
+        for family in [Family::V4, Family::V6] {
             let of_family = self.0.iter().filter(|(network, _)| network.family == family);
             let marks: Vec<Mark> = of_family.map(|(network, origin)| (*network, *origin)).collect();
-            trie.root(&marks, Block::ALL, Origin::default(), first);
+            trie.root(&marks, Block::ALL, Origin::default(), Roots::of(family));
         }
         trie.nodes
     }
@@ -87,22 +87,46 @@ impl Block {
     }
 }
 
+/// The nodes that addresses of one family begin at.
+#[derive(Clone, Copy)]
+struct Roots {
+    first: usize,
+    /// Bits of an address that tell them apart.
+    bits: u8,
+}
+
+impl Roots {
+    const fn of(family: Family) -> Self {
+        match family {
+            Family::V4 => Self { first: 0, bits: 16 },
+            Family::V6 => Self { first: ListNode::ROOTS_V4 as usize, bits: 12 },
+        }
+    }
+
+    fn place(self, start: u128) -> usize {
+        self.first + usize::try_from(start >> (128 - u32::from(self.bits))).unwrap_or(0)
+    }
+}
+
 struct Trie {
     nodes: Vec<ListNode>,
 }
 
 impl Trie {
     /// The roots of the block's addresses, by four bits more each time until there are enough.
-    fn root(&mut self, marks: &[Mark], block: Block, around: Origin, first: u32) {
-        if block.bits + ListNode::BITS < ListNode::ROOT_BITS {
+    fn root(&mut self, marks: &[Mark], block: Block, around: Origin, roots: Roots) {
+        let [first, last] = [block.start, block.start | !mask(block.bits)].map(|start| roots.place(start));
+        if marks.is_empty() {
+            let node = ListNode::new([ListEntry::new(Kind::Leaf(around)); 16]);
+            self.nodes.get_mut(first..=last).into_iter().for_each(|nodes| nodes.fill(node));
+        } else if block.bits < roots.bits {
             for (part, marks, around) in parts(marks, block, around) {
-                self.root(&marks, part, around, first);
+                self.root(&marks, part, around, roots);
             }
-            return;
+        } else {
+            let entries = self.entries(marks, block, around);
+            self.put(first, ListNode::new(entries));
         }
-        let entries = self.entries(marks, block, around);
-        let place = first + u32::try_from(block.start >> 116).unwrap_or(0);
-        self.put(place, ListNode::new(entries));
     }
 
     /// The sixteen ways on from a block.
@@ -129,7 +153,7 @@ impl Trie {
             several => {
                 let place = self.push(ListNode::VACANT);
                 let entries = self.entries(several, block, around);
-                self.put(place, ListNode::new(entries));
+                self.put(place as usize, ListNode::new(entries));
                 ListEntry::new(Kind::Node(place))
             }
         }
@@ -141,8 +165,8 @@ impl Trie {
         place
     }
 
-    fn put(&mut self, place: u32, node: ListNode) {
-        if let Some(slot) = self.nodes.get_mut(place as usize) {
+    fn put(&mut self, place: usize, node: ListNode) {
+        if let Some(slot) = self.nodes.get_mut(place) {
             *slot = node;
         }
     }
@@ -282,7 +306,7 @@ mod tests {
                 marks.add(network(family, scattered(number), bits), Origin::DENIED);
             }
             let nodes = marks.build().len();
-            assert!(nodes < 2 * ListNode::ROOTS as usize + 3 * marks.len(), "{family:?}/{bits}: {nodes}");
+            assert!(nodes < ListNode::ROOTS as usize + 3 * marks.len(), "{family:?}/{bits}: {nodes}");
             println!("{family:?}/{bits}: {nodes} nodes for {} prefixes", marks.len());
         }
     }

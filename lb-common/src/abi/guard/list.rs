@@ -1,10 +1,11 @@
-//! Prefix lists: a trie over the bits of a source, four at a time behind the first sixteen.
+//! Prefix lists: a trie over the bits of a source, four at a time behind the first twenty of IPv4 and sixteen of IPv6.
 //!
 //! The kernel's own trie for prefixes takes a step a bit and a cache miss a step. Here a node is one cache line, and a
 //! subtree that holds a single prefix is a record of that prefix, so that most sources are found after two or three.
 //!
-//! A list is an array of nodes. The first [`ListNode::ROOTS`] are the first sixteen bits of IPv4 addresses, as many
-//! again those of IPv6. Places are counted from the list's first node, so that a list is the same wherever it lies.
+//! A list is an array of nodes. The first [`ListNode::ROOTS_V4`] stand for the first bits of IPv4 addresses, the
+//! [`ListNode::ROOTS_V6`] behind them for those of IPv6. Places are counted from the list's first node, so that a list is
+//! the same wherever it lies.
 
 use crate::abi::Address;
 use crate::wire::U32be;
@@ -103,10 +104,13 @@ pub struct ListNode([u32; 16]);
 plain!(ListNode, 64);
 
 impl ListNode {
-    /// Nodes for the first sixteen bits of one family's addresses.
-    pub const ROOTS: u32 = 1 << 12;
-    /// Bits that the roots and their entries tell apart.
-    pub const ROOT_BITS: u8 = 16;
+    /// Nodes for the first sixteen bits of IPv4 addresses, which tell twenty apart: then a hundred thousand prefixes are
+    /// mostly one behind a root, and found after two nodes.
+    pub const ROOTS_V4: u32 = 1 << 16;
+    /// Nodes for the first twelve bits of IPv6 addresses.
+    pub const ROOTS_V6: u32 = 1 << 12;
+    /// All of them.
+    pub const ROOTS: u32 = Self::ROOTS_V4 + Self::ROOTS_V6;
     /// Bits that a node tells apart.
     pub const BITS: u8 = 4;
 

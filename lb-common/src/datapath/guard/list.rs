@@ -4,7 +4,7 @@ use super::GuardTables;
 use crate::abi::{Address, Ip, Kind, ListEntry, ListNode, Origin};
 
 /// Steps behind the roots that an IPv4 address has bits for.
-const STEPS_V4: u32 = 4;
+const STEPS_V4: u32 = 3;
 /// Those of the first half of an IPv6 address.
 const STEPS_HIGH: u32 = 12;
 /// Those of the other half.
@@ -16,11 +16,10 @@ pub fn origin<A: Ip>(tables: &impl GuardTables, first: u32, source: A) -> Origin
     let Address([a, b, c, d]) = source.widen();
     let high = u64::from(a.get()) << 32 | u64::from(b.get());
     let Some(root) = tables.list_node(first + root::<A>(high)) else { return Origin::default() };
-    let entry = root.entry((high >> 48) as u32 & 15);
     let found = if A::VERSION == 4 {
-        walk::<STEPS_V4>(tables, first, entry, high << 16)
+        walk::<STEPS_V4>(tables, first, root.entry((high >> 44) as u32), high << 20)
     } else {
-        let half = walk::<STEPS_HIGH>(tables, first, entry, high << 16);
+        let half = walk::<STEPS_HIGH>(tables, first, root.entry((high >> 48) as u32), high << 16);
         walk::<STEPS_LOW>(tables, first, half, u64::from(c.get()) << 32 | u64::from(d.get()))
     };
     match found.kind() {
@@ -34,11 +33,10 @@ pub fn origin<A: Ip>(tables: &impl GuardTables, first: u32, source: A) -> Origin
     }
 }
 
-/// The root of an address: the first twelve of its bits.
+/// The root of an address: the first of its bits.
 #[inline(always)]
 const fn root<A: Ip>(high: u64) -> u32 {
-    let behind = if A::VERSION == 4 { 0 } else { ListNode::ROOTS };
-    behind + (high >> 52) as u32
+    if A::VERSION == 4 { (high >> 48) as u32 } else { ListNode::ROOTS_V4 + (high >> 52) as u32 }
 }
 
 /// From node to node, by four bits a step, until there is something else.

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod documents;
+mod guard;
 mod health;
 mod keys;
 mod loading;
