@@ -17,6 +17,7 @@ use lb_userspace::kernel::{Datapath, Program};
 /// TCP control bits. Source: RFC 9293, section 3.1.
 pub(crate) const ACK: u8 = 0x10;
 const SYN: u8 = 0x02;
+const NULL: u8 = 0;
 
 pub(crate) const CLIENT: ([u8; 4], u16) = ([198, 51, 100, 7], 51_000);
 const NOT_A_VIP: [u8; 4] = [192, 0, 2, 1];
@@ -90,6 +91,7 @@ pub(crate) fn all() -> Vec<Path> {
         dsr("guard.off.v4.allow-hit", "encap", Link, to(GUARDED_VIP, ACK)),
         dsr("guard.v4.allow-hit", "encap", Link, to(GUARDED_VIP, ACK)).guarded(),
         path("guard.v4.deny", "drop", Link, denied(GUARDED_VIP), Reason::Denied, dropped).guarded(),
+        path("guard.v4.bad-flags", "drop", Link, to(GUARDED_VIP, NULL), Reason::BadFlags, dropped).guarded(),
         path("guard.v4.rate", "drop", Link, to(RATED_VIP, ACK), Reason::SourceRate, dropped)
             .guarded()
             .after(to(RATED_VIP, ACK)),
