@@ -1,16 +1,14 @@
 //! The guard's programs and maps: one in front of the balancer for plain packets, and one for each family's others.
 
-use crate::maps::{self, KernelTables};
-use crate::packet::XdpPacket;
+use crate::maps::{self, Direct, KernelTables};
 use crate::now;
+use crate::packet::XdpPacket;
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
 use aya_ebpf::btf_maps::{Array, HashMap};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::{
-    BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Stage, Ticks, limits,
-};
+use lb_common::abi::{BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Stage, Ticks, limits};
 use lb_common::datapath::guard::{self, Glance, GuardTables};
 use lb_common::datapath::{Family, TablesFor, Version};
 use lb_common::wire::{Packet, U32be, ipv6};
@@ -19,11 +17,16 @@ use lb_common::wire::{Packet, U32be, ipv6};
 const ALIGNED: usize = BPF_F_MMAPABLE as usize;
 
 /// Which list is in force, and whether anybody is blocked.
-#[btf_map]
-static GUARD_STATE: Array<GuardState, 1> = Array::new();
+#[used]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.guard_state")]
+pub(crate) static GUARD_STATE: Direct<GuardState, 1> = Direct::new(GuardState { list: 0, blocks: 0 });
 /// Rules by service number.
-#[btf_map]
-static GUARD_RULES: Array<GuardRule, { limits::GUARD_RULES as usize }, ALIGNED> = Array::new();
+#[used]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.guard_rules")]
+pub(crate) static GUARD_RULES: Direct<GuardRule, { limits::GUARD_RULES as usize }> =
+    Direct::new(GuardRule::UNGUARDED);
 /// Two lists, one of them in force; the daemon sets the size when it loads.
 #[btf_map]
 static LISTS: Array<ListNode, { limits::LIST_PREFIXES as usize }, ALIGNED> = Array::new();
@@ -122,12 +125,12 @@ impl GuardTables for KernelTables<'_> {
 
     #[inline(always)]
     fn guard_state(&self) -> GuardState {
-        GUARD_STATE.get(0).copied().unwrap_or_default()
+        *GUARD_STATE.at(0)
     }
 
     #[inline(always)]
     fn guard_rule(&self, number: u32) -> Option<&GuardRule> {
-        GUARD_RULES.get(number)
+        Some(GUARD_RULES.at(number))
     }
 
     #[inline(always)]

@@ -1,19 +1,18 @@
 //! The guard's maps: rules, lists and blocks written, nothing read back.
 
 use super::bpf;
+use super::direct::Writer;
 use super::maps::{Raw, failed, is_missing, refused, take, zero};
 use super::{LoadError, TableError};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
-use lb_common::abi::{BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Ticks, limits};
+use lb_common::abi::{BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Table, Ticks, limits};
 use std::io;
 use std::os::fd::AsFd as _;
 
 pub(super) const LISTS: &str = "LISTS";
 pub(super) const BLOCKS: &str = "BLOCKS";
 pub(super) const BUCKETS: &str = "BUCKETS";
-const GUARD_STATE: &str = "GUARD_STATE";
-const GUARD_RULES: &str = "GUARD_RULES";
 const BUDGETS: &str = "BUDGETS";
 
 /// What the guard is told once, when it is loaded.
@@ -27,8 +26,7 @@ pub struct Guarding {
 
 /// Handles of the guard's maps.
 pub struct GuardMaps {
-    state: Array<MapData, Raw<GuardState>>,
-    rules: Array<MapData, Raw<GuardRule>>,
+    writer: Writer,
     lists: Array<MapData, Raw<ListNode>>,
     blocks: HashMap<MapData, [u32; 4], Raw<Ticks>>,
     buckets: Array<MapData, Raw<BucketLine>>,
@@ -38,10 +36,9 @@ pub struct GuardMaps {
 }
 
 impl GuardMaps {
-    pub(super) fn take(object: &mut Ebpf) -> Result<Self, LoadError> {
+    pub(super) fn take(object: &mut Ebpf, writer: Writer) -> Result<Self, LoadError> {
         Ok(Self {
-            state: take(object, GUARD_STATE)?,
-            rules: take(object, GUARD_RULES)?,
+            writer,
             lists: take(object, LISTS)?,
             blocks: take(object, BLOCKS)?,
             buckets: take(object, BUCKETS)?,
@@ -52,7 +49,12 @@ impl GuardMaps {
 
     /// Writes the rule of a service.
     pub fn write_rule(&mut self, number: u32, rule: &GuardRule) -> Result<(), TableError> {
-        self.rules.set(number, Raw(*rule), 0).map_err(failed("write to", GUARD_RULES))
+        self.write_rules(&[(number, *rule)])
+    }
+
+    /// Writes rules of services, at the price of one.
+    pub fn write_rules(&mut self, rules: &[(u32, GuardRule)]) -> Result<(), TableError> {
+        self.writer.write(Table::GuardRules, rules)
     }
 
     /// Nodes that a list may have.
@@ -94,9 +96,9 @@ impl GuardMaps {
         self.write_state(GuardState { blocks, ..self.current })
     }
 
-    /// The kernel copies a value of eight bytes at once.
+    /// Its words change one after the other, each right by itself.
     fn write_state(&mut self, state: GuardState) -> Result<(), TableError> {
-        self.state.set(0, Raw(state), 0).map_err(failed("write to", GUARD_STATE))?;
+        self.writer.write(Table::GuardState, &[(0, state)])?;
         self.current = state;
         Ok(())
     }
@@ -112,7 +114,7 @@ impl GuardMaps {
         let vacant = vec![Raw(ListNode::VACANT); places.len()];
         bpf::update(self.lists.map().fd().as_fd(), &places, &vacant).map_err(refused("write to", LISTS))?;
         self.write_block_count(0)?;
-        zero(&self.rules, limits::GUARD_RULES).map_err(refused("write to", GUARD_RULES))?;
+        self.writer.clear::<GuardRule>(Table::GuardRules, limits::GUARD_RULES)?;
         zero(&self.buckets, self.buckets.len()).map_err(refused("write to", BUCKETS))?;
         zero(&self.budgets, limits::GUARD_RULES).map_err(refused("write to", BUDGETS))?;
         let keys: Result<Vec<_>, MapError> = self.blocks.keys().collect();

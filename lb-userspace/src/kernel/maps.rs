@@ -76,7 +76,11 @@ impl std::fmt::Debug for Tables {
 }
 
 impl Tables {
-    pub(super) fn take(object: &mut Ebpf, clock: ProgramFd, writer: ProgramFd) -> Result<Self, LoadError> {
+    pub(super) fn take(
+        object: &mut Ebpf,
+        clock: ProgramFd,
+        [writer, guard_writer]: [ProgramFd; 2],
+    ) -> Result<Self, LoadError> {
         Ok(Self {
             writer: Writer::new(writer),
             slot_use: take(object, SLOT_USE)?,
@@ -90,7 +94,7 @@ impl Tables {
             flows_v6: FlowRecords::take(object, FLOWS_V6)?,
             reasons: take(object, REASONS)?,
             backend_counts: take(object, BACKEND_COUNTS)?,
-            guard: GuardMaps::take(object)?,
+            guard: GuardMaps::take(object, Writer::new(guard_writer))?,
             clock,
         })
     }

@@ -149,8 +149,9 @@ impl Datapath {
             programs.load_stages(&Stage::GUARDED)?;
         }
         let (clock, writer) = (programs.handle(Program::Clock)?, programs.handle(Program::Write)?);
+        let guard_writer = programs.handle(Program::Write)?;
         let log = settings.log_packets.then(|| PacketLog::open(&mut programs.0)).transpose()?;
-        let tables = Tables::take(&mut programs.0, clock, writer)?;
+        let tables = Tables::take(&mut programs.0, clock, [writer, guard_writer])?;
         Ok(Self { programs, tables, log })
     }
 }
