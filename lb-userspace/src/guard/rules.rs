@@ -44,7 +44,8 @@ pub fn marks(config: &Config) -> Result<Marks, ListError> {
     let mut marks = Marks::default();
     let guard = config.guard.clone().unwrap_or_default();
     martians::networks(guard.bogons).for_each(|network| marks.add(network, Origin::MARTIAN));
-    let vips = config.services.iter().map(|service| service.vip).filter(config_address);
+    // Clients may well have the other addresses of a prefix that is a VIP.
+    let vips = config.services.iter().map(|service| service.vip).filter(crate::config::Vip::is_address);
     vips.for_each(|vip| marks.add(Network::host(vip.addr), Origin::VIP));
     let Guard { deny, allow, .. } = &guard;
     add(&mut marks, deny.as_deref(), Origin::DENIED)?;
@@ -52,14 +53,11 @@ pub fn marks(config: &Config) -> Result<Marks, ListError> {
     Ok(marks)
 }
 
-/// Clients may well have the other addresses of a prefix that is a VIP.
-fn config_address(vip: &crate::config::Vip) -> bool {
-    vip.is_address()
-}
-
 fn add(marks: &mut Marks, path: Option<&Path>, origin: Origin) -> Result<(), ListError> {
     let networks = path.map(lists::load).transpose()?.unwrap_or_default();
-    networks.into_iter().for_each(|network| marks.add(network, origin));
+    for network in networks {
+        marks.add(network, origin);
+    }
     Ok(())
 }
 

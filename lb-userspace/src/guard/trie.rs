@@ -251,7 +251,9 @@ mod tests {
             asked in prop::collection::vec((any_network(), 0u32..128), 40),
         ) {
             let mut marks = Marks::default();
-            said.iter().for_each(|(network, origin)| marks.add(*network, *origin));
+            for (network, origin) in &said {
+                marks.add(*network, *origin);
+            }
             let tables = tables(&marks);
             let near = said.iter().flat_map(|(network, _)| (0..128).step_by(7).map(|bit| (*network, bit)));
             for (network, turned) in asked.iter().copied().chain(near) {

@@ -5,7 +5,7 @@
 use super::{GuardTables, Reason};
 use crate::abi::{GuardFlags, GuardRule, Ip, Ticks, limits};
 
-/// Source: MurmurHash3, its 64-bit finisher.
+/// Source: Austin Appleby, the third Murmur hash, 64-bit finisher.
 const MURMUR: u64 = 0xff51_afd7_ed55_8ccd;
 
 /// Takes a packet out of its source's buckets; a reason if one is empty. Each service counts by itself.
