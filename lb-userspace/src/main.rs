@@ -98,9 +98,9 @@ fn blocks(json: bool, control: &Control) -> Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(&blocks)?);
     } else {
-        blocks.iter().for_each(|block| {
+        for block in &blocks {
             println!("{:<40} {:>9.0} s  {}", block.address.to_string(), block.seconds_left, block.reason);
-        });
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The status as people read it.
 
-use super::{BackendStatus, ReasonStatus, ServiceStatus, Status};
+use super::{BackendStatus, GuardStatus, ReasonStatus, ServiceStatus, Status};
 use std::fmt::Write as _;
 
 /// The whole status as text.
@@ -20,7 +20,7 @@ fn head(status: &Status) -> String {
     let interfaces: Vec<_> =
         status.interfaces.iter().map(|port| format!("{} ({})", port.name, port.mode)).collect();
     format!(
-        "lb-userspace {}, up {}, generation {}, config {}\ninterfaces {}, {} flows recorded, {}\n",
+        "lb-userspace {}, up {}, generation {}, config {}\ninterfaces {}, {} flows recorded, {}\n{}",
         status.version,
         duration(status.uptime_seconds),
         status.generation,
@@ -28,7 +28,13 @@ fn head(status: &Status) -> String {
         interfaces.join(", "),
         grouped(status.flows),
         status.transport,
+        status.guard.as_ref().map(guard).unwrap_or_default(),
     )
+}
+
+fn guard(guard: &GuardStatus) -> String {
+    let (prefixes, blocks) = (grouped(guard.prefixes as u64), grouped(guard.blocks as u64));
+    format!("guard on, {prefixes} prefixes known, {blocks} addresses blocked\n")
 }
 
 fn service_head(service: &ServiceStatus) -> String {
@@ -246,5 +252,13 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0, 1023, 1024, 3 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "3.0 GiB"]);
         assert_eq!([3.21, 65.0, 3700.0, 90_000.0].map(duration), ["3.2s", "1m5s", "1h1m", "1d1h"]);
+    }
+
+    #[test]
+    fn a_guard_is_told_of_where_there_is_one() {
+        let guard = Some(GuardStatus { prefixes: 100_009, blocks: 2 });
+        let told = head(&Status { guard, ..Status::default() });
+        assert!(told.ends_with("guard on, 100,009 prefixes known, 2 addresses blocked\n"), "{told}");
+        assert!(!head(&Status::default()).contains("guard"));
     }
 }

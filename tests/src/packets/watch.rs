@@ -68,7 +68,9 @@ fn lists() -> Marks {
     for family in Family::BOTH {
         let bits = if family == Family::V4 { 29 } else { 125 };
         let denied = Network::new(client(family).ip(), bits);
-        denied.into_iter().for_each(|network| marks.add(network, Origin::DENIED));
+        if let Some(network) = denied {
+            marks.add(network, Origin::DENIED);
+        }
         marks.add(Network::host(other_client(family).ip()), Origin::ALLOWED);
         marks.add(Network::host(vip(family)), Origin::VIP);
     }

@@ -205,11 +205,11 @@ fn flood(set: Set) -> Result<()> {
     let flood: Vec<_> =
         (0..30u16).flat_map(|round| forged([10, 50, 0, 99], 3000 + round * EACH, SYN)).collect();
     fort.forge(&flood)?;
-    let sent = u64::try_from(flood.len())?;
+    let total = u64::try_from(flood.len())?;
     let is_bounded = |status: &Value| {
         let stopped = counted(status, "source_new_flows");
         // What it may do at once, and what came back while it was sent.
-        stopped + 40 >= sent && stopped <= sent - 20
+        stopped + 40 >= total && stopped <= total - 20
     };
     fort.stage.wait_until("most of a flood is stopped", is_bounded)?;
     for _ in 0..10 {

@@ -36,12 +36,16 @@ fn lists() -> Marks {
     let mut marks = Marks::default();
     martians::networks(false).for_each(|network| marks.add(network, Origin::MARTIAN));
     for (address, origin) in [(DENIED, Origin::DENIED), (CLIENT.0, Origin::ALLOWED)] {
-        Network::new(IpAddr::from(address), 24).into_iter().for_each(|network| marks.add(network, origin));
+        if let Some(network) = Network::new(IpAddr::from(address), 24) {
+            marks.add(network, origin);
+        }
     }
     for number in 0..PREFIXES {
         let address = IpAddr::from(number.wrapping_mul(0x9e37_79b1).to_be_bytes());
         let bits = if number % 4 == 0 { 32 } else { 24 };
-        Network::new(address, bits).into_iter().for_each(|network| marks.add(network, Origin::DENIED));
+        if let Some(network) = Network::new(address, bits) {
+            marks.add(network, Origin::DENIED);
+        }
     }
     marks
 }
