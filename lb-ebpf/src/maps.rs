@@ -1,6 +1,6 @@
 //! The maps and the load-time constants, as [`Tables`].
 
-use crate::route;
+use crate::{guard, route};
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_NOEXIST, xdp_action};
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -21,13 +21,13 @@ use lb_common::wire::{Packet, U16be, U32be, ipv6};
 ///
 /// Userspace writes it by way of [`write`]; `used` keeps the compiler from taking it for what it is at first.
 #[repr(transparent)]
-struct Direct<T, const N: usize>(UnsafeCell<[T; N]>);
+pub(crate) struct Direct<T, const N: usize>(UnsafeCell<[T; N]>);
 
 // SAFETY: userspace writes while programs on all CPUs read. Values are plain numbers, each right by itself at any time.
 unsafe impl<T, const N: usize> Sync for Direct<T, N> {}
 
 impl<T: Copy, const N: usize> Direct<T, N> {
-    const fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         assert!(N.is_power_of_two(), "the index is masked");
         Self(UnsafeCell::new([value; N]))
     }
@@ -36,14 +36,14 @@ impl<T: Copy, const N: usize> Direct<T, N> {
     /// comparison it would lose sight when the compiler compares one register and adds another ("unbounded memory
     /// access", Linux 6.18).
     #[inline(always)]
-    fn at(&self, index: u32) -> &T {
+    pub(crate) fn at(&self, index: u32) -> &T {
         // SAFETY: below N by the mask.
         unsafe { &*self.0.get().cast::<T>().add(index as usize & (N - 1)) }
     }
 
     /// Follows the orders in a packet, one after the other; gives their number.
     #[inline(always)]
-    fn write(&self, orders: &impl Packet) -> u32 {
+    pub(crate) fn write(&self, orders: &impl Packet) -> u32 {
         let words = N * size_of::<T>() / size_of::<u32>();
         for number in 0..Order::MOST {
             let Some(Order { place, word }) = Order::of(orders, number) else { return number as u32 };
@@ -63,6 +63,8 @@ pub(crate) fn write(orders: &impl Packet) -> u32 {
         Some(Table::Backends) => BACKENDS.write(orders),
         Some(Table::Slots) => SLOTS.write(orders),
         Some(Table::Contents) => CONTENTS.write(orders),
+        Some(Table::GuardRules) => guard::GUARD_RULES.write(orders),
+        Some(Table::GuardState) => guard::GUARD_STATE.write(orders),
         None => 0,
     }
 }
@@ -132,7 +134,7 @@ static BACKEND_COUNTS: PerCpuArray<BackendCount, { limits::BACKENDS as usize }> 
 static ANNOUNCED: PerCpuArray<u32, 1> = PerCpuArray::new();
 /// The programs a packet may go on to.
 #[btf_map]
-static STAGES: ProgramArray<{ Stage::ALL.len() }> = ProgramArray::new();
+static STAGES: ProgramArray<{ Stage::PLACES }> = ProgramArray::new();
 
 /// Seed of the flow hash.
 #[unsafe(no_mangle)]

@@ -1,8 +1,10 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use lb_userspace::{backend, control, kernel, observe};
+use lb_userspace::{backend, config, control, kernel, observe};
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// An eBPF load balancer for Linux hosts.
 ///
@@ -80,6 +82,34 @@ pub(crate) enum Command {
         #[command(flatten)]
         control: Control,
     },
+    /// Drop what comes from an address, for a time; takes a configuration with a guard
+    Block {
+        /// The address
+        address: IpAddr,
+        /// How long, as in `10m`: a second to a week
+        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        lasting: Duration,
+        /// What for
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Drop what comes from an address no longer
+    Unblock {
+        /// The address
+        address: IpAddr,
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Tell which addresses are blocked, for how long and what for
+    Blocks {
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        control: Control,
+    },
     /// Serve HTTP, TCP or UDP as a backend to try things out with
     Backend(backend::Options),
     /// Be the backend's side of `dsr-ipip`: take the outer header off packets that arrive
@@ -97,6 +127,11 @@ pub(crate) enum Command {
         #[arg(long, default_value = "text")]
         log_format: observe::log::Format,
     },
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text)
+        .ok_or_else(|| "expected a whole number and ms, s, m or h, as in `10m`".to_owned())
 }
 
 fn service_and_backend(text: &str) -> Result<(String, String), String> {

@@ -37,6 +37,12 @@ fn obey(command: Command) -> Result<()> {
         Command::Check { file } => check(&file),
         Command::Status { json, control } => status(json, &control),
         Command::Reload { control } => ask(&control, &Request::Reload),
+        Command::Block { address, lasting, reason, control } => {
+            let milliseconds = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX);
+            ask(&control, &Request::Block { address, milliseconds, reason })
+        }
+        Command::Unblock { address, control } => ask(&control, &Request::Unblock { address }),
+        Command::Blocks { json, control } => blocks(json, &control),
         Command::Drain { target: (service, backend), undo, control } => {
             ask(&control, &Request::Drain { service, backend, undo })
         }
@@ -69,7 +75,9 @@ fn status(json: bool, control: &Control) -> Result<()> {
     let status = match client::ask(&control.path, &Request::Status)? {
         Response::Status(status) => status,
         Response::Refused { message } => bail!(message),
-        Response::Done { .. } => bail!("the daemon gave no status; is it of this version?"),
+        Response::Done { .. } | Response::Blocks { .. } => {
+            bail!("the daemon gave no status; is it of this version?")
+        }
     };
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
@@ -84,12 +92,32 @@ fn width() -> usize {
     terminal_size::terminal_size_of(std::io::stdout()).map_or(usize::MAX, |(width, _)| width.0.into())
 }
 
+fn blocks(json: bool, control: &Control) -> Result<()> {
+    let blocks = match client::ask(&control.path, &Request::Blocks)? {
+        Response::Blocks { blocks } => blocks,
+        Response::Refused { message } => bail!(message),
+        Response::Done { .. } | Response::Status(_) => {
+            bail!("the daemon told of no blocks; is it of this version?")
+        }
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&blocks)?);
+    } else {
+        for block in &blocks {
+            println!("{:<40} {:>9.0} s  {}", block.address.to_string(), block.seconds_left, block.reason);
+        }
+    }
+    Ok(())
+}
+
 /// Asks for something to be done and tells whether it was.
 fn ask(control: &Control, request: &Request) -> Result<()> {
     match client::ask(&control.path, request)? {
         Response::Done { message } => println!("{message}"),
         Response::Refused { message } => bail!(message),
-        Response::Status(_) => bail!("the daemon gave its status unasked; is it of this version?"),
+        Response::Status(_) | Response::Blocks { .. } => {
+            bail!("the daemon gave its status unasked; is it of this version?")
+        }
     }
     Ok(())
 }

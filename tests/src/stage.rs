@@ -188,7 +188,9 @@ pub fn counted(status: &Value, reason: &str) -> u64 {
     reasons.filter(|one| one["reason"] == reason).filter_map(|one| one["packets"].as_u64()).sum()
 }
 
-fn services(set: Set, house: &House, weights: &[u16]) -> Vec<Service> {
+/// The standard services of a house, with those backends whose weight is not 0.
+#[must_use]
+pub fn services(set: Set, house: &House, weights: &[u16]) -> Vec<Service> {
     let shares = shares(house, set.backends, weights);
     Kind::ALL.map(|kind| kind.service(set.forward, set.clients, &shares)).into()
 }

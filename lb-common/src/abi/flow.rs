@@ -15,6 +15,18 @@ pub struct Ticks(pub u32);
 plain!(Ticks, 4);
 
 impl Ticks {
+    /// So many ticks earlier.
+    #[must_use]
+    pub const fn before(self, ticks: u32) -> Self {
+        Self(self.0.wrapping_sub(ticks))
+    }
+
+    /// So many ticks later.
+    #[must_use]
+    pub const fn after(self, ticks: u32) -> Self {
+        Self(self.0.wrapping_add(ticks))
+    }
+
     /// Ticks since an earlier point; right across one wrap.
     #[inline(always)]
     #[must_use]

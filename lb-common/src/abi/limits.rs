@@ -44,3 +44,13 @@ pub const FLOWS: u32 = 1 << 18;
 pub const PORT_PROBES: u32 = 16;
 /// Entries of the counter map of reasons; more than there are, so that a reason can be added without a new layout.
 pub const REASONS: u32 = 64;
+/// Rules of the guard: one for each service number, and one for what goes to a VIP but to no port; a power of two.
+pub const GUARD_RULES: u32 = 2 * SERVICE_NUMBERS;
+/// The place of that last rule.
+pub const GUARD_HOSTS: u32 = SERVICE_NUMBERS;
+/// Lines of four sources each whose packets the guard counts: 4 MiB.
+pub const BUCKET_LINES: u32 = 1 << 16;
+/// Addresses that may be blocked at a time.
+pub const BLOCKS: u32 = 16_384;
+/// Prefixes of the guard's lists unless the configuration says otherwise.
+pub const LIST_PREFIXES: u32 = 1 << 18;

@@ -7,6 +7,7 @@ mod backend;
 mod counters;
 mod flow;
 mod fragment;
+mod guard;
 pub mod limits;
 mod listen;
 mod load;
@@ -22,6 +23,10 @@ pub use backend::{Backend, BackendFlags, BackendId, Wrapped};
 pub use counters::{BackendCount, Count};
 pub use flow::{Flow, FlowKey, FlowKind, FlowState, Hop, Ticks};
 pub use fragment::{Fragment, FragmentKey};
+pub use guard::{
+    BlockKey, Bucket, BucketLine, GuardFlags, GuardRule, GuardState, Kind, ListEntry, ListNode, Origin, Rate,
+    SourceBuckets, SourceMask,
+};
 pub use listen::{ListenPorts, ListenerId, Listening};
 pub use load::{InsertRate, Load};
 pub use order::{Order, Table};

@@ -17,11 +17,16 @@ pub enum Table {
     Slots = 2,
     /// What there is in the tables.
     Contents = 3,
+    /// The guard's rules.
+    GuardRules = 4,
+    /// What the guard has beside them.
+    GuardState = 5,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 4] = [Self::Services, Self::Backends, Self::Slots, Self::Contents];
+    pub const ALL: [Self; 6] =
+        [Self::Services, Self::Backends, Self::Slots, Self::Contents, Self::GuardRules, Self::GuardState];
 
     /// The table with this number.
     #[inline(always)]
@@ -32,6 +37,8 @@ impl Table {
             1 => Some(Self::Backends),
             2 => Some(Self::Slots),
             3 => Some(Self::Contents),
+            4 => Some(Self::GuardRules),
+            5 => Some(Self::GuardState),
             _ => None,
         }
     }

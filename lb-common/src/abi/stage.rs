@@ -26,10 +26,22 @@ pub enum Stage {
     ControlV6 = 9,
     /// Tells userspace of a drop that means trouble of ours.
     Announce = 10,
+    /// The balancer, for what the guard lets go on.
+    Balance = 11,
+    /// The guard, for IPv4 packets that are not plain.
+    GuardV4 = 12,
+    /// The same for IPv6.
+    GuardV6 = 13,
 }
 
 impl Stage {
-    /// Every stage, in the order of their places.
+    /// How many places there are.
+    pub const PLACES: usize = Self::ALL.len() + Self::GUARDED.len();
+
+    /// Those that the guard leaves packets to.
+    pub const GUARDED: [Self; 3] = [Self::Balance, Self::GuardV4, Self::GuardV6];
+
+    /// Those that the balancer leaves packets to, in the order of their places.
     pub const ALL: [Self; 11] = [
         Self::TransportV4,
         Self::NatV4,
@@ -59,6 +71,9 @@ impl Stage {
             Self::DnatV6 => "lb_dnat6",
             Self::ControlV6 => "lb_control6",
             Self::Announce => "lb_announce",
+            Self::Balance => "lb_balance",
+            Self::GuardV4 => "lb_guard4",
+            Self::GuardV6 => "lb_guard6",
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Tables in ordinary memory: for the tests, the differential suite and the tools that explain and simulate.
 
+use super::guard::GuardTables;
 use super::{Arrival, Direction, Family, FlowTable, PortPool, Reason, Refused, Tables, classify};
 use crate::abi::{
-    Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
-    Ip, Load, PortRange, PrefixKey, QuicServer, Service, ServiceKey, Slot, Ticks, limits,
+    Backend, BackendCount, BackendId, BlockKey, Bucket, BucketLine, Contents, Count, Flow, FlowKey, Fragment,
+    FragmentKey, GuardRule, GuardState, Hop, InsertRate, Ip, ListNode, Load, PortRange, PrefixKey,
+    QuicServer, Service, ServiceKey, Slot, Ticks, limits,
 };
 use crate::wire::{U32be, ipv6};
 use std::cell::{Cell, RefCell, RefMut};
@@ -59,12 +61,33 @@ pub struct HostTables {
     pub reasons: RefCell<BTreeMap<&'static str, Count>>,
     /// Packets by backend.
     pub counts: RefCell<BTreeMap<BackendId, BackendCount>>,
+    /// What the guard has.
+    pub guard: HostGuard,
+}
+
+/// The guard's tables.
+#[derive(Clone, Debug, Default)]
+pub struct HostGuard {
+    /// Which list is in force, and whether anybody is blocked.
+    pub state: GuardState,
+    /// Rules by service number.
+    pub rules: BTreeMap<u32, GuardRule>,
+    /// The nodes of the lists.
+    pub lists: Vec<ListNode>,
+    /// When blocks end.
+    pub blocks: HashMap<BlockKey, Ticks>,
+    /// Lines of buckets.
+    pub buckets: RefCell<HashMap<u32, BucketLine>>,
+    /// Budgets by service number.
+    pub budgets: RefCell<HashMap<u32, Bucket>>,
 }
 
 /// Ticks in a second of these tables' clock.
 const SECOND: u32 = 250;
 
 /// What an array map has where nothing was written.
+static NO_RULE: GuardRule = GuardRule::UNGUARDED;
+static NO_NODE: ListNode = ListNode::VACANT;
 static VACANT: Service = Service::VACANT;
 static UNWRITTEN: Backend = Backend::UNWRITTEN;
 static NO_RANGE: PortRange = PortRange::new(0, 0, 0, 0);
@@ -256,5 +279,38 @@ impl Tables for HostTables {
 
     fn count_backend(&self, id: BackendId, direction: Direction, opened: bool, bytes: u32) {
         self.counts.borrow_mut().entry(id).or_default().add(direction == Direction::ToBackend, opened, bytes);
+    }
+}
+
+impl GuardTables for HostTables {
+    type Buckets<'a> = RefMut<'a, BucketLine>;
+    type Budget<'a> = RefMut<'a, Bucket>;
+
+    fn guard_keys(&self) -> [u64; 4] {
+        [1, 2, 3, 4].map(|number| self.seed.wrapping_mul(number) | 1)
+    }
+
+    fn guard_state(&self) -> GuardState {
+        self.guard.state
+    }
+
+    fn guard_rule(&self, number: u32) -> Option<&GuardRule> {
+        (number < limits::GUARD_RULES).then(|| self.guard.rules.get(&number).unwrap_or(&NO_RULE))
+    }
+
+    fn list_node(&self, place: u32) -> Option<&ListNode> {
+        Some(self.guard.lists.get(place as usize).unwrap_or(&NO_NODE))
+    }
+
+    fn blocked_until(&self, source: &BlockKey) -> Option<Ticks> {
+        self.guard.blocks.get(source).copied()
+    }
+
+    fn buckets(&self, line: u32) -> Option<Self::Buckets<'_>> {
+        Some(RefMut::map(self.guard.buckets.borrow_mut(), |lines| lines.entry(line).or_default()))
+    }
+
+    fn budget(&self, number: u32) -> Option<Self::Budget<'_>> {
+        Some(RefMut::map(self.guard.budgets.borrow_mut(), |budgets| budgets.entry(number).or_default()))
     }
 }

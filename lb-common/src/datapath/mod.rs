@@ -13,6 +13,7 @@ mod dsr;
 mod encap;
 mod family;
 mod fragment;
+pub mod guard;
 mod icmp;
 mod link;
 mod listen;
@@ -33,7 +34,7 @@ mod host;
 pub use decapsulate::decapsulate;
 pub use family::{Family, Inside, Piece};
 #[cfg(feature = "host")]
-pub use host::HostTables;
+pub use host::{HostGuard, HostTables};
 pub use listen::{ListenTable, find_listener};
 pub use pipeline::{
     Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, seldom,

@@ -103,6 +103,16 @@ reasons! {
     NoHeadroom, "no_headroom", Drop, "The driver leaves no room for the outer header.";
     Inconsistent, "inconsistent", Drop, "Our own tables contradict each other: a defect of lb.";
 
+    Denied, "denied", Drop, "From a source that a list denies.";
+    Blocked, "blocked", Drop, "From a source that is blocked for a time.";
+    Martian, "martian", Drop, "From an address that nobody can have.";
+    Land, "land", Drop, "From an address that is its own destination, or a VIP.";
+    BadFlags, "bad_flags", Drop, "TCP control bits that no sender means.";
+    PortZero, "port_zero", Drop, "From port 0, which nobody can answer.";
+    SourceRate, "source_rate", Drop, "Its source sends more packets than it may.";
+    SourceNewFlows, "source_new_flows", Drop, "Its source begins more flows than it may.";
+    ServiceNewFlows, "service_new_flows", Drop, "More flows of its service begin than may.";
+
     NotEncapsulated, "not_encapsulated", Pass, "No IP packet in an outer header; left to the stack (decap only).";
     Decapsulated, "decapsulated", Pass, "The outer header was taken off, and the rest went to the stack (decap only).";
 }

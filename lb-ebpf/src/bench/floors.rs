@@ -12,6 +12,12 @@ pub fn floor_pass(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
+/// Drops.
+#[xdp]
+pub fn floor_drop(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_DROP
+}
+
 /// Sends the packet back as it is.
 #[xdp]
 pub fn floor_tx(_ctx: XdpContext) -> u32 {

@@ -56,6 +56,12 @@ pub(super) const DEFAULT_FLOWS: u32 = 262_144;
 /// Port ranges that the packet path looks at for one packet.
 pub(super) const MAX_RANGES: usize = limits::RANGE_PROBES as usize;
 
+pub(super) const MIN_PREFIXES: u64 = 1024;
+pub(super) const MAX_PREFIXES: u64 = 4_194_304;
+pub(super) const DEFAULT_PREFIXES: u32 = limits::LIST_PREFIXES;
+/// More than a network card receives in a second.
+pub(super) const MAX_RATE: u64 = 100_000_000;
+
 pub(super) const MIN_FRAGMENTS: u64 = 64;
 pub(super) const MAX_FRAGMENTS: u64 = 1_048_576;
 /// Enough for a thousand fragmented datagrams a second, each remembered for a dozen seconds.

@@ -13,6 +13,12 @@ pub(super) fn parse_millis(text: &str) -> Option<u64> {
     number.checked_mul(*millis)
 }
 
+/// A duration such as `500ms`, `1s`, `5m`, `1h`, as the command line takes it.
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
+    parse_millis(text).map(Duration::from_millis)
+}
+
 /// A count such as `262144`, `256k` or `1M`, where k is 1,024 and M is 1,048,576, as tables come in powers of two.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_unit(text)?;

@@ -85,6 +85,8 @@ pub(super) enum Form {
     Prefix,
     Ports,
     Path,
+    /// `/etc/lb/deny.list`
+    File,
     Host,
     Status,
     Seed,
@@ -166,6 +168,7 @@ impl fmt::Display for Form {
             Self::ServerId => f.write_str("1 to 8 bytes in hexadecimal digits"),
             Self::Prefix => f.write_str("text \"ADDRESS/LENGTH\""),
             Self::Ports => write!(f, "\"auto\", or a range \"FIRST-LAST\" within {MIN_NAT_PORT}-65535"),
+            Self::File => f.write_str("the whole path of a file, starting with `/`"),
             Self::Path => f.write_str("text starting with `/`, printable ASCII without spaces"),
             Self::Host => f.write_str("a host name, printable ASCII without spaces"),
             Self::Status => write!(f, "from {MIN_STATUS} to {MAX_STATUS}, or a range \"FIRST-LAST\" of them"),

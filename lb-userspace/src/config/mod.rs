@@ -17,6 +17,7 @@ mod diagnostic;
 mod duration;
 mod finding;
 mod found;
+mod guard;
 mod keys;
 mod model;
 mod raw;
@@ -33,6 +34,8 @@ mod tests;
 
 pub use bounds::{DEFAULT_SEED, MAX_BACKENDS, MAX_SERVICES, MAX_WEIGHT};
 pub use diagnostic::{Diagnostic, Mistakes, Place, Related, Severity};
+pub use duration::parse as parse_duration;
+pub use guard::{Guard, ServiceGuard};
 pub use model::{
     Backend, Check, CheckKind, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Select, Service,
     StatusRange, Tracking, Vip,

@@ -9,6 +9,7 @@ use super::bounds::{
     DEFAULT_FALL, DEFAULT_FLOWS, DEFAULT_FRAGMENTS, DEFAULT_INTERVAL, DEFAULT_JITTER, DEFAULT_RISE,
     DEFAULT_SEED, DEFAULT_STATUS, DEFAULT_TIMEOUT,
 };
+use super::guard::{Guard, ServiceGuard};
 
 /// A whole configuration. [`Config::default`] is what an empty file means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,10 @@ pub struct Config {
     pub ping: bool,
     /// Outer headers of services that encapsulate.
     pub encap: Encap,
+    /// What the guard has in common for all services; none where there is no `[guard]`.
+    pub guard: Option<Guard>,
+    /// What the guard does for what goes to a VIP but to no port of it: what `[guard]` says for all services.
+    pub host_guard: ServiceGuard,
     /// Whether the packet path logs rare events, for debugging. Default false: the counters tell the same for less.
     pub log_packets: bool,
 }
@@ -39,8 +44,18 @@ impl Default for Config {
             seed: DEFAULT_SEED,
             ping: true,
             encap: Encap::default(),
+            guard: None,
+            host_guard: ServiceGuard::OFF,
             log_packets: false,
         }
+    }
+}
+
+impl Config {
+    /// Whether any service has a guard, or may be given one without a restart.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_some() || self.services.iter().any(|service| service.guard != ServiceGuard::OFF)
     }
 }
 
@@ -68,6 +83,8 @@ pub struct Service {
     /// How backends are probed; `None` takes every backend for healthy. Default: TCP connect, and none for UDP, where
     /// silence proves nothing.
     pub health: Option<Check>,
+    /// What the guard does for it. Default: nothing, or what `[guard]` says.
+    pub guard: ServiceGuard,
     /// At least one, but none of a [`Forward::Local`] service. Names and addresses are unique within the service. All are
     /// of the VIP's family, unless packets travel to them in an outer header.
     pub backends: Vec<Backend>,

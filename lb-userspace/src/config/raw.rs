@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -26,6 +27,31 @@ pub(super) struct File {
     pub(super) source_v6: Found<(Ipv6Addr, u8)>,
     pub(super) seed: Found<u64>,
     pub(super) log_packets: Found<bool>,
+    pub(super) guard: Found<Guard>,
+}
+
+/// `[guard]`.
+pub(super) struct Guard {
+    pub(super) allow: Found<PathBuf>,
+    pub(super) deny: Found<PathBuf>,
+    pub(super) bogons: Found<bool>,
+    pub(super) prefixes: Found<u32>,
+    /// What holds for services that do not say otherwise.
+    pub(super) of_services: ServiceGuard,
+}
+
+/// The value of a service's `guard`, and a part of `[guard]`.
+pub(super) struct ServiceGuard {
+    pub(super) lists: Found<bool>,
+    pub(super) martians: Found<bool>,
+    pub(super) land: Found<bool>,
+    pub(super) malformed: Found<bool>,
+    pub(super) blocks: Found<bool>,
+    pub(super) source_packets: Found<u32>,
+    pub(super) source_flows: Found<u32>,
+    pub(super) service_flows: Found<u32>,
+    pub(super) source_v4: Found<u8>,
+    pub(super) source_v6: Found<u8>,
 }
 
 /// A `[[service]]`.
@@ -42,6 +68,8 @@ pub(super) struct Service {
     pub(super) tracking: Found<Tracking>,
     pub(super) idle: Found<Duration>,
     pub(super) health: Found<Health>,
+    /// `None` for `"none"`.
+    pub(super) guard: Found<Option<ServiceGuard>>,
     pub(super) backends: Found<Vec<Backend>>,
 }
 
@@ -102,6 +130,7 @@ impl File {
             source_v6: section(&encap, |encap| encap.read("source_v6", value::prefix_v6, report)),
             seed: file.read("seed", value::seed, report),
             log_packets: file.read("log_packets", value::flag, report),
+            guard: file.table("guard", report).map(|guard| Guard::read(&guard, report)),
         }
     }
 }
@@ -126,6 +155,7 @@ impl Service {
             tracking: service.read("tracking", value::choice, report),
             idle: service.read("idle", value::duration, report),
             health: Health::read(service, report),
+            guard: ServiceGuard::of(service, report),
             backends: service
                 .tables("backend", report)
                 .map(|backends| backends.iter().map(|backend| Backend::read(backend, report)).collect()),
@@ -180,6 +210,47 @@ fn table_or_word<'t, 'a>(
             Err(unfit(key, value).help(format!("write `health = {{ http = {text:?} }}`")))
         }
         _ => Reader::unopened(key, value).map(Some),
+    }
+}
+
+impl Guard {
+    fn read(guard: &Reader<'_, '_>, report: &mut Report) -> Self {
+        Self {
+            allow: guard.read("allow", value::file, report),
+            deny: guard.read("deny", value::file, report),
+            bogons: guard.read("bogons", value::flag, report),
+            prefixes: guard.read("prefixes", value::narrow, report),
+            of_services: ServiceGuard::read(guard, report),
+        }
+    }
+}
+
+impl ServiceGuard {
+    fn of(service: &Reader<'_, '_>, report: &mut Report) -> Found<Option<Self>> {
+        let guard = service.read(
+            "guard",
+            |key, value| match (&key.value, value.get_ref()) {
+                (Value::TableOr(_, word), DeValue::String(text)) if text == word => Ok(None),
+                _ => Reader::unopened(key, value).map(Some),
+            },
+            report,
+        );
+        guard.map(|table| table.map(|table| Self::read(&table.opened(report), report)))
+    }
+
+    fn read(guard: &Reader<'_, '_>, report: &mut Report) -> Self {
+        Self {
+            lists: guard.read("lists", value::flag, report),
+            martians: guard.read("martians", value::flag, report),
+            land: guard.read("land", value::flag, report),
+            malformed: guard.read("malformed", value::flag, report),
+            blocks: guard.read("blocks", value::flag, report),
+            source_packets: guard.read("source_packets", value::narrow, report),
+            source_flows: guard.read("source_flows", value::narrow, report),
+            service_flows: guard.read("service_flows", value::narrow, report),
+            source_v4: guard.read("source_v4", value::narrow, report),
+            source_v6: guard.read("source_v6", value::narrow, report),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod address;
 pub(super) use address::{listener, prefix_v4, prefix_v6, server, vip};
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -216,4 +217,10 @@ pub(super) fn server_id(key: &Key, value: &Written<'_>) -> Result<(u8, [u8; 8]),
     let number = number.ok_or_else(|| unfit(key, value))?;
     let bits = u32::try_from(text.len() * 4).unwrap_or(64);
     Ok((u8::try_from(text.len() / 2).unwrap_or(8), (number << (64 - bits)).to_be_bytes()))
+}
+
+/// The whole path of a file, since the daemon may be started anywhere.
+pub(super) fn file(key: &Key, value: &Written<'_>) -> Result<PathBuf, Finding> {
+    let path = PathBuf::from(text(key, value)?);
+    if path.is_absolute() { Ok(path) } else { Err(unfit(key, value)) }
 }

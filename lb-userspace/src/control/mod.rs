@@ -9,11 +9,12 @@ mod status;
 pub mod table;
 
 pub use status::{
-    BackendStatus, FloodGuardStatus, HealthStatus, InterfaceStatus, ListenerStatus, ReasonStatus,
-    ServiceStatus, Status, Traffic,
+    BackendStatus, BlockStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
+    ReasonStatus, ServiceStatus, Status, Traffic,
 };
 
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// Where the socket is unless `--control` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/lb/control.sock";
@@ -26,6 +27,22 @@ pub enum Request {
     Status,
     /// Read the configuration again.
     Reload,
+    /// Drop what comes from an address, for a time.
+    Block {
+        /// The address.
+        address: IpAddr,
+        /// How long.
+        milliseconds: u64,
+        /// What for.
+        reason: String,
+    },
+    /// Drop it no longer.
+    Unblock {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Tell which addresses are blocked.
+    Blocks,
     /// Give a backend no new flows, or (`undo`) give it new ones again. Lasts until a restart or the undoing.
     Drain {
         /// Name of the service.
@@ -43,6 +60,11 @@ pub enum Request {
 pub enum Response {
     /// The answer to [`Request::Status`].
     Status(Box<Status>),
+    /// The answer to [`Request::Blocks`].
+    Blocks {
+        /// The blocks, by address.
+        blocks: Vec<BlockStatus>,
+    },
     /// It is done; a sentence on what changed.
     Done {
         /// The sentence.

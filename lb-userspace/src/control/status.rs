@@ -1,6 +1,7 @@
 //! What the daemon tells of itself, as `status --json` prints it.
 
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// Everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,29 @@ pub struct Status {
     pub flood_guard: FloodGuardStatus,
     /// Every reason that was counted since start.
     pub reasons: Vec<ReasonStatus>,
+    /// What the guard goes by; none where it was not loaded.
+    #[serde(default)]
+    pub guard: Option<GuardStatus>,
+}
+
+/// The guard. What it dropped stands among the reasons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// Prefixes in force: those of the lists, martians and VIPs.
+    pub prefixes: usize,
+    /// Addresses that are blocked for a time.
+    pub blocks: usize,
+}
+
+/// An address that is blocked for a time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlockStatus {
+    /// The address.
+    pub address: IpAddr,
+    /// For how long.
+    pub seconds_left: f64,
+    /// What for.
+    pub reason: String,
 }
 
 /// An interface.

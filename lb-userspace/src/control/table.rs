@@ -4,7 +4,7 @@
 
 mod text;
 
-use super::{BackendStatus, FloodGuardStatus, ReasonStatus, ServiceStatus, Status};
+use super::{BackendStatus, FloodGuardStatus, GuardStatus, ReasonStatus, ServiceStatus, Status};
 use std::fmt::Write as _;
 use text::{bytes, columns, duration, grouped, wrapped};
 
@@ -16,6 +16,9 @@ const INDENT: usize = 2;
 pub fn render(status: &Status, width: usize) -> String {
     let mut text = wrapped(&head(status), width, INDENT);
     text.push_str(&wrapped(&head_of_flows(status), width, INDENT));
+    if let Some(told) = status.guard.as_ref().map(guard) {
+        text.push_str(&wrapped(&told, width, INDENT));
+    }
     for service in &status.services {
         text.push('\n');
         text.push_str(&wrapped(&service_head(service), width, INDENT));
@@ -61,6 +64,11 @@ fn flood_guard(guard: &FloodGuardStatus) -> String {
         (_, false) => format!(", flood guard open ({bound} new flows a second)"),
         (_, true) => format!(", flood guard CLOSED (more than {bound} new flows a second)"),
     }
+}
+
+fn guard(guard: &GuardStatus) -> String {
+    let (prefixes, blocks) = (grouped(guard.prefixes as u64), grouped(guard.blocks as u64));
+    format!("guard on, {prefixes} prefixes known, {blocks} addresses blocked")
 }
 
 fn service_head(service: &ServiceStatus) -> String {
@@ -375,5 +383,13 @@ pass:    none
             assert!(service["backends"][0].get(key).is_some(), "{key} of {service:#}");
         }
         assert_eq!(json["flood_guard"]["new_flows"], 0);
+    }
+
+    #[test]
+    fn a_guard_is_told_of_where_there_is_one() {
+        let guard = Some(GuardStatus { prefixes: 100_009, blocks: 2 });
+        let told = render(&Status { guard, ..Status::default() }, 80);
+        assert!(told.contains("\nguard on, 100,009 prefixes known, 2 addresses blocked\n"), "{told}");
+        assert!(!render(&Status::default(), 80).contains("guard"));
     }
 }

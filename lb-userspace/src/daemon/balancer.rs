@@ -9,12 +9,15 @@ use super::guard::Guard;
 use super::interfaces::Interfaces;
 use super::listeners::{ListenRule, Listeners};
 use super::ports::{self, Ports};
+use super::shield::Shield;
 use super::source::Source;
 use super::tables::Cause;
 use super::ways::Ways;
 use crate::config::{self, Config, Encap, Forward, Service, Vip};
+use crate::guard::rules;
 use crate::health::{Report, Transport};
-use crate::kernel::{Datapath, Link, Links, Mode, NextHops, Prefix, Resolver, Settings, Tables};
+use crate::kernel::guard::Guarding;
+use crate::kernel::{Datapath, Link, Links, Mode, NextHops, Prefix, Program, Resolver, Settings, Tables};
 use crate::plan::{BackendKey, Planner};
 use lb_common::abi::BackendId;
 use std::collections::BTreeSet;
@@ -45,6 +48,7 @@ pub(super) struct Balancer {
     pub(super) uncleared: Vec<BackendId>,
     pub(super) listeners: Listeners,
     pub(super) guard: Guard,
+    pub(super) shield: Shield,
 }
 
 /// What the programs were loaded with, which a reload cannot change.
@@ -55,6 +59,8 @@ pub(super) struct LoadedWith {
     pub(super) limits: config::Limits,
     pub(super) log_packets: bool,
     pub(super) encap: Encap,
+    /// Prefixes that the guard has room for, if it was loaded.
+    pub(super) guard: Option<u32>,
 }
 
 impl LoadedWith {
@@ -65,6 +71,7 @@ impl LoadedWith {
             limits: config.limits.clone(),
             log_packets: config.log_packets,
             encap: config.encap,
+            guard: room_for_prefixes(config),
         }
     }
 }
@@ -86,6 +93,7 @@ impl Balancer {
         if let Some(log) = log {
             tokio::task::spawn_local(log.run());
         }
+        let program = if config.is_guarded() { Program::Guard } else { Program::Balance };
         let mut balancer = Self {
             loaded_with: LoadedWith::of(&config),
             source,
@@ -93,7 +101,7 @@ impl Balancer {
             started: Instant::now(),
             transport,
             tables,
-            interfaces: Interfaces::new(programs, mode, links),
+            interfaces: Interfaces::new(programs, (program, mode), links),
             checks: Checks::new(transport, ports.probes, reports),
             planner: Planner::new(),
             resolver: Resolver::start()?,
@@ -104,6 +112,7 @@ impl Balancer {
             uncleared: Vec::new(),
             listeners: Listeners::inherit(),
             guard: Guard::default(),
+            shield: Shield::default(),
         };
         balancer.follow_config();
         Ok(balancer)
@@ -248,7 +257,14 @@ fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
         new_flows: share_of_a_cpu(config.limits.new_flows),
         spread: spread(&config.encap),
         gue_port: 0,
+        guard: room_for_prefixes(config)
+            .map(|prefixes| Guarding { nodes: rules::nodes(prefixes), keys: rules::draw_keys() }),
     }
+}
+
+/// Prefixes that the guard is to have room for, if there is to be one.
+fn room_for_prefixes(config: &Config) -> Option<u32> {
+    config.is_guarded().then(|| config.guard.clone().unwrap_or_default().prefixes)
 }
 
 /// What each CPU may do of what all may do together; 0 stays none.

@@ -35,6 +35,9 @@ pub enum Error {
     /// No signals.
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
+    /// A list of the guard's cannot be used.
+    #[error(transparent)]
+    List(#[from] crate::guard::lists::ListError),
     /// No clock.
     #[error("cannot read the length of the kernel's tick: {0}")]
     Clock(io::Error),

@@ -41,6 +41,14 @@ impl Look {
     }
 }
 
+impl Look {
+    /// Ticks in a span, at least one.
+    pub(super) fn ticks(&self, span: Duration) -> u32 {
+        let ticks = span.as_nanos().div_ceil(self.tick.as_nanos().max(1));
+        u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
+    }
+}
+
 /// The slots as the packet path finds them.
 struct Seeded<'a> {
     planner: &'a Planner,
@@ -79,6 +87,7 @@ impl Balancer {
         self.weigh(&observed)?;
         self.follow_listeners();
         self.guard.look(&self.tables)?;
+        self.sweep_blocks()?;
         Ok(BETWEEN_LOOKS)
     }
 

@@ -8,6 +8,8 @@ use crate::kernel::{Attachment, Link, Mode, Program, Programs};
 #[derive(Debug)]
 pub(super) struct Interfaces {
     programs: Programs,
+    /// What comes first: the balancer, or the guard in front of it.
+    program: Program,
     mode: Mode,
     ports: Vec<Port>,
 }
@@ -35,16 +37,16 @@ enum Step<'a> {
 
 impl Interfaces {
     /// None is attached yet.
-    pub(super) fn new(programs: Programs, mode: Mode, links: &[Link]) -> Self {
+    pub(super) fn new(programs: Programs, (program, mode): (Program, Mode), links: &[Link]) -> Self {
         let port = |link: &Link| Port { name: link.name.clone(), state: State::Absent(None) };
-        Self { programs, mode, ports: links.iter().map(port).collect() }
+        Self { programs, program, mode, ports: links.iter().map(port).collect() }
     }
 
     /// Attaches the balancer to all of them, or says why it cannot be.
     pub(super) fn attach(&mut self) -> Result<(), Error> {
         for port in &mut self.ports {
             let link = Link::find(&port.name)?;
-            let attachment = self.programs.attach(Program::Balance, &link, self.mode)?;
+            let attachment = self.programs.attach(self.program, &link, self.mode)?;
             announce(&attachment);
             port.state = State::Attached(attachment);
         }
@@ -58,7 +60,7 @@ impl Interfaces {
                 port.lose();
             }
             if let Step::Regain(link) = step(&port.name, port.index(), links) {
-                port.regain(&mut self.programs, link, self.mode);
+                port.regain(&mut self.programs, link, (self.program, self.mode));
             }
         }
     }
@@ -93,8 +95,8 @@ impl Port {
         self.state = State::Absent(None);
     }
 
-    fn regain(&mut self, programs: &mut Programs, link: &Link, mode: Mode) {
-        match programs.attach(Program::Balance, link, mode) {
+    fn regain(&mut self, programs: &mut Programs, link: &Link, (program, mode): (Program, Mode)) {
+        match programs.attach(program, link, mode) {
             Ok(attachment) => {
                 announce(&attachment);
                 self.state = State::Attached(attachment);

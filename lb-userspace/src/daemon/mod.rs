@@ -17,6 +17,7 @@ pub mod listeners;
 mod orders;
 mod ports;
 mod report;
+mod shield;
 mod source;
 mod tables;
 mod ways;
@@ -32,7 +33,6 @@ use source::Source;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tables::Cause;
 pub use tables::write as write_tables;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -112,7 +112,7 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
         () = first_look(&mut balancer, &mut inputs) => false,
     };
     if !stopped {
-        balancer.plan(Cause::Start)?;
+        balancer.begin()?;
         balancer.attach()?;
         balancer.tell_ready(&options.control);
         turn(&mut balancer, &mut inputs, &mut signals).await;

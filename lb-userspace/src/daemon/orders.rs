@@ -6,6 +6,7 @@ use super::tables::Cause;
 use crate::config::{Config, Service};
 use crate::control::{Request, Response};
 use crate::plan::{BackendKey, Plan};
+use std::time::Duration;
 
 impl Balancer {
     /// Does what the operator asks.
@@ -16,6 +17,11 @@ impl Balancer {
                 Err(error) => Response::Refused { message: chain(&error) },
             },
             Request::Reload => answer(self.reload().await),
+            Request::Block { address, milliseconds, reason } => {
+                answer(self.block(*address, Duration::from_millis(*milliseconds), reason))
+            }
+            Request::Unblock { address } => answer(self.unblock(*address)),
+            Request::Blocks => Response::Blocks { blocks: self.list_blocks() },
             Request::Drain { service, backend, undo } => answer(self.drain(service, backend, *undo)),
         }
     }
@@ -33,6 +39,7 @@ impl Balancer {
             format!("{}\nnothing changed; the old configuration serves on", chain(error))
         };
         let config = source.load_settled().await.map_err(|error| kept(&error))?;
+        let lists = self.load_lists(&config).map_err(|error| kept(&error))?;
         let former = std::mem::replace(&mut self.config, config);
         self.checks.trust_unchecked(&former, &self.config);
         let plan = match self.make_plan() {
@@ -45,6 +52,7 @@ impl Balancer {
         self.source = source;
         self.follow_config();
         let summary = describe(&plan);
+        self.follow_guard(lists).map_err(|error| chain(&error))?;
         self.apply(&plan, Cause::Reload).map_err(|error| tried_again(&error))?;
         Ok(format!("reloaded {}: {summary}{}", self.source, needs_restart(&self.loaded_with, &self.config)))
     }
@@ -134,6 +142,7 @@ fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
         ("nat", loaded.nat != now.nat),
         ("log_packets", loaded.log_packets != now.log_packets),
         ("encap", loaded.encap != now.encap),
+        ("guard", loaded.guard != LoadedWith::of(now).guard),
     ];
     let changed: Vec<_> = keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
     match changed.as_slice() {

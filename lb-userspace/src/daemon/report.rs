@@ -31,6 +31,7 @@ impl Balancer {
             flows: self.look.flows,
             flood_guard: self.guard.status(self.loaded_with.limits.new_flows),
             reasons: self.reasons()?,
+            guard: self.guard_status(),
         })
     }
 

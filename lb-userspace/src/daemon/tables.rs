@@ -47,6 +47,14 @@ impl Balancer {
         self.apply(&plan, cause)
     }
 
+    /// The first plan, with what the guard goes by.
+    pub(super) fn begin(&mut self) -> Result<(), Error> {
+        let lists = self.load_lists(&self.config)?;
+        let plan = self.make_plan()?;
+        self.follow_guard(lists)?;
+        self.apply(&plan, Cause::Start)
+    }
+
     /// Plans anew; nothing is written.
     pub(super) fn make_plan(&mut self) -> Result<Plan, PlanError> {
         let next_hops = self.known_hops();

@@ -115,7 +115,7 @@ impl Programs {
             Mode::Generic => attach(loaded, interface, AttachedMode::Generic),
             Mode::Auto => attach_somehow(loaded, interface),
         }?;
-        let sends = program == Program::Balance;
+        let sends = matches!(program, Program::Balance | Program::Guard);
         let needs_far_end = sends && interface.is_veth && attached.mode == AttachedMode::Native;
         Ok(Attachment { warning: needs_far_end.then_some(VETH_WARNING), ..attached })
     }

@@ -83,6 +83,8 @@ const fn name(table: Table) -> &'static str {
         Table::Backends => "BACKENDS",
         Table::Slots => "SLOTS",
         Table::Contents => "CONTENTS",
+        Table::GuardRules => "GUARD_RULES",
+        Table::GuardState => "GUARD_STATE",
     }
 }
 
@@ -92,6 +94,7 @@ const fn length(table: Table) -> u32 {
         Table::Services => limits::SERVICE_ENTRIES,
         Table::Backends => limits::BACKENDS,
         Table::Slots => limits::SLOTS,
-        Table::Contents => 1,
+        Table::Contents | Table::GuardState => 1,
+        Table::GuardRules => limits::GUARD_RULES,
     }
 }

@@ -5,6 +5,7 @@
 
 use super::bpf::{self, Position};
 use super::direct::Writer;
+use super::guard::GuardMaps;
 use super::records::FlowRecords;
 use super::{LoadError, TableError};
 use aya::maps::lpm_trie::{Key as Bits, LpmTrie};
@@ -65,6 +66,8 @@ pub struct Tables {
     pub flows_v6: FlowRecords<ipv6::Address>,
     reasons: PerCpuArray<MapData, Raw<Count>>,
     backend_counts: PerCpuArray<MapData, Raw<BackendCount>>,
+    /// The guard's.
+    pub guard: GuardMaps,
     clock: ProgramFd,
 }
 
@@ -75,7 +78,11 @@ impl std::fmt::Debug for Tables {
 }
 
 impl Tables {
-    pub(super) fn take(object: &mut Ebpf, clock: ProgramFd, writer: ProgramFd) -> Result<Self, LoadError> {
+    pub(super) fn take(
+        object: &mut Ebpf,
+        clock: ProgramFd,
+        [writer, guard_writer]: [ProgramFd; 2],
+    ) -> Result<Self, LoadError> {
         Ok(Self {
             writer: Writer::new(writer),
             slot_use: take(object, SLOT_USE)?,
@@ -90,6 +97,7 @@ impl Tables {
             flows_v6: FlowRecords::take(object, FLOWS_V6)?,
             reasons: take(object, REASONS)?,
             backend_counts: take(object, BACKEND_COUNTS)?,
+            guard: GuardMaps::take(object, Writer::new(guard_writer))?,
             clock,
         })
     }
@@ -223,6 +231,7 @@ impl Tables {
             let key = key.map_err(failed("read", PREFIXES))?;
             unless_missing(self.prefixes.remove(&key)).map_err(failed("delete from", PREFIXES))?;
         }
+        self.guard.reset()?;
         self.flows.empty()?;
         self.flows_v6.empty()?;
         empty_counts(&mut self.reasons, limits::REASONS).map_err(failed("write to", REASONS))?;
@@ -277,7 +286,7 @@ fn add(a: Count, b: Count) -> Count {
 }
 
 /// Writes zeros to the first so many values.
-fn zero<T: Plain + Default>(map: &Array<MapData, Raw<T>>, count: u32) -> io::Result<()> {
+pub(super) fn zero<T: Plain + Default>(map: &Array<MapData, Raw<T>>, count: u32) -> io::Result<()> {
     let (indices, values): (Vec<u32>, Vec<Raw<T>>) =
         (0..count).map(|index| (index, Raw(T::default()))).unzip();
     bpf::update(descriptor(map), &indices, &values)

@@ -10,6 +10,7 @@ mod direct;
 mod dump;
 mod error;
 pub mod expire;
+pub mod guard;
 pub mod link;
 pub mod listener;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The embedded kernel object: its settings, loading it, and what the kernel says of each program.
 
 use super::error::{kernel_release, parse_verifier_log};
+use super::guard::Guarding;
 use super::{LoadError, Tables, bpf};
 use aya::maps::{MapError, ProgramArray};
 use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
@@ -23,7 +24,9 @@ const LARGEST_TEST_PACKET: usize = 4096;
 pub enum Program {
     /// The balancer, which every packet comes to first.
     Balance,
-    /// A program that the balancer leaves packets to.
+    /// The guard, in the balancer's place where any guard is on.
+    Guard,
+    /// A program that the balancer or the guard leaves packets to.
     Stage(Stage),
     /// The backend side of `dsr-ipip`.
     Decap,
@@ -37,8 +40,8 @@ pub enum Program {
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 5 + Stage::ALL.len()] = {
-        let mut all = [Self::Balance; 5 + Stage::ALL.len()];
+    pub const ALL: [Self; 8 + Stage::ALL.len()] = {
+        let mut all = [Self::Balance; 8 + Stage::ALL.len()];
         let mut place = 0;
         while place < Stage::ALL.len() {
             all[1 + place] = Self::Stage(Stage::ALL[place]);
@@ -48,6 +51,9 @@ impl Program {
         all[2 + place] = Self::Pass;
         all[3 + place] = Self::Clock;
         all[4 + place] = Self::Write;
+        all[5 + place] = Self::Guard;
+        all[6 + place] = Self::Stage(Stage::GuardV4);
+        all[7 + place] = Self::Stage(Stage::GuardV6);
         all
     };
 
@@ -56,6 +62,7 @@ impl Program {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Balance => "lb_balance",
+            Self::Guard => "lb_guard",
             Self::Stage(stage) => stage.program(),
             Self::Decap => "lb_decap",
             Self::Pass => "lb_pass",
@@ -87,6 +94,8 @@ pub struct Settings {
     pub spread: [u32; 2],
     /// Port of outer UDP headers that [`Program::Decap`] takes off; 0 for none.
     pub gue_port: u16,
+    /// What the guard is told, where there is to be one.
+    pub guard: Option<Guarding>,
 }
 
 impl Default for Settings {
@@ -101,6 +110,7 @@ impl Default for Settings {
             new_flows: 0,
             spread: [0; 2],
             gue_port: 0,
+            guard: None,
         }
     }
 }
@@ -133,10 +143,15 @@ impl Datapath {
     pub fn load(settings: &Settings) -> Result<Self, LoadError> {
         let mut programs = Programs(open(settings, settings.flows, None)?);
         programs.load(Program::Balance)?;
-        programs.load_stages()?;
+        programs.load_stages(&Stage::ALL)?;
+        if settings.guard.is_some() {
+            programs.load(Program::Guard)?;
+            programs.load_stages(&Stage::GUARDED)?;
+        }
         let (clock, writer) = (programs.handle(Program::Clock)?, programs.handle(Program::Write)?);
+        let guard_writer = programs.handle(Program::Write)?;
         let log = settings.log_packets.then(|| PacketLog::open(&mut programs.0)).transpose()?;
-        let tables = Tables::take(&mut programs.0, clock, writer)?;
+        let tables = Tables::take(&mut programs.0, clock, [writer, guard_writer])?;
         Ok(Self { programs, tables, log })
     }
 }
@@ -151,16 +166,16 @@ impl Programs {
         open(&Settings { gue_port, ..Settings::default() }, 1, Some(1)).map(Self)
     }
 
-    /// Loads what the balancer leaves packets to, and puts it where it is found. The kernel empties that map when nobody
+    /// Loads what the balancer or the guard leaves packets to, and puts it where it is found. The kernel empties that map when nobody
     /// holds it any more, so it stays with the object.
-    fn load_stages(&mut self) -> Result<(), LoadError> {
+    fn load_stages(&mut self, stages: &[Stage]) -> Result<(), LoadError> {
         const OPERATION: &str = "put a program into the map of stages";
         const MAP: &str = "STAGES";
-        for stage in Stage::ALL {
-            let program = self.handle(Program::Stage(stage))?;
+        for stage in stages {
+            let program = self.handle(Program::Stage(*stage))?;
             let map = self.0.map_mut(MAP).ok_or(LoadError::Incomplete { what: "map", name: MAP })?;
             let mut stages = ProgramArray::try_from(map).map_err(|error| refused(OPERATION, error))?;
-            stages.set(stage as u32, &program, 0).map_err(|error| refused(OPERATION, error))?;
+            stages.set(*stage as u32, &program, 0).map_err(|error| refused(OPERATION, error))?;
         }
         Ok(())
     }
@@ -309,6 +324,9 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
     let log_level = if settings.log_packets { aya_log::Level::Trace as u8 } else { 0 };
     let second = ticks_in_a_second().map_err(|error| refused("read the length of its tick", error))?;
     let loud = u8::from(settings.log_packets);
+    let keys = settings.guard.map_or([1; 4], |guard| guard.keys.map(|key| key | 1));
+    // Nothing where there is no guard.
+    let guarded = |entries| settings.guard.map_or(1, |_| entries);
     let mut loader = EbpfLoader::new();
     loader
         .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS)
@@ -319,6 +337,13 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
         .override_global("SPREAD_V6", &settings.spread[1], true)
         .override_global("SECOND", &second, true)
         .override_global("NEW_FLOWS", &settings.new_flows, true)
+        .override_global("GUARD_KEY_0", &keys[0], true)
+        .override_global("GUARD_KEY_1", &keys[1], true)
+        .override_global("GUARD_KEY_2", &keys[2], true)
+        .override_global("GUARD_KEY_3", &keys[3], true)
+        .map_max_entries(super::guard::LISTS, settings.guard.map_or(1, |guard| 2 * guard.nodes))
+        .map_max_entries(super::guard::BUCKETS, guarded(limits::BUCKET_LINES))
+        .map_max_entries(super::guard::BLOCKS, guarded(limits::BLOCKS))
         .override_global("GUE_PORT", &settings.gue_port, true)
         .override_global("LOUD", &loud, true)
         .override_global(aya_log::LEVEL, &log_level, false)

@@ -10,7 +10,7 @@ use lb_common::wire::ethernet::Addresses;
 
 use super::state::State;
 use super::*;
-use crate::config::{self, Check, Encap, Forward, Protocol, Select, Service, Tracking, Vip};
+use crate::config::{self, Check, Encap, Forward, Protocol, Select, Service, ServiceGuard, Tracking, Vip};
 use crate::health::HealthState;
 use crate::kernel::NextHop;
 
@@ -42,6 +42,7 @@ pub(super) fn service(n: u8, weights: &[u16]) -> Service {
         listener: None,
         forward: Forward::DsrIpip,
         tracking: Tracking::Auto,
+        guard: ServiceGuard::OFF,
         idle: IDLE,
         health: Some(Check::default()),
         backends: (1..).zip(weights).map(|(host, weight)| backend(host, *weight)).collect(),

@@ -20,6 +20,7 @@ mod run;
 mod town;
 mod traffic;
 mod verify;
+mod watch;
 
 pub use annex::Annex;
 pub use build::{Network, Stack};

@@ -34,6 +34,8 @@ pub enum Fate {
 pub enum Side {
     /// The balancer's.
     Balance,
+    /// The balancer's, behind the guard.
+    Guard,
     /// The backend's, which takes outer headers off.
     Decap,
 }
@@ -135,6 +137,16 @@ pub(super) fn frame(sentence: impl Into<String>, frame: &Stack) -> Arrives {
 /// A frame comes to a backend that takes outer headers off.
 pub(super) fn at_decap(sentence: impl Into<String>, stack: &Stack) -> Arrives {
     Arrives { side: Side::Decap, ..frame(sentence, stack) }
+}
+
+/// A packet comes from the client's side to the guard.
+pub(super) fn guarded(sentence: impl Into<String>, packet: &impl Network) -> Arrives {
+    guarded_frame(sentence, &client_frame(packet))
+}
+
+/// A frame comes to the guard.
+pub(super) fn guarded_frame(sentence: impl Into<String>, stack: &Stack) -> Arrives {
+    Arrives { side: Side::Guard, ..frame(sentence, stack) }
 }
 
 /// A packet comes from the client's side.

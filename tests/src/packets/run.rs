@@ -3,7 +3,7 @@
 use super::house::{ARRIVAL_IFINDEX, GUE_PORT};
 use super::row::Side;
 use lb_common::abi::Ticks;
-use lb_common::datapath::{Arrival, HostTables, Outcome, Reason, Tables as _, balance, decapsulate};
+use lb_common::datapath::{Arrival, HostTables, Outcome, Reason, Tables as _, balance, decapsulate, guard};
 use lb_common::wire::{Buffer, Packet as _, U16be};
 
 /// What becomes of a packet, and its bytes afterwards.
@@ -13,6 +13,10 @@ pub fn on_host(side: Side, tables: &HostTables, bytes: &[u8]) -> (Outcome, Vec<u
         Side::Balance => {
             let arrival = Arrival { ifindex: ARRIVAL_IFINDEX, now: Ticks(0) };
             balance(&mut packet, tables, arrival)
+        }
+        Side::Guard => {
+            let arrival = Arrival { ifindex: ARRIVAL_IFINDEX, now: Ticks(0) };
+            guard::balance(&mut packet, tables, arrival)
         }
         Side::Decap => Err(counted_decapsulation(tables, &mut packet)),
     };

@@ -6,6 +6,7 @@ mod crash;
 mod differential;
 mod first_run;
 mod fragments;
+mod guard;
 mod hairpin;
 mod harness;
 mod health;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         qinq::cases(),
         local::cases(),
         churn::cases(),
+        guard::cases(),
     ];
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
 }

@@ -7,6 +7,8 @@ use anyhow::Result;
 use aya::Ebpf;
 
 /// XDP codes. Source: include/uapi/linux/bpf.h.
+pub(crate) const XDP_DROP: u32 = 1;
+/// On to the stack.
 pub(crate) const XDP_PASS: u32 = 2;
 /// Back out of the arrival interface.
 pub(crate) const XDP_TX: u32 = 3;
@@ -40,7 +42,8 @@ const fn floor(
 }
 
 /// All floors.
-pub(crate) const FLOORS: [Floor; 6] = [
+pub(crate) const FLOORS: [Floor; 7] = [
+    floor("drop", "floor_drop", Wrapping::Link, XDP_DROP, 0),
     floor("pass", "floor_pass", Wrapping::Link, XDP_PASS, 0),
     floor("tx", "floor_tx", Wrapping::Link, XDP_TX, 0),
     floor("encap", "floor_encap", Wrapping::Link, XDP_TX, OUTER),

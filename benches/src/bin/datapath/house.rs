@@ -1,6 +1,7 @@
 //! The tables that the paths go through: services of the size a deployment has, so that nothing fits a cache line that
 //! would not in service.
 
+use crate::guard;
 use anyhow::{Context, Result, ensure};
 use lb_common::abi::{
     Address, Backend, BackendFlags, BackendId, Forward, Service, ServiceFlags, ServiceKey, Slot,
@@ -15,6 +16,9 @@ pub(crate) const SETTLED_VIP: [u8; 4] = [203, 0, 113, 20];
 pub(crate) const MOVING_VIP: [u8; 4] = [203, 0, 113, 30];
 /// Its backends are on another interface than the clients.
 pub(crate) const FAR_VIP: [u8; 4] = [203, 0, 113, 40];
+/// Behind every guard; and one of which a source gets but a packet through.
+pub(crate) const GUARDED_VIP: [u8; 4] = [203, 0, 113, 50];
+pub(crate) const RATED_VIP: [u8; 4] = [203, 0, 113, 60];
 pub(crate) const OWN: [u8; 4] = [10, 0, 0, 1];
 /// Its backends are of IPv6, too.
 pub(crate) const SETTLED_VIP_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0xf, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
@@ -35,21 +39,29 @@ const ARRIVAL: u32 = 1;
 const ELSEWHERE: u32 = 2;
 
 /// A service's place among the slots and the backends is its place in this list.
-const SERVICES: [([u8; 4], Forward, bool, u32); 4] = [
+const SERVICES: [([u8; 4], Forward, bool, u32); 6] = [
     (NAT_VIP, Forward::Nat, false, ARRIVAL),
     (SETTLED_VIP, Forward::DsrIpip, false, ARRIVAL),
     (MOVING_VIP, Forward::DsrIpip, true, ARRIVAL),
     (FAR_VIP, Forward::DsrIpip, false, ELSEWHERE),
+    (GUARDED_VIP, Forward::DsrIpip, false, ARRIVAL),
+    (RATED_VIP, Forward::DsrIpip, false, ARRIVAL),
 ];
 
 /// As the daemon loads the programs, but for the seed, so that two runs hash alike.
 pub(crate) fn settings() -> Settings {
-    Settings { seed: 0x5eed, ports: [1024, 31_744, 61_000, 4_536], ..Settings::default() }
+    Settings {
+        seed: 0x5eed,
+        ports: [1024, 31_744, 61_000, 4_536],
+        guard: Some(guard::guarding()),
+        ..Settings::default()
+    }
 }
 
 /// Writes the tables.
 pub(crate) fn furnish(tables: &mut Tables) -> Result<()> {
     let mut places = HostTables::default();
+    guard::furnish(tables, [GUARDED_VIP, RATED_VIP].map(number))?;
     for (number, (vip, forward, moving, ifindex)) in (0u16..).zip(SERVICES) {
         let first_backend = 1 + number * BACKENDS;
         for id in first_backend..first_backend + BACKENDS {
@@ -66,6 +78,11 @@ pub(crate) fn furnish(tables: &mut Tables) -> Result<()> {
     ensure!(places.add_service(Service::host(own, ServiceFlags::OWN, (0, 0))), "no place for an address");
     let mut written = places.services.iter();
     written.try_for_each(|(place, service)| tables.write_service(*place, service)).context("the services")
+}
+
+/// The number of a service.
+fn number(vip: [u8; 4]) -> u32 {
+    (0u32..).zip(SERVICES).find(|(_, service)| service.0 == vip).map_or(0, |(number, _)| number)
 }
 
 /// The service of IPv6, behind all others.

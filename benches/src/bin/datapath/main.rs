@@ -4,6 +4,7 @@
 
 mod change;
 mod floors;
+mod guard;
 mod house;
 mod measure;
 mod paths;

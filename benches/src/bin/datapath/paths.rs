@@ -1,8 +1,10 @@
 //! The paths: a row each of what goes before, the packet, and what must become of it.
 
-use crate::floors::{MILLION, OUTER, OUTER_V6, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use crate::floors::{MILLION, OUTER, OUTER_V6, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use crate::guard;
 use crate::house::{
-    BACKEND_PORT, FAR_VIP, MOVING_VIP, NAT_VIP, OWN, OWN_MAC, PEER_MAC, PORT, SETTLED_VIP, SETTLED_VIP_V6,
+    BACKEND_PORT, FAR_VIP, GUARDED_VIP, MOVING_VIP, NAT_VIP, OWN, OWN_MAC, PEER_MAC, PORT, RATED_VIP,
+    SETTLED_VIP, SETTLED_VIP_V6,
 };
 use crate::measure::{Case, Kind};
 use crate::wrapper::{BenchObject, Expected, Wrapper, Wrapping};
@@ -15,8 +17,9 @@ use lb_userspace::kernel::{Datapath, Program};
 /// TCP control bits. Source: RFC 9293, section 3.1.
 pub(crate) const ACK: u8 = 0x10;
 const SYN: u8 = 0x02;
+const NULL: u8 = 0;
 
-const CLIENT: ([u8; 4], u16) = ([198, 51, 100, 7], 51_000);
+pub(crate) const CLIENT: ([u8; 4], u16) = ([198, 51, 100, 7], 51_000);
 const NOT_A_VIP: [u8; 4] = [192, 0, 2, 1];
 /// Ten bytes: with the headers 64, the shortest frame but for its check sequence.
 const PAYLOAD: [u8; 10] = [0x55; 10];
@@ -29,6 +32,7 @@ pub(crate) struct Path {
     wrapping: Wrapping,
     before: Vec<Vec<u8>>,
     packet: Packet,
+    program: Program,
     reason: Reason,
     expected: Expected,
 }
@@ -43,6 +47,7 @@ enum Packet {
 pub(crate) fn all() -> Vec<Path> {
     use Wrapping::{Flows, Headers, Link};
     let encap = Expected { action: XDP_TX, growth: OUTER };
+    let dropped = Expected { action: XDP_DROP, growth: 0 };
     let rewrite = Expected { action: XDP_TX, growth: 0 };
     let path = |name, floor, wrapping, packet, reason, expected| Path {
         name,
@@ -50,6 +55,7 @@ pub(crate) fn all() -> Vec<Path> {
         wrapping,
         before: Vec::new(),
         packet: Packet::Is(packet),
+        program: Program::Balance,
         reason,
         expected,
     };
@@ -82,6 +88,13 @@ pub(crate) fn all() -> Vec<Path> {
         dsr("dsr-ipip.v4.tcp.new-tuples", "encap.walk", Flows(1 << 32), to(SETTLED_VIP, SYN)),
         path("dsr-ipip.v4.tcp.moving", "encap", Link, to(MOVING_VIP, ACK), Reason::Recorded, encap)
             .after(to(MOVING_VIP, SYN)),
+        dsr("guard.off.v4.allow-hit", "encap", Link, to(GUARDED_VIP, ACK)),
+        dsr("guard.v4.allow-hit", "encap", Link, to(GUARDED_VIP, ACK)).guarded(),
+        path("guard.v4.deny", "drop", Link, denied(GUARDED_VIP), Reason::Denied, dropped).guarded(),
+        path("guard.v4.bad-flags", "drop", Link, to(GUARDED_VIP, NULL), Reason::BadFlags, dropped).guarded(),
+        path("guard.v4.rate", "drop", Link, to(RATED_VIP, ACK), Reason::SourceRate, dropped)
+            .guarded()
+            .after(to(RATED_VIP, ACK)),
     ]
 }
 
@@ -89,6 +102,11 @@ impl Path {
     fn after(mut self, packet: Vec<u8>) -> Self {
         self.before.push(packet);
         self
+    }
+
+    /// By way of the guard.
+    fn guarded(self) -> Self {
+        Self { program: Program::Guard, ..self }
     }
 
     fn replying(self) -> Self {
@@ -107,6 +125,12 @@ pub(crate) fn plain_packet(flags: u8) -> Vec<u8> {
 
 fn to(vip: [u8; 4], flags: u8) -> Vec<u8> {
     from_client((vip, PORT), flags)
+}
+
+/// From a network that the guard's lists deny.
+fn denied(vip: [u8; 4]) -> Vec<u8> {
+    let source = (guard::DENIED, CLIENT.1);
+    Stack::tcp(source, (vip, PORT), ACK, &PAYLOAD).ethernet(OWN_MAC, PEER_MAC).bytes()
 }
 
 /// The same over IPv6. Its checksum is wrong, which nobody on the way looks at.
@@ -129,7 +153,7 @@ fn from_client(destination: ([u8; 4], u16), flags: u8) -> Vec<u8> {
 pub(crate) fn case(datapath: &mut Datapath, bench: &BenchObject, path: Path) -> Result<Case> {
     let mut last = Vec::new();
     for packet in &path.before {
-        let (action, sent) = datapath.programs.run(Program::Balance, packet)?;
+        let (action, sent) = datapath.programs.run(path.program, packet)?;
         ensure!(action == XDP_TX, "{}: a packet that goes before was not sent on: {action}", path.name);
         last = sent;
     }
@@ -137,7 +161,7 @@ pub(crate) fn case(datapath: &mut Datapath, bench: &BenchObject, path: Path) -> 
         Packet::Is(packet) => packet,
         Packet::RepliesToTheLast => reply(&last).with_context(|| path.name.to_owned())?,
     };
-    let target = datapath.programs.descriptor(Program::Balance)?;
+    let target = datapath.programs.descriptor(path.program)?;
     let wrapper = Wrapper::new(bench, target, packet, path.wrapping, path.expected)
         .with_context(|| path.name.to_owned())?;
     Ok(Case::new(path.name, Kind::Path { floor: path.floor, reason: path.reason }, wrapper))

@@ -3,6 +3,7 @@
 //! Every rule looks at what could be read and stays silent about the rest, which has been reported already.
 
 mod backends;
+mod guard;
 mod health;
 mod service;
 
@@ -25,7 +26,8 @@ pub(super) fn config(raw: &raw::File, source: &Source<'_>, report: &mut Report) 
     check_range_counts(&raw.services, report);
     check_endpoints(&raw.services, report);
     check_no_backend_is_a_vip(&raw.services, report);
-    let services = raw.services.iter().map(|service| service::build(service, source, report));
+    let services =
+        raw.services.iter().map(|service| service::build(service, guard::base(raw), source, report));
     let services: Vec<Option<Service>> = services.collect();
     Config {
         services: services.into_iter().flatten().collect(),
@@ -38,6 +40,8 @@ pub(super) fn config(raw: &raw::File, source: &Source<'_>, report: &mut Report) 
         ping: raw.ping.or(true).unwrap_or_default(),
         encap: encap(raw),
         seed: raw.seed.or(DEFAULT_SEED).unwrap_or_default(),
+        guard: raw.guard.given().map(guard::build),
+        host_guard: guard::base(raw),
         log_packets: raw.log_packets.or(false).unwrap_or_default(),
     }
 }

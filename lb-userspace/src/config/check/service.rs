@@ -5,13 +5,19 @@ use std::ops::Range;
 use super::super::bounds::{DEFAULT_GUE_PORT, DEFAULT_IDLE, DEFAULT_SERVER_ID_BYTES};
 use super::super::finding::{Finding, Report};
 use super::super::found::Found;
+use super::super::guard::ServiceGuard;
 use super::super::model::{Forward, Protocol, Select, Service, Tracking, whole};
 use super::super::raw;
 use super::super::source::Source;
-use super::{backends, health, vip};
+use super::{backends, guard, health, vip};
 
 /// The service, unless a part of it is missing or unfit.
-pub(super) fn build(raw: &raw::Service, source: &Source<'_>, report: &mut Report) -> Option<Service> {
+pub(super) fn build(
+    raw: &raw::Service,
+    guard: ServiceGuard,
+    source: &Source<'_>,
+    report: &mut Report,
+) -> Option<Service> {
     check_tracking(raw, report);
     check_mode(raw, report);
     check_dnat(raw, report);
@@ -29,6 +35,7 @@ pub(super) fn build(raw: &raw::Service, source: &Source<'_>, report: &mut Report
         tracking: raw.tracking.or(Tracking::Auto)?,
         idle: raw.idle.or(DEFAULT_IDLE)?,
         health: health.ok()?,
+        guard: guard::of_service(&raw.guard, guard)?,
         backends: backends::build(raw)?,
         line: source.line_index(raw.span.start) + 1,
     })

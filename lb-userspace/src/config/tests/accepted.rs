@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::row::{GOOD, first, in_service, instead, last};
 use crate::config::{
     Backend, Check, CheckKind, Config, Forward, Limits, Loaded, NatPorts, Protocol, Select, Service,
-    StatusRange, Tracking, Vip, parse,
+    ServiceGuard, StatusRange, Tracking, Vip, parse,
 };
 
 fn load(text: &str) -> Loaded {
@@ -46,6 +46,7 @@ fn a_service_needs_four_keys_and_gets_the_defaults_for_the_rest() {
         server_id_bytes: 2,
         listener: None,
         tracking: Tracking::Auto,
+        guard: ServiceGuard::OFF,
         idle: Duration::from_mins(5),
         health: Some(Check::default()),
         backends: vec![Backend {

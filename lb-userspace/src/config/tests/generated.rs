@@ -11,7 +11,7 @@ use proptest::sample::{select, subsequence};
 
 use crate::config::{
     Backend, Check, CheckKind, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Select, Service,
-    StatusRange, Tracking, Vip, parse,
+    ServiceGuard, StatusRange, Tracking, Vip, parse,
 };
 
 /// Whether a VIP is an address, and its ports.
@@ -120,6 +120,7 @@ fn service(number: u8, vip: Vip, draw: Draw) -> Service {
         tracking: if local { Tracking::Auto } else { tracking },
         idle: if local { Duration::from_mins(5) } else { Duration::from_secs(idle) },
         health: draw.check.filter(|_| !local),
+        guard: ServiceGuard::OFF,
         backends: if local { Vec::new() } else { backends.collect() },
         line: 0,
         vip,
@@ -191,6 +192,8 @@ fn config() -> impl Strategy<Value = Config> {
             seed,
             ping,
             encap,
+            guard: None,
+            host_guard: ServiceGuard::OFF,
             log_packets,
         },
     )

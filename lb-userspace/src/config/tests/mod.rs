@@ -3,6 +3,7 @@
 mod accepted;
 mod documents;
 mod generated;
+mod guard;
 mod health;
 mod keys;
 mod loading;

@@ -6,6 +6,7 @@ mod decap;
 mod dnat;
 mod extensions;
 mod fragmented;
+mod guard;
 mod icmp_passing;
 mod icmp_quoted;
 mod icmp_to_backend;
@@ -84,6 +85,7 @@ pub fn rows() -> Vec<Row> {
         pings::rows(),
         extensions::rows(),
         tunnels::rows(),
+        guard::rows(),
     ]
     .concat()
 }

@@ -3,10 +3,12 @@
 use crate::packets::{ARRIVAL_IFINDEX, GUE_PORT, Side, on_host};
 use anyhow::{Context, Result, ensure};
 use lb_common::abi::{Count, Flow, FlowKey, Ip, Ticks, limits};
-use lb_common::datapath::{HostTables, Outcome, Reason, Verdict};
+use lb_common::datapath::guard::GuardTables as _;
+use lb_common::datapath::{HostGuard, HostTables, Outcome, Reason, Verdict};
 use lb_common::wire::U32be;
+use lb_userspace::kernel::guard::Guarding;
 use lb_userspace::kernel::records::{FlowRecords, FlowWalk};
-use lb_userspace::kernel::{Datapath, Program, Settings};
+use lb_userspace::kernel::{Datapath, Program, Settings, Tables};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::cell::RefCell;
@@ -63,7 +65,8 @@ impl Twins {
         let flows = if host.room == 0 { limits::FLOWS } else { u32::try_from(host.room)? };
         let spread = host.spread.map(U32be::raw);
         let base = Settings { seed: host.seed, ports, flows, ..Settings::default() };
-        let settings = Settings { new_flows: host.new_flows, spread, gue_port: GUE_PORT, ..base };
+        let guard = guarding(&host)?;
+        let settings = Settings { new_flows: host.new_flows, spread, gue_port: GUE_PORT, guard, ..base };
         let idle = IDLE.lock().ok().and_then(|mut idle| idle.take()).filter(|(known, _)| *known == settings);
         let mut kernel = match idle {
             Some((_, kernel)) => kernel,
@@ -91,6 +94,9 @@ impl Twins {
         host.quic_servers.iter().try_for_each(|(server, id)| tables.write_quic_server(*server, Some(*id)))?;
         host.loads.borrow().iter().try_for_each(|(id, load)| tables.write_load(*id, *load))?;
         tables.write_contents(host.contents)?;
+        if !host.guard.rules.is_empty() {
+            copy_guard(&host.guard, tables)?;
+        }
         Ok(())
     }
 
@@ -99,6 +105,7 @@ impl Twins {
         let (outcome, expected) = on_host(side, &self.host, packet);
         let program = match side {
             Side::Balance => Program::Balance,
+            Side::Guard => Program::Guard,
             Side::Decap => Program::Decap,
         };
         let (code, bytes) = self.kernel()?.programs.run(program, packet)?;
@@ -115,6 +122,25 @@ impl Twins {
         same_settled_use(&self.host, kernel)?;
         same_counters(&self.host, kernel)
     }
+}
+
+/// What the guard is told, where the tables have rules for one.
+fn guarding(host: &HostTables) -> Result<Option<Guarding>> {
+    let nodes = u32::try_from(host.guard.lists.len())?.next_power_of_two();
+    let has_rules = !host.guard.rules.is_empty();
+    Ok(has_rules.then(|| Guarding { nodes, keys: host.guard_keys() }))
+}
+
+/// Blocks end as long after the kernel's now as they do after the host's, which is zero.
+fn copy_guard(guard: &HostGuard, tables: &mut Tables) -> Result<()> {
+    let now = tables.now()?;
+    guard.rules.iter().try_for_each(|(number, rule)| tables.guard.write_rule(*number, rule))?;
+    tables.guard.write_list(&guard.lists)?;
+    for (source, until) in &guard.blocks {
+        tables.guard.block(*source, now.after(until.0))?;
+    }
+    tables.guard.write_block_count(u32::try_from(guard.blocks.len())?)?;
+    Ok(())
 }
 
 impl Drop for Twins {

@@ -1,0 +1,159 @@
+//! The guard as the daemon keeps it: lists that follow a reload, rules that follow the plan, and blocks that end.
+//!
+//! The name of this file is not `guard`, since that is the flood guard of the flow table.
+
+use super::Error;
+use super::balancer::{Balancer, chain};
+use crate::config::Config;
+use crate::control::{BlockStatus, GuardStatus};
+use crate::guard::blocks::{Blocks, Refused};
+use crate::guard::lists::ListError;
+use crate::guard::network::Network;
+use crate::guard::rules;
+use crate::guard::trie::Marks;
+use crate::kernel::{TableError, Tables};
+use crate::plan::Planner;
+use lb_common::abi::{BlockKey, GuardRule, ListNode, Origin, limits};
+use lb_common::wire::{U32be, ipv6};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// What is in force.
+#[derive(Debug, Default)]
+pub(super) struct Shield {
+    marks: Marks,
+    blocks: Blocks,
+}
+
+/// Lists that were read and fit, not yet in force.
+pub(super) struct Lists {
+    marks: Marks,
+    nodes: Vec<ListNode>,
+}
+
+impl Lists {
+    /// Reads the lists that a configuration names.
+    pub(super) fn load(config: &Config, room: usize) -> Result<Self, ListError> {
+        let marks = rules::marks(config)?;
+        let nodes = marks.build();
+        if nodes.len() > room {
+            return Err(ListError::TooMany { nodes: nodes.len(), room });
+        }
+        Ok(Self { marks, nodes })
+    }
+}
+
+impl Balancer {
+    /// Reads the lists of a configuration, if a guard was loaded to go by them.
+    pub(super) fn load_lists(&self, config: &Config) -> Result<Option<Lists>, ListError> {
+        let is_loaded = self.loaded_with.guard.is_some();
+        is_loaded.then(|| Lists::load(config, self.tables.guard.list_room())).transpose()
+    }
+
+    /// Puts lists and the configuration's rules in force. Services that a plan brings come after their rules.
+    pub(super) fn follow_guard(&mut self, lists: Option<Lists>) -> Result<(), TableError> {
+        let Some(Lists { marks, nodes }) = lists else { return Ok(()) };
+        let second = self.look.ticks(Duration::from_secs(1));
+        write_rules(&mut self.tables, &self.planner, &self.config, second)?;
+        self.tables.guard.write_list(&nodes)?;
+        self.shield.marks = marks;
+        Ok(())
+    }
+
+    /// Blocks an address for a time.
+    pub(super) fn block(
+        &mut self,
+        address: IpAddr,
+        lasting: Duration,
+        reason: &str,
+    ) -> Result<String, String> {
+        self.require_guard()?;
+        if self.shield.marks.origin(Network::host(address)).is(Origin::ALLOWED) {
+            return Err(format!("{address} is not blocked: {}", Refused::Allowed));
+        }
+        let added = self.shield.blocks.add(address, lasting, reason, Instant::now());
+        added.map_err(|error| format!("{address} is not blocked: {error}"))?;
+        self.write_block(address, lasting).map_err(|error| {
+            self.shield.blocks.remove(address);
+            chain(&error)
+        })?;
+        Ok(format!("{address} is blocked for {lasting:?}"))
+    }
+
+    fn write_block(&mut self, address: IpAddr, lasting: Duration) -> Result<(), TableError> {
+        let until = self.tables.now()?.after(self.look.ticks(lasting));
+        self.tables.guard.block(key(address), until)?;
+        self.count_blocks()
+    }
+
+    /// Blocks an address no longer.
+    pub(super) fn unblock(&mut self, address: IpAddr) -> Result<String, String> {
+        self.require_guard()?;
+        if !self.shield.blocks.remove(address) {
+            return Ok(format!("{address} was not blocked"));
+        }
+        let removed = self.tables.guard.unblock(key(address)).and_then(|()| self.count_blocks());
+        removed.map_err(|error| chain(&error))?;
+        Ok(format!("{address} is blocked no longer"))
+    }
+
+    fn require_guard(&self) -> Result<(), String> {
+        let refusal = "no guard is loaded: add `[guard]` to the configuration and restart";
+        self.loaded_with.guard.map(|_| ()).ok_or_else(|| refusal.to_owned())
+    }
+
+    /// Takes away the blocks that are over, which the kernel passes over already.
+    pub(super) fn sweep_blocks(&mut self) -> Result<(), Error> {
+        let over = self.shield.blocks.sweep(Instant::now());
+        if over.is_empty() {
+            return Ok(());
+        }
+        over.iter().try_for_each(|address| self.tables.guard.unblock(key(*address)))?;
+        Ok(self.count_blocks()?)
+    }
+
+    fn count_blocks(&mut self) -> Result<(), TableError> {
+        let blocks = u32::try_from(self.shield.blocks.len()).unwrap_or(limits::BLOCKS);
+        self.tables.guard.write_block_count(blocks)
+    }
+
+    /// The blocks, as they are told.
+    pub(super) fn list_blocks(&self) -> Vec<BlockStatus> {
+        let now = Instant::now();
+        let told = self.shield.blocks.iter().map(|(address, block)| BlockStatus {
+            address: *address,
+            seconds_left: block.until.saturating_duration_since(now).as_secs_f64(),
+            reason: block.reason.clone(),
+        });
+        told.collect()
+    }
+
+    /// The guard, as the status tells of it.
+    pub(super) fn guard_status(&self) -> Option<GuardStatus> {
+        self.loaded_with
+            .guard
+            .map(|_| GuardStatus { prefixes: self.shield.marks.len(), blocks: self.shield.blocks.len() })
+    }
+}
+
+/// The rule of every service, and for what goes to VIPs as a whole: what `[guard]` says.
+fn write_rules(
+    tables: &mut Tables,
+    planner: &Planner,
+    config: &Config,
+    second: u32,
+) -> Result<(), TableError> {
+    for planned in planner.services() {
+        let service = config.services.iter().find(|service| service.vip == planned.vip);
+        let rule = service.map_or(GuardRule::UNGUARDED, |service| rules::rule(&service.guard, second));
+        tables.guard.write_rule(planned.number.into(), &rule)?;
+    }
+    tables.guard.write_rule(limits::GUARD_HOSTS, &rules::rule(&config.host_guard, second))
+}
+
+fn key(address: IpAddr) -> BlockKey {
+    match address {
+        IpAddr::V4(address) => BlockKey::of(U32be::from(address.octets())),
+        IpAddr::V6(address) => BlockKey::of(ipv6::Address::from(address.octets())),
+    }
+}

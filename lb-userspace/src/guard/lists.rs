@@ -1,0 +1,136 @@
+//! Lists of prefixes as they are written in files: one a line, with comments behind `#` or `;`.
+
+use super::network::Network;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// The longest file that is read: a million IPv6 prefixes with comments.
+const LONGEST: u64 = 64 << 20;
+
+/// Why a list could not be used. The one that was in force stays so.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The environment's fault: no such file, no permission.
+    #[error("cannot read the list {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The operator's fault: not a file, or no list.
+    #[error("the list {} is longer than {} MiB; is it the right file?", path.display(), LONGEST >> 20)]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The operator's fault: a line that is no prefix.
+    #[error("{}:{line}: {what}; expected {EXPECTED}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What stands there.
+        what: String,
+    },
+    /// The operator's fault: more than the tables were made for.
+    #[error("the lists take {nodes} nodes and there is room for {room}; raise `guard.prefixes` and restart")]
+    TooMany {
+        /// Nodes of the trie.
+        nodes: usize,
+        /// Nodes that there is room for.
+        room: usize,
+    },
+}
+
+const EXPECTED: &str = "a prefix such as `192.0.2.0/24` or `2001:db8::/32`, or an address";
+/// Longest piece of a line that a message repeats.
+const SHOWN: usize = 60;
+
+/// Reads a list.
+pub fn load(path: &Path) -> Result<Vec<Network>, ListError> {
+    let failed = |source| ListError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(ListError::TooLong { path: path.to_owned() });
+    }
+    parse(&String::from_utf8_lossy(&bytes)).map_err(|(line, what)| ListError::Line {
+        path: path.to_owned(),
+        line,
+        what,
+    })
+}
+
+/// The prefixes of a text, or the first line that is none, and what is wrong with it.
+fn parse(text: &str) -> Result<Vec<Network>, (usize, String)> {
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, bare(line)));
+    let written = lines.filter(|(_, line)| !line.is_empty());
+    written.map(|(number, line)| network(line).map_err(|what| (number, what))).collect()
+}
+
+/// A line without its comment.
+fn bare(line: &str) -> &str {
+    line.split(['#', ';']).next().unwrap_or_default().trim()
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let address: IpAddr = address.parse().map_err(|_| format!("`{shown}` is no prefix"))?;
+    let Some(bits) = bits else { return Ok(Network::host(address)) };
+    let digits = bits.bytes().all(|byte| byte.is_ascii_digit());
+    let network = bits.parse().ok().filter(|_| digits).and_then(|bits| Network::new(address, bits));
+    let network = network.ok_or_else(|| format!("`{shown}` has no length that an address has"))?;
+    if network.address() == address {
+        return Ok(network);
+    }
+    Err(format!("`{shown}` has bits set behind its length, which may mean `{}/{bits}`", network.address()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_blank_lines_and_addresses_are_read() {
+        let text = "# a list\n192.0.2.0/24 ; SBL1\n\n  2001:db8::/32\r\n198.51.100.7 # one\n::1";
+        let read: Vec<String> = parse(text)
+            .unwrap()
+            .iter()
+            .map(|network| format!("{}/{}", network.address(), network.bits))
+            .collect();
+        assert_eq!(read, ["192.0.2.0/24", "2001:db8::/32", "198.51.100.7/32", "::1/128"]);
+    }
+
+    #[test]
+    fn the_first_bad_line_is_named_with_what_is_wrong() {
+        let wrong = |text: &str| parse(&format!("192.0.2.0/24\n{text}\nmore nonsense")).unwrap_err();
+        assert_eq!(wrong("example.org"), (2, "`example.org` is no prefix".into()));
+        assert_eq!(wrong("192.0.2.0/33"), (2, "`192.0.2.0/33` has no length that an address has".into()));
+        assert_eq!(wrong("192.0.2.0/+8").0, 2);
+        assert_eq!(wrong("192.0.2.0/").0, 2);
+        assert_eq!(
+            wrong("192.0.2.1/24").1,
+            "`192.0.2.1/24` has bits set behind its length, which may mean `192.0.2.0/24`"
+        );
+    }
+
+    #[test]
+    fn a_message_says_file_line_and_what_was_expected() {
+        let path = PathBuf::from("/etc/lb/deny.list");
+        let error = ListError::Line { path, line: 7, what: "`x` is no prefix".into() };
+        assert!(
+            error.to_string().starts_with("/etc/lb/deny.list:7: `x` is no prefix; expected a prefix such as")
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = load(Path::new("/nowhere/deny.list")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read the list /nowhere/deny.list");
+    }
+}
