@@ -553,7 +553,7 @@ pub(super) static GUARD: Section = Section {
     title: "[guard]",
     meaning: "The guard stands in front of services and drops what no client should send, each kind under a reason of its own \
               that `status` counts. It is loaded if this section is there, or any service has a `guard`; without, nothing of it \
-              runs. Packets that are for no service are not looked at. The keys from `lists` on hold for all services that do \
+              runs. Read at start, that there is one. Packets that are for no service are not looked at. The keys from `lists` on hold for all services that do \
               not say otherwise.",
     keys: &[
         Key {
@@ -561,8 +561,8 @@ pub(super) static GUARD: Section = Section {
             value: Value::Text(Form::File),
             presence: Presence::Optional("nobody is denied"),
             example: "deny = \"/etc/lb/deny.list\"",
-            meaning: "File of prefixes or addresses whose packets are dropped, one a line, with comments behind `#` or `;`. Read \
-                      at start and with every reload, and put in force as a whole; if a line is wrong, nothing changes.",
+            meaning: "File of prefixes or addresses whose packets are dropped, one a line, with comments behind `#` or `;`. Every \
+                      reload reads it anew and puts it in force as a whole; if a line is wrong, nothing changes.",
             why: "",
         },
         Key {
@@ -587,7 +587,7 @@ pub(super) static GUARD: Section = Section {
             value: Value::Number(Unit::Size, MIN_PREFIXES..=MAX_PREFIXES),
             presence: Presence::Default("262144"),
             example: "prefixes = \"256k\"",
-            meaning: "Prefixes that there is room for, twice: a new list is written beside the old one. Read at start.",
+            meaning: "Prefixes that there is room for, twice: a new list is written beside the old one. A new number takes effect at the next start.",
             why: "Room for the large public lists, in some 75 MiB that are reserved at start.",
         },
         LISTS_KEY,
