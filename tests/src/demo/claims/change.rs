@@ -66,15 +66,16 @@ pub(super) fn a_broken_config_changes_nothing(scene: &mut Scene, page: &Page) ->
 /// Reloads a config with two mistakes, shows what the operator is told, and mends the file.
 fn reload_broken(scene: &Scene, page: &Page) -> Result<()> {
     let daemon = scene.daemon()?;
-    let broken = CONFIG.replacen("weight = 3", "wieght = 3", 1).replacen("10.20.2.2:8080", "10.20.2.2", 1);
+    let broken =
+        CONFIG.replacen("weight = 3", "wieght = 3", 1).replacen("10.20.2.2:8080", "10.20.2.2:80800", 1);
     fs::write(daemon.config_path(), broken).context("breaking the config")?;
-    page.line("the config gets a misspelt key and an address without a port, then: lb-userspace reload");
+    page.line("the config gets a misspelt key and a port that there is none of, then: lb-userspace reload");
     let refusal = daemon.attempt(&["reload"])?;
     fs::write(daemon.config_path(), CONFIG).context("mending the config")?;
     let told = String::from_utf8_lossy(&refusal.stderr).into_owned();
     page.quote(&told.lines().take(LINES).collect::<Vec<_>>().join("\n"));
     ensure!(!refusal.status.success(), "the broken config was taken");
-    ensure!(told.contains("wieght") && told.contains("10.20.2.2"), "not every mistake is named");
+    ensure!(told.contains("wieght") && told.contains("10.20.2.2:80800"), "not every mistake is named");
     Ok(())
 }
 
