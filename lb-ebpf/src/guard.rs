@@ -1,6 +1,7 @@
 //! The guard's programs and maps: one in front of the balancer for plain packets, and one for each family's others.
 
-use crate::maps::{self, Direct, KernelTables};
+use crate::direct::Direct;
+use crate::maps::{self, KernelTables};
 use crate::now;
 use crate::packet::XdpPacket;
 use aya_ebpf::Global;

@@ -4,6 +4,7 @@
 #![no_main]
 #![allow(missing_docs, reason = "the attribute `xdp` leaves the documentation of what it wraps behind")]
 
+mod direct;
 mod guard;
 mod listen;
 mod maps;

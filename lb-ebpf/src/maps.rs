@@ -1,61 +1,21 @@
 //! The maps and the load-time constants, as [`Tables`].
 
+use crate::direct::Direct;
 use crate::{guard, route};
 use aya_ebpf::Global;
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_NOEXIST, xdp_action};
+use aya_ebpf::bindings::{BPF_NOEXIST, xdp_action};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
-use core::cell::UnsafeCell;
 use lb_common::abi::{
     Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
-    Load, Order, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Table, Ticks, limits,
+    Load, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Table, Ticks, limits,
 };
 use lb_common::datapath::{Arrival, Direction, FlowTable, PortPool, Reason, Refused, Tables};
 use lb_common::wire::{Packet, U16be, U32be, ipv6};
 
-/// A table in global data, which the program addresses by itself. An array map's lookup is inlined, too, but its key
-/// goes by way of the stack, which every lookup that depends on another waits for, and to the compiler it is a call:
-/// 2 ns a packet, 5 ns over IPv6.
-///
-/// Userspace writes it by way of [`write`]; `used` keeps the compiler from taking it for what it is at first.
-#[repr(transparent)]
-pub(crate) struct Direct<T, const N: usize>(UnsafeCell<[T; N]>);
-
-// SAFETY: userspace writes while programs on all CPUs read. Values are plain numbers, each right by itself at any time.
-unsafe impl<T, const N: usize> Sync for Direct<T, N> {}
-
-impl<T: Copy, const N: usize> Direct<T, N> {
-    pub(crate) const fn new(value: T) -> Self {
-        assert!(N.is_power_of_two(), "the index is masked");
-        Self(UnsafeCell::new([value; N]))
-    }
-
-    /// The value at an index, modulo the length. The mask is what the verifier knows the offset's bounds by; of a
-    /// comparison it would lose sight when the compiler compares one register and adds another ("unbounded memory
-    /// access", Linux 6.18).
-    #[inline(always)]
-    pub(crate) fn at(&self, index: u32) -> &T {
-        // SAFETY: below N by the mask.
-        unsafe { &*self.0.get().cast::<T>().add(index as usize & (N - 1)) }
-    }
-
-    /// Follows the orders in a packet, one after the other; gives their number.
-    #[inline(always)]
-    pub(crate) fn write(&self, orders: &impl Packet) -> u32 {
-        let words = N * size_of::<T>() / size_of::<u32>();
-        for number in 0..Order::MOST {
-            let Some(Order { place, word }) = Order::of(orders, number) else { return number as u32 };
-            // SAFETY: below the table's end by the mask, N and a value's words being powers of two. A word is written at
-            // once, and all bits are a value.
-            unsafe { self.0.get().cast::<u32>().add(place as usize & (words - 1)).write_volatile(word) };
-        }
-        Order::MOST as u32
-    }
-}
-
-/// Follows userspace's orders for the tables above; gives the number of those followed.
+/// Follows userspace's orders for the tables that programs address directly; gives the number of those followed.
 #[inline(always)]
 pub(crate) fn write(orders: &impl Packet) -> u32 {
     match orders.read(0).and_then(Table::numbered) {
@@ -68,9 +28,6 @@ pub(crate) fn write(orders: &impl Packet) -> u32 {
         None => 0,
     }
 }
-
-/// An array whose values begin on a page, so that a 64-byte record is one cache line, not two halves.
-const ALIGNED: usize = BPF_F_MMAPABLE as usize;
 
 /// The service table: an open-addressed part, and the entries that ranges and prefixes lead to.
 #[used]
@@ -95,7 +52,7 @@ static CONTENTS: Direct<Contents, 1> = Direct::new(Contents(0));
 static SLOTS: Direct<Slot, { limits::SLOTS as usize }> = Direct::new(Slot::VACANT);
 /// When a slot's settled owner was last used.
 #[btf_map]
-static SLOT_USE: Array<Ticks, { limits::SLOTS as usize }, ALIGNED> = Array::new();
+static SLOT_USE: Array<Ticks, { limits::SLOTS as usize }> = Array::new();
 /// The backend records.
 #[used]
 #[unsafe(no_mangle)]
