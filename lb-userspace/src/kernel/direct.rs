@@ -27,7 +27,7 @@ impl Writer {
             let error = io::Error::new(io::ErrorKind::InvalidInput, format!("there is no place {index}"));
             return Err(refused("write to", name(table))(error));
         }
-        let orders: Vec<_> = values.iter().flat_map(|(index, value)| orders(*index, value)).collect();
+        let orders: Vec<_> = values.iter().flat_map(|(index, value)| orders(table, *index, value)).collect();
         self.send(table, &orders)
     }
 
@@ -50,11 +50,17 @@ impl Writer {
     }
 }
 
-/// The orders that write a value to its place.
-fn orders<T: Plain>(index: u32, value: &T) -> impl Iterator<Item = Order> {
+/// The orders that write a value to its place. A packet may come between any two of them: a service, whose key stands first,
+/// is written from its end, so that it is not found before it is whole; a backend, whose flags stand nearly last, from its
+/// beginning.
+fn orders<T: Plain>(table: Table, index: u32, value: &T) -> Vec<Order> {
     let words = words(value);
     let first = index * u32::try_from(words.len()).unwrap_or(0);
-    (first..).zip(words).map(|(place, word)| Order { place, word })
+    let mut orders: Vec<_> = (first..).zip(words).map(|(place, word)| Order { place, word }).collect();
+    if table == Table::Services {
+        orders.reverse();
+    }
+    orders
 }
 
 /// A value as the words that it is made of.
@@ -96,5 +102,29 @@ const fn length(table: Table) -> u32 {
         Table::Slots => limits::SLOTS,
         Table::Contents | Table::GuardState => 1,
         Table::GuardRules => limits::GUARD_RULES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lb_common::abi::{Forward, Service, ServiceFlags, ServiceKey, Slot};
+    use lb_common::wire::{U16be, U32be, protocol};
+
+    #[test]
+    fn a_service_is_not_found_before_it_is_whole() {
+        let key = ServiceKey::v4(U32be::new(0xcb00_710a), U16be::new(80), protocol::TCP);
+        let service = Service::new(key, Forward::DsrIpip, 1, 4096, 4096, ServiceFlags(0));
+        let orders = orders(Table::Services, 3, &service);
+        let key_words = 48..53;
+        assert_eq!(orders.len(), 16);
+        assert!(orders[..11].iter().all(|order| !key_words.contains(&order.place)));
+        assert!(orders[11..].iter().all(|order| key_words.contains(&order.place)));
+    }
+
+    #[test]
+    fn a_slot_is_one_word_at_its_place() {
+        let slot = Slot::settled_on(lb_common::abi::BackendId::from_bits(7));
+        assert_eq!(orders(Table::Slots, 9, &slot), [Order { place: 9, word: slot.bits() }]);
     }
 }
