@@ -1,7 +1,8 @@
 //! Plain text for people: headings, indented lines, aligned tables. Colours only on a terminal that wants them.
 
+use std::cell::RefCell;
 use std::env;
-use std::io::{self, IsTerminal, Stdout, Write};
+use std::io::{self, IsTerminal, Write};
 
 const BOLD: &str = "1";
 const GREEN: &str = "32";
@@ -9,8 +10,14 @@ const RED: &str = "31";
 
 /// Where the demo writes.
 pub(super) struct Page {
-    output: Stdout,
+    output: RefCell<Output>,
     colours: bool,
+}
+
+enum Output {
+    Stdout(io::Stdout),
+    /// To be looked at afterwards.
+    Kept(String),
 }
 
 impl Page {
@@ -18,7 +25,20 @@ impl Page {
     pub(super) fn of_stdout() -> Self {
         let output = io::stdout();
         let colours = output.is_terminal() && env::var_os("NO_COLOR").is_none();
-        Self { output, colours }
+        Self { output: RefCell::new(Output::Stdout(output)), colours }
+    }
+
+    /// A page that nobody reads meanwhile.
+    pub(super) fn kept() -> Self {
+        Self { output: RefCell::new(Output::Kept(String::new())), colours: false }
+    }
+
+    /// What stands on a page that was kept.
+    pub(super) fn text(self) -> String {
+        match self.output.into_inner() {
+            Output::Stdout(_) => String::new(),
+            Output::Kept(text) => text,
+        }
     }
 
     /// The start of a part.
@@ -40,8 +60,11 @@ impl Page {
 
     /// Text as it is.
     pub(super) fn plain(&self, text: &str) {
-        // A reader who has gone, as in `demo | head`, misses the rest: the exit code still tells.
-        let _ = writeln!(&self.output, "{text}");
+        match &mut *self.output.borrow_mut() {
+            // A reader who has gone, as in `demo | head`, misses the rest: the exit code still tells.
+            Output::Stdout(output) => drop(writeln!(output, "{text}")),
+            Output::Kept(kept) => kept.extend([text, "\n"]),
+        }
     }
 
     /// The first row are headings.

@@ -3,6 +3,7 @@
 mod change;
 mod churn;
 mod crash;
+mod demo;
 mod differential;
 mod first_run;
 mod fragments;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
         change::cases(),
         lifecycle::cases(),
         first_run::cases(),
+        demo::cases(),
         crash::cases(),
         reloads::cases(),
         network::cases(),
