@@ -2,12 +2,13 @@
 
 use crate::direct::Direct;
 use crate::{guard, route};
-use aya_ebpf::Global;
-use aya_ebpf::bindings::{BPF_NOEXIST, xdp_action};
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{EbpfContext, Global};
+use core::ffi::c_void;
 use lb_common::abi::{
     Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
     Load, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Table, Ticks, limits,
@@ -133,13 +134,11 @@ pub(crate) fn gue_port() -> U16be {
     U16be::new(GUE_PORT.load())
 }
 
-/// Goes on with another program, and comes back only if the daemon did not put it there.
+/// Goes on with another XDP program, and comes back only if the daemon did not put it there.
 #[inline(always)]
-pub(crate) fn go_on(ctx: &XdpContext, stage: Stage) -> u32 {
+pub(crate) fn tail_call(ctx: &XdpContext, stage: Stage) {
     // SAFETY: nothing here is to be dropped.
     unsafe { STAGES.tail_call(ctx, stage as u32) };
-    count(Reason::Inconsistent, 0);
-    xdp_action::XDP_DROP
 }
 
 /// Whether userspace wants to hear of trouble.
@@ -148,14 +147,13 @@ pub(crate) fn is_loud() -> bool {
     LOUD.load() != 0
 }
 
-/// Leaves a drop to the program that tells of it.
+/// Leaves a drop's reason to the program that tells of it.
 #[inline(always)]
-pub(crate) fn announce(ctx: &XdpContext, reason: Reason) -> u32 {
+pub(crate) fn leave_to_announce(reason: Reason) {
     if let Some(announced) = ANNOUNCED.get_ptr_mut(0) {
         // SAFETY: this CPU's own value, which nothing else writes while the program runs.
         unsafe { *announced = reason as u32 };
     }
-    go_on(ctx, Stage::Announce)
 }
 
 /// The reason that was left.
@@ -199,18 +197,18 @@ const fn refusal(result: Result<(), i32>) -> Result<(), Refused> {
 }
 
 /// The kernel's maps, and the packet it asks for routes with.
-pub(crate) struct KernelTables<'a> {
-    ctx: &'a XdpContext,
+pub(crate) struct KernelTables {
+    ctx: *mut c_void,
 }
 
-impl<'a> KernelTables<'a> {
+impl KernelTables {
     #[inline(always)]
-    pub(crate) const fn new(ctx: &'a XdpContext) -> Self {
-        Self { ctx }
+    pub(crate) fn new(ctx: &impl EbpfContext) -> Self {
+        Self { ctx: ctx.as_ptr() }
     }
 }
 
-impl FlowTable<U32be> for KernelTables<'_> {
+impl FlowTable<U32be> for KernelTables {
     type Record<'a>
         = &'a mut Flow<U32be>
     where
@@ -244,7 +242,7 @@ impl FlowTable<U32be> for KernelTables<'_> {
     }
 }
 
-impl FlowTable<ipv6::Address> for KernelTables<'_> {
+impl FlowTable<ipv6::Address> for KernelTables {
     type Record<'a>
         = &'a mut Flow<ipv6::Address>
     where
@@ -282,7 +280,7 @@ impl FlowTable<ipv6::Address> for KernelTables<'_> {
     }
 }
 
-impl Tables for KernelTables<'_> {
+impl Tables for KernelTables {
     #[inline(always)]
     fn seed(&self) -> u64 {
         SEED.load()

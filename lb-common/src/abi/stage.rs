@@ -56,7 +56,7 @@ impl Stage {
         Self::Announce,
     ];
 
-    /// The name of its program.
+    /// The name of its program for XDP.
     #[must_use]
     pub const fn program(self) -> &'static str {
         match self {
@@ -74,6 +74,27 @@ impl Stage {
             Self::Balance => "lb_balance",
             Self::GuardV4 => "lb_guard4",
             Self::GuardV6 => "lb_guard6",
+        }
+    }
+
+    /// The name of its program for TC.
+    #[must_use]
+    pub const fn tc_program(self) -> &'static str {
+        match self {
+            Self::TransportV4 => "lbtc_transport4",
+            Self::NatV4 => "lbtc_nat4",
+            Self::NatFirstV4 => "lbtc_nat_first4",
+            Self::DnatV4 => "lbtc_dnat4",
+            Self::ControlV4 => "lbtc_control4",
+            Self::TransportV6 => "lbtc_transport6",
+            Self::NatV6 => "lbtc_nat6",
+            Self::NatFirstV6 => "lbtc_nat_first6",
+            Self::DnatV6 => "lbtc_dnat6",
+            Self::ControlV6 => "lbtc_control6",
+            Self::Announce => "lbtc_announce",
+            Self::Balance => "lbtc_balance",
+            Self::GuardV4 => "lbtc_guard4",
+            Self::GuardV6 => "lbtc_guard6",
         }
     }
 }

@@ -30,7 +30,7 @@ fn unwrap<A: Family>(packet: &mut impl Packet, gue_port: U16be) -> Result<(), Re
     let words: [U32be; 3] = frame.link.words();
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "offsets below 64 KiB")]
     let stripped = (inner - frame.l3) as i32;
-    packet.move_front(stripped).ok_or(Reason::NoHeadroom)?;
+    packet.strip(stripped, ethertype == ethernet::IPV6).ok_or(Reason::NoHeadroom)?;
     link_header(packet, &frame, words, ethertype).ok_or(Reason::Inconsistent)
 }
 

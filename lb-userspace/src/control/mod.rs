@@ -10,7 +10,7 @@ pub mod table;
 
 pub use status::{
     BackendStatus, BlockStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
-    ReasonStatus, ServiceStatus, Status, Traffic,
+    ReasonStatus, RefusedMode, ServiceStatus, Status, Traffic,
 };
 
 use serde::{Deserialize, Serialize};

@@ -57,6 +57,25 @@ impl Program {
         all
     };
 
+    /// The name of its counterpart for TC, if it has one.
+    pub(super) const fn tc_name(self) -> Option<&'static str> {
+        match self {
+            Self::Balance => Some("lbtc_balance"),
+            Self::Guard => Some("lbtc_guard"),
+            Self::Stage(stage) => Some(stage.tc_program()),
+            Self::Decap => Some("lbtc_decap"),
+            Self::Pass | Self::Clock | Self::Write => None,
+        }
+    }
+
+    /// The names of all those for TC of which one may be in the place of another.
+    pub(super) const fn tc_names(self) -> &'static [&'static str] {
+        match self {
+            Self::Balance | Self::Guard | Self::Stage(_) => &["lbtc_balance", "lbtc_guard"],
+            _ => &["lbtc_decap"],
+        }
+    }
+
     /// Its name in the object and in `bpftool prog`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -169,15 +188,23 @@ impl Programs {
     /// Loads what the balancer or the guard leaves packets to, and puts it where it is found. The kernel empties that map when nobody
     /// holds it any more, so it stays with the object.
     fn load_stages(&mut self, stages: &[Stage]) -> Result<(), LoadError> {
-        const OPERATION: &str = "put a program into the map of stages";
-        const MAP: &str = "STAGES";
-        for stage in stages {
+        stages.iter().try_for_each(|stage| {
             let program = self.handle(Program::Stage(*stage))?;
-            let map = self.0.map_mut(MAP).ok_or(LoadError::Incomplete { what: "map", name: MAP })?;
-            let mut stages = ProgramArray::try_from(map).map_err(|error| refused(OPERATION, error))?;
-            stages.set(*stage as u32, &program, 0).map_err(|error| refused(OPERATION, error))?;
-        }
-        Ok(())
+            self.put_stage("STAGES", *stage, &program)
+        })
+    }
+
+    /// Puts a program into a map of stages.
+    pub(super) fn put_stage(
+        &mut self,
+        map: &'static str,
+        stage: Stage,
+        program: &ProgramFd,
+    ) -> Result<(), LoadError> {
+        const OPERATION: &str = "put a program into a map of stages";
+        let map = self.0.map_mut(map).ok_or(LoadError::Incomplete { what: "map", name: map })?;
+        let mut stages = ProgramArray::try_from(map).map_err(|error| refused(OPERATION, error))?;
+        stages.set(stage as u32, program, 0).map_err(|error| refused(OPERATION, error))
     }
 
     /// What the kernel says of a program.
@@ -423,7 +450,7 @@ fn explain_refusal(program: &str, source: io::Error, log: &str) -> LoadError {
     LoadError::Verifier { program: program.to_owned(), kernel: kernel_release(), line, source }
 }
 
-fn refused(
+pub(super) fn refused(
     operation: impl Into<String>,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> LoadError {
