@@ -4,6 +4,7 @@
 #![no_main]
 #![allow(missing_docs, reason = "the attribute `xdp` leaves the documentation of what it wraps behind")]
 
+mod capture;
 mod listen;
 mod maps;
 mod packet;
@@ -13,7 +14,7 @@ use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_redirect};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::{Stage, Ticks};
+use lb_common::abi::{CaptureRecord, Stage, Ticks};
 use lb_common::datapath::{self, Arrival, Next, Outcome, Reason, Steered, Verdict, Version};
 use lb_common::wire::{U32be, ipv6};
 use maps::KernelTables;
@@ -169,33 +170,56 @@ pub fn lb_write(ctx: XdpContext) -> u32 {
     maps::write(&XdpPacket::<false>::new(&ctx))
 }
 
-/// Turns what became of a packet into the kernel's code for it.
+/// Turns what became of a packet into the kernel's code for it, and shows the packet to whoever captures.
+///
+/// Each arm by itself, for an outcome that is looked at a second time has parts that the verifier takes for undefined
+/// ("R1 !read_ok", Linux 6.18); and the question first, so that nothing is kept for a capture that cannot be.
 #[inline(always)]
 fn finish(ctx: &XdpContext, outcome: &Outcome) -> u32 {
     match outcome {
-        Ok(steered) => leave(ctx, steered),
-        Err(reason) if reason.verdict() == Verdict::Pass => xdp_action::XDP_PASS,
-        Err(_) => xdp_action::XDP_DROP,
+        Ok(Steered { reason, backend, ifindex, .. }) => {
+            if !capture::is_on() {
+                return leave(ctx, *ifindex);
+            }
+            let record = CaptureRecord::new(*reason as u8, *backend, *ifindex);
+            capture::show(ctx, record, leave(ctx, *ifindex))
+        }
+        Err(reason) => {
+            let code = stop(*reason);
+            if capture::is_on() {
+                capture::show(ctx, CaptureRecord::stopped(*reason as u8), code)
+            } else {
+                code
+            }
+        }
     }
 }
 
-/// The same, and tells userspace of trouble, if it wants to hear of it.
+/// The code for a packet that is not sent out.
+#[inline(always)]
+fn stop(reason: Reason) -> u32 {
+    if reason.verdict() == Verdict::Pass { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
+}
+
+/// The same, and tells userspace of trouble, if it wants to hear of it. A capture comes first, and goes on to tell.
 #[inline(always)]
 fn finish_aloud(ctx: &XdpContext, outcome: &Outcome) -> u32 {
     match outcome {
-        Err(reason) if maps::is_loud() && reason.verdict() == Verdict::Drop => maps::announce(ctx, *reason),
+        Err(reason) if maps::is_loud() && reason.verdict() == Verdict::Drop && !capture::is_on() => {
+            maps::announce(ctx, *reason as u32)
+        }
         _ => finish(ctx, outcome),
     }
 }
 
 /// Sends a steered packet out.
 #[inline(always)]
-fn leave(ctx: &XdpContext, steered: &Steered) -> u32 {
-    if steered.ifindex == ingress(ctx.ctx) && !maps::tx_by_redirect() {
+fn leave(ctx: &XdpContext, ifindex: u32) -> u32 {
+    if ifindex == ingress(ctx.ctx) && !maps::tx_by_redirect() {
         return xdp_action::XDP_TX;
     }
     // SAFETY: a helper call on an interface index and no flags.
-    unsafe { bpf_redirect(steered.ifindex, 0) as u32 }
+    unsafe { bpf_redirect(ifindex, 0) as u32 }
 }
 
 /// Tells userspace of the drops that mean trouble of ours. A program of its own, since the log's frames do not fit beside
@@ -213,6 +237,12 @@ pub fn lb_announce(ctx: XdpContext) -> u32 {
         _ => {}
     }
     xdp_action::XDP_DROP
+}
+
+/// Shows a packet to whoever captures. A program of its own, for want of room on others' stacks.
+#[xdp]
+pub fn lb_capture(ctx: XdpContext) -> u32 {
+    capture::capture(&ctx)
 }
 
 const NO_BACKEND: u32 = Reason::NoBackend as u32;

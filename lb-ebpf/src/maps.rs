@@ -168,6 +168,12 @@ pub(crate) fn tx_by_redirect() -> bool {
     TX_BY_REDIRECT.load() != 0
 }
 
+/// Ticks in a second.
+#[inline(always)]
+pub(crate) fn second() -> u32 {
+    SECOND.load()
+}
+
 /// Port of outer UDP headers that the backend's side takes off.
 #[inline(always)]
 pub(crate) fn gue_port() -> U16be {
@@ -177,10 +183,16 @@ pub(crate) fn gue_port() -> U16be {
 /// Goes on with another program, and comes back only if the daemon did not put it there.
 #[inline(always)]
 pub(crate) fn go_on(ctx: &XdpContext, stage: Stage) -> u32 {
-    // SAFETY: nothing here is to be dropped.
-    unsafe { STAGES.tail_call(ctx, stage as u32) };
+    tail_call(ctx, stage);
     count(Reason::Inconsistent, 0);
     xdp_action::XDP_DROP
+}
+
+/// The same, where there is something to do if it comes back.
+#[inline(always)]
+pub(crate) fn tail_call(ctx: &XdpContext, stage: Stage) {
+    // SAFETY: nothing here is to be dropped.
+    unsafe { STAGES.tail_call(ctx, stage as u32) };
 }
 
 /// Whether userspace wants to hear of trouble.
@@ -189,12 +201,12 @@ pub(crate) fn is_loud() -> bool {
     LOUD.load() != 0
 }
 
-/// Leaves a drop to the program that tells of it.
+/// Leaves a drop to the program that tells of it, by its reason's number.
 #[inline(always)]
-pub(crate) fn announce(ctx: &XdpContext, reason: Reason) -> u32 {
+pub(crate) fn announce(ctx: &XdpContext, reason: u32) -> u32 {
     if let Some(announced) = ANNOUNCED.get_ptr_mut(0) {
         // SAFETY: this CPU's own value, which nothing else writes while the program runs.
-        unsafe { *announced = reason as u32 };
+        unsafe { *announced = reason };
     }
     go_on(ctx, Stage::Announce)
 }
@@ -223,7 +235,7 @@ fn admits(now: Ticks) -> bool {
     }
     match INSERT_RATE.get_ptr_mut(0) {
         // SAFETY: this CPU's own value, which nothing else writes while the program runs.
-        Some(rate) => unsafe { (*rate).admits(now, SECOND.load(), limit) },
+        Some(rate) => unsafe { (*rate).admits(now, second(), limit) },
         None => true,
     }
 }

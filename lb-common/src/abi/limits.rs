@@ -44,3 +44,5 @@ pub const FLOWS: u32 = 1 << 18;
 pub const PORT_PROBES: u32 = 16;
 /// Entries of the counter map of reasons; more than there are, so that a reason can be added without a new layout.
 pub const REASONS: u32 = 64;
+/// Bytes that a capture may keep of one packet: all of what fits an Ethernet frame, and its outer headers.
+pub const CAPTURE_SNAP: u32 = 2047;

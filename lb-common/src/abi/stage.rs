@@ -26,11 +26,13 @@ pub enum Stage {
     ControlV6 = 9,
     /// Tells userspace of a drop that means trouble of ours.
     Announce = 10,
+    /// Hands a packet to whoever captures, now that it is finished.
+    Capture = 11,
 }
 
 impl Stage {
     /// Every stage, in the order of their places.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TransportV4,
         Self::NatV4,
         Self::NatFirstV4,
@@ -42,6 +44,7 @@ impl Stage {
         Self::DnatV6,
         Self::ControlV6,
         Self::Announce,
+        Self::Capture,
     ];
 
     /// The name of its program.
@@ -59,6 +62,7 @@ impl Stage {
             Self::DnatV6 => "lb_dnat6",
             Self::ControlV6 => "lb_control6",
             Self::Announce => "lb_announce",
+            Self::Capture => "lb_capture",
         }
     }
 }
