@@ -34,16 +34,23 @@ mod tests;
 pub use bounds::{DEFAULT_SEED, MAX_BACKENDS, MAX_SERVICES, MAX_WEIGHT};
 pub use diagnostic::{Diagnostic, Mistakes, Place, Related, Severity};
 pub use model::{
-    Backend, Check, CheckKind, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Select, Service,
-    StatusRange, Tracking, Vip,
+    Backend, Capture, Check, CheckKind, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Select,
+    Service, StatusRange, Tracking, Vip,
 };
 pub use reference::reference;
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use finding::Report;
 use source::Source;
+
+/// A duration as the file writes them, such as `500ms`, `1s`, `5m` or `1h`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    duration::parse_millis(text).map(Duration::from_millis)
+}
 
 /// The configuration a daemon starts with when there is no file: no services, and a comment saying how to add one.
 pub const DEFAULT: &str = include_str!("default.toml");

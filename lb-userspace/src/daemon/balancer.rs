@@ -3,6 +3,7 @@
 //! What changes it otherwise stands beside it: [`super::orders`], [`super::tables`], [`super::flows`].
 
 use super::Error;
+use super::capture::Captures;
 use super::checks::{Checks, keys};
 use super::flows::Look;
 use super::guard::Guard;
@@ -14,7 +15,9 @@ use super::tables::Cause;
 use super::ways::Ways;
 use crate::config::{self, Config, Encap, Forward, Service, Vip};
 use crate::health::{Report, Transport};
-use crate::kernel::{Datapath, Link, Links, Mode, NextHops, Prefix, Resolver, Settings, Tables};
+use crate::kernel::{
+    CaptureSettings, Datapath, Link, Links, Mode, NextHops, Prefix, Resolver, Settings, Tables,
+};
 use crate::plan::{BackendKey, Planner};
 use lb_common::abi::BackendId;
 use std::collections::BTreeSet;
@@ -45,6 +48,8 @@ pub(super) struct Balancer {
     pub(super) uncleared: Vec<BackendId>,
     pub(super) listeners: Listeners,
     pub(super) guard: Guard,
+    /// What captures need, if the programs were loaded for them.
+    pub(super) captures: Option<Captures>,
 }
 
 /// What the programs were loaded with, which a reload cannot change.
@@ -55,6 +60,7 @@ pub(super) struct LoadedWith {
     pub(super) limits: config::Limits,
     pub(super) log_packets: bool,
     pub(super) encap: Encap,
+    pub(super) capture: config::Capture,
 }
 
 impl LoadedWith {
@@ -65,6 +71,7 @@ impl LoadedWith {
             limits: config.limits.clone(),
             log_packets: config.log_packets,
             encap: config.encap,
+            capture: config.capture.clone(),
         }
     }
 }
@@ -82,7 +89,7 @@ impl Balancer {
             tracing::warn!("{warning}");
         }
         let loaded = Datapath::load_aside(settings(&config, links, &ports)).await;
-        let Datapath { programs, tables, log } = loaded?;
+        let Datapath { programs, tables, log, capture } = loaded?;
         if let Some(log) = log {
             tokio::task::spawn_local(log.run());
         }
@@ -104,6 +111,7 @@ impl Balancer {
             uncleared: Vec::new(),
             listeners: Listeners::default(),
             guard: Guard::default(),
+            captures: capture.map(|capture| Captures::new(capture.into())),
         };
         balancer.follow_config();
         Ok(balancer)
@@ -162,7 +170,7 @@ impl Balancer {
     }
 
     /// What the operator calls a backend.
-    fn names(&self, key: &BackendKey) -> (String, String) {
+    pub(super) fn names(&self, key: &BackendKey) -> (String, String) {
         let service = self.config.services.iter().find(|service| service.vip == key.service);
         let backends = service.map_or(&[][..], |service| &service.backends);
         let backend = backends.iter().find(|backend| backend.addr == key.addr);
@@ -247,6 +255,10 @@ fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
         new_flows: share_of_a_cpu(config.limits.new_flows),
         spread: spread(&config.encap),
         gue_port: 0,
+        capture: config.capture.enabled.then(|| CaptureSettings {
+            rate: share_of_a_cpu(config.capture.rate),
+            ring: config.capture.ring,
+        }),
     }
 }
 

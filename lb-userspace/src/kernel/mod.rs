@@ -5,6 +5,7 @@
 
 pub mod attach;
 mod bpf;
+pub mod capture;
 mod direct;
 mod error;
 pub mod expire;
@@ -24,6 +25,7 @@ pub mod records;
 pub mod waiting;
 
 pub use attach::{AttachedMode, Attachment, Mode};
+pub use capture::{Capture, CaptureSettings};
 pub use error::{AttachError, LoadError, NetlinkError, TableError};
 pub use link::Link;
 pub use listener::{Door, ListenError};

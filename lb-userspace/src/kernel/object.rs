@@ -1,7 +1,7 @@
 //! The embedded kernel object: its settings, loading it, and what the kernel says of each program.
 
 use super::error::{kernel_release, parse_verifier_log};
-use super::{LoadError, Tables, bpf};
+use super::{Capture, CaptureSettings, LoadError, Tables, bpf};
 use aya::maps::{MapError, ProgramArray};
 use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
@@ -87,6 +87,8 @@ pub struct Settings {
     pub spread: [u32; 2],
     /// Port of outer UDP headers that [`Program::Decap`] takes off; 0 for none.
     pub gue_port: u16,
+    /// Whether packets may be captured, and how many.
+    pub capture: Option<CaptureSettings>,
 }
 
 impl Default for Settings {
@@ -101,6 +103,7 @@ impl Default for Settings {
             new_flows: 0,
             spread: [0; 2],
             gue_port: 0,
+            capture: None,
         }
     }
 }
@@ -114,6 +117,8 @@ pub struct Datapath {
     pub tables: Tables,
     /// The packet log, if the settings ask for one.
     pub log: Option<PacketLog>,
+    /// What captures need, if the settings allow them.
+    pub capture: Option<Capture>,
 }
 
 impl Datapath {
@@ -136,8 +141,9 @@ impl Datapath {
         programs.load_stages()?;
         let (clock, writer) = (programs.handle(Program::Clock)?, programs.handle(Program::Write)?);
         let log = settings.log_packets.then(|| PacketLog::open(&mut programs.0)).transpose()?;
+        let capture = settings.capture.map(|_| Capture::take(&mut programs.0)).transpose()?;
         let tables = Tables::take(&mut programs.0, clock, writer)?;
-        Ok(Self { programs, tables, log })
+        Ok(Self { programs, tables, log, capture })
     }
 }
 
@@ -309,6 +315,7 @@ fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, L
     let log_level = if settings.log_packets { aya_log::Level::Trace as u8 } else { 0 };
     let second = ticks_in_a_second().map_err(|error| refused("read the length of its tick", error))?;
     let loud = u8::from(settings.log_packets);
+    let capture_rate = settings.capture.map_or(0, |capture| capture.rate);
     let mut loader = EbpfLoader::new();
     loader
         .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS)
@@ -321,6 +328,7 @@ fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, L
         .override_global("NEW_FLOWS", &settings.new_flows, true)
         .override_global("GUE_PORT", &settings.gue_port, true)
         .override_global("LOUD", &loud, true)
+        .override_global("CAPTURE_RATE", &capture_rate, true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .map_max_entries(super::maps::FLOWS, flows)
         .map_max_entries(super::maps::FLOWS_V6, flows)
@@ -328,6 +336,7 @@ fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, L
     for map in super::maps::LARGE {
         entries.map(|entries| loader.map_max_entries(map, entries));
     }
+    settings.capture.map(|capture| loader.map_max_entries(super::capture::CAPTURED, capture.ring));
     loader.load(OBJECT).map_err(explain)
 }
 
