@@ -1,5 +1,6 @@
 //! The claims, each a case with a sentence for a name, tried with every set-up that it holds for.
 
+mod capture;
 mod change;
 mod churn;
 mod crash;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         qinq::cases(),
         local::cases(),
         churn::cases(),
+        capture::cases(),
     ];
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
 }
