@@ -10,12 +10,7 @@
     clippy::inline_always,
     reason = "the packet path is one program: a real call cannot return an aggregate on BPF, and costs on the way"
 )]
-#![allow(
-    clippy::cast_lossless,
-    clippy::cast_possible_truncation,
-    clippy::many_single_char_names,
-    reason = "parts of words are what headers are made of; `From` is no const function, and a word of an address has no name"
-)]
+#![allow(clippy::many_single_char_names, reason = "the words of an address have no names")]
 #![cfg_attr(
     test,
     allow(

@@ -75,9 +75,14 @@ fn status(json: bool, control: &Control) -> Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
     } else {
-        print!("{}", table::render(&status));
+        print!("{}", table::render(&status, width()));
     }
     Ok(())
+}
+
+/// Columns of the terminal. What goes elsewhere, as into `grep`, has a line for everything.
+fn width() -> usize {
+    terminal_size::terminal_size_of(std::io::stdout()).map_or(usize::MAX, |(width, _)| width.0.into())
 }
 
 /// Asks for something to be done and tells whether it was.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::netns::Namespace;
+use crate::patience;
 use crate::process::Process;
 use crate::service::{Service, config};
 use crate::sweep;
@@ -111,14 +112,15 @@ impl Daemon {
 
     /// Waits until the daemon says that it is ready.
     pub fn wait_until_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let patience = patience::of(PATIENCE);
+        let deadline = Instant::now() + patience;
         while !says_ready(&self.log()) {
             if let Some(status) = self.process.ended()? {
                 bail!("the daemon ended before it was ready ({status}); its log:\n{}", self.log());
             }
             ensure!(
                 Instant::now() < deadline,
-                "not ready after {PATIENCE:?}; the daemon's log:\n{}",
+                "not ready after {patience:?}; the daemon's log:\n{}",
                 self.log()
             );
             thread::sleep(LOOK);
@@ -166,6 +168,11 @@ impl Daemon {
         serde_json::from_str(&printed).with_context(|| format!("status printed:\n{printed}"))
     }
 
+    /// `status`, as people read it.
+    pub fn page(&self) -> Result<String> {
+        self.order(&["status"])
+    }
+
     /// Writes `services` into the config and reloads it.
     pub fn reload(&self, services: &[Service]) -> Result<()> {
         self.reload_text(&config(services))
@@ -196,7 +203,8 @@ impl Daemon {
     /// Ends the daemon by SIGTERM, which must give exit code 0.
     pub fn stop(mut self) -> Result<()> {
         self.process.signal(Signal::SIGTERM)?;
-        let status = self.process.wait(PATIENCE).with_context(|| format!("its log:\n{}", self.log()))?;
+        let status =
+            self.process.wait(patience::of(PATIENCE)).with_context(|| format!("its log:\n{}", self.log()))?;
         ensure!(status.success(), "SIGTERM gave {status}; the daemon's log:\n{}", self.log());
         Ok(())
     }
@@ -241,14 +249,15 @@ impl Daemon {
 
     /// Waits until `holds` says so of the status.
     pub fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
-        let deadline = Instant::now() + STATE_PATIENCE;
+        let patience = patience::of(STATE_PATIENCE);
+        let deadline = Instant::now() + patience;
         loop {
             let status = self.status()?;
             if holds(&status) {
                 return Ok(status);
             }
             if Instant::now() > deadline {
-                bail!("{what} is not so after {STATE_PATIENCE:?}: {status:#}\n{}", self.log());
+                bail!("{what} is not so after {patience:?}: {status:#}\n{}", self.log());
             }
             thread::sleep(STATE_LOOK);
         }

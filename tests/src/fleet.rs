@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::daemon::binary;
 use crate::family::Family;
 use crate::net::xdp;
+use crate::patience;
 use crate::process::Process;
 use crate::service::{Forward, Kind};
 use crate::topology::{Host, House, LINK};
@@ -83,8 +84,8 @@ impl Fleet {
 }
 
 /// Waits until `server` takes connections.
-fn answers(server: SocketAddr) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn answers(server: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + patience::of(PATIENCE);
     while TcpStream::connect_timeout(&server, PATIENCE).is_err() {
         ensure!(Instant::now() < deadline, "no backend answers at {server}");
         thread::sleep(LOOK);
@@ -104,7 +105,7 @@ fn decapsulate(host: &Host, over_udp: bool) -> Result<Process> {
         command.args(["--gue-port", GUE_PORT]);
     }
     let mut process = host.namespace.spawn(command)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience::of(PATIENCE);
     while xdp::attached(&host.namespace, LINK)?.is_none() {
         ensure!(process.ended()?.is_none(), "the decapsulator ended in {}", host.namespace.name());
         ensure!(Instant::now() < deadline, "the decapsulator attached nothing in {}", host.namespace.name());

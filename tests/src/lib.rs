@@ -15,11 +15,12 @@ pub mod daemon;
 pub mod demo;
 pub mod family;
 pub mod fleet;
+pub mod guest;
 pub mod interrupt;
 pub mod net;
 pub mod netns;
-#[allow(dead_code, unreachable_pub, reason = "a kit that rows of any kind are built of")]
 pub mod packets;
+pub mod patience;
 pub mod process;
 pub mod runner;
 pub mod service;

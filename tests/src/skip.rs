@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::sync::OnceLock;
 
 use nix::unistd::geteuid;
@@ -18,6 +19,8 @@ pub enum Need {
     IoUring,
     /// Native XDP on veth.
     NativeXdp,
+    /// The kernel's own tunnel devices.
+    TunnelDevices,
     /// A command in `PATH`.
     Command(&'static str),
 }
@@ -30,6 +33,7 @@ impl Need {
             Self::Root => (!geteuid().is_root()).then(|| "not root".to_owned()),
             Self::IoUring => io_uring_refused().map(|why| format!("no io_uring: {why}")),
             Self::NativeXdp => native_xdp_refused().map(|why| format!("no native XDP on veth: {why}")),
+            Self::TunnelDevices => tunnels_refused().map(|why| format!("no tunnel devices: {why}")),
             Self::Command(name) => (!in_path(name)).then(|| format!("command {name} is missing")),
         }
     }
@@ -82,6 +86,16 @@ fn native_xdp_refused() -> Option<String> {
     };
     ANSWER.get_or_init(|| attempt().err().map(|error| format!("{error:#}"))).clone()
 }
+
+/// Tries, once per process, to receive by tunnel devices.
+fn tunnels_refused() -> Option<String> {
+    static ANSWER: OnceLock<Option<String>> = OnceLock::new();
+    let attempt = || Namespace::new("probe")?.receive_tunnels(Ipv6Addr::LOCALHOST, PROBED_PORT);
+    ANSWER.get_or_init(|| attempt().err().map(|error| format!("{error:#}"))).clone()
+}
+
+/// Any would do, in a namespace of its own.
+const PROBED_PORT: u16 = 6080;
 
 #[cfg(test)]
 mod tests {

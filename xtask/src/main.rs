@@ -3,6 +3,7 @@
 //! Everything here may use `anyhow`: an error ends the command, and its chain is printed once, at the top.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking"))]
 
+mod apt;
 mod bench;
 mod bpf;
 mod build;
@@ -11,6 +12,7 @@ mod fingerprint;
 mod process;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -54,6 +56,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Set up, build and try lb on other kernels, in virtual machines
+    Vm {
+        /// Try these series instead, e.g. `6.1`: those that apt has a package of Debian's cloud kernel for
+        #[arg(long = "kernel", value_name = "SERIES", value_parser = vm::parse_series)]
+        kernels: Vec<String>,
+        /// Run only cases whose name contains this
+        filter: Option<String>,
+    },
     /// Check format, clippy and, where installed, cargo-deny
     Lint,
 }
@@ -76,6 +86,9 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Demo { keep } => demo::run(&workspace, *keep)?,
         Command::Bench { name, arguments } => bench::run(&workspace, name, arguments)?,
         Command::Test { suites } => return Ok(test::run(&workspace, suites)),
+        Command::Vm { kernels, filter } => {
+            return Ok(test::on_kernels(&workspace, kernels, filter.as_deref()));
+        }
         Command::Lint => return Ok(test::lint(&workspace)),
     }
     Ok(ExitCode::SUCCESS)

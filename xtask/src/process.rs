@@ -2,8 +2,9 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -81,11 +82,27 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs to the end and returns what was printed; the error carries the last line of standard error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8_lossy(&output_bytes(command)?).into_owned())
+}
+
+/// The same for what is no text.
+pub(crate) fn output_bytes(command: &mut Command) -> Result<Vec<u8>> {
     let output = captured(command)?;
     if !output.status.success() {
         bail!("{} failed: {}", describe(command), last_line(&output.stderr));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output.stdout)
+}
+
+/// Runs to the end and hands on every line of standard output as it comes.
+pub(crate) fn follow(command: &mut Command, mut read: impl FnMut(&str)) -> Result<ExitStatus> {
+    let started = command.stdout(Stdio::piped()).spawn();
+    let mut child = started.with_context(|| format!("cannot start {}", describe(command)))?;
+    let output = child.stdout.take().context("a child without an output")?;
+    for line in BufReader::new(output).split(b'\n') {
+        read(&String::from_utf8_lossy(&line?));
+    }
+    Ok(child.wait()?)
 }
 
 /// Runs to the end with progress on standard error, and returns standard output.
@@ -173,6 +190,16 @@ mod tests {
         let error =
             output(Command::new("sh").args(["-c", "echo one >&2; echo two >&2; exit 3"])).unwrap_err();
         assert_eq!(error.to_string(), "`sh -c` failed: two");
+    }
+
+    #[test]
+    fn output_is_followed_by_lines_even_if_it_is_not_utf8() {
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", r"printf 'one\n\377two\nthree'; exit 1"]);
+        let status = follow(&mut command, |line| lines.push(line.to_owned())).unwrap();
+        assert!(!status.success());
+        assert_eq!(lines, ["one", "\u{fffd}two", "three"]);
     }
 
     #[test]

@@ -121,12 +121,12 @@ impl Ip for U32be {
 
     #[inline(always)]
     fn masked(self, bits: u8) -> Self {
-        and(self, word_mask(bits as u32))
+        and(self, word_mask(bits.into()))
     }
 
     #[inline(always)]
     fn mix(source: Self, destination: Self) -> u64 {
-        let product = |word: U32be, factor: u64| (word.raw() as u64).wrapping_mul(factor);
+        let product = |word: U32be, factor: u64| u64::from(word.raw()).wrapping_mul(factor);
         product(source, GOLDEN).wrapping_add(product(destination, MURMUR))
     }
 }
@@ -158,7 +158,7 @@ impl Ip for ipv6::Address {
 
     #[inline(always)]
     fn masked(self, bits: u8) -> Self {
-        let (Self([a, b, c, d]), bits) = (self, bits as u32);
+        let (Self([a, b, c, d]), bits) = (self, u32::from(bits));
         let mask = |before: u32| word_mask(bits.saturating_sub(before));
         Self([and(a, mask(0)), and(b, mask(32)), and(c, mask(64)), and(d, mask(96))])
     }

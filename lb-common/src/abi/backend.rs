@@ -211,6 +211,7 @@ impl Backend {
     /// Bytes that encapsulation towards this backend adds.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     pub const fn overhead(&self, in_udp: bool) -> u16 {
         let ip = if self.is_v6() { ipv6::LENGTH } else { ipv4::LENGTH };
         (ip + if in_udp { udp::LENGTH } else { 0 }) as u16
@@ -218,6 +219,7 @@ impl Backend {
 }
 
 /// Length of an outer IPv4 header around nothing.
+#[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
 const EMPTY_OUTER: U16be = U16be::new(ipv4::LENGTH as u16);
 
 impl Wrapped {

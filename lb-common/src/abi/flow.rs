@@ -74,8 +74,8 @@ impl<A: Ip> FlowKey<A> {
     #[inline(always)]
     #[must_use]
     pub fn hash(&self, seed: u64) -> u32 {
-        let rest = (self.ports.word().raw() as u64).wrapping_mul(RRMXMX);
-        let protocol = (self.protocol as u64).wrapping_mul(PROTOCOLS);
+        let rest = u64::from(self.ports.word().raw()).wrapping_mul(RRMXMX);
+        let protocol = u64::from(self.protocol).wrapping_mul(PROTOCOLS);
         finish(A::mix(self.source, self.destination).wrapping_add(rest), seed.wrapping_add(protocol))
     }
 

@@ -23,6 +23,7 @@ impl QuicServer {
     /// The server that eight bytes of a connection identifier name, of which the service's first so many count.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a number of eight bits")]
     pub const fn named(service: &Service, [high, low]: [U32be; 2]) -> Self {
         let bytes = service.server_id_bytes as u32;
         let id = [keep(high, bytes), keep(low, bytes.saturating_sub(4))];

@@ -89,7 +89,7 @@ impl PrefixKey {
     #[must_use]
     pub fn new<A: super::Ip>(address: A, bits: u8) -> Self {
         Self {
-            bits: Self::FAMILY_BITS + bits as u32,
+            bits: Self::FAMILY_BITS + u32::from(bits),
             family: [A::VERSION, 0, 0, 0],
             address: address.widen(),
         }
@@ -98,6 +98,7 @@ impl PrefixKey {
     /// The key with fewer bits, as a map finds the prefixes of an address.
     #[cfg(any(test, feature = "host"))]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "an address has 128 bits at most")]
     pub fn shortened(&self, bits: u32) -> Self {
         let keep = bits.saturating_sub(Self::FAMILY_BITS) as u8;
         let address = super::Address(self.address.as_v6().masked(keep).0);
@@ -115,6 +116,7 @@ impl PrefixKey {
     /// The whole address, to find the longest prefix that it is in.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "an address has 128 bits at most")]
     pub fn whole<A: super::Ip>(address: A) -> Self {
         Self::new(address, (size_of::<A>() * 8) as u8)
     }

@@ -79,13 +79,18 @@ impl ServiceKey {
     /// Where the search for this key begins.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the upper bits are kept")]
     pub const fn first_place(&self) -> u32 {
         let Address([a, b, c, d]) = self.address;
-        let mut sum = (a.raw() as u64 | (self.tail as u64) << 32).wrapping_mul(GOLDEN);
-        if self.family() != 4 {
-            sum = sum.wrapping_add((b.raw() as u64 | (c.raw() as u64) << 32).wrapping_mul(MURMUR));
-            sum = sum.wrapping_add((d.raw() as u64).wrapping_mul(RRMXMX));
-        }
+        let (front, back) =
+            (a.raw() as u64 | (b.raw() as u64) << 32, c.raw() as u64 | (d.raw() as u64) << 32);
+        let tail = self.tail as u64;
+        let sum = if self.family() == 4 {
+            (a.raw() as u64 | tail << 32).wrapping_mul(GOLDEN)
+        } else {
+            let ends = front.wrapping_mul(GOLDEN).wrapping_add(back.wrapping_mul(MURMUR));
+            ends.wrapping_add(tail.wrapping_mul(RRMXMX))
+        };
         (sum >> (u64::BITS - limits::SERVICE_TABLE.trailing_zeros())) as u32
     }
 
@@ -233,6 +238,7 @@ impl Service {
 
     /// A service with its slots, selecting by the flow's hash.
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a number of bits")]
     pub const fn new(
         key: ServiceKey,
         forward: Forward,
@@ -274,6 +280,7 @@ impl Service {
     /// Switches.
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     pub const fn flags(&self) -> ServiceFlags {
         ServiceFlags((self.manner >> 16) as u8)
     }

@@ -2,6 +2,8 @@
 
 use super::Tables;
 use super::family::Family;
+use core::hint::cold_path;
+
 use crate::abi::{Contents, FlowKey, Forward, PrefixKey, Service, ServiceFlags, ServiceKey, limits};
 
 /// The service that a packet of this flow is for.
@@ -42,6 +44,7 @@ pub(super) fn exact<'a, T: Tables>(tables: &'a T, key: &ServiceKey) -> Option<&'
         if entry.is_vacant() {
             return None;
         }
+        cold_path();
     }
     None
 }

@@ -76,6 +76,7 @@ pub(super) fn send<A: Family>(
 
 /// Puts an outer header around a packet; gives the interface it leaves by.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
 fn tunnel<A: Family, const V6: bool, const UDP: bool>(
     packet: &mut impl Packet,
     tables: &impl Tables,

@@ -27,7 +27,7 @@ impl<'a, const V6: bool, const UDP: bool> Outer<'a, V6, UDP> {
     /// Bytes it takes.
     pub(super) const LENGTH: usize = Self::IP + if UDP { udp::LENGTH } else { 0 };
     /// The same, as a packet's start is moved by.
-    #[allow(clippy::cast_possible_wrap, reason = "at most 48")]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "at most 48")]
     pub(super) const ROOM: i32 = Self::LENGTH as i32;
     /// The frame's type with it.
     pub(super) const ETHERTYPE: U16be = if V6 { ethernet::IPV6 } else { ethernet::IPV4 };
@@ -68,6 +68,7 @@ impl<'a, const V6: bool, const UDP: bool> Outer<'a, V6, UDP> {
 
     /// Writes the UDP header, and says what the outer IP header wraps with it.
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     fn in_between(&self, packet: &mut impl Packet, at: usize) -> Option<Wrapped> {
         let length = self.wrapped.length.wrapping_add(udp::LENGTH as u16);
         let udp = udp::Header { ports: self.ports, length: U16be::new(length), checksum: U16be::ZERO };

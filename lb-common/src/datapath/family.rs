@@ -152,6 +152,7 @@ impl Family for U32be {
     }
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     fn control_header(addresses: (Self, Self), length: u16) -> ipv4::Header {
         let length = length.wrapping_add(ipv4::LENGTH as u16);
         let bare = ipv4::Header::new(addresses, protocol::ICMP, HOPS, length, CONTROL_CLASS);
@@ -248,6 +249,7 @@ impl Family for ipv6::Address {
     }
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     fn total_length(header: &ipv6::Header) -> u32 {
         u32::from(header.payload_length()) + ipv6::LENGTH as u32
     }
@@ -343,12 +345,14 @@ impl Family for ipv6::Address {
     }
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     fn peek_length(packet: &impl Packet, l3: usize) -> Option<u32> {
         let payload: U16be = packet.peek(l3 + ipv6::PAYLOAD_LENGTH)?;
         Some(u32::from(payload.get()) + ipv6::LENGTH as u32)
     }
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
     fn peek_traffic_class(packet: &impl Packet, l3: usize) -> Option<u8> {
         packet.peek(l3).map(|first: U16be| (first.get() >> 4) as u8)
     }

@@ -1,9 +1,9 @@
 //! Tables in ordinary memory: for the tests, the differential suite and the tools that explain and simulate.
 
-use super::{Arrival, Direction, FlowTable, PortPool, Reason, Refused, Tables};
+use super::{Arrival, Direction, Family, FlowTable, PortPool, Reason, Refused, Tables, classify};
 use crate::abi::{
     Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
-    Ip, Load, PortRange, PrefixKey, QuicServer, Service, Slot, Ticks, limits,
+    Ip, Load, PortRange, PrefixKey, QuicServer, Service, ServiceKey, Slot, Ticks, limits,
 };
 use crate::wire::{U32be, ipv6};
 use std::cell::{Cell, RefCell, RefMut};
@@ -79,6 +79,18 @@ impl HostTables {
         };
         self.services.insert(place, service);
         true
+    }
+
+    /// The service that a packet of this flow is for, as the packet path finds it.
+    #[must_use]
+    pub fn service_of<A: Family>(&self, key: &FlowKey<A>) -> Option<&Service> {
+        classify::service(self, key)
+    }
+
+    /// The entry with this very key, as the packet path finds it.
+    #[must_use]
+    pub fn entry(&self, key: &ServiceKey) -> Option<&Service> {
+        classify::exact(self, key)
     }
 
     fn add_flow<A: Ip>(

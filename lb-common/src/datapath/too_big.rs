@@ -20,6 +20,7 @@ const QUOTED_WORDS: usize = (60 + QUOTED_PAYLOAD) / 4;
 /// Turns a packet into the answer to its sender, which may send `mtu` bytes. A packet that may be fragmented is
 /// dropped: we do not fragment, and its sender did not ask to be told.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "a quotation is tens of bytes")]
 pub(super) fn answer<A: Family>(
     packet: &mut impl Packet,
     frame: &Frame<A>,

@@ -7,7 +7,7 @@ use crate::abi::BackendId;
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on to this host's own stack, untouched.
+    /// It goes on to this host's own stack: as it came, unless its reason says what was changed.
     Pass,
     /// It was rewritten and leaves by an interface.
     Forward,

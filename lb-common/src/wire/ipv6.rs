@@ -25,6 +25,7 @@ pub struct Address(pub [U32be; 4]);
 plain!(Address, 16);
 
 impl From<[u8; 16]> for Address {
+    #[allow(clippy::cast_possible_truncation, reason = "the address is cut into words")]
     fn from(bytes: [u8; 16]) -> Self {
         let word = |at: usize| U32be::new((u128::from_be_bytes(bytes) >> (96 - 32 * at)) as u32);
         Self([word(0), word(1), word(2), word(3)])

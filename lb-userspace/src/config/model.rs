@@ -122,7 +122,7 @@ impl Vip {
 }
 
 /// Bits of a whole address.
-const fn whole(addr: IpAddr) -> u8 {
+pub(super) const fn whole(addr: IpAddr) -> u8 {
     if addr.is_ipv4() { 32 } else { 128 }
 }
 

@@ -48,7 +48,9 @@ const HEAD: &str = "\
 # Configuration
 
 One TOML file, `/etc/lb/lb.toml` unless `--config` names another. `lb-userspace check FILE` prints every mistake of a file
-with its line and remedy; `lb-userspace reload` or SIGHUP reads it again, and a file with mistakes changes nothing.
+with its line and remedy; `lb-userspace reload` or SIGHUP reads it again, and a file with mistakes changes nothing. A reload
+takes everything in but what says *read at start*: the kernel programs are loaded with that. It tells what waits for the next
+start.
 
 Durations are a whole number and a unit: `\"500ms\"`, `\"1s\"`, `\"5m\"`, `\"1h\"`. Keys that are not listed here are refused.
 ";

@@ -63,7 +63,7 @@ pub(super) static FILE: Section = Section {
             presence: Presence::Default("0x6c622d7365656431"),
             example: "seed = \"0x5eed\"",
             meaning: "Seed of the selection hash. Hosts with the same seed and the same services build the same table and \
-                      pick the same backend for a flow, without talking to each other.",
+                      pick the same backend for a flow, without talking to each other. Read at start.",
             why: "Fixed, so that hosts behind one router agree without being told. Set your own, the same on all hosts, \
                   where clients must not be able to aim at one backend.",
         },
@@ -81,7 +81,7 @@ pub(super) static FILE: Section = Section {
             value: Value::Flag,
             presence: Presence::Default("false"),
             example: "log_packets = true",
-            meaning: "Logs rare events of the packet path, such as packets that no backend can take. For debugging.",
+            meaning: "Logs rare events of the packet path, such as packets that no backend can take. For debugging. Read at start.",
             why: "Off, because the counters by reason tell the same at no cost per packet.",
         },
     ],
@@ -108,8 +108,9 @@ pub(super) static SERVICE: Section = Section {
             meaning: "Virtual address and port clients connect to, as `203.0.113.10:80` or `[2001:db8::10]:80`. In place of \
                       the port may stand a range (`8000-8099`) or `*` for every port, and in place of the address a prefix \
                       (`203.0.113.0/24:80`, `[2001:db8::/64]:443`). The more special wins: an address before a prefix, a \
-                      longer prefix before a shorter one, and on one address a port before a range before `*`. Unique \
-                      together with `protocol`.",
+                      longer prefix before a shorter one, and on one address a port before a range before `*`. The \
+                      balancer's own addresses towards `nat` and `dnat` backends are in no prefix. Unique together with \
+                      `protocol`.",
             why: "Always an address, never a host name: the packet path must not depend on a name server.",
         },
         Key {
@@ -171,8 +172,15 @@ pub(super) static SERVICE: Section = Section {
             presence: Presence::Optional("whoever listens on the VIP itself"),
             example: "listener = \"127.0.0.1:8080\"",
             meaning: "The listening socket, of any process on this host, that gets the connections or datagrams of a service \
-                      with `forward = \"local\"`, whichever of its addresses and ports they are for.",
-            why: "",
+                      with `forward = \"local\"`, whichever of its addresses and ports they are for. TCP needs nothing of it. \
+                      A UDP listener's answers leave from its own port, so that should be the service's, and from its own \
+                      address or, if it is bound to all, from the one that routing chooses, unless it answers from the address \
+                      it was asked at (`IP_PKTINFO`): clients do not know answers from anywhere else. The service's addresses \
+                      are made this host's by a route (`ip route show table local proto 108` lists these), unless they are \
+                      already. They go with the service and with the daemon; one that is killed leaves them, and their packets \
+                      to this host's stack, until the next start takes them over or removes them. So let one daemon of a \
+                      network namespace have such services.",
+            why: "Few programs can listen on a range of ports or on a prefix by themselves.",
         },
         Key {
             name: "tracking",
@@ -359,7 +367,7 @@ pub(super) static HEALTH: Section = Section {
 /// Full NAT.
 pub(super) static NAT: Section = Section {
     title: "[nat]",
-    meaning: "How services with `forward = \"nat\"` use the balancer's own address.",
+    meaning: "How services with `forward = \"nat\"` use the balancer's own address. Read at start.",
     keys: &[Key {
         name: "ports",
         value: Value::Text(Form::Ports),

@@ -6,17 +6,22 @@ const LONGEST: usize = 64;
 /// The candidate `word` was probably meant to be: one it abbreviates or is abbreviated by, else the one with the fewest
 /// mistyped letters, if those are few.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase().replace('-', "_");
+    let word = spelt(word);
     if word.len() > LONGEST {
         return None;
     }
     let tolerance = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| (distance_or_zero(&word, candidate), candidate))
+        .map(|candidate| (distance_or_zero(&word, &spelt(candidate)), candidate))
         .filter(|(distance, _)| *distance <= tolerance)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// A word without what people do not look at: keys have `_` where values have `-`.
+fn spelt(word: &str) -> String {
+    word.to_lowercase().replace('-', "_")
 }
 
 fn distance_or_zero(word: &str, candidate: &str) -> usize {
@@ -58,6 +63,7 @@ mod tests {
         assert_eq!(nearest("nmae", KEYS), Some("name"));
         assert_eq!(nearest("Name", KEYS), Some("name"));
         assert_eq!(nearest("log-packets", KEYS), Some("log_packets"));
+        assert_eq!(nearest("dsr_gue", ["dsr-l2", "dsr-gue"]), Some("dsr-gue"));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! A value that does not fit gives one [`Finding`] of one look ([`unfit`]): what stands there, what was expected, an
 //! example. Where the operator's intention can be guessed, the help says how to write that instead.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod address;
+
+pub(super) use address::{listener, prefix_v4, prefix_v6, server, vip};
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -14,7 +17,7 @@ use super::bounds::{MAX_HOST, MAX_NAME, MAX_PATH, MAX_STATUS, MIN_NAT_PORT, MIN_
 use super::duration::{parse_millis, parse_percent, parse_size};
 use super::finding::Finding;
 use super::keys::{Key, Unit, Value};
-use super::model::{Choice, NatPorts, Protocol, Select, StatusRange, Vip, first_of};
+use super::model::{Choice, NatPorts, Select, StatusRange};
 use super::suggest::nearest;
 
 /// A value as the parser gives it.
@@ -184,109 +187,6 @@ fn digits(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// An address and port packets can be sent to.
-pub(super) fn endpoint(key: &Key, value: &Written<'_>) -> Result<SocketAddr, Finding> {
-    let text = text(key, value)?;
-    let endpoint: SocketAddr = text.parse().map_err(|_| match endpoint_help(text) {
-        Some(help) => unfit(key, value).help(help),
-        None => unfit(key, value),
-    })?;
-    if endpoint.port() == 0 {
-        return Err(unfit(key, value).label("expected a port from 1 to 65535"));
-    }
-    unicast(key, value, endpoint.ip()).map(|_| endpoint)
-}
-
-/// An address that packets can be sent to, with a port or 0 for none.
-pub(super) fn server(key: &Key, value: &Written<'_>) -> Result<SocketAddr, Finding> {
-    match text(key, value)?.parse::<IpAddr>() {
-        Ok(addr) => unicast(key, value, addr).map(|addr| SocketAddr::new(addr, 0)),
-        Err(_) => endpoint(key, value),
-    }
-}
-
-fn unicast(key: &Key, value: &Written<'_>, addr: IpAddr) -> Result<IpAddr, Finding> {
-    match not_unicast(addr) {
-        Some(what) => Err(unfit(key, value)
-            .label(format!("expected a unicast address, {addr} is {what}"))
-            .help("name one address that packets can be sent to over the network")),
-        None => Ok(addr),
-    }
-}
-
-/// What clients connect to; the protocol stands elsewhere.
-pub(super) fn vip(key: &Key, value: &Written<'_>) -> Result<Vip, Finding> {
-    let text = text(key, value)?;
-    let nearly = || match endpoint_help(text) {
-        Some(help) => unfit(key, value).help(help),
-        None => unfit(key, value),
-    };
-    let (addresses, ports) = text.rsplit_once(':').ok_or_else(nearly)?;
-    let bare = addresses.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let (addr, bits) = parse_prefix(bare.unwrap_or(addresses)).ok_or_else(nearly)?;
-    if bare.is_some() != addr.is_ipv6() {
-        return Err(nearly());
-    }
-    let (port, last_port) = parse_ports(ports)
-        .ok_or_else(|| unfit(key, value).label("expected a port from 1 to 65535, a range, or `*`"))?;
-    let addr = prefix_start(key, value, (unicast(key, value, addr)?, bits))?;
-    Ok(Vip { addr, bits, port, last_port, protocol: Protocol::Tcp })
-}
-
-/// The address of a prefix, none of whose other bits may be set: the operator may have meant the address alone.
-fn prefix_start(key: &Key, value: &Written<'_>, (addr, bits): (IpAddr, u8)) -> Result<IpAddr, Finding> {
-    match first_of(addr, bits) {
-        Some(first) if first == addr => Ok(addr),
-        Some(first) => Err(unfit(key, value)
-            .label(format!("expected the first address of a prefix of {bits} bits"))
-            .help(format!("write `{first}/{bits}`, or `{addr}` without a length for one address"))),
-        None => Err(unfit(key, value).label("expected a length within the address")),
-    }
-}
-
-/// `ADDRESS` or `ADDRESS/LENGTH`.
-fn parse_prefix(text: &str) -> Option<(IpAddr, u8)> {
-    let (addr, bits) = text.split_once('/').map_or((text, None), |(addr, bits)| (addr, Some(bits)));
-    let addr: IpAddr = addr.parse().ok()?;
-    let whole = if addr.is_ipv4() { 32 } else { 128 };
-    let bits = match bits {
-        Some(bits) => digits(bits).and_then(|bits| u8::try_from(bits).ok())?,
-        None => whole,
-    };
-    (bits <= whole).then_some((addr, bits))
-}
-
-/// `80`, `8000-8099` or `*`.
-fn parse_ports(text: &str) -> Option<(u16, u16)> {
-    let (first, last) = match text {
-        "*" => (1, u16::MAX),
-        range if range.contains('-') => parse_range(range).map(RangeInclusive::into_inner)?,
-        port => digits(port).map(|port| (port, port))?,
-    };
-    (first > 0).then_some((first, last))
-}
-
-/// A prefix of IPv4 addresses.
-pub(super) fn prefix_v4(key: &Key, value: &Written<'_>) -> Result<(Ipv4Addr, u8), Finding> {
-    match prefix(key, value)? {
-        (IpAddr::V4(addr), bits) => Ok((addr, bits)),
-        (IpAddr::V6(_), _) => Err(unfit(key, value).label("expected an IPv4 prefix")),
-    }
-}
-
-/// A prefix of IPv6 addresses.
-pub(super) fn prefix_v6(key: &Key, value: &Written<'_>) -> Result<(Ipv6Addr, u8), Finding> {
-    match prefix(key, value)? {
-        (IpAddr::V6(addr), bits) => Ok((addr, bits)),
-        (IpAddr::V4(_), _) => Err(unfit(key, value).label("expected an IPv6 prefix")),
-    }
-}
-
-fn prefix(key: &Key, value: &Written<'_>) -> Result<(IpAddr, u8), Finding> {
-    let (addr, bits) = parse_prefix(text(key, value)?).ok_or_else(|| unfit(key, value))?;
-    prefix_start(key, value, (addr, bits)).map(|addr| (addr, bits))
-}
-
 /// `maglev`, `source-hash/24` and the like.
 pub(super) fn select(key: &Key, value: &Written<'_>) -> Result<Select, Finding> {
     const WORDS: [(&str, Select); 5] = [
@@ -316,31 +216,4 @@ pub(super) fn server_id(key: &Key, value: &Written<'_>) -> Result<(u8, [u8; 8]),
     let number = number.ok_or_else(|| unfit(key, value))?;
     let bits = u32::try_from(text.len() * 4).unwrap_or(64);
     Ok((u8::try_from(text.len() / 2).unwrap_or(8), (number << (64 - bits)).to_be_bytes()))
-}
-
-/// A socket of this host.
-pub(super) fn listener(key: &Key, value: &Written<'_>) -> Result<SocketAddr, Finding> {
-    let listener: Option<SocketAddr> = text(key, value)?.parse().ok();
-    listener.filter(|listener| listener.port() != 0).ok_or_else(|| unfit(key, value))
-}
-
-/// What to say to text that is nearly an endpoint.
-fn endpoint_help(text: &str) -> Option<String> {
-    if let Ok(addr) = text.parse::<IpAddr>() {
-        return Some(format!("add the port, as in \"{}\"", SocketAddr::new(addr, 80)));
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    let is_port = digits(port).is_some();
-    let is_name = host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains([':', '/']);
-    (is_port && is_name).then(|| "host names are not looked up: write the IP address".to_owned())
-}
-
-fn not_unicast(addr: IpAddr) -> Option<&'static str> {
-    match addr {
-        _ if addr.is_unspecified() => Some("the unspecified address"),
-        _ if addr.is_loopback() => Some("a loopback address"),
-        _ if addr.is_multicast() => Some("a multicast address"),
-        IpAddr::V4(Ipv4Addr::BROADCAST) => Some("the broadcast address"),
-        _ => None,
-    }
 }

@@ -11,7 +11,8 @@ pub mod table;
 
 pub use capture::{CaptureOrder, CapturedPacket, Peer};
 pub use status::{
-    BackendStatus, HealthStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status, Traffic,
+    BackendStatus, FloodGuardStatus, HealthStatus, InterfaceStatus, ListenerStatus, ReasonStatus,
+    ServiceStatus, Status, Traffic,
 };
 
 use serde::{Deserialize, Serialize};

@@ -21,6 +21,9 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// Flows recorded. The two records of a translated flow count once.
     pub flows: u64,
+    /// The guard against floods of new flows.
+    #[serde(default)]
+    pub flood_guard: FloodGuardStatus,
     /// Every reason that was counted since start.
     pub reasons: Vec<ReasonStatus>,
 }
@@ -34,6 +37,17 @@ pub struct InterfaceStatus {
     pub index: u32,
     /// `native`, `generic`, or `absent` while an interface of that name is waited for.
     pub mode: String,
+}
+
+/// The guard against floods of new flows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloodGuardStatus {
+    /// Entries that may be added to the flow table in a second (`limits.new_flows`); 0 is no bound.
+    pub new_flows: u32,
+    /// Whether more flows begin now, so that some are held back.
+    pub closed: bool,
+    /// Packets that found no room for a record since start.
+    pub held_back: u64,
 }
 
 /// What was counted in one place.
@@ -68,12 +82,24 @@ impl std::iter::Sum for Traffic {
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
-    /// Address and port.
+    /// Address or prefix, and ports, as they are written in the configuration.
     pub vip: String,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// `nat` or `dsr-ipip`.
+    /// How its packets reach backends, by the configuration's word.
     pub forward: String,
+    /// How new flows are spread; none without backends.
+    #[serde(default)]
+    pub select: Option<String>,
+    /// When flows are recorded; none without backends.
+    #[serde(default)]
+    pub tracking: Option<String>,
+    /// Where a local service lands; none if it is left to whoever listens on the VIP itself.
+    #[serde(default)]
+    pub listener: Option<ListenerStatus>,
+    /// Why the addresses of a local service are not this host's, if they should be and are not.
+    #[serde(default)]
+    pub unrouted: Option<String>,
     /// Slots of its Maglev table.
     pub slots: u32,
     /// Slots that moved and still track the flows from before.
@@ -85,12 +111,23 @@ pub struct ServiceStatus {
     pub backends: Vec<BackendStatus>,
 }
 
+/// Where a local service lands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Its address and port.
+    pub address: String,
+    /// Whether connections land on a socket there.
+    pub open: bool,
+    /// Whose socket it is, or why there is none.
+    pub state: String,
+}
+
 /// A backend.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BackendStatus {
     /// Its name.
     pub name: String,
-    /// Address and port.
+    /// Address and port, as they are written in the configuration.
     pub addr: String,
     /// Its weight.
     pub weight: u16,
@@ -98,6 +135,9 @@ pub struct BackendStatus {
     pub state: String,
     /// Slots it owns: its share of new flows.
     pub slots: u32,
+    /// Live connections, by which the least loaded is chosen; none where something else decides.
+    #[serde(default)]
+    pub connections: Option<u64>,
     /// What went through it.
     #[serde(flatten)]
     pub traffic: Traffic,

@@ -1,79 +1,159 @@
 //! The status as people read it.
+//!
+//! One line a backend where the terminal is wide enough, and three where it is not.
 
-use super::{BackendStatus, ReasonStatus, ServiceStatus, Status};
+mod text;
+
+use super::{BackendStatus, FloodGuardStatus, ReasonStatus, ServiceStatus, Status};
 use std::fmt::Write as _;
+use text::{bytes, columns, duration, grouped, wrapped};
 
-/// The whole status as text.
+/// Indentation of what belongs to the line above.
+const INDENT: usize = 2;
+
+/// The whole status as text for a terminal of this width.
 #[must_use]
-pub fn render(status: &Status) -> String {
-    let mut text = head(status);
+pub fn render(status: &Status, width: usize) -> String {
+    let mut text = wrapped(&head(status), width, INDENT);
+    text.push_str(&wrapped(&head_of_flows(status), width, INDENT));
     for service in &status.services {
         text.push('\n');
-        text.push_str(&service_head(service));
-        text.push_str(&columns(&backend_rows(service)));
+        text.push_str(&wrapped(&service_head(service), width, INDENT));
+        if let Some(why) = &service.unrouted {
+            text.push_str(&wrapped(&format!("  not addresses of this host: {why}"), width, 2 * INDENT));
+        }
+        text.push_str(&backends(service, width));
     }
-    text.push_str(&reasons(status));
+    text.push('\n');
+    for verdict in ["forward", "drop", "pass"] {
+        text.push_str(&wrapped(&reasons(status, verdict), width, 9));
+    }
     text
 }
 
 fn head(status: &Status) -> String {
-    let interfaces: Vec<_> =
-        status.interfaces.iter().map(|port| format!("{} ({})", port.name, port.mode)).collect();
     format!(
-        "lb-userspace {}, up {}, generation {}, config {}\ninterfaces {}, {} flows recorded, {}\n",
+        "lb-userspace {}, up {}, generation {}, config {}",
         status.version,
         duration(status.uptime_seconds),
         status.generation,
         status.config,
+    )
+}
+
+fn head_of_flows(status: &Status) -> String {
+    let interfaces: Vec<_> =
+        status.interfaces.iter().map(|port| format!("{} ({})", port.name, port.mode)).collect();
+    format!(
+        "interfaces {}, {} flows recorded, {}{}",
         interfaces.join(", "),
         grouped(status.flows),
         status.transport,
+        flood_guard(&status.flood_guard)
     )
+}
+
+/// What there is to tell of the guard, if it is on.
+fn flood_guard(guard: &FloodGuardStatus) -> String {
+    let bound = grouped(guard.new_flows.into());
+    match (guard.new_flows, guard.closed) {
+        (0, _) => String::new(),
+        (_, false) => format!(", flood guard open ({bound} new flows a second)"),
+        (_, true) => format!(", flood guard CLOSED (more than {bound} new flows a second)"),
+    }
 }
 
 fn service_head(service: &ServiceStatus) -> String {
+    let ServiceStatus { name, vip, protocol, forward, select, tracking, .. } = service;
+    let (Some(select), Some(tracking)) = (select, tracking) else {
+        return format!("{name}  {vip}/{protocol}  {forward}, {}", landing(service));
+    };
     let moving = match service.moving_slots {
         0 => String::new(),
-        slots => format!(", {slots} moving"),
+        slots => format!(", {} moving", grouped(slots.into())),
     };
-    format!(
-        "{}  {}/{}  {}  {} slots{moving}\n",
-        service.name, service.vip, service.protocol, service.forward, service.slots
-    )
+    let slots = grouped(service.slots.into());
+    format!("{name}  {vip}/{protocol}  {forward}, {select}, tracking {tracking}, {slots} slots{moving}")
 }
 
-const HEADINGS: [&str; 10] = [
+/// Where a local service ends.
+fn landing(service: &ServiceStatus) -> String {
+    match &service.listener {
+        None => "left to whoever listens on it".to_owned(),
+        Some(listener) if listener.open => format!("lands on {}: {}", listener.address, listener.state),
+        Some(listener) => format!("reaches nobody at {}: {}", listener.address, listener.state),
+    }
+}
+
+/// The backends in one line each, or where that is too wide, in three.
+fn backends(service: &ServiceStatus, width: usize) -> String {
+    let wide = columns(&rows(service, |backend| {
+        [identity(backend), traffic_cells(backend), vec![evidence(backend)]].concat()
+    }));
+    if wide.lines().all(|line| line.chars().count() <= width) {
+        return wide;
+    }
+    let narrow = columns(&rows(service, identity));
+    let mut lines = narrow.lines();
+    let mut text = lines.next().map_or(String::new(), |headings| format!("{headings}\n"));
+    for (line, backend) in lines.zip(&service.backends) {
+        let below = |words: &str| wrapped(&format!("    {words}"), width, 2 * INDENT);
+        let _ = write!(text, "{line}\n{}{}", below(&traffic_words(backend)), below(&evidence(backend)));
+    }
+    text
+}
+
+/// Headings of what a backend is and does, in the order of the cells.
+const HEADINGS: [&str; 11] = [
     "backend",
     "address",
     "weight",
     "state",
     "slots",
+    "live",
     "packets",
     "bytes",
     "replies",
     "new flows",
     "last probe",
 ];
+/// Place of the live connections, which only some services count.
+const LIVE: usize = 5;
 
-fn backend_rows(service: &ServiceStatus) -> Vec<Vec<String>> {
-    let headings = HEADINGS.map(str::to_owned).to_vec();
-    std::iter::once(headings).chain(service.backends.iter().map(backend_row)).collect()
+/// The headings, and a row for each backend, both as far as there are cells.
+fn rows(service: &ServiceStatus, cells: impl Fn(&BackendStatus) -> Vec<String>) -> Vec<Vec<String>> {
+    let Some(first) = service.backends.first() else { return Vec::new() };
+    let headings = HEADINGS.iter().enumerate().filter(|(at, _)| *at != LIVE || first.connections.is_some());
+    let headings: Vec<_> = headings.map(|(_, heading)| (*heading).to_owned()).collect();
+    let mut rows = vec![headings];
+    rows.extend(service.backends.iter().map(&cells));
+    let count = rows.last().map_or(0, Vec::len);
+    rows[0].truncate(count);
+    rows
 }
 
-fn backend_row(backend: &BackendStatus) -> Vec<String> {
-    let traffic = &backend.traffic;
-    vec![
+fn identity(backend: &BackendStatus) -> Vec<String> {
+    let cells = [
         backend.name.clone(),
         backend.addr.clone(),
         backend.weight.to_string(),
         backend.state.clone(),
         grouped(backend.slots.into()),
-        grouped(traffic.packets),
-        bytes(traffic.bytes),
-        grouped(traffic.reply_packets),
-        grouped(traffic.new_flows),
-        evidence(backend),
-    ]
+    ];
+    cells.into_iter().chain(backend.connections.map(grouped)).collect()
+}
+
+fn traffic_cells(backend: &BackendStatus) -> Vec<String> {
+    let traffic = &backend.traffic;
+    let [packets, replies, flows] = [traffic.packets, traffic.reply_packets, traffic.new_flows].map(grouped);
+    vec![packets, bytes(traffic.bytes), replies, flows]
+}
+
+/// The same in words.
+fn traffic_words(backend: &BackendStatus) -> String {
+    let traffic = &backend.traffic;
+    let [packets, replies, flows] = [traffic.packets, traffic.reply_packets, traffic.new_flows].map(grouped);
+    format!("{packets} packets, {}, {replies} replies, {flows} new flows", bytes(traffic.bytes))
 }
 
 /// One line on why a backend is in its state.
@@ -93,91 +173,23 @@ fn evidence(backend: &BackendStatus) -> String {
     probe + &unreachable
 }
 
-fn reasons(status: &Status) -> String {
-    let mut text = String::new();
-    for verdict in ["forward", "drop", "pass"] {
-        let of_verdict = |reason: &&ReasonStatus| reason.verdict == verdict && reason.packets > 0;
-        let words: Vec<_> = status
-            .reasons
-            .iter()
-            .filter(of_verdict)
-            .map(|reason| format!("{} {}", reason.reason, grouped(reason.packets)))
-            .collect();
-        let words = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
-        let _ = write!(text, "\n{:8} {words}", format!("{verdict}:"));
-    }
-    text + "\n"
-}
-
-/// Rows in aligned columns: words to the left, numbers to the right.
-fn columns(rows: &[Vec<String>]) -> String {
-    let count = rows.first().map_or(0, Vec::len);
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
-    let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
-    let numeric = |column: usize| {
-        rows.get(1)
-            .and_then(|row| row.get(column))
-            .is_some_and(|cell| cell.starts_with(|first: char| first.is_ascii_digit()) && !cell.contains(':'))
-    };
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            if numeric(column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-        });
-        let line = cells.collect::<Vec<_>>().join("  ");
-        let _ = writeln!(text, "  {}", line.trim_end());
-    }
-    text
-}
-
-/// A number in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Bytes in the largest unit that leaves at least one.
-#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn bytes(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut amount = bytes as f64;
-    let mut unit = 0;
-    while amount >= 1024.0 && unit + 1 < units.len() {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    let decimals = usize::from(unit > 0);
-    format!("{amount:.decimals$} {}", units.get(unit).unwrap_or(&"B"))
-}
-
-/// A span as people write it.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds since start")]
-fn duration(seconds: f64) -> String {
-    let whole = seconds as u64;
-    let (days, hours, minutes) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds:.1}s"),
-        (0, 0, _) => format!("{minutes}m{}s", whole % 60),
-        (0, _, _) => format!("{hours}h{minutes}m"),
-        _ => format!("{days}d{hours}h"),
-    }
+/// The counters of a verdict in one sentence.
+fn reasons(status: &Status, verdict: &str) -> String {
+    let of_verdict = |reason: &&ReasonStatus| reason.verdict == verdict && reason.packets > 0;
+    let reasons = status.reasons.iter().filter(of_verdict);
+    let words: Vec<_> =
+        reasons.map(|reason| format!("{} {}", reason.reason, grouped(reason.packets))).collect();
+    let words = if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+    format!("{:8} {words}", format!("{verdict}:"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HealthStatus, InterfaceStatus, Traffic};
+    use super::super::{HealthStatus, InterfaceStatus, ListenerStatus, Traffic};
     use super::*;
 
-    fn status() -> Status {
-        let backend = BackendStatus {
+    fn up() -> BackendStatus {
+        BackendStatus {
             name: "web1".into(),
             addr: "10.0.0.11:8080".into(),
             weight: 3,
@@ -185,7 +197,6 @@ mod tests {
             slots: 12_295,
             traffic: Traffic { packets: 1_234_567, bytes: 5 << 20, new_flows: 40, ..Traffic::default() },
             next_hop: Some("02:00:00:00:00:0b via eth1".into()),
-            next_hop_error: None,
             health: HealthStatus {
                 check: "tcp".into(),
                 last_probe_ms_ago: Some(300),
@@ -193,8 +204,12 @@ mod tests {
                 successes: 9,
                 ..HealthStatus::default()
             },
-        };
-        let down = BackendStatus {
+            ..BackendStatus::default()
+        }
+    }
+
+    fn down() -> BackendStatus {
+        BackendStatus {
             name: "web2".into(),
             state: "down".into(),
             addr: "10.0.0.12:8080".into(),
@@ -205,46 +220,160 @@ mod tests {
                 ..HealthStatus::default()
             },
             ..BackendStatus::default()
+        }
+    }
+
+    fn web(backends: Vec<BackendStatus>) -> ServiceStatus {
+        ServiceStatus {
+            name: "web".into(),
+            vip: "203.0.113.0/24:8000-8099".into(),
+            protocol: "tcp".into(),
+            forward: "dsr-ipip".into(),
+            select: Some("maglev".into()),
+            tracking: Some("auto".into()),
+            slots: 16_384,
+            moving_slots: 1200,
+            backends,
+            ..ServiceStatus::default()
+        }
+    }
+
+    fn local(listener: Option<ListenerStatus>) -> ServiceStatus {
+        ServiceStatus { listener, select: None, tracking: None, forward: "local".into(), ..web(Vec::new()) }
+    }
+
+    fn status(services: Vec<ServiceStatus>) -> Status {
+        let reason = |reason: &str, packets| ReasonStatus {
+            reason: reason.into(),
+            verdict: "drop".into(),
+            packets,
+            bytes: 1,
         };
         Status {
             version: "0.1.0".into(),
             uptime_seconds: 192.0,
+            generation: 7,
+            config: "/etc/lb/lb.toml".into(),
+            transport: "io_uring".into(),
             interfaces: vec![InterfaceStatus { name: "eth0".into(), index: 2, mode: "native".into() }],
-            services: vec![ServiceStatus {
-                name: "web".into(),
-                backends: vec![backend, down],
-                ..ServiceStatus::default()
-            }],
-            reasons: vec![ReasonStatus {
-                reason: "no_backend".into(),
-                verdict: "drop".into(),
-                packets: 12,
-                bytes: 1,
-            }],
+            services,
+            reasons: vec![reason("no_backend", 12), reason("time_to_live", 0), reason("malformed", 1234)],
             ..Status::default()
         }
     }
 
     #[test]
-    fn the_table_tells_who_serves_and_why_one_does_not() {
-        let text = render(&status());
-        assert!(text.contains("up 3m12s") && text.contains("eth0 (native)"), "{text}");
-        assert!(text.contains("1,234,567  5.0 MiB"), "{text}");
-        assert!(text.contains("ok in 85 µs, 300 ms ago"), "{text}");
-        assert!(text.contains("refused, 12 ms ago; next hop not known: 10.0.0.12 does not answer"), "{text}");
-        assert!(text.contains("drop:    no_backend 12"), "{text}");
+    fn a_wide_terminal_has_a_line_for_each_backend() {
+        let healthy = BackendStatus { name: "web2".into(), ..up() };
+        let expected = "\
+lb-userspace 0.1.0, up 3m12s, generation 7, config /etc/lb/lb.toml
+interfaces eth0 (native), 0 flows recorded, io_uring
+
+web  203.0.113.0/24:8000-8099/tcp  dsr-ipip, maglev, tracking auto, 16,384 slots, 1,200 moving
+  backend  address         weight  state   slots    packets    bytes  replies  new flows  last probe
+  web1     10.0.0.11:8080       3  up     12,295  1,234,567  5.0 MiB        0         40  ok in 85 µs, 300 ms ago
+  web2     10.0.0.11:8080       3  up     12,295  1,234,567  5.0 MiB        0         40  ok in 85 µs, 300 ms ago
+
+forward: none
+drop:    no_backend 12, malformed 1,234
+pass:    none
+";
+        assert_eq!(render(&status(vec![web(vec![up(), healthy])]), 120), expected);
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_three() {
+        let expected = "\
+lb-userspace 0.1.0, up 3m12s, generation 7, config /etc/lb/lb.toml
+interfaces eth0 (native), 0 flows recorded, io_uring
+
+web  203.0.113.0/24:8000-8099/tcp  dsr-ipip, maglev, tracking auto, 16,384
+  slots, 1,200 moving
+  backend  address         weight  state   slots
+  web1     10.0.0.11:8080       3  up     12,295
+    1,234,567 packets, 5.0 MiB, 0 replies, 40 new flows
+    ok in 85 µs, 300 ms ago
+  web2     10.0.0.12:8080       0  down        0
+    0 packets, 0 B, 0 replies, 0 new flows
+    refused, 12 ms ago; next hop not known: 10.0.0.12 does not answer on `eth1`
+
+forward: none
+drop:    no_backend 12, malformed 1,234
+pass:    none
+";
+        assert_eq!(render(&status(vec![web(vec![up(), down()])]), 80), expected);
+    }
+
+    #[test]
+    fn live_connections_are_told_where_they_decide() {
+        let backend = BackendStatus { connections: Some(1017), ..up() };
+        let text = render(&status(vec![web(vec![backend]), web(vec![up()])]), 130);
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with("  ")).collect();
+        assert!(lines[0].contains("slots   live    packets") && lines[1].contains("12,295  1,017"), "{text}");
+        assert!(lines[2].contains("slots    packets"), "{text}");
+    }
+
+    #[test]
+    fn a_local_service_tells_where_it_lands_or_why_nowhere() {
+        let line = |listener: Option<(bool, &str)>| {
+            let listener = listener.map(|(open, state)| ListenerStatus {
+                address: "127.0.0.1:8080".into(),
+                open,
+                state: state.into(),
+            });
+            let text = render(&status(vec![local(listener)]), 120);
+            text.lines().nth(3).map(str::to_owned).unwrap_or_default()
+        };
+        let vip = "web  203.0.113.0/24:8000-8099/tcp  local, ";
+        assert_eq!(line(None), format!("{vip}left to whoever listens on it"));
+        assert_eq!(line(Some((true, "nginx (812)"))), format!("{vip}lands on 127.0.0.1:8080: nginx (812)"));
+        let nobody = line(Some((false, "nobody listens there")));
+        assert_eq!(nobody, format!("{vip}reaches nobody at 127.0.0.1:8080: nobody listens there"));
+    }
+
+    #[test]
+    fn addresses_that_are_not_the_host_s_are_told_with_the_reason() {
+        let service = ServiceStatus { unrouted: Some("no permission".into()), ..local(None) };
+        let text = render(&status(vec![service]), 120);
+        assert!(text.contains("\n  not addresses of this host: no permission\n"), "{text}");
+    }
+
+    #[test]
+    fn the_flood_guard_is_told_of_where_it_is_on() {
+        let line = |new_flows, closed| {
+            let flood_guard = FloodGuardStatus { new_flows, closed, held_back: 7 };
+            let text = render(&Status { flood_guard, ..status(Vec::new()) }, 120);
+            text.lines().nth(1).map(|line| line.replace("interfaces eth0 (native), 0 flows recorded, ", ""))
+        };
+        assert_eq!(line(0, false).as_deref(), Some("io_uring"));
+        assert_eq!(
+            line(5000, false).as_deref(),
+            Some("io_uring, flood guard open (5,000 new flows a second)")
+        );
+        assert_eq!(
+            line(5000, true).as_deref(),
+            Some("io_uring, flood guard CLOSED (more than 5,000 new flows a second)")
+        );
     }
 
     #[test]
     fn what_is_printed_as_json_reads_back_the_same() {
-        let json = serde_json::to_string(&status()).unwrap();
-        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status());
+        let listener = ListenerStatus { address: "127.0.0.1:80".into(), open: true, state: String::new() };
+        let status = status(vec![web(vec![up(), down()]), local(Some(listener))]);
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
     }
 
     #[test]
-    fn numbers_are_grouped_and_bytes_scaled() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0, 1023, 1024, 3 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "3.0 GiB"]);
-        assert_eq!([3.21, 65.0, 3700.0, 90_000.0].map(duration), ["3.2s", "1m5s", "1h1m", "1d1h"]);
+    fn the_json_has_the_words_of_the_configuration() {
+        let json = serde_json::to_value(status(vec![web(vec![up()])])).unwrap();
+        let service = &json["services"][0];
+        for key in ["name", "vip", "protocol", "forward", "select", "tracking", "listener"] {
+            assert!(service.get(key).is_some(), "{key} of {service:#}");
+        }
+        for key in ["name", "addr", "weight"] {
+            assert!(service["backends"][0].get(key).is_some(), "{key} of {service:#}");
+        }
+        assert_eq!(json["flood_guard"]["new_flows"], 0);
     }
 }

@@ -109,7 +109,7 @@ impl Balancer {
             drained: BTreeSet::new(),
             broken: false,
             uncleared: Vec::new(),
-            listeners: Listeners::default(),
+            listeners: Listeners::inherit(),
             guard: Guard::default(),
             captures: capture.map(|capture| Captures::new(capture.into())),
         };
@@ -234,7 +234,8 @@ impl Balancer {
     }
 }
 
-fn listen_rule(service: &Service) -> ListenRule {
+/// Where packets of a local service land.
+pub(super) fn listen_rule(service: &Service) -> ListenRule {
     let Vip { addr, bits, port, last_port, protocol } = service.vip;
     ListenRule {
         prefix: Prefix::new(addr, bits),

@@ -1,5 +1,6 @@
 //! Tells of the flood guard: when it began to hold new flows back, and when it no longer did.
 
+use crate::control::FloodGuardStatus;
 use crate::kernel::{TableError, Tables};
 use lb_common::datapath::Reason;
 
@@ -37,6 +38,11 @@ impl Guard {
         Ok(())
     }
 
+    /// How it stands, given its bound.
+    pub(super) const fn status(&self, new_flows: u32) -> FloodGuardStatus {
+        FloodGuardStatus { new_flows, closed: self.began_at.is_some(), held_back: self.held_back }
+    }
+
     fn note(&mut self, held_back: u64) -> Option<Change> {
         let before = std::mem::replace(&mut self.held_back, held_back);
         match (held_back > before, self.began_at) {
@@ -64,5 +70,16 @@ mod tests {
             [0, 5, 9, 9, 9, 12, 12].into_iter().map(|held_back| guard.note(held_back)).collect();
         let (began, ended) = (Some(Change::Began), |packets| Some(Change::Ended { packets }));
         assert_eq!(told, [None, began, None, ended(9), None, began, ended(3)]);
+    }
+
+    #[test]
+    fn the_status_tells_of_a_flood_as_long_as_it_lasts() {
+        let mut guard = Guard::default();
+        let mut closed = |held_back| {
+            guard.note(held_back);
+            let status = guard.status(100);
+            (status.closed, status.held_back)
+        };
+        assert_eq!([0, 5, 9, 9].map(&mut closed), [(false, 0), (true, 5), (true, 9), (false, 9)]);
     }
 }

@@ -74,6 +74,12 @@ struct Trouble {
 }
 
 impl Listeners {
+    /// None yet, and what an earlier daemon of this host left behind.
+    #[must_use]
+    pub fn inherit() -> Self {
+        Self { routes: Routes::inherit(), ..Self::default() }
+    }
+
     /// Follows the rules and the host's sockets; for the start, for every reload, and for each second.
     pub fn follow(&mut self, rules: &[ListenRule]) {
         let changed = self.rules != rules;

@@ -211,6 +211,22 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_says_of_the_same_keys_that_they_are_read_at_start() {
+        let all = "seed = 7\nlog_packets = true\nlimits = { flows = 4096 }\nnat = { ports = \"2000-3000\" }\n\
+                   encap = { spread = false }\nping = false";
+        let told = needs_restart(&LoadedWith::of(&example("")), &example(all));
+        let reference = config::reference();
+        let said = |line: &&str| line.contains("Read at start");
+        for line in reference.lines().filter(said) {
+            let before = reference.split(line).next().unwrap_or_default();
+            let title = before.lines().rfind(|line| line.starts_with('#')).unwrap_or_default();
+            let key = title.trim_start_matches(['#', ' ']).trim_matches(['`', '[', ']']);
+            assert!(told.contains(key), "{key} is not read at start: {told}");
+        }
+        assert_eq!(reference.lines().filter(said).count(), told.matches(", ").count() + 1, "{told}");
+    }
+
+    #[test]
     fn a_plan_is_described_by_what_it_moves() {
         let mut plan = Plan { generation: 3, writes: Vec::new(), summary: Summary::default() };
         assert_eq!(describe(&plan), "the tables stay as they are");

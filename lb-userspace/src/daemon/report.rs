@@ -2,13 +2,17 @@
 
 use super::Error;
 use super::balancer::Balancer;
-use crate::config::{Backend, Check, CheckKind, Service};
-use crate::control::{BackendStatus, HealthStatus, ReasonStatus, ServiceStatus, Status, Traffic};
+use super::balancer::listen_rule;
+use crate::config::{Backend, Check, CheckKind, Forward, Select, Service};
+use crate::control::{
+    BackendStatus, HealthStatus, ListenerStatus, ReasonStatus, ServiceStatus, Status, Traffic,
+};
 use crate::health::Evidence;
 use crate::kernel::Link;
 use crate::plan::{BackendKey, BackendView};
 use lb_common::abi::BackendCount;
 use lb_common::datapath::Reason;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 impl Balancer {
@@ -25,6 +29,7 @@ impl Balancer {
             interfaces: self.interfaces.status(),
             services: services.collect::<Result<_, _>>()?,
             flows: self.look.flows,
+            flood_guard: self.guard.status(self.loaded_with.limits.new_flows),
             reasons: self.reasons()?,
         })
     }
@@ -46,16 +51,40 @@ impl Balancer {
         let backends =
             service.backends.iter().map(|backend| self.backend_status(service, backend, &views, names));
         let backends: Vec<BackendStatus> = backends.collect::<Result<_, _>>()?;
+        let balances = service.forward != Forward::Local;
         Ok(ServiceStatus {
             name: service.name.clone(),
             vip: service.vip.to_string().trim_end_matches("/udp").to_owned(),
             protocol: service.vip.protocol.to_string(),
             forward: service.forward.to_string(),
+            select: balances.then(|| service.select.to_string()),
+            tracking: balances.then(|| service.tracking.to_string()),
+            listener: self.listener(service),
+            unrouted: self.unrouted(service),
             slots: planned.map_or(0, |planned| planned.slots),
             moving_slots: planned.map_or(0, |planned| count(planned.tracked)),
             traffic: backends.iter().map(|backend| backend.traffic).sum(),
             backends,
         })
+    }
+
+    /// Where a service lands that names a listener.
+    fn listener(&self, service: &Service) -> Option<ListenerStatus> {
+        let key = listen_rule(service).key()?;
+        let known = self.listeners.status().into_iter().find(|status| status.listener == key);
+        Some(ListenerStatus {
+            address: key.address.to_string(),
+            open: known.as_ref().is_some_and(|known| known.is_held),
+            state: known.map_or_else(|| "not looked for yet".to_owned(), |known| known.state),
+        })
+    }
+
+    /// Why a service's addresses are not local, if they should be.
+    fn unrouted(&self, service: &Service) -> Option<String> {
+        let rule = listen_rule(service);
+        rule.listener?;
+        let complaint = self.listeners.unrouted().find(|(prefix, _)| *prefix == rule.prefix);
+        complaint.map(|(_, reason)| reason.to_owned())
     }
 
     fn backend_status(
@@ -69,12 +98,15 @@ impl Balancer {
         let view = views.iter().find(|view| view.key == key);
         let (next_hop, next_hop_error) = self.next_hop(backend, names);
         let counted = view.map(|view| self.tables.backend_count(view.id)).transpose()?;
+        let compared = view.filter(|_| service.select == Select::LeastConnections);
+        let load = compared.map(|view| self.tables.load(view.id)).transpose()?;
         Ok(BackendStatus {
             name: backend.name.clone(),
-            addr: backend.addr.to_string(),
+            addr: as_written(backend.addr),
             weight: backend.weight,
             state: view.map_or_else(|| "unknown".to_owned(), |view| view.state.to_string()),
             slots: view.map_or(0, |view| count(view.slots)),
+            connections: load.map(|load| load.flows),
             traffic: counted.map(traffic).unwrap_or_default(),
             next_hop,
             next_hop_error,
@@ -90,6 +122,11 @@ impl Balancer {
             None => (None, None),
         }
     }
+}
+
+/// Port 0 stands for none.
+fn as_written(addr: SocketAddr) -> String {
+    if addr.port() == 0 { addr.ip().to_string() } else { addr.to_string() }
 }
 
 fn name_of(index: u32, names: &[Link]) -> &str {

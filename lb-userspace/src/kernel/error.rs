@@ -2,6 +2,10 @@
 
 use std::io;
 
+/// Older ones refuse globals of more than 4 MiB, which the slots are.
+/// Source: Linux, kernel/bpf/arraymap.c, "remove obsolete `KMALLOC_MAX_SIZE` restriction on array map value size".
+const OLDEST_KERNEL: &str = "6.0";
+
 /// The kernel programs could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -31,12 +35,12 @@ pub enum LoadError {
     Starved,
     /// The kernel's verifier turned a program down.
     #[error(
-        "this kernel ({kernel}) refuses program `{program}`: {line}; Linux 5.15 or newer is needed, \
+        "this kernel ({kernel}) refuses program `{program}`: {line}; Linux {OLDEST_KERNEL} or newer is needed, \
          and if this one is newer, please report the line"
     )]
     Verifier {
         /// The program's name.
-        program: &'static str,
+        program: String,
         /// The release of the running kernel.
         kernel: String,
         /// The last line of the verifier's log that says something.
@@ -46,7 +50,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The kernel lacks something, or refused for a reason of its own.
-    #[error("this kernel ({kernel}) refuses to {operation}; Linux 5.15 or newer is needed")]
+    #[error("this kernel ({kernel}) refuses to {operation}; Linux {OLDEST_KERNEL} or newer is needed")]
     Refused {
         /// What was asked of the kernel.
         operation: String,

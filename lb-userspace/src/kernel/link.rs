@@ -2,14 +2,13 @@
 //!
 //! Asked for over a blocking socket where the daemon starts, and parsed the same way from the watching one later.
 
+use super::dump::dump;
 use super::{AttachError, NetlinkError};
-use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
     LinkLayerType, LinkMessage, LinkXdp, VlanProtocol,
 };
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use std::io;
 use std::net::IpAddr;
 
@@ -139,38 +138,12 @@ fn parse_carrier(attributes: &[LinkAttribute]) -> Option<u32> {
 }
 
 fn request_links() -> io::Result<Vec<Link>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-    let mut links = Vec::new();
-    while read_links(&socket.recv_from_full()?.0, &mut links)? {}
-    Ok(links)
-}
-
-/// Reads the messages of one datagram; `false` once the list is complete.
-fn read_links(mut datagram: &[u8], links: &mut Vec<Link>) -> io::Result<bool> {
-    while !datagram.is_empty() {
-        let message =
-            NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram).map_err(io::Error::other)?;
-        match message.payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                links.push(Link::parse(&link));
-            }
-            NetlinkPayload::Error(error) => return Err(error.to_io()),
-            NetlinkPayload::Done(_) => return Ok(false),
-            _ => {}
-        }
-        // Messages begin at multiples of four bytes (NLMSG_ALIGNTO, include/uapi/linux/netlink.h).
-        let length = (message.header.length as usize).next_multiple_of(4);
-        datagram = datagram.get(length.max(4)..).unwrap_or_default();
-    }
-    Ok(true)
+    let answers = dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let link = |answer| match answer {
+        RouteNetlinkMessage::NewLink(link) => Some(Link::parse(&link)),
+        _ => None,
+    };
+    Ok(answers.into_iter().filter_map(link).collect())
 }
 
 #[cfg(test)]

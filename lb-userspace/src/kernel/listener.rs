@@ -131,7 +131,7 @@ fn refused(source: io::Error) -> ListenError {
         Some(libc::ENOENT) => "/proc is not there; mount it",
         // NETNS_BPF_MAX_PROGS is 64 (kernel/bpf/net_namespace.c).
         Some(libc::E2BIG) => "there are 64 such programs already; `bpftool link show` lists them",
-        _ => "the kernel gave no reason; Linux 5.15 or newer is needed",
+        _ => "the kernel gave no reason; Linux 6.0 or newer is needed",
     };
     ListenError::Attach { reason, source }
 }
@@ -145,6 +145,6 @@ mod tests {
         let said = |errno| refused(io::Error::from_raw_os_error(errno)).to_string();
         assert!(said(libc::EPERM).contains("CAP_NET_ADMIN"));
         assert!(said(libc::E2BIG).contains("64"));
-        assert!(said(libc::EINVAL).contains("5.15"));
+        assert!(said(libc::EINVAL).contains("6.0"));
     }
 }

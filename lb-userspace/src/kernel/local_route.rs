@@ -4,6 +4,7 @@
 //! They bear a number of their own as their origin, and only routes that bear it are ever removed. What makes a prefix local
 //! already is left as it is.
 
+use super::dump::dump;
 use super::{NetlinkError, Prefix};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
@@ -12,8 +13,10 @@ use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope, RouteType};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use std::io;
 use std::net::IpAddr;
@@ -21,7 +24,7 @@ use std::net::IpAddr;
 /// The origin of these routes; `ip route show table local proto 108` lists them. Nobody else is known to use it.
 const ORIGIN: u8 = 108;
 /// The table of the host's own addresses (`RT_TABLE_LOCAL`, include/uapi/linux/rtnetlink.h).
-const LOCAL_TABLE: u32 = 255;
+const LOCAL_TABLE: u8 = 255;
 /// Index of the loopback in every namespace (`LOOPBACK_IFINDEX`, `include/net/net_namespace.h`).
 const LOOPBACK: u32 = 1;
 
@@ -78,11 +81,40 @@ pub fn remove(prefix: Prefix) -> Result<(), NetlinkError> {
     }
 }
 
+/// The prefixes that such routes make local now, also those that a daemon left which was killed.
+pub fn list() -> Result<Vec<Prefix>, NetlinkError> {
+    let of_family = |family| {
+        let header = RouteHeader {
+            address_family: family,
+            table: LOCAL_TABLE,
+            protocol: RouteProtocol::Other(ORIGIN),
+            ..RouteHeader::default()
+        };
+        let mut question = RouteMessage::default();
+        question.header = header;
+        dump(RouteNetlinkMessage::GetRoute(question)).map_err(NetlinkError::new("list the local routes"))
+    };
+    let answers = [of_family(AddressFamily::Inet)?, of_family(AddressFamily::Inet6)?];
+    Ok(answers.iter().flatten().filter_map(ours).collect())
+}
+
+/// The prefix of a route of ours.
+fn ours(answer: &RouteNetlinkMessage) -> Option<Prefix> {
+    let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
+    let is_ours = route.header.protocol == RouteProtocol::Other(ORIGIN) && route.header.table == LOCAL_TABLE;
+    let destination = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(IpAddr::from(*address)),
+        RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(IpAddr::from(*address)),
+        _ => None,
+    })?;
+    is_ours.then(|| Prefix::new(destination, route.header.destination_prefix_length))
+}
+
 fn route(prefix: Prefix) -> RouteMessage {
     let described = |message: RouteMessageBuilder<IpAddr>| {
         message
             .output_interface(LOOPBACK)
-            .table_id(LOCAL_TABLE)
+            .table_id(LOCAL_TABLE.into())
             .protocol(RouteProtocol::Other(ORIGIN))
             .scope(RouteScope::Host)
             .kind(RouteType::Local)

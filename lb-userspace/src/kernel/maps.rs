@@ -12,8 +12,8 @@ use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray
 use aya::programs::ProgramFd;
 use aya::{Ebpf, Pod};
 use lb_common::abi::{
-    Backend, BackendCount, BackendId, Contents, Count, Fragment, FragmentKey, Load, PortRange, PrefixKey,
-    QuicServer, Service, Slot, Table, Ticks, limits,
+    Backend, BackendCount, BackendId, Contents, Count, Fragment, FragmentKey, InsertRate, Load, PortRange,
+    PrefixKey, QuicServer, Service, Slot, Table, Ticks, limits,
 };
 use lb_common::wire::{Plain, U32be, ethernet, ipv6};
 use std::io;
@@ -25,6 +25,7 @@ const PREFIXES: &str = "PREFIXES";
 const LOADS: &str = "LOADS";
 const QUIC_SERVERS: &str = "QUIC_SERVERS";
 const TURNS: &str = "TURNS";
+const INSERT_RATE: &str = "INSERT_RATE";
 const SLOT_USE: &str = "SLOT_USE";
 pub(super) const FLOWS: &str = "FLOWS";
 pub(super) const FLOWS_V6: &str = "FLOWS_V6";
@@ -57,6 +58,7 @@ pub struct Tables {
     quic_servers: HashMap<MapData, [u32; 3], Raw<BackendId>>,
     fragments: HashMap<MapData, Raw<FragmentKey>, Raw<Fragment>>,
     turns: PerCpuArray<MapData, u32>,
+    insert_rate: PerCpuArray<MapData, Raw<InsertRate>>,
     /// The flow records of IPv4.
     pub flows: FlowRecords<U32be>,
     /// The flow records of IPv6.
@@ -83,6 +85,7 @@ impl Tables {
             quic_servers: take(object, QUIC_SERVERS)?,
             fragments: take(object, FRAGMENTS)?,
             turns: take(object, TURNS)?,
+            insert_rate: take(object, INSERT_RATE)?,
             flows: FlowRecords::take(object, FLOWS)?,
             flows_v6: FlowRecords::take(object, FLOWS_V6)?,
             reasons: take(object, REASONS)?,
@@ -224,6 +227,7 @@ impl Tables {
         self.flows_v6.empty()?;
         empty_counts(&mut self.reasons, limits::REASONS).map_err(failed("write to", REASONS))?;
         empty_counts(&mut self.turns, limits::SERVICE_NUMBERS).map_err(failed("write to", TURNS))?;
+        empty_counts(&mut self.insert_rate, 1).map_err(failed("write to", INSERT_RATE))?;
         (1..TESTED_BACKENDS).try_for_each(|id| self.clear_backend_count(BackendId::from_bits(id)))
     }
 

@@ -6,7 +6,9 @@
 pub mod attach;
 mod bpf;
 pub mod capture;
+pub mod census;
 mod direct;
+mod dump;
 mod error;
 pub mod expire;
 pub mod link;

@@ -310,7 +310,7 @@ impl PacketLog {
 }
 
 /// Parses the object and creates its maps; `entries` overrides the size of the large ones.
-fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, LoadError> {
+pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Result<Ebpf, LoadError> {
     let redirect = u8::from(settings.tx_by_redirect);
     let log_level = if settings.log_packets { aya_log::Level::Trace as u8 } else { 0 };
     let second = ticks_in_a_second().map_err(|error| refused("read the length of its tick", error))?;
@@ -382,12 +382,14 @@ fn explain(error: EbpfError) -> LoadError {
 fn explain_map(name: String, error: io::Error) -> LoadError {
     match error.raw_os_error() {
         Some(libc::EPERM) => LoadError::Permission(error),
+        // Of a global, whose name begins with a dot, it is the length of its one value that is too much for the kernel.
+        Some(libc::E2BIG) if name.starts_with('.') => refused(format!("create map `{name}`"), error),
         Some(libc::ENOMEM | libc::E2BIG) => LoadError::Memory { map: name, source: error },
         _ => refused(format!("create map `{name}`"), error),
     }
 }
 
-pub(super) fn explain_program(program: &'static str, error: ProgramError) -> LoadError {
+pub(super) fn explain_program(program: &str, error: ProgramError) -> LoadError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             explain_refusal(program, io_error, &verifier_log.to_string())
@@ -397,12 +399,12 @@ pub(super) fn explain_program(program: &'static str, error: ProgramError) -> Loa
 }
 
 /// Without rights the verifier is not even asked, so its log is empty.
-fn explain_refusal(program: &'static str, source: io::Error, log: &str) -> LoadError {
+fn explain_refusal(program: &str, source: io::Error, log: &str) -> LoadError {
     if log.is_empty() && source.raw_os_error() == Some(libc::EPERM) {
         return LoadError::Permission(source);
     }
     let line = parse_verifier_log(log).to_owned();
-    LoadError::Verifier { program, kernel: kernel_release(), line, source }
+    LoadError::Verifier { program: program.to_owned(), kernel: kernel_release(), line, source }
 }
 
 fn refused(
@@ -423,6 +425,13 @@ mod tests {
         assert!(matches!(explain(libc::EPERM), LoadError::Permission(_)));
         assert!(matches!(explain(libc::ENOMEM), LoadError::Memory { .. }));
         assert!(matches!(explain(libc::EINVAL), LoadError::Refused { .. }));
+        assert!(matches!(explain(libc::E2BIG), LoadError::Memory { .. }));
+    }
+
+    #[test]
+    fn a_kernel_that_takes_no_large_globals_is_told_to_be_too_old() {
+        let refused = explain_map(".bss.slots".into(), Error::from_raw_os_error(libc::E2BIG)).to_string();
+        assert!(refused.contains("create map `.bss.slots`; Linux 6.0 or newer"), "{refused}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use lb_common::abi::{PortRange, Service, ServiceFlags, ServiceKey, limits};
 
 use super::encode;
-use crate::config::Vip;
+use crate::config::{Protocol, Vip};
 
 /// An address, or a prefix and its length.
 pub(super) type Name = (IpAddr, u8);
@@ -32,6 +32,8 @@ pub(super) fn place_of_service(number: u16) -> u32 {
 }
 
 impl Host {
+    const NOTHING: Self = Self { flags: ServiceFlags(0), number: 0, first_range: 0, ranges: Vec::new() };
+
     /// Its entry.
     pub(super) fn entry(&self, key: ServiceKey) -> Service {
         #[allow(clippy::cast_possible_truncation, reason = "the configuration allows sixteen")]
@@ -69,11 +71,26 @@ pub(super) fn plan(
     }
     for ip in own {
         let bits = if ip.is_ipv4() { 32 } else { 128 };
-        let nothing = Host { flags: ServiceFlags::default(), number: 0, first_range: 0, ranges: Vec::new() };
-        let host = hosts.entry((*ip, bits)).or_insert(nothing);
+        let host = hosts.entry((*ip, bits)).or_insert(Host::NOTHING);
         host.flags = host.flags.with(ServiceFlags::OWN);
     }
     hosts
+}
+
+/// An address that is the balancer's own from now on, with what was known of it: as a VIP, or where it becomes one, as an
+/// address of the prefixes around it.
+pub(super) fn own(ip: IpAddr, now: Option<&Host>, before: &Hosts) -> Host {
+    let whole = if ip.is_ipv4() { 32 } else { 128 };
+    let around = |name: &Name| Vip { bits: name.1, ..Vip::new(name.0, 0, Protocol::Tcp) }.covers(ip);
+    let longest = || before.iter().filter(|(name, _)| around(name)).max_by_key(|(name, _)| name.1);
+    let becomes_vip = now.is_some_and(|host| host.flags.has(ServiceFlags::VIP));
+    let known = match before.get(&(ip, whole)) {
+        Some(vip) => Some(vip),
+        None if becomes_vip => longest().map(|(_, prefix)| prefix),
+        None => None,
+    };
+    let host = known.cloned().unwrap_or(Host::NOTHING);
+    Host { flags: host.flags.with(ServiceFlags::OWN), ..host }
 }
 
 fn vip_host(
@@ -110,7 +127,6 @@ fn ranges((addr, bits): Name, services: &BTreeMap<Vip, u16>) -> Vec<PortRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Protocol;
 
     fn vip(addr: &str, bits: u8, ports: (u16, u16)) -> Vip {
         let addr = addr.parse().unwrap();

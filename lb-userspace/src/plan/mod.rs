@@ -34,6 +34,8 @@ mod view;
 mod write;
 
 #[cfg(test)]
+mod reloads;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,13 @@ pub(super) struct Entry {
     pub(super) record: Backend,
 }
 
+impl Entry {
+    /// Whether the configuration names it.
+    pub(super) fn is_configured(&self) -> bool {
+        self.standing == Standing::Configured
+    }
+}
+
 /// Whether a backend is in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {

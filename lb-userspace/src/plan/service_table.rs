@@ -32,6 +32,11 @@ impl ServiceTable {
         &self.0
     }
 
+    /// The entry with this key.
+    pub(super) fn entry(&self, key: &ServiceKey) -> Option<&Service> {
+        self.place_of(key).map(|place| self.at(place))
+    }
+
     /// Puts an entry in, in the place of the one with its key if there is one.
     pub(super) fn insert(&mut self, entry: Service) -> Result<Vec<EntryWrite>, Crowded> {
         if let Some(place) = self.place_of(&entry.key) {

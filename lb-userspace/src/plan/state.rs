@@ -37,15 +37,16 @@ pub(super) struct State {
     retired: Vec<u32>,
 }
 
-/// What a hashed entry of the service table is for. Addresses and endpoints come first.
+/// What a hashed entry of the service table is for, in the order in which they are written: a service by its very port
+/// before what is left to ranges changes, so that no port is in neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EntryName {
-    /// An address: the balancer's own, to which backends reply, or a VIP.
-    Host(IpAddr),
     /// Where a backend listens that answers through the balancer under its own address.
     Endpoint(SocketAddr, Protocol),
     /// A service.
     Vip(Vip),
+    /// An address: the balancer's own, to which backends reply, or a VIP.
+    Host(IpAddr),
 }
 
 impl EntryName {
@@ -200,47 +201,67 @@ impl State {
     /// The entries that the hashed part of the service table shall have.
     pub(super) fn entries(&self) -> BTreeMap<EntryName, Service> {
         let host = |(name, host): (&hosts::Name, &Host)| {
-            let is_address = Vip { bits: name.1, ..Vip::new(name.0, 0, Protocol::Tcp) }.is_address();
-            is_address.then(|| (EntryName::Host(name.0), host.entry(encode::host_key(name.0))))
+            let ip = address_of(*name)?;
+            Some((EntryName::Host(ip), host.entry(encode::host_key(ip))))
         };
+        let hosts = self.hosts.iter().filter_map(host);
         let exact = self.service_entries().filter(|(vip, ..)| vip.is_exact());
         let exact = exact.map(|(vip, _, entry)| (EntryName::Vip(vip), entry));
-        self.hosts.iter().filter_map(host).chain(self.endpoints()).chain(exact).collect()
+        hosts.chain(self.endpoints()).chain(exact).collect()
     }
 
-    /// The endpoints of services that translate the destination only.
+    /// The endpoints of services that translate the destination only. One that went to another service is that one's,
+    /// and one that became a VIP is none.
     fn endpoints(&self) -> impl Iterator<Item = (EntryName, Service)> {
-        let translated = self.services.values().filter(|service| service.forward == config::Forward::Dnat);
-        translated.flat_map(|service| {
-            let vip = service.vip;
-            self.records.of_service(vip).map(move |(_, entry)| {
-                let port = if entry.key.addr.port() == 0 { vip.port } else { entry.key.addr.port() };
-                let endpoint = SocketAddr::new(entry.key.addr.ip(), port);
-                let key = encode::endpoint_key(endpoint, vip.protocol);
-                let other = (encode::address(vip.addr), U16be::new(vip.port));
-                (EntryName::Endpoint(endpoint, vip.protocol), Service::endpoint(key, other))
+        let all = |configured: bool| {
+            let translated =
+                self.services.values().filter(|service| service.forward == config::Forward::Dnat);
+            translated.flat_map(move |service| {
+                let backends = self.records.of_service(service.vip);
+                let backends = backends.filter(move |(_, entry)| entry.is_configured() == configured);
+                backends.map(|(_, entry)| endpoint(service.vip, entry.key.addr))
             })
+        };
+        all(false).chain(all(true)).filter_map(|(at, vip)| {
+            let key = encode::endpoint_key(at, vip.protocol);
+            let other = (encode::address(vip.addr), U16be::new(vip.port));
+            let entry = (EntryName::Endpoint(at, vip.protocol), Service::endpoint(key, other));
+            (!self.has_service(Vip::new(at.ip(), at.port(), vip.protocol))).then_some(entry)
         })
     }
 
-    /// The entries behind the hashed part, by place: services that are found by range, and prefixes.
-    pub(super) fn placed(&self) -> BTreeMap<u32, Service> {
+    fn has_service(&self, vip: Vip) -> bool {
+        self.services.contains_key(&vip) || self.locals.contains_key(&vip)
+    }
+
+    /// The balancer's own addresses that were not known as such before: each with what the tables said of it so far, so
+    /// that it is known before anything leads to it.
+    pub(super) fn new_own(&self, before: &Self) -> Vec<(EntryName, Service)> {
+        let mut entries = Vec::new();
+        for ip in self.own.difference(&before.own) {
+            let now = self.hosts.iter().find(|(name, _)| address_of(**name) == Some(*ip));
+            let host = hosts::own(*ip, now.map(|(_, host)| host), &before.hosts);
+            entries.push((EntryName::Host(*ip), host.entry(encode::host_key(*ip))));
+        }
+        entries
+    }
+
+    /// The entries of services that are found by range, by place.
+    pub(super) fn ranged(&self) -> BTreeMap<u32, Service> {
         let ranged = self.service_entries().filter(|(vip, ..)| !vip.is_exact());
-        let ranged = ranged.map(|(_, number, entry)| (hosts::place_of_service(number), entry));
-        let prefixes =
-            self.prefix_hosts().map(|(name, host)| (host.place(), host.entry(encode::host_key(name.0))));
-        ranged.chain(prefixes).collect()
+        ranged.map(|(_, number, entry)| (hosts::place_of_service(number), entry)).collect()
     }
 
     fn prefix_hosts(&self) -> impl Iterator<Item = (&hosts::Name, &Host)> {
-        let is_prefix =
-            |name: &hosts::Name| !Vip { bits: name.1, ..Vip::new(name.0, 0, Protocol::Tcp) }.is_address();
-        self.hosts.iter().filter(move |(name, _)| is_prefix(name))
+        self.hosts.iter().filter(|(name, _)| address_of(**name).is_none())
     }
 
-    /// Where the entries of prefixes are.
-    pub(super) fn prefixes(&self) -> BTreeMap<hosts::Name, u32> {
-        self.prefix_hosts().map(|(name, host)| (*name, host.place())).collect()
+    /// Prefixes, with the place of each one's entry and the entry.
+    pub(super) fn prefixes(&self) -> BTreeMap<hosts::Name, (u32, Service)> {
+        let entry = |(name, host): (&hosts::Name, &Host)| {
+            (*name, (host.place(), host.entry(encode::host_key(name.0))))
+        };
+        self.prefix_hosts().map(entry).collect()
     }
 
     /// All port ranges by index.
@@ -266,6 +287,17 @@ impl State {
         ];
         parts.iter().filter(|(_, is)| *is).fold(Contents::default(), |all, (part, _)| all.with(*part))
     }
+}
+
+/// The address that a host is, if it is no prefix.
+fn address_of((addr, bits): hosts::Name) -> Option<IpAddr> {
+    Vip { bits, ..Vip::new(addr, 0, Protocol::Tcp) }.is_address().then_some(addr)
+}
+
+/// Where a backend listens: on the VIP's port unless it says another.
+fn endpoint(vip: Vip, addr: SocketAddr) -> (SocketAddr, Vip) {
+    let port = if addr.port() == 0 { vip.port } else { addr.port() };
+    (SocketAddr::new(addr.ip(), port), vip)
 }
 
 /// The balancer's own addresses towards the backends of services that translate. What comes back to them is for the

@@ -320,6 +320,28 @@ fn our_own_address_is_known_before_a_backend_can_be_sent_to() {
 }
 
 #[test]
+fn outer_sources_are_drawn_from_where_their_range_begins() {
+    let mut six = service(2, &[]);
+    six.backends = vec![backend(9, 1)];
+    six.backends[0].addr = "[fd00::9]:80".parse().unwrap();
+    let mut nat = service(3, &[1]);
+    nat.forward = Forward::Nat;
+    let mut world = World::unplanned(vec![service(1, &[1]), six, nat]);
+    let hop = world.hops[&world.services[0].backends[0].addr.ip()];
+    world.hops.insert("fd00::9".parse().unwrap(), hop);
+    world.set_all(Up);
+    world.encap = Encap::default();
+    world.plan();
+    let source = |world: &World, service| world.tables.backends[&world.id(service, 0)].source;
+    let Encap { source_v4, source_v6, .. } = world.encap;
+    let begins = [source_v4.0.into(), source_v6.0.into(), hop.source].map(encode::address);
+    assert_eq!([0, 1, 2].map(|service| source(&world, service)), begins, "translated packets have our own");
+    world.encap.spread = false;
+    world.plan();
+    assert_eq!(source(&world, 0), encode::address(hop.source));
+}
+
+#[test]
 fn a_new_way_changes_the_record_alone() {
     let mut world = World::new(vec![service(1, &[1, 1])]);
     let (key, id) = (world.key(0, 0), world.id(0, 0));
@@ -386,18 +408,7 @@ fn the_whole_plan_makes_the_tables_that_the_steps_made() {
     world.services[0].backends.pop();
     world.plan();
     let mut fresh = lb_common::datapath::HostTables::default();
-    for write in world.planner.plan_whole().writes {
-        match write {
-            Write::Backend(id, record) => drop(fresh.backends.insert(id, record)),
-            Write::Slot(index, slot) => drop(fresh.slots.insert(index, slot)),
-            Write::Service(_, entry) if entry.is_vacant() => {}
-            Write::Service(place, entry) => drop(fresh.services.insert(place, entry)),
-            Write::Contents(contents) => fresh.contents = contents,
-            Write::Range(..) | Write::Prefix(..) | Write::QuicServer(..) => {
-                panic!("nothing asked for {write:?}")
-            }
-        }
-    }
+    world.planner.plan_whole().writes.into_iter().for_each(|write| store(&mut fresh, write));
     assert_eq!((fresh.backends, fresh.slots), (world.tables.backends, world.tables.slots));
     assert_eq!(fresh.services, world.tables.services);
 }

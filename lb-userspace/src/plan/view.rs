@@ -7,7 +7,7 @@ use std::time::Duration;
 use lb_common::abi::{BackendId, FlowKey, Ip};
 use lb_common::datapath::slot_index;
 
-use super::records::{Entry, Standing};
+use super::records::Entry;
 use super::service::Planned;
 use super::{BackendKey, BackendState, Planner, encode};
 use crate::config::Vip;
@@ -119,6 +119,5 @@ fn service_view(service: &Planned) -> ServiceView<'_> {
 }
 
 fn backend_view(id: BackendId, entry: &Entry, slots: usize) -> BackendView {
-    let configured = entry.standing == Standing::Configured;
-    BackendView { id, key: entry.key, state: entry.state, configured, slots }
+    BackendView { id, key: entry.key, state: entry.state, configured: entry.is_configured(), slots }
 }

@@ -25,6 +25,7 @@ pub(super) struct World {
     pub(super) health: HashMap<BackendKey, HealthState>,
     pub(super) drained: BTreeSet<BackendKey>,
     pub(super) hops: HashMap<IpAddr, NextHop>,
+    pub(super) encap: Encap,
     pub(super) tables: HostTables,
     start: Instant,
     pub(super) now: Instant,
@@ -80,6 +81,7 @@ impl World {
             health: HashMap::new(),
             drained: BTreeSet::new(),
             hops: (1..=250).map(|host| ([10, 0, 0, host].into(), hop(host))).collect(),
+            encap: Encap { spread: false, ..Encap::default() },
             tables: HostTables { seed: SEED, ..HostTables::default() },
             start,
             now: start,
@@ -113,18 +115,23 @@ impl World {
     }
 
     pub(super) fn try_plan(&mut self) -> Result<Plan, PlanError> {
+        let plan = self.make_plan()?;
+        self.apply(&plan);
+        Ok(plan)
+    }
+
+    /// Plans, and leaves the writes to the caller.
+    pub(super) fn make_plan(&mut self) -> Result<Plan, PlanError> {
         let inputs = Inputs {
             ping: true,
-            encap: Encap { spread: false, ..Encap::default() },
+            encap: self.encap,
             services: &self.services,
             seed: SEED,
             health: &self.health,
             drained: &self.drained,
             next_hops: &self.hops,
         };
-        let plan = self.planner.plan(&inputs, self.now)?;
-        self.apply(&plan);
-        Ok(plan)
+        self.planner.plan(&inputs, self.now)
     }
 
     pub(super) fn plan(&mut self) -> Plan {
@@ -170,26 +177,23 @@ impl World {
         Ticks(u32::try_from(millis / u128::from(TICK_MS)).unwrap())
     }
 
-    /// Applies the writes, and checks after each that nothing names what is not there.
     fn apply(&mut self, plan: &Plan) {
-        for write in &plan.writes {
-            match *write {
-                Write::Backend(id, record) if record == Backend::UNWRITTEN => self.wipe(id),
-                Write::Backend(id, record) => drop(self.tables.backends.insert(id, record)),
-                Write::Slot(index, slot) => self.write_slot(index, slot),
-                Write::Service(place, entry) => self.write_entry(place, entry),
-                Write::Range(index, range) => drop(self.tables.ranges.insert(index, range)),
-                Write::Prefix(prefix, Some(place)) => drop(self.tables.prefixes.insert(prefix, place)),
-                Write::Prefix(prefix, None) => drop(self.tables.prefixes.remove(&prefix)),
-                Write::QuicServer(server, Some(id)) => drop(self.tables.quic_servers.insert(server, id)),
-                Write::QuicServer(server, None) => drop(self.tables.quic_servers.remove(&server)),
-                Write::Contents(contents) => self.tables.contents = contents,
-            }
-        }
+        plan.writes.iter().for_each(|write| self.write(*write));
     }
 
-    fn wipe(&mut self, id: BackendId) {
-        assert!(self.tables.backends.remove(&id).is_some(), "{id:?} was never written");
+    /// Applies one write, and checks that nothing names what is not there.
+    pub(super) fn write(&mut self, write: Write) {
+        match write {
+            Write::Backend(id, record) if record == Backend::UNWRITTEN => self.check_unnamed(id),
+            Write::Slot(index, slot) => self.check_named(index, slot),
+            Write::Service(_, entry) if !entry.is_vacant() => self.check_slots(&entry),
+            _ => {}
+        }
+        store(&mut self.tables, write);
+    }
+
+    fn check_unnamed(&self, id: BackendId) {
+        assert!(self.tables.backends.contains_key(&id), "{id:?} was never written");
         for service in self.planner.services() {
             let words = (service.first_slot..service.first_slot + service.slots).map(|slot| self.slot(slot));
             assert!(words.into_iter().all(|word| word.current() != id && word.settled() != id));
@@ -197,24 +201,15 @@ impl World {
         assert!(self.tables.flows.borrow().values().all(|flow| flow.backend != id), "{id:?} has flows");
     }
 
-    fn write_slot(&mut self, index: u32, slot: Slot) {
+    fn check_named(&self, index: u32, slot: Slot) {
         for id in [slot.current(), slot.settled()] {
             assert!(id.is_none() || self.tables.backends.contains_key(&id), "slot {index} names no record");
         }
-        self.tables.slots.insert(index, slot);
     }
 
-    fn write_entry(&mut self, place: u32, entry: Entry) {
-        if entry.is_vacant() {
-            self.tables.services.remove(&place);
-        } else {
-            let mut slots = entry.first_slot..entry.first_slot + entry.slots;
-            assert!(
-                slots.all(|slot| self.tables.slots.contains_key(&slot)),
-                "slots come before their service"
-            );
-            self.tables.services.insert(place, entry);
-        }
+    fn check_slots(&self, entry: &Entry) {
+        let mut slots = entry.first_slot..entry.first_slot + entry.slots;
+        assert!(slots.all(|slot| self.tables.slots.contains_key(&slot)), "slots come before their service");
     }
 
     pub(super) fn slot(&self, index: u32) -> Slot {
@@ -233,5 +228,22 @@ impl World {
         let counts = self.planner.slots_by_backend(self.services[service].vip);
         let ids = (0..self.services[service].backends.len()).map(|backend| self.id(service, backend));
         ids.map(|id| counts.get(&id).copied().unwrap_or(0)).collect()
+    }
+}
+
+/// Applies one write.
+pub(super) fn store(tables: &mut HostTables, write: Write) {
+    match write {
+        Write::Backend(id, record) if record == Backend::UNWRITTEN => drop(tables.backends.remove(&id)),
+        Write::Backend(id, record) => drop(tables.backends.insert(id, record)),
+        Write::Slot(index, slot) => drop(tables.slots.insert(index, slot)),
+        Write::Service(place, entry) if entry.is_vacant() => drop(tables.services.remove(&place)),
+        Write::Service(place, entry) => drop(tables.services.insert(place, entry)),
+        Write::Range(index, range) => drop(tables.ranges.insert(index, range)),
+        Write::Prefix(prefix, Some(place)) => drop(tables.prefixes.insert(prefix, place)),
+        Write::Prefix(prefix, None) => drop(tables.prefixes.remove(&prefix)),
+        Write::QuicServer(server, Some(id)) => drop(tables.quic_servers.insert(server, id)),
+        Write::QuicServer(server, None) => drop(tables.quic_servers.remove(&server)),
+        Write::Contents(contents) => tables.contents = contents,
     }
 }

@@ -3,8 +3,11 @@
 //! What is named is written before what names it, and taken away after: own addresses, backends, slots, services; then
 //! services that are gone, and backends at the very end.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use lb_common::abi::{
-    Backend, BackendId, Contents, PortRange, PrefixKey, QuicServer, Service, ServiceFlags, Slot,
+    Backend, BackendId, Contents, PortRange, PrefixKey, QuicServer, Service, ServiceKey, Slot,
 };
 
 use super::diff::{Change, diff};
@@ -149,84 +152,99 @@ fn moved_slots(previous: Option<&Planned>, service: &Planned) -> usize {
 /// replies come as soon as a backend is sent its first packet) and those to make after the slots.
 fn change_services(old: &State, new: &mut State) -> Result<(Vec<Write>, Vec<Write>), PlanError> {
     let (before, after) = (old.contents(), new.contents());
-    let (mut first, mut last) = (Vec::new(), lists(old, new));
+    let (mut first, mut last, mut gone) = (Vec::new(), lists(old, new), Vec::new());
     // What is said to be there may be missing, but not the other way round.
     if before.with(after) != before {
         first.push(Write::Contents(before.with(after)));
     }
-    let mut gone = Vec::new();
+    for (name, entry) in new.new_own(old) {
+        first.extend(insert(&mut new.table, name, entry)?);
+    }
     for change in diff(&old.entries(), &new.entries()) {
         match change {
-            Change::Added(name, entry) if is_replied_to(*name, entry) => {
-                first.extend(insert(&mut new.table, *name, *entry)?);
-            }
             Change::Added(name, entry) | Change::Changed(name, entry) => {
-                last.extend(insert(&mut new.table, *name, *entry)?);
+                let writes = match name {
+                    EntryName::Endpoint(..) => &mut first,
+                    EntryName::Vip(_) | EntryName::Host(_) => &mut last,
+                };
+                writes.extend(insert(&mut new.table, *name, *entry)?);
             }
-            Change::Removed(name, _) => gone.extend(places(new.table.remove(&name.key()))),
+            Change::Removed(name, entry) => gone.push((name.key(), *entry)),
         }
     }
     last.extend(prefixes(old, new));
-    last.extend(gone);
+    last.extend(remove(&mut new.table, &gone));
     if after != before.with(after) {
         last.push(Write::Contents(after));
     }
     Ok((first, last))
 }
 
-/// Whether backends' packets are known by this entry.
-const fn is_replied_to(name: EntryName, entry: &Service) -> bool {
-    match name {
-        EntryName::Host(_) => entry.flags().has(ServiceFlags::OWN) && !ranged(entry),
-        EntryName::Endpoint(..) => true,
-        EntryName::Vip(_) => false,
-    }
-}
-
-/// Whether an entry leads to others, which must be there before.
-const fn ranged(entry: &Service) -> bool {
-    entry.ranges > 0
+/// Takes out what is gone, in the opposite order: a port of an address that has nothing else any more is left to the
+/// prefixes around it. An endpoint may have become a VIP, or the other way round: its place is taken.
+fn remove(table: &mut ServiceTable, gone: &[(ServiceKey, Service)]) -> Vec<Write> {
+    let gone = gone.iter().rev();
+    gone.flat_map(
+        |(key, entry)| {
+            if table.entry(key) == Some(entry) { places(table.remove(key)) } else { Vec::new() }
+        },
+    )
+    .collect()
 }
 
 /// The entries and lists that hashed entries and prefixes lead to. Those that are gone stay: nothing leads to them.
 fn lists(old: &State, new: &State) -> Vec<Write> {
-    let mut writes = Vec::new();
-    for change in diff(&old.placed(), &new.placed()) {
-        if let Change::Added(place, entry) | Change::Changed(place, entry) = change {
-            // A prefix's entry leads to its list, which comes first.
-            let at = if ranged(entry) { writes.len() } else { 0 };
-            writes.insert(at, Write::Service(*place, *entry));
-        }
-    }
-    let leads = writes.iter().position(|write| matches!(write, Write::Service(_, entry) if ranged(entry)));
-    let (old_ranges, new_ranges) = (old.ranges(), new.ranges());
-    let ranges = diff(&old_ranges, &new_ranges).filter_map(|change| match change {
-        Change::Added(index, range) | Change::Changed(index, range) => Some(Write::Range(*index, *range)),
-        Change::Removed(..) => None,
-    });
-    let at = leads.unwrap_or(writes.len());
-    writes.splice(at..at, ranges.collect::<Vec<_>>());
+    let entries = added(&old.ranged(), &new.ranged(), Write::Service);
+    let ranges = added(&old.ranges(), &new.ranges(), Write::Range);
     let servers = (old.quic_servers(), new.quic_servers());
-    writes.extend(diff(&servers.0, &servers.1).map(|change| match change {
+    let servers = diff(&servers.0, &servers.1).map(|change| match change {
         Change::Added(_, (server, id)) | Change::Changed(_, (server, id)) => {
             Write::QuicServer(*server, Some(*id))
         }
         Change::Removed(_, (server, _)) => Write::QuicServer(*server, None),
-    }));
-    writes
+    });
+    entries.into_iter().chain(ranges).chain(servers).collect()
 }
 
+/// What is new or different in a table.
+fn added<V: Copy + PartialEq>(
+    old: &BTreeMap<u32, V>,
+    new: &BTreeMap<u32, V>,
+    write: impl Fn(u32, V) -> Write,
+) -> Vec<Write> {
+    let written = diff(old, new).filter_map(|change| match change {
+        Change::Added(index, value) | Change::Changed(index, value) => Some(write(*index, *value)),
+        Change::Removed(..) => None,
+    });
+    written.collect()
+}
+
+/// Where prefixes lead, and the entries there. The longer ones come first and go last, so that none of their packets is
+/// the shorter one's meanwhile, nor nobody's.
 fn prefixes(old: &State, new: &State) -> Vec<Write> {
     let key = |name: &hosts::Name| encode::prefix_key(name.0, name.1);
     let (old, new) = (old.prefixes(), new.prefixes());
-    let write = |change| match change {
-        Change::Added(name, place) | Change::Changed(name, place) => Write::Prefix(key(name), Some(*place)),
-        Change::Removed(name, _) => Write::Prefix(key(name), None),
-    };
-    diff(&old, &new).map(write).collect()
+    let (mut come, mut go) = (Vec::new(), Vec::new());
+    for change in diff(&old, &new) {
+        match change {
+            Change::Added(name, (place, entry)) | Change::Changed(name, (place, entry)) => {
+                let writes = [Write::Service(*place, *entry), Write::Prefix(key(name), Some(*place))];
+                let is_led_to = old.get(name).is_some_and(|(before, _)| before == place);
+                come.push((Reverse(name.1), writes.into_iter().take(if is_led_to { 1 } else { 2 })));
+            }
+            Change::Removed(name, _) => go.push((name.1, Write::Prefix(key(name), None))),
+        }
+    }
+    come.sort_by_key(|(bits, _)| *bits);
+    go.sort_by_key(|(bits, _)| *bits);
+    come.into_iter().flat_map(|(_, writes)| writes).chain(go.into_iter().map(|(_, write)| write)).collect()
 }
 
+/// Puts an entry in, unless it is there as it is.
 fn insert(table: &mut ServiceTable, name: EntryName, entry: Service) -> Result<Vec<Write>, PlanError> {
+    if table.entry(&entry.key) == Some(&entry) {
+        return Ok(Vec::new());
+    }
     let written = table.insert(entry);
     written.map(places).map_err(|_crowded| PlanError::ServiceTableCrowded { name: name.to_string() })
 }

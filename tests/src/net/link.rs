@@ -14,6 +14,7 @@ use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, Ro
 
 use super::{index, netlink};
 use crate::netns::Namespace;
+use crate::patience;
 
 /// How long a link may take until it carries frames, and how often we look.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,7 +68,7 @@ impl Namespace {
     /// a link its queue, and an address its route, some time later, and loses frames until then. Other links are not ours:
     /// with a tunnel module, every namespace is born with one (`tunl0`).
     pub fn settle(&self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience::of(PATIENCE);
         while !self.run(|| Ok(netlink(all_operational)? && every_address_is_routed()?))? {
             ensure!(Instant::now() < deadline, "a link in {} does not come up", self.name());
             thread::sleep(LOOK);

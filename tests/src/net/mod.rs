@@ -2,10 +2,12 @@
 //!
 //! No `ip` and no `ethtool` binary is needed.
 
+mod fou;
 pub mod link;
 pub mod offload;
 pub mod option;
 pub mod tap;
+pub mod tunnel;
 pub mod xdp;
 
 use anyhow::{Context, Result};

@@ -66,6 +66,15 @@ pub struct Row {
     pub fate: Fate,
 }
 
+impl Row {
+    /// Whether the programs are told what they are told for most rows, when they are loaded.
+    #[must_use]
+    pub fn is_of_usual_programs(&self) -> bool {
+        let Setup { room, spread, new_flows, .. } = self.setup;
+        (room, spread, new_flows) == (Setup::USUAL.room, Setup::USUAL.spread, Setup::USUAL.new_flows)
+    }
+}
+
 /// What rows may have different in their tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {

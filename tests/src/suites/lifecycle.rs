@@ -34,6 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
             ("sigterm_leaves_no_program_and_no_pin", sigterm_leaves_nothing),
             ("the_counters_of_backends_add_up_to_their_service", counters_add_up),
             ("every_verdict_has_its_reasons_in_the_status", reasons_are_told),
+            ("the_status_says_how_services_forward", forwarding_is_told),
         ],
     ));
     cases
@@ -106,6 +107,19 @@ fn reasons_are_told(set: Set) -> Result<()> {
     ensure!(forwarded >= 4 * CONNECTIONS as u64, "{forwarded} packets forwarded: {status:#}");
     let dropped = packets("drop")?;
     ensure!(dropped == 0, "{dropped} healthy packets were dropped: {status:#}");
+    Ok(())
+}
+
+fn forwarding_is_told(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1])?;
+    let status = stage.daemon.status()?;
+    let web = service(&status, Kind::Http)?;
+    let told = ["forward", "select", "tracking"].map(|key| web[key].as_str().unwrap_or_default());
+    ensure!(told == [&set.forward.to_string(), "maglev", "auto"], "{told:?}: {web:#}");
+    ensure!(web["listener"].is_null(), "nothing of it ends here: {web:#}");
+    ensure!(list(web, "backends")?[0]["connections"].is_null(), "nobody counts connections: {web:#}");
+    let guard = &status["flood_guard"];
+    ensure!(guard["new_flows"] == 0 && guard["closed"] == false, "no guard is on: {guard:#}");
     Ok(())
 }
 

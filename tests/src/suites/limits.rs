@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{NATIVE, routed};
@@ -44,6 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
             ("rare_events_are_logged_when_asked_for", packet_log),
             ("taken_ports_are_counted_and_come_back", ports_taken),
             ("a_full_flow_table_is_counted_keeps_what_it_has_and_recovers", table_full),
+            ("the_flood_guard_is_told_of_while_it_is_closed", flood_guard),
         ],
     ));
     cases.extend(super::cases(
@@ -100,6 +102,25 @@ fn flood(set: Set) -> Result<()> {
     let flows = status["flows"].as_u64().context("flows")?;
     ensure!(set.forward == Forward::Nat || flows == 0, "a stateless mode has {flows} flows");
     Ok(())
+}
+
+/// More connections begin than may be recorded, until the status says so; then they end, and it says that, too.
+fn flood_guard(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1])?;
+    let text = format!("limits = {{ new_flows = 100 }}\n{}", config(&stage.services(&[1])));
+    let stage = stage.restart(&text)?;
+    let guard = || -> Result<Value> { Ok(stage.daemon.status()?["flood_guard"].clone()) };
+    ensure!(guard()? == json!({ "new_flows": 100, "closed": false, "held_back": 0 }), "{:#}", guard()?);
+    let began = Instant::now();
+    while guard()?["closed"] != true {
+        ensure!(began.elapsed() < RECOVERY, "a flood goes unnoticed: {:#}", guard()?);
+        stage.house.client.run(|| send_syns(SOURCES / 10))?;
+    }
+    let over = |status: &Value| status["flood_guard"]["closed"] == false;
+    stage.wait_until("the guard opens again", over)?;
+    ensure!(guard()?["held_back"].as_u64() > Some(0), "{:#}", guard()?);
+    // Two entries each, all by one CPU in the worst case: fewer than its share.
+    stage.who_answers(10).map(|_: Tally| ())
 }
 
 fn send_syns(sources: u32) -> Result<()> {

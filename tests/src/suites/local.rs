@@ -6,10 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lb_userspace::kernel::local_route;
+use serde_json::{Value, json};
 
 use super::routed;
-use crate::daemon::{Daemon, Mode, binary};
+use crate::daemon::{Daemon, Mode, binary, status_of_service};
 use crate::family::Family;
+use crate::patience;
 use crate::process::Process;
 use crate::runner::Case;
 use crate::service::{Forward, Service, config};
@@ -32,7 +35,11 @@ pub(super) fn cases() -> Vec<Case> {
     super::cases(
         "local",
         &[v4, v4.families(Family::V6, Family::V6)],
-        &[("a_range_and_a_prefix_land_on_one_listener", one_listener)],
+        &[
+            ("a_range_and_a_prefix_land_on_one_listener", one_listener),
+            ("the_status_says_whether_a_listener_is_there", listener_is_told),
+            ("the_routes_of_a_killed_daemon_go_with_the_next_one", routes_are_inherited),
+        ],
     )
 }
 
@@ -43,6 +50,7 @@ fn one_listener(set: Set) -> Result<()> {
     let _server = serve(&house, set.clients)?;
     let services = config(&services(set.clients));
     let _daemon = Daemon::start_with(&house.balancer, &house.interfaces, set.mode, &services)?;
+    house.client.run(|| is_found(SocketAddr::new(vip, 8000)))?;
     house.client.run(|| {
         let beside = prefix(set.clients);
         for (address, port) in [(vip, 8000), (vip, 8099), (beside, 80), (vip, 80), (vip, PLAIN_PORT)] {
@@ -58,6 +66,61 @@ fn one_listener(set: Set) -> Result<()> {
         ensure!(http::who(outside).is_err(), "{outside} is no service, and yet it answered");
         Ok(())
     })
+}
+
+/// A service's listener comes and goes, and the status says so, to people, too.
+fn listener_is_told(set: Set) -> Result<()> {
+    let house = House::build(Layout::Routed, 0)?;
+    house.balancer.own_route(prefix(set.clients), set.clients.bits() - 8)?;
+    let services = config(&services(set.clients));
+    let daemon = Daemon::start_with(&house.balancer, &house.interfaces, set.mode, &services)?;
+    let status = daemon.status()?;
+    let [range, plain] = ["range", "plain"].map(|name| status_of_service(&status, name));
+    let (range, plain) = (range?, plain?);
+    let nobody = json!({
+        "address": listener(set.clients).to_string(), "open": false, "state": "nobody listens there",
+    });
+    ensure!(range["listener"] == nobody, "{range:#}");
+    ensure!(plain["listener"].is_null() && plain["select"].is_null(), "{plain:#}");
+    let server = serve(&house, set.clients)?;
+    let is = |open: bool| {
+        move |status: &Value| {
+            status_of_service(status, "range").is_ok_and(|range| range["listener"]["open"] == open)
+        }
+    };
+    daemon.wait_until("the listener is found", is(true))?;
+    let page = daemon.page()?;
+    let lands = format!("local, lands on {}: ", listener(set.clients));
+    ensure!(page.contains(&lands) && page.contains("local, left to whoever listens on it"), "{page}");
+    drop(server);
+    daemon.wait_until("the listener is missed", is(false)).map(drop)
+}
+
+/// Kills the daemon, and starts one that has no use for its routes.
+fn routes_are_inherited(set: Set) -> Result<()> {
+    let house = House::build(Layout::Routed, 0)?;
+    let own = || house.balancer.run(|| Ok(local_route::list()?));
+    let [range, ..] = services(set.clients);
+    let text = config(&[range]);
+    let daemon = Daemon::start_with(&house.balancer, &house.interfaces, set.mode, &text)?;
+    let routes = own()?;
+    ensure!(routes == [VIPS.of(set.clients).into()], "{routes:?}");
+    let daemon = daemon.crash_and_start(&house.balancer, &house.interfaces, set.mode, &text)?;
+    ensure!(own()? == routes, "the route did not stay: {:?}", own()?);
+    let _daemon = daemon.crash_and_start(&house.balancer, &house.interfaces, set.mode, "")?;
+    ensure!(own()?.is_empty(), "left by a killed daemon: {:?}", own()?);
+    Ok(())
+}
+
+/// Waits until the daemon has found the listener. It looks before it says that it is ready, but not for long: on a slow
+/// machine a later look finds it.
+fn is_found(server: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + patience::of(PATIENCE);
+    while http::who(server).is_err() {
+        ensure!(Instant::now() < deadline, "nobody serves at {server}");
+        thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// The first address of the prefix around the VIP.
@@ -109,7 +172,7 @@ fn serve(house: &House, family: Family) -> Result<Process> {
     command.arg("--http").arg(listener(family).to_string());
     command.arg("--http").arg(SocketAddr::new(family.any(), PLAIN_PORT).to_string());
     let process = house.balancer.spawn(command)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience::of(PATIENCE);
     house.balancer.run(|| {
         while TcpStream::connect(listener(family)).is_err() {
             ensure!(Instant::now() < deadline, "nobody listens at {}", listener(family));

@@ -22,7 +22,9 @@ mod reloads;
 mod selectors;
 mod several_interfaces;
 mod sharing;
+mod smoke;
 mod traffic;
+mod verifier;
 mod vips;
 
 use crate::daemon::Mode;
@@ -32,6 +34,7 @@ use crate::service::Forward;
 use crate::skip::Need;
 use crate::stage::Set;
 use crate::topology::Layout;
+use lb_userspace::kernel::census::Verified;
 
 /// What every case with a daemon needs.
 const NEEDS: [Need; 3] = [Need::Root, Need::IoUring, Need::NativeXdp];
@@ -62,6 +65,13 @@ pub fn all() -> Vec<Case> {
         capture::cases(),
     ];
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
+}
+
+/// The cases for a kernel that is tried in a virtual machine, which is slow: what depends on the kernel, and no more.
+#[must_use]
+pub fn of_a_guest(verified: Vec<Verified>) -> Vec<Case> {
+    let suites = [verifier::cases(verified), smoke::cases(), local::cases(), differential::in_one_load()];
+    suites.into_iter().flatten().collect()
 }
 
 const AWAITED: &[&str] = &[];

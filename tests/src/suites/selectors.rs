@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::routed;
 use super::sharing::{self, Claim};
@@ -14,7 +15,7 @@ use crate::family::{Addresses, Family};
 use crate::fleet::name;
 use crate::runner::Case;
 use crate::service::{Forward, Kind, Service, config};
-use crate::stage::{Set, Stage, shares};
+use crate::stage::{Set, Stage, service, shares};
 use crate::topology::{House, LINK};
 use crate::traffic::http::Connection;
 use crate::traffic::tally::Tally;
@@ -158,6 +159,12 @@ fn least_connections(stage: &mut Stage) -> Result<()> {
     let mut held = stage.house.client.run(open)?;
     held.iter_mut().try_for_each(|connection| connection.get("/").map(drop))?;
     select(stage, Kind::Http, SELECT, [1, 1, 0])?;
+    // Where only the clients' side is seen, some that closed count for a while.
+    let counted = |status: &Value| {
+        let connections = |web: &Value| web["backends"][0]["connections"].as_u64();
+        service(status, Kind::Http).is_ok_and(|web| connections(web) >= Some(HELD as u64))
+    };
+    stage.wait_until("the status counts those that are held", counted)?;
     let tally = stage.who_answers(200)?;
     let idle = tally.of(&name(1));
     ensure!(idle >= IDLE_SHARE, "with {HELD} connections held on {}: {tally:?}", name(0));

@@ -13,19 +13,23 @@ use crate::stage::Stage;
 pub(super) type Claim = (&'static str, &'static str, fn(&mut Stage) -> Result<()>);
 
 /// What the cases of one group share. It goes with the last of them.
-struct Shared {
-    build: Box<dyn Fn() -> Result<Stage> + Send>,
-    stage: Option<Stage>,
+pub(super) struct Shared<T> {
+    build: Box<dyn Fn() -> Result<T> + Send>,
+    stage: Option<T>,
 }
 
-impl Shared {
-    /// A stage on which a claim failed is in no state for the next.
-    fn attempt(&mut self, claim: fn(&mut Stage) -> Result<()>) -> Result<()> {
-        let mut stage = self.stage.take().map_or_else(&self.build, Ok)?;
-        claim(&mut stage)?;
-        self.stage = Some(stage);
-        Ok(())
-    }
+/// Something that is built when it is first wanted.
+pub(super) fn shared<T>(build: impl Fn() -> Result<T> + Send + 'static) -> Arc<Mutex<Shared<T>>> {
+    Arc::new(Mutex::new(Shared { build: Box::new(build), stage: None }))
+}
+
+/// Tries a claim. A stage on which one failed is in no state for the next.
+pub(super) fn attempt<T>(shared: &Mutex<Shared<T>>, claim: impl FnOnce(&mut T) -> Result<()>) -> Result<()> {
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stage = shared.stage.take().map_or_else(&shared.build, Ok)?;
+    claim(&mut stage)?;
+    shared.stage = Some(stage);
+    Ok(())
 }
 
 /// The cases of `claims`, one after the other on the stage that `build` gives, which is called `what`.
@@ -34,10 +38,10 @@ pub(super) fn cases(
     build: impl Fn() -> Result<Stage> + Send + 'static,
     claims: &[Claim],
 ) -> Vec<Case> {
-    let shared = Arc::new(Mutex::new(Shared { build: Box::new(build), stage: None }));
+    let shared = shared(build);
     let case = |&(suite, sentence, claim): &Claim| {
         let shared = Arc::clone(&shared);
-        let run = move || shared.lock().unwrap_or_else(PoisonError::into_inner).attempt(claim);
+        let run = move || attempt(&shared, claim);
         Case::new(format!("{suite}::{what}::{sentence}"), run).needs(&NEEDS)
     };
     claims.iter().map(case).collect()

@@ -26,7 +26,7 @@ use crate::workspace::Workspace;
 const OLDEST_RUST: u32 = 95;
 
 /// One step of set-up, printed once with its reason.
-fn say(message: impl std::fmt::Display) {
+pub(crate) fn say(message: impl std::fmt::Display) {
     println!("setup: {message}");
 }
 

@@ -12,16 +12,28 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::ValueEnum;
 
+pub(crate) use self::report::Report;
 pub(crate) use self::suite::Suite;
-use self::tally::Tally;
+pub(crate) use self::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{build, setup};
+use crate::{build, setup, vm};
 
 /// `cargo xtask test`: sets up, builds, and runs the named suites, or all of them.
 pub(crate) fn run(workspace: &Workspace, chosen: &[Suite]) -> ExitCode {
     heading("set-up and build");
     match prepare(workspace) {
         Ok(daemon) => run_suites(workspace, chosen_or_all(chosen), Some(&daemon)),
+        Err(error) => {
+            println!("error: {error:#}");
+            finish(&Tally::failure("build"))
+        }
+    }
+}
+
+/// `cargo xtask vm`: sets up, builds, and tries these kernels, or those of the suite.
+pub(crate) fn on_kernels(workspace: &Workspace, kernels: &[String], filter: Option<&str>) -> ExitCode {
+    match prepare(workspace) {
+        Ok(daemon) => finish(&vm::run(workspace, Some(&daemon), kernels, filter)),
         Err(error) => {
             println!("error: {error:#}");
             finish(&Tally::failure("build"))

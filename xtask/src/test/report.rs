@@ -4,7 +4,7 @@ use super::tally::Tally;
 
 /// Follows the output of one suite line by line.
 #[derive(Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     tally: Tally,
     /// Runners that announced their tests but have not reported a result yet.
     unfinished: u64,
@@ -12,7 +12,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn read(&mut self, line: &str) {
+    pub(crate) fn read(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             self.read_counts(counts);
         } else if is_announcement(line) {
@@ -44,7 +44,7 @@ impl Report {
 
     /// The tally of the suite. A runner that ended without a result, and a command that failed without a failed
     /// test (it did not compile, it crashed), each count as one failure.
-    pub(super) fn finish(mut self, suite: &str, succeeded: bool) -> Tally {
+    pub(crate) fn finish(mut self, suite: &str, succeeded: bool) -> Tally {
         let silent = u64::from(self.unfinished == 0 && self.results == 0);
         let crashed = self.unfinished + silent;
         if crashed > 0 {

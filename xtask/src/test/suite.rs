@@ -1,16 +1,14 @@
 //! The suites and the commands behind them.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use super::report::Report;
 use super::tally::Tally;
-use crate::process;
 use crate::workspace::Workspace;
+use crate::{process, vm};
 
 /// In the order in which they run: what fails fastest comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -27,6 +25,8 @@ pub(crate) enum Suite {
     Doc,
     /// Packet fixtures and network namespaces, in the kernel
     Kernel,
+    /// Other kernels, in virtual machines
+    Vm,
 }
 
 /// What random tests start from. One and the same for everybody, so that a commit passes or fails for all alike; set
@@ -42,6 +42,7 @@ impl Suite {
             Self::Host => "host",
             Self::Doc => "doc",
             Self::Kernel => "kernel",
+            Self::Vm => "vm",
         }
     }
 
@@ -53,6 +54,7 @@ impl Suite {
             Self::Host => "host: unit and property tests",
             Self::Doc => "doc: examples in the documentation",
             Self::Kernel => "kernel: packet fixtures and network namespaces",
+            Self::Vm => "vm: other kernels, in virtual machines",
         }
     }
 
@@ -60,6 +62,7 @@ impl Suite {
         match self {
             Self::Fmt | Self::Clippy | Self::Deny => self.run_check(workspace),
             Self::Host | Self::Doc | Self::Kernel => self.run_tests(workspace, daemon),
+            Self::Vm => vm::run(workspace, daemon, &[], None),
         }
     }
 
@@ -103,11 +106,12 @@ impl Suite {
     /// Passes the output on as it comes, and reads it on the way.
     fn follow(self, command: &mut Command) -> Tally {
         let mut report = Report::default();
-        let succeeded = stream(command, |line| report.read(line)).unwrap_or_else(|error| {
-            println!("{error:#}");
-            false
-        });
-        report.finish(self.name(), succeeded)
+        let read = |line: &str| {
+            println!("{line}");
+            report.read(line);
+        };
+        let ended = process::follow(command, read).inspect_err(|error| println!("{error:#}"));
+        report.finish(self.name(), ended.is_ok_and(|status| status.success()))
     }
 
     fn commands(self, workspace: &Workspace) -> Vec<Command> {
@@ -123,6 +127,7 @@ impl Suite {
             Self::Deny => &["deny --offline check licenses bans sources"],
             Self::Host => &["test --workspace --lib --bins --tests --locked --no-fail-fast"],
             Self::Doc => &["test --workspace --doc --locked --no-fail-fast"],
+            Self::Vm => &[],
             Self::Kernel => &["run --release --locked --quiet --package lb-tests --bin lb-tests"],
         }
     }
@@ -139,31 +144,9 @@ fn command(workspace: &Workspace, arguments: &str) -> Command {
     command
 }
 
-fn stream(command: &mut Command, mut read: impl FnMut(&str)) -> Result<bool> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the suite")?;
-    let output = child.stdout.take().context("the suite has no output")?;
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        read(&line);
-    }
-    Ok(child.wait()?.success())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn output_is_followed_by_lines_even_if_it_is_not_utf8() {
-        let mut lines = Vec::new();
-        let mut command = Command::new("sh");
-        command.args(["-c", r"printf 'one\n\377two\nthree'; exit 1"]);
-        let succeeded = stream(&mut command, |line| lines.push(line.to_owned())).unwrap();
-        assert!(!succeeded);
-        assert_eq!(lines, ["one", "\u{fffd}two", "three"]);
-    }
 
     #[test]
     fn a_runner_killed_by_a_signal_is_one_failure() {

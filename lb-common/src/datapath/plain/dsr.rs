@@ -46,6 +46,7 @@ fn tunnelled_to<A: Family, const PROTOCOL: u8, const UDP: bool>(
 }
 
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
 fn tunnelled_in<A: Family, const PROTOCOL: u8, const V6: bool, const UDP: bool>(
     packet: &mut impl Packet,
     tables: &impl TablesFor<A>,

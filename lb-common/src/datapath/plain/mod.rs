@@ -85,6 +85,12 @@ fn of_none<A: Family, const PROTOCOL: u8>(
     if tables.ports().contains(vip.port()) && classify::is_own(tables, A::narrow(vip.address)) {
         return nat::translated_back::<A, PROTOCOL>(packet, tables, arrival);
     }
+    of_nobody(packet, tables)
+}
+
+/// A packet that passes, unless a range, a prefix or an endpoint may have it.
+#[inline(always)]
+pub(super) fn of_nobody(packet: &impl Packet, tables: &impl Tables) -> Option<Outcome> {
     if tables.contents() != Contents::default() {
         return None;
     }

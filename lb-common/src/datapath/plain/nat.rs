@@ -3,7 +3,7 @@
 use super::super::family::Family;
 use super::super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, link, nat};
 use super::peek::{L3, came_by, flags, key, l4, sound_length};
-use super::{sent, takes, to_backend};
+use super::{of_nobody, sent, takes, to_backend};
 use crate::abi::{BackendFlags, Flow, FlowKind};
 use crate::wire::{Packet, checksum, protocol, tcp, udp};
 
@@ -37,7 +37,8 @@ pub(super) fn translated_back<A: Family, const PROTOCOL: u8>(
     tables: &impl TablesFor<A>,
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
-    let mut flow = tables.flow(&key::<A, PROTOCOL>(packet)?)?;
+    // This host's own traffic comes to these ports, too.
+    let Some(mut flow) = tables.flow(&key::<A, PROTOCOL>(packet)?) else { return of_nobody(packet, tables) };
     if flow.kind() != FlowKind::Reply || !flow.way_back.is_untagged() {
         return None;
     }

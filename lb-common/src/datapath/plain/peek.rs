@@ -20,6 +20,7 @@ pub(in crate::datapath) const fn least<A: Family>() -> usize {
 
 /// Bytes of the IP packet, if the lengths that it speaks of agree with one another and with its own.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
 pub(super) fn sound_length<A: Family, const PROTOCOL: u8>(packet: &impl Packet) -> Option<u32> {
     let length = A::peek_length(packet, L3)?;
     let needed = A::LENGTH as u32 + transport_length::<A, PROTOCOL>(packet)?;
@@ -28,6 +29,7 @@ pub(super) fn sound_length<A: Family, const PROTOCOL: u8>(packet: &impl Packet) 
 
 /// Bytes that the transport header speaks of: of itself for TCP, of the datagram for UDP.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
 fn transport_length<A: Family, const PROTOCOL: u8>(packet: &impl Packet) -> Option<u32> {
     let (length, least) = if PROTOCOL == protocol::TCP {
         let offset: u8 = packet.peek(l4::<A>() + tcp::DATA_OFFSET)?;

@@ -40,6 +40,15 @@ fn addrs(service: &raw::Service) -> impl Iterator<Item = (Range<usize>, SocketAd
     service.backends().filter_map(|backend| backend.addr.spanned()).map(|(span, addr)| (span, *addr))
 }
 
+/// Where the backends listen: on the VIP's port where none is written and there is but one.
+pub(super) fn endpoints(service: &raw::Service) -> impl Iterator<Item = (Range<usize>, SocketAddr)> {
+    let only_port = service.vip.given().filter(|vip| vip.port == vip.last_port).map_or(0, |vip| vip.port);
+    addrs(service).map(move |(span, addr)| match addr.port() {
+        0 => (span, SocketAddr::new(addr.ip(), only_port)),
+        _ => (span, addr),
+    })
+}
+
 fn check_any(service: &raw::Service, report: &mut Report) {
     let none = match &service.backends {
         Found::Absent => true,
@@ -83,7 +92,8 @@ fn check_names(service: &raw::Service, report: &mut Report) {
 }
 
 fn check_addrs(service: &raw::Service, report: &mut Report) {
-    duplicates(addrs(service), |addr, first, second| {
+    duplicates(endpoints(service), |addr, first, second| {
+        let addr = if addr.port() == 0 { addr.ip().to_string() } else { addr.to_string() };
         report.add(
             Finding::value(second, format!("two backends of {} have the address {addr}", service.title()))
                 .label("expected another address or port")
@@ -132,15 +142,16 @@ fn check_ports(service: &raw::Service, report: &mut Report) {
     }
 }
 
-/// Without a port of its own, a backend can be probed only where the check says where.
+/// Without a port of its own, a backend can be probed only where the check says where. A check of a UDP service must say
+/// so in any case, which is looked at elsewhere.
 fn check_probed_port(service: &raw::Service, report: &mut Report) {
-    let port_given = match service.health.given() {
-        Some(raw::Health::None) => true,
-        Some(raw::Health::Check(check)) => !matches!(check.port, Found::Absent),
-        None => service.protocol.given() == Some(&Protocol::Udp),
+    let needs_port = match &service.health {
+        Found::Unfit | Found::Given { value: raw::Health::None, .. } => false,
+        Found::Given { value: raw::Health::Check(check), .. } => matches!(check.port, Found::Absent),
+        Found::Absent => true,
     };
     let one_port = service.vip.given().is_some_and(|vip| vip.port == vip.last_port);
-    if port_given || one_port || matches!(service.health, Found::Unfit) {
+    if !needs_port || one_port || service.protocol.or(Protocol::Tcp) != Some(Protocol::Tcp) {
         return;
     }
     if let Some((span, addr)) = addrs(service).find(|(_, addr)| addr.port() == 0) {
@@ -154,28 +165,54 @@ fn check_probed_port(service: &raw::Service, report: &mut Report) {
 
 /// Every server of a QUIC service has an identifier of the service's length, and no other.
 fn check_server_ids(service: &raw::Service, report: &mut Report) {
-    let quic = service.select.given() == Some(&Select::Quic);
-    let bytes = service.server_id_bytes.or(DEFAULT_SERVER_ID_BYTES);
-    for backend in service.backends() {
-        match (&backend.server_id, bytes) {
-            (Found::Absent, _) if quic => report.add(
-                Finding::shape(backend.span.clone(), "a backend of a QUIC service lacks `server_id`")
-                    .label("expected what the server calls itself in connection identifiers")
-                    .help("add `server_id = \"0a0b\"` as the server is configured"),
-            ),
-            (Found::Given { span, .. }, _) if !quic => report.add(
-                Finding::value(span.clone(), "`server_id` has no meaning here")
-                    .label("expected only with `select = \"quic\"`")
-                    .help("remove `server_id`, or write `select = \"quic\"`"),
-            ),
-            (Found::Given { span, value: (length, _) }, Some(bytes)) if *length != bytes => report.add(
-                Finding::value(span.clone(), format!("a server identifier of {length} bytes"))
-                    .label(format!("expected {bytes} bytes"))
-                    .help("write as many bytes as `server_id_bytes` says"),
-            ),
-            _ => {}
+    match &service.select {
+        Found::Unfit => {}
+        Found::Given { value: Select::Quic, .. } => {
+            service.backends().for_each(|backend| check_server_id(backend, &service.server_id_bytes, report));
+            check_server_ids_differ(service, report);
+        }
+        Found::Given { .. } | Found::Absent => {
+            service.backends().for_each(|backend| check_no_server_id(backend, report));
         }
     }
+}
+
+fn check_server_id(backend: &raw::Backend, bytes: &Found<u8>, report: &mut Report) {
+    match (&backend.server_id, bytes.or(DEFAULT_SERVER_ID_BYTES)) {
+        (Found::Absent, _) => report.add(
+            Finding::shape(backend.span.clone(), "a backend of a QUIC service lacks `server_id`")
+                .label("expected what the server calls itself in connection identifiers")
+                .help("add `server_id = \"0a0b\"` as the server is configured"),
+        ),
+        (Found::Given { span, value: (length, _) }, Some(wanted)) if *length != wanted => {
+            let finding =
+                Finding::value(span.clone(), format!("a server identifier of {}", in_bytes(*length)))
+                    .label(format!("expected {}", in_bytes(wanted)))
+                    .help("write as many bytes as `server_id_bytes` says, which is 2 unless it is given");
+            report.add(match bytes.spanned() {
+                Some((at, _)) => finding.also(at, "the length"),
+                None => finding,
+            });
+        }
+        _ => {}
+    }
+}
+
+fn in_bytes(count: u8) -> String {
+    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
+}
+
+fn check_no_server_id(backend: &raw::Backend, report: &mut Report) {
+    if let Some((span, _)) = backend.server_id.spanned() {
+        report.add(
+            Finding::value(span, "`server_id` has no meaning here")
+                .label("expected only with `select = \"quic\"`")
+                .help("remove `server_id`, or write `select = \"quic\"`"),
+        );
+    }
+}
+
+fn check_server_ids_differ(service: &raw::Service, report: &mut Report) {
     duplicates(service.backends().filter_map(|backend| backend.server_id.spanned()), |_, first, second| {
         report.add(
             Finding::value(

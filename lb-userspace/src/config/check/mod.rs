@@ -171,10 +171,7 @@ fn check_endpoints(services: &[raw::Service], report: &mut Report) {
     let translated = services.iter().filter(|service| service.forward.given() == Some(&Forward::Dnat));
     let endpoints = translated.flat_map(|service| {
         let protocol = service.protocol.or(Protocol::Tcp);
-        service.backends().filter_map(move |backend| {
-            let (span, addr) = backend.addr.spanned()?;
-            Some((span, (*addr, protocol?)))
-        })
+        backends::endpoints(service).filter_map(move |(span, addr)| Some((span, (addr, protocol?))))
     });
     duplicates(endpoints, |(addr, _), first, second| {
         report.add(

@@ -1,9 +1,11 @@
 //! The rules of one service.
 
+use std::ops::Range;
+
 use super::super::bounds::{DEFAULT_GUE_PORT, DEFAULT_IDLE, DEFAULT_SERVER_ID_BYTES};
 use super::super::finding::{Finding, Report};
 use super::super::found::Found;
-use super::super::model::{Forward, Protocol, Select, Service, Tracking};
+use super::super::model::{Forward, Protocol, Select, Service, Tracking, whole};
 use super::super::raw;
 use super::super::source::Source;
 use super::{backends, health, vip};
@@ -45,13 +47,13 @@ fn check_belongs<T>(found: &Found<T>, key: &str, belongs: bool, where_: &str, re
 
 fn check_mode(raw: &raw::Service, report: &mut Report) {
     let Some(forward) = raw.forward.given().copied() else { return };
-    let quic = raw.select.given() == Some(&Select::Quic);
     check_belongs(&raw.gue_port, "gue_port", forward == Forward::DsrGue, "`forward = \"dsr-gue\"`", report);
     check_belongs(&raw.listener, "listener", forward == Forward::Local, "`forward = \"local\"`", report);
-    check_belongs(&raw.server_id_bytes, "server_id_bytes", quic, "`select = \"quic\"`", report);
-    let balanced = "a `forward` that has backends";
-    check_belongs(&raw.select, "select", forward != Forward::Local, balanced, report);
-    check_belongs(&raw.health, "health", forward != Forward::Local, balanced, report);
+    let (has_backends, others) = (forward != Forward::Local, "a `forward` that has backends");
+    check_belongs(&raw.select, "select", has_backends, others, report);
+    check_belongs(&raw.tracking, "tracking", has_backends, others, report);
+    check_belongs(&raw.idle, "idle", has_backends, others, report);
+    check_belongs(&raw.health, "health", has_backends, others, report);
 }
 
 /// One port of one address: by its endpoints' addresses alone nobody could tell which VIP a backend answers for.
@@ -67,31 +69,56 @@ fn check_dnat(raw: &raw::Service, report: &mut Report) {
 }
 
 fn check_select(raw: &raw::Service, report: &mut Report) {
+    let quic = matches!(raw.select, Found::Unfit | Found::Given { value: Select::Quic, .. });
+    check_belongs(&raw.server_id_bytes, "server_id_bytes", quic, "`select = \"quic\"`", report);
     let Some((span, select)) = raw.select.spanned() else { return };
-    let widest = raw.vip.given().map_or(128, |vip| if vip.addr.is_ipv4() { 32 } else { 128 });
     match select {
-        Select::SourceHash { bits } if *bits > widest && *bits != 128 => report.add(
+        Select::Quic => check_quic(raw, span, report),
+        Select::SourceHash { bits } => check_bits(raw, span, *bits, report),
+        select if select.needs_records() => check_records(raw, span, *select, report),
+        _ => {}
+    }
+}
+
+fn check_bits(raw: &raw::Service, span: Range<usize>, bits: u8, report: &mut Report) {
+    let widest = raw.vip.given().map_or(128, |vip| whole(vip.addr));
+    // All bits stand for the whole address of either family.
+    if bits > widest && bits != 128 {
+        report.add(
             Finding::value(span, format!("an address of the VIP's family has no {bits} bits"))
                 .label(format!("expected at most {widest}"))
                 .help("write `select = \"source-hash\"` for the whole address"),
-        ),
-        Select::Quic if raw.protocol.or(Protocol::Tcp) == Some(Protocol::Tcp) => report.add(
-            Finding::value(span, "QUIC is no protocol over TCP")
+        );
+    }
+}
+
+/// Connection identifiers are those of a protocol over UDP, and lead to any backend at any time.
+fn check_quic(raw: &raw::Service, span: Range<usize>, report: &mut Report) {
+    if raw.protocol.or(Protocol::Tcp) == Some(Protocol::Tcp) {
+        report.add(
+            Finding::value(span.clone(), "QUIC is no protocol over TCP")
                 .label("expected a service with `protocol = \"udp\"`")
                 .help("write `protocol = \"udp\"`"),
-        ),
-        Select::Quic if raw.forward.given().is_some_and(|forward| !forward.keeps_destination()) => report
-            .add(
-                Finding::value(span, "`select = \"quic\"` needs a mode that can send any backend any packet")
-                    .label("expected `dsr-l2`, `dsr-ipip` or `dsr-gue`")
-                    .help("use one of these modes, or another `select`"),
-            ),
-        select if select.needs_records() && raw.tracking.given() == Some(&Tracking::Never) => report.add(
+        );
+    }
+    if raw.forward.given().is_some_and(|forward| !forward.keeps_destination()) {
+        report.add(
+            Finding::value(span, "`select = \"quic\"` needs a mode that can send any backend any packet")
+                .label("expected `dsr-l2`, `dsr-ipip` or `dsr-gue`")
+                .help("use one of these modes, or another `select`"),
+        );
+    }
+}
+
+fn check_records(raw: &raw::Service, span: Range<usize>, select: Select, report: &mut Report) {
+    if let Some((tracking, _)) = raw.tracking.spanned().filter(|(_, tracking)| **tracking == Tracking::Never)
+    {
+        report.add(
             Finding::value(span, format!("`select = \"{select}\"` does not go with `tracking = \"never\"`"))
                 .label("expected a selector by hash, or another `tracking`")
-                .help("remove `tracking`: nothing but a record tells the backend of such a flow"),
-        ),
-        _ => {}
+                .also(tracking, "nothing but a record tells the backend of such a flow")
+                .help("remove `tracking`, or select by hash as `maglev` does"),
+        );
     }
 }
 

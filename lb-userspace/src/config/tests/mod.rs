@@ -2,12 +2,17 @@
 
 mod accepted;
 mod documents;
+mod generated;
 mod health;
 mod keys;
 mod loading;
+mod modes;
 mod properties;
 mod row;
+mod servers;
 mod syntax;
+mod tables;
 mod together;
 mod values;
+mod vips;
 mod whole;

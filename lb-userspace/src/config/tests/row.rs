@@ -45,6 +45,49 @@ pub(super) fn instead(lines: &[(&str, &str)]) -> String {
     })
 }
 
+/// [`GOOD`] with another VIP.
+pub(super) fn vip(vip: &str) -> String {
+    GOOD.replace("203.0.113.10:80", vip)
+}
+
+/// [`GOOD`] with a section behind it, its lines parted by semicolons.
+pub(super) fn section(lines: &str) -> String {
+    last(&lines.replace("; ", "\n"))
+}
+
+/// A service with these keys, parted by semicolons, and its backends, each by its address and what keys it has besides.
+pub(super) fn service(vip: &str, keys: &str, backends: &[&str]) -> String {
+    named("web", vip, keys, backends)
+}
+
+/// Two services of these VIPs.
+pub(super) fn both(one: &str, other: &str) -> String {
+    let local = "forward = \"local\"";
+    named("web", one, local, &[]) + &named("other", other, local, &[])
+}
+
+/// Two `dnat` services, each by its VIP and its backend's address.
+pub(super) fn translated(one: (&str, &str), other: (&str, &str)) -> String {
+    let dnat =
+        |name, (vip, addr): (&str, &str)| named(name, vip, "forward = \"dnat\"", &[&format!("\"{addr}\"")]);
+    dnat("web", one) + &dnat("other", other)
+}
+
+/// A QUIC service with further keys.
+pub(super) fn quic(keys: &str, backends: &[&str]) -> String {
+    let quic = r#"forward = "dsr-ipip"; protocol = "udp"; select = "quic"; health = "none""#;
+    service("203.0.113.10:80", &format!("{quic}{keys}"), backends)
+}
+
+fn named(name: &str, vip: &str, keys: &str, backends: &[&str]) -> String {
+    let lines = |text: &str| text.replace("; ", "\n");
+    let backend = |(number, keys): (u32, &&str)| {
+        format!("\n[[service.backend]]\nname = \"{name}{number}\"\naddr = {}\n", lines(keys))
+    };
+    let backends: String = (1..).zip(backends).map(backend).collect();
+    format!("[[service]]\nname = \"{name}\"\nvip = \"{vip}\"\n{}\n{backends}", lines(keys))
+}
+
 /// A bad configuration and its mistake.
 #[derive(Default)]
 pub(super) struct Row {

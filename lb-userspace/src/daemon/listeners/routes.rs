@@ -1,4 +1,6 @@
 //! The prefixes that are local because services of this host are in them.
+//!
+//! The kernel keeps these routes when the daemon is killed. So the next one begins with what it finds.
 
 use crate::kernel::{Prefix, local_route};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +15,18 @@ pub(super) struct Routes {
 }
 
 impl Routes {
+    /// Takes over what a daemon left that could not remove its routes: those that are not wanted now will go.
+    pub(super) fn inherit() -> Self {
+        let left = local_route::list().unwrap_or_else(|error| {
+            tracing::warn!(
+                "cannot tell whether routes of an earlier daemon are left: {}",
+                super::chain(&error)
+            );
+            Vec::new()
+        });
+        Self { wanted: BTreeSet::new(), held: left.into_iter().collect(), told: BTreeMap::new() }
+    }
+
     /// Wants these from now on, and removes those that were wanted before.
     pub(super) fn want(&mut self, prefixes: impl Iterator<Item = Prefix>) {
         self.wanted = prefixes.collect();

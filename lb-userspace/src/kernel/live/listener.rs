@@ -3,8 +3,9 @@
 use super::{FarEnd, can_furnish, in_namespace, sh};
 use crate::config::Protocol;
 use crate::daemon::listeners::{ListenRule, Listeners};
-use crate::kernel::Prefix;
+use crate::kernel::{Prefix, local_route};
 use socket2::{Domain, Socket, Type};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -90,6 +91,34 @@ fn land_connections() {
     listeners.follow(&[]);
     assert!(connect("[2001:db8:1::2]:443").is_err());
     sh("test -z \"$(ip route show table local proto 108; ip -6 route show table local proto 108)\"");
+}
+
+#[test]
+fn routes_that_a_killed_daemon_left_are_taken_over_or_removed() {
+    if can_furnish("routes_that_a_killed_daemon_left_are_taken_over_or_removed") {
+        in_namespace(inherit_routes);
+    }
+}
+
+fn inherit_routes() {
+    let prefix = |address: &str, bits| Prefix::new(address.parse().unwrap(), bits);
+    let left = [prefix("203.0.113.0", 24), prefix("198.51.100.7", 32), prefix("2001:db8:1::", 64)];
+    for prefix in left {
+        local_route::add(prefix).unwrap();
+    }
+    sh("ip route add local 192.0.2.0/24 dev lo");
+    assert_eq!(BTreeSet::from_iter(local_route::list().unwrap()), left.into());
+    let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut listeners = Listeners::inherit();
+    follow(&mut listeners, &[tcp("203.0.113.0/24", 80..=80, &v4)]);
+    assert_eq!(local_route::list().unwrap(), left[..1]);
+    assert_eq!(land("203.0.113.9:80", &v4), "203.0.113.9:80");
+    drop(listeners);
+    assert_eq!(local_route::list().unwrap(), []);
+    local_route::add(left[2]).unwrap();
+    Listeners::inherit().follow(&[]);
+    assert_eq!(local_route::list().unwrap(), [], "without such services nothing is left either");
+    sh("ip route show table local | grep -q 192.0.2.0/24");
 }
 
 #[test]

@@ -5,8 +5,14 @@ mod random;
 mod rows;
 mod twins;
 
+use crate::packets::Row;
 use crate::runner::Case;
 
 pub(super) fn cases() -> Vec<Case> {
     rows::cases().into_iter().chain(random::cases()).collect()
+}
+
+/// Fixtures that the same loaded programs do for: loading them anew takes an emulated machine many seconds.
+pub(super) fn in_one_load() -> Vec<Case> {
+    rows::cases_of(Row::is_of_usual_programs)
 }

@@ -8,11 +8,19 @@ use anyhow::{Result, ensure};
 use lb_common::datapath::Outcome;
 
 pub(super) fn cases() -> Vec<Case> {
-    rows().into_iter().map(case).collect()
+    cases_of(|_| true)
+}
+
+/// The cases of the rows that are wanted.
+pub(super) fn cases_of(wanted: impl Fn(&Row) -> bool) -> Vec<Case> {
+    rows().into_iter().filter(wanted).map(case).collect()
 }
 
 fn case(row: Row) -> Case {
-    Case::new(format!("differential::{}", row.sentence.replace(' ', "_")), move || agree(&row))
+    // Twice where a second would find traces of the first, were there any: the guard counts by the second.
+    let times = if row.setup.new_flows > 0 { 2 } else { 1 };
+    let sentence = row.sentence.replace(' ', "_");
+    Case::new(format!("differential::{sentence}"), move || (0..times).try_for_each(|_| agree(&row)))
         .needs(&[Need::Root])
 }
 

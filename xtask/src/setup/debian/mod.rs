@@ -4,7 +4,6 @@
 //! root and touches nothing outside the folder. Unpacking happens under another name and ends with a rename, so
 //! an interrupted run leaves nothing that looks complete.
 
-mod apt;
 mod plan;
 
 use std::fs;
@@ -14,10 +13,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use self::apt::Apt;
 use self::plan::{Catalogue, Plan};
 use super::compiler::Compiler;
 use super::{probe, say};
+use crate::apt::{self, Apt};
 use crate::process;
 
 /// The compiler, and `core` built for BPF. Everything else follows from their dependencies.

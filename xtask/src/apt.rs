@@ -18,23 +18,23 @@ const HARD_ONLY: [&str; 6] =
     ["--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"];
 
 /// apt with the system's package lists, or with our own.
-pub(super) struct Apt {
+pub(crate) struct Apt {
     folder: PathBuf,
     options: Vec<String>,
 }
 
 impl Apt {
-    pub(super) fn open(toolchain_folder: &Path) -> Result<Self> {
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
         for program in ["apt-get", "apt-cache", "dpkg", "dpkg-query"] {
             ensure!(process::find_program(program).is_some(), "there is no {program}");
         }
         // Root would hand downloads to the user `_apt`, who may not write into our folder.
         let options = vec!["APT::Sandbox::User=root".to_owned()];
-        Ok(Self { folder: toolchain_folder.join("apt"), options })
+        Ok(Self { folder: folder.join("apt"), options })
     }
 
     /// Makes sure that apt knows the package, if need be from fresh lists.
-    pub(super) fn want(&mut self, package: &str) -> Result<()> {
+    pub(crate) fn want(&mut self, package: &str) -> Result<()> {
         if self.candidate(package)?.is_none() {
             self.refresh(&format!("apt's package lists here do not have {package}"))?;
         }
@@ -42,21 +42,21 @@ impl Apt {
     }
 
     /// The version apt would install.
-    pub(super) fn candidate(&self, package: &str) -> Result<Option<String>> {
+    pub(crate) fn candidate(&self, package: &str) -> Result<Option<String>> {
         Ok(parse_candidate(&process::output(self.cache("policy").arg(package))?))
     }
 
     /// The dependencies of the packages, and theirs, and so on.
-    pub(super) fn depends(&self, packages: &[&str]) -> Result<String> {
+    pub(crate) fn depends(&self, packages: &[&str]) -> Result<String> {
         process::output(self.cache("depends").arg("--recurse").args(HARD_ONLY).args(packages))
     }
 
-    pub(super) fn show(&self, packages: &[&str]) -> Result<String> {
+    pub(crate) fn show(&self, packages: &[&str]) -> Result<String> {
         process::output(self.cache("show").arg("--no-all-versions").args(packages))
     }
 
     /// Downloads into a folder. Lists that name files which the mirror no longer has are refreshed once.
-    pub(super) fn download(&mut self, packages: &[String], into: &Path) -> Result<()> {
+    pub(crate) fn download(&mut self, packages: &[String], into: &Path) -> Result<()> {
         if self.try_download(packages, into).is_err() {
             self.refresh("the download failed, perhaps because apt's package lists are old")?;
             self.try_download(packages, into)?;
@@ -105,7 +105,7 @@ impl Apt {
 }
 
 /// The names of the packages that are installed completely.
-pub(super) fn installed() -> Result<BTreeSet<String>> {
+pub(crate) fn installed() -> Result<BTreeSet<String>> {
     let mut dpkg = Command::new("dpkg-query");
     Ok(parse_installed(&process::output(dpkg.args(["-W", "-f", "${db:Status-Status} ${Package}\\n"]))?))
 }
