@@ -166,7 +166,7 @@ impl CaptureFilter {
     #[must_use]
     #[allow(clippy::indexing_slicing, reason = "masked to the length; the kernel's programs must not panic")]
     pub const fn has_backend(&self, id: BackendId) -> bool {
-        let word = id.get() as usize / 64 & (limits::BACKENDS as usize / 64 - 1);
+        let word = (id.get() as usize / 64) & (limits::BACKENDS as usize / 64 - 1);
         self.backends[word] >> (id.get() % 64) & 1 == 1
     }
 
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_s_packets_are_for_its_vip_or_from_it_or_of_its_backends() {
+    fn a_services_packets_are_for_its_vip_or_from_it_or_of_its_backends() {
         let mut filter = CaptureFilter::everything(64);
         filter.vip = CaptureSide::within(4, v4(0xc000_0201), v4(u32::MAX)).ports(80, 80);
         let reply = CaptureEnds {
@@ -295,11 +295,12 @@ mod tests {
     #[test]
     fn backends_are_told_apart_up_to_the_last() {
         let mut filter = CaptureFilter::everything(64);
-        let last = id(limits::BACKENDS as u16 - 1);
-        let beyond = id(0x7fff);
-        [id(1), id(64), last, beyond].into_iter().for_each(|id| filter.add_backend(id));
-        let found: std::vec::Vec<_> =
-            (0..limits::BACKENDS as u16).filter(|n| filter.has_backend(id(*n))).collect();
+        let records = u16::try_from(limits::BACKENDS).unwrap();
+        let last = id(records - 1);
+        for id in [id(1), id(64), last, id(0x7fff)] {
+            filter.add_backend(id);
+        }
+        let found: std::vec::Vec<_> = (0..records).filter(|n| filter.has_backend(id(*n))).collect();
         assert_eq!(found, [1, 64, last.get()]);
     }
 }

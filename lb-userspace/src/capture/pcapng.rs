@@ -107,10 +107,10 @@ impl Block {
     fn end(self) -> Vec<u8> {
         let Self(mut block) = self.word(0).word(0);
         let length = length(&block).to_le_bytes();
-        let place = block.len() - length.len();
-        [4, place]
-            .into_iter()
-            .for_each(|at| block.iter_mut().skip(at).zip(length).for_each(|(to, byte)| *to = byte));
+        let end = block.len() - length.len();
+        for place in [4, end] {
+            block.splice(place..place + length.len(), length);
+        }
         block
     }
 }
@@ -175,7 +175,9 @@ mod tests {
     fn written(packets: &[CapturedPacket]) -> Vec<u8> {
         let mut file = Vec::new();
         let mut writer = Writer::begin(&mut file, 96).unwrap();
-        packets.iter().for_each(|packet| writer.write(packet).unwrap());
+        for packet in packets {
+            writer.write(packet).unwrap();
+        }
         file
     }
 

@@ -90,8 +90,10 @@ mod hexadecimal {
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = String::with_capacity(2 * bytes.len());
-        // Writing to a String cannot fail.
-        bytes.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
+        for byte in bytes {
+            // Writing to a String cannot fail.
+            _ = write!(text, "{byte:02x}");
+        }
         serializer.serialize_str(&text)
     }
 

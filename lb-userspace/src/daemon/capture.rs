@@ -69,7 +69,9 @@ impl Balancer {
         if let Some(name) = &order.service {
             let service = super::orders::find_service(&self.config.services, name)?;
             filter.vip = side_of_vip(service.vip);
-            self.planner.backends(service.vip).iter().for_each(|backend| filter.add_backend(backend.id));
+            for backend in self.planner.backends(service.vip) {
+                filter.add_backend(backend.id);
+            }
         }
         Ok(filter)
     }
@@ -125,7 +127,7 @@ async fn show(
 ) -> std::io::Result<()> {
     let mut left = end.count.unwrap_or(u64::MAX);
     while left > 0 && Instant::now() < end.at {
-        if let Some((record, bytes)) = running.next() {
+        if let Some((record, bytes)) = running.take_next() {
             left -= 1;
             let packet = Box::new(names.tell(&record, bytes));
             if sender.send(Response::Packet(packet)).await.is_err() {

@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn the_reference_says_of_the_same_keys_that_they_are_read_at_start() {
         let all = "seed = 7\nlog_packets = true\nlimits = { flows = 4096 }\nnat = { ports = \"2000-3000\" }\n\
-                   encap = { spread = false }\nping = false";
+                   encap = { spread = false }\ncapture = { enabled = true }\nping = false";
         let told = needs_restart(&LoadedWith::of(&example("")), &example(all));
         let reference = config::reference();
         let said = |line: &&str| line.contains("Read at start");

@@ -93,7 +93,7 @@ impl Running<'_> {
     }
 
     /// The next packet and its bytes, if there is one.
-    pub fn next(&mut self) -> Option<(CaptureRecord, Vec<u8>)> {
+    pub fn take_next(&mut self) -> Option<(CaptureRecord, Vec<u8>)> {
         split(&self.capture.ring.next()?)
     }
 
