@@ -4,6 +4,7 @@
 #![no_main]
 #![allow(missing_docs, reason = "the attribute `xdp` leaves the documentation of what it wraps behind")]
 
+mod capture;
 mod direct;
 mod guard;
 mod listen;
@@ -138,6 +139,12 @@ pub fn lb_write(ctx: XdpContext) -> u32 {
 #[xdp]
 pub fn lb_announce(ctx: XdpContext) -> u32 {
     stage::announce(&ctx)
+}
+
+/// Hands a packet to whoever captures. A program of its own, for want of room on others' stacks.
+#[xdp]
+pub fn lb_capture(ctx: XdpContext) -> u32 {
+    capture::capture(&ctx)
 }
 
 /// Unreachable by construction: the loop makes the verifier refuse a program that could come here.

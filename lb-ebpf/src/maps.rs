@@ -128,6 +128,12 @@ pub(crate) fn tx_by_redirect() -> bool {
     TX_BY_REDIRECT.load() != 0
 }
 
+/// Ticks in a second.
+#[inline(always)]
+pub(crate) fn second() -> u32 {
+    SECOND.load()
+}
+
 /// Port of outer UDP headers that the backend's side takes off.
 #[inline(always)]
 pub(crate) fn gue_port() -> U16be {
@@ -147,12 +153,12 @@ pub(crate) fn is_loud() -> bool {
     LOUD.load() != 0
 }
 
-/// Leaves a drop's reason to the program that tells of it.
+/// Leaves a drop's reason, by its number, to the program that tells of it.
 #[inline(always)]
-pub(crate) fn leave_to_announce(reason: Reason) {
+pub(crate) fn leave_to_announce(reason: u32) {
     if let Some(announced) = ANNOUNCED.get_ptr_mut(0) {
         // SAFETY: this CPU's own value, which nothing else writes while the program runs.
-        unsafe { *announced = reason as u32 };
+        unsafe { *announced = reason };
     }
 }
 
@@ -180,7 +186,7 @@ fn admits(now: Ticks) -> bool {
     }
     match INSERT_RATE.get_ptr_mut(0) {
         // SAFETY: this CPU's own value, which nothing else writes while the program runs.
-        Some(rate) => unsafe { (*rate).admits(now, SECOND.load(), limit) },
+        Some(rate) => unsafe { (*rate).admits(now, second(), limit) },
         None => true,
     }
 }

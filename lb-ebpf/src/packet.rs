@@ -3,8 +3,9 @@
 use crate::maps;
 use crate::stage::Hook;
 use aya_ebpf::bindings::xdp_action;
-use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
+use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
+use core::ffi::c_void;
 use core::ptr;
 use lb_common::abi::Stage;
 use lb_common::wire::{Packet, Plain};
@@ -133,6 +134,12 @@ impl Hook for XdpContext {
         }
         // SAFETY: a helper call on an interface index and no flags.
         unsafe { bpf_redirect(ifindex, 0) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn copy_out(&self, place: *mut c_void, length: u32) -> bool {
+        // SAFETY: room for so many bytes, as the caller says; the kernel checks that the packet has them.
+        unsafe { bpf_xdp_load_bytes(self.ctx, 0, place, length) == 0 }
     }
 
     #[inline(always)]

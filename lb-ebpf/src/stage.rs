@@ -1,12 +1,14 @@
 //! The stages of the packet path, once for every kind of program: each runs its part of `lb_common::datapath` over the
 //! packet of its hook, and turns the outcome into the hook's code.
 
+use crate::capture;
 use crate::maps::{self, KernelTables};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_jiffies64;
-use lb_common::abi::{Stage, Ticks};
+use core::ffi::c_void;
+use lb_common::abi::{CaptureRecord, Stage, Ticks};
 use lb_common::datapath::guard::{self, Glance};
-use lb_common::datapath::{self, Arrival, Family, Next, Outcome, Reason, TablesFor, Verdict, Version};
+use lb_common::datapath::{self, Arrival, Family, Next, Outcome, Reason, Steered, TablesFor, Verdict, Version};
 use lb_common::wire::{Packet, U32be, ipv6};
 
 /// What a kind of program has of its own: its view of a packet, and the codes for what becomes of one.
@@ -35,6 +37,12 @@ pub(crate) trait Hook: EbpfContext {
 
     /// Sends the packet out; gives the code for that.
     fn send(&self, ifindex: u32) -> u32;
+
+    /// Copies the packet's first bytes to a place in a map; says whether it has so many.
+    ///
+    /// # Safety
+    /// There must be room for `length` bytes.
+    unsafe fn copy_out(&self, place: *mut c_void, length: u32) -> bool;
 
     /// Goes on with another program, and comes back only if the daemon did not put it there.
     fn tail_call(&self, stage: Stage);
@@ -93,7 +101,7 @@ pub(crate) fn guard<H: Hook>(ctx: &H) -> u32 {
     }
     // One call site each, which the kernel makes a jump.
     match guard::glance(&packet, &tables, now) {
-        Glance::Stop(_) => H::DROP,
+        Glance::Stop(reason) => stop(ctx, reason),
         Glance::GoOn => go_on(ctx, Stage::Balance),
         Glance::Look(Version::V4) => go_on(ctx, Stage::GuardV4),
         Glance::Look(Version::V6) => go_on(ctx, Stage::GuardV6),
@@ -107,7 +115,7 @@ where
     KernelTables: TablesFor<A>,
 {
     match guard::look::<A>(&ctx.view::<false>(), &KernelTables::new(ctx), now()) {
-        Some(_) => H::DROP,
+        Some(reason) => stop(ctx, reason),
         None => go_on(ctx, Stage::Balance),
     }
 }
@@ -202,26 +210,47 @@ const PORTS_TAKEN: u32 = Reason::PortsTaken as u32;
 const NO_HEADROOM: u32 = Reason::NoHeadroom as u32;
 const INCONSISTENT: u32 = Reason::Inconsistent as u32;
 
-/// Turns what became of a packet into the hook's code for it.
+/// Turns what became of a packet into the hook's code for it, and shows the packet to whoever captures.
+///
+/// Each arm by itself, for an outcome that is looked at a second time has parts that the verifier takes for undefined
+/// ("R1 !read_ok", Linux 6.18); and the question first, so that nothing is kept for a capture that cannot be.
 #[inline(always)]
 fn finish<H: Hook>(ctx: &H, outcome: &Outcome) -> u32 {
     match outcome {
-        Ok(steered) => ctx.send(steered.ifindex),
-        Err(reason) if reason.verdict() == Verdict::Pass => H::PASS,
-        Err(_) => H::DROP,
+        Ok(Steered { reason, backend, ifindex, .. }) => {
+            if !capture::is_on() {
+                return ctx.send(*ifindex);
+            }
+            let record = CaptureRecord::new(*reason as u8, *backend, *ifindex);
+            capture::show(ctx, record, ctx.send(*ifindex))
+        }
+        Err(reason) => stop(ctx, *reason),
     }
 }
 
-/// The same, and tells userspace of trouble, if it wants to hear of it.
+/// The same for a packet that is not sent out.
+#[inline(always)]
+fn stop<H: Hook>(ctx: &H, reason: Reason) -> u32 {
+    let code = if reason.verdict() == Verdict::Pass { H::PASS } else { H::DROP };
+    if capture::is_on() { capture::show(ctx, CaptureRecord::stopped(reason as u8), code) } else { code }
+}
+
+/// The same, and tells userspace of trouble, if it wants to hear of it. A capture comes first, and goes on to tell.
 #[inline(always)]
 fn finish_aloud<H: Hook>(ctx: &H, outcome: &Outcome) -> u32 {
     match outcome {
-        Err(reason) if maps::is_loud() && reason.verdict() == Verdict::Drop => {
-            maps::leave_to_announce(*reason);
-            go_on(ctx, Stage::Announce)
+        Err(reason) if maps::is_loud() && reason.verdict() == Verdict::Drop && !capture::is_on() => {
+            tell(ctx, *reason as u32)
         }
         _ => finish(ctx, outcome),
     }
+}
+
+/// Leaves a drop, by its reason's number, to the program that tells of it.
+#[inline(always)]
+pub(crate) fn tell<H: Hook>(ctx: &H, reason: u32) -> u32 {
+    maps::leave_to_announce(reason);
+    go_on(ctx, Stage::Announce)
 }
 
 /// Goes on with another program. Without it the packet cannot be answered.

@@ -19,7 +19,7 @@ use crate::service::{Service, config};
 use crate::sweep;
 
 /// How long a start or a stop may take: far longer than either does, so that only a hang ends here.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a backend's state may take to appear where no bound is claimed, and how often the status is asked for it.
 const STATE_PATIENCE: Duration = Duration::from_secs(5);

@@ -32,6 +32,8 @@ pub enum Stage {
     GuardV4 = 12,
     /// The same for IPv6.
     GuardV6 = 13,
+    /// Hands a packet to whoever captures, now that it is finished.
+    Capture = 14,
 }
 
 impl Stage {
@@ -42,7 +44,7 @@ impl Stage {
     pub const GUARDED: [Self; 3] = [Self::Balance, Self::GuardV4, Self::GuardV6];
 
     /// Those that the balancer leaves packets to, in the order of their places.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TransportV4,
         Self::NatV4,
         Self::NatFirstV4,
@@ -54,6 +56,7 @@ impl Stage {
         Self::DnatV6,
         Self::ControlV6,
         Self::Announce,
+        Self::Capture,
     ];
 
     /// The name of its program for XDP.
@@ -74,6 +77,7 @@ impl Stage {
             Self::Balance => "lb_balance",
             Self::GuardV4 => "lb_guard4",
             Self::GuardV6 => "lb_guard6",
+            Self::Capture => "lb_capture",
         }
     }
 
@@ -95,6 +99,7 @@ impl Stage {
             Self::Balance => "lbtc_balance",
             Self::GuardV4 => "lbtc_guard4",
             Self::GuardV6 => "lbtc_guard6",
+            Self::Capture => "lbtc_capture",
         }
     }
 }

@@ -52,7 +52,7 @@ fn inside<A: Family>(packet: &impl Packet, frame: &Frame<A>, gue_port: U16be) ->
 
 /// The frame's type for the IP header at an offset.
 #[inline(always)]
-fn version_at(packet: &impl Packet, offset: usize) -> Option<U16be> {
+pub(super) fn version_at(packet: &impl Packet, offset: usize) -> Option<U16be> {
     let v4: Option<<U32be as Family>::Header> = packet.read(offset);
     if v4.is_some_and(|header| header.is_valid()) {
         return Some(ethernet::IPV4);

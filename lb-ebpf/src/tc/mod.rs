@@ -4,12 +4,14 @@
 mod packet;
 mod room;
 
+use crate::capture;
 use crate::stage::{self, Hook};
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::btf_maps::ProgramArray;
-use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::helpers::{bpf_redirect, bpf_skb_load_bytes};
 use aya_ebpf::macros::{btf_map, classifier};
 use aya_ebpf::programs::TcContext;
+use core::ffi::c_void;
 use lb_common::abi::Stage;
 use lb_common::datapath::Reason;
 use lb_common::wire::{U32be, ipv6};
@@ -50,6 +52,12 @@ impl Hook for TcContext {
     fn send(&self, ifindex: u32) -> u32 {
         // SAFETY: a helper call on an interface index and no flags.
         unsafe { bpf_redirect(ifindex, 0) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn copy_out(&self, place: *mut c_void, length: u32) -> bool {
+        // SAFETY: room for so many bytes, as the caller says; the kernel checks that the packet has them.
+        unsafe { bpf_skb_load_bytes(self.skb.skb.cast(), 0, place, length) == 0 }
     }
 
     #[inline(always)]
@@ -147,6 +155,12 @@ pub fn lbtc_decap(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn lbtc_announce(ctx: TcContext) -> i32 {
     stage::announce(&ctx) as i32
+}
+
+/// Hands a packet to whoever captures; see `lb_capture`.
+#[classifier]
+pub fn lbtc_capture(ctx: TcContext) -> i32 {
+    capture::capture(&ctx) as i32
 }
 
 /// The guard; see `lb_guard`.

@@ -7,6 +7,7 @@
 //! operator's requests, signals, and the time for the next look at the flow table.
 
 mod balancer;
+mod capture;
 mod checks;
 pub mod decap;
 mod error;

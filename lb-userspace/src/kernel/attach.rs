@@ -29,6 +29,12 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Whether it is TC and nothing else.
+    #[must_use]
+    pub const fn is_tc(self) -> bool {
+        matches!(self, Self::Tc | Self::Clsact)
+    }
+
     /// What is tried, in this order.
     const fn ladder(self) -> &'static [AttachedMode] {
         use AttachedMode::{Clsact, Generic, Native, Tc};

@@ -5,6 +5,7 @@
 
 pub mod attach;
 mod bpf;
+pub mod capture;
 pub mod census;
 mod classifier;
 mod direct;
@@ -30,6 +31,7 @@ mod remedy;
 pub mod waiting;
 
 pub use attach::{AttachedMode, Attachment, Mode, Step};
+pub use capture::{Capture, CaptureSettings};
 pub use error::{AttachError, LoadError, NetlinkError, TableError};
 pub use link::Link;
 pub use listener::{Door, ListenError};

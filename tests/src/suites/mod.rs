@@ -1,5 +1,6 @@
 //! The claims, each a case with a sentence for a name, tried with every set-up that it holds for.
 
+mod capture;
 mod change;
 mod churn;
 mod crash;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         local::cases(),
         churn::cases(),
         guard::cases(),
+        capture::cases(),
     ];
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
 }
