@@ -1,15 +1,21 @@
 //! Floors: the least a program of its kind can do. Constants stand where a real program computes.
 
 use crate::header::{first_bytes, put};
-use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::helpers::bpf_xdp_adjust_head;
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 
 /// Passes.
 #[xdp]
 pub fn floor_pass(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_PASS
+}
+
+/// Passes, at TC.
+#[classifier]
+pub fn floor_pass_tc(_ctx: TcContext) -> i32 {
+    TC_ACT_UNSPEC
 }
 
 /// Drops.

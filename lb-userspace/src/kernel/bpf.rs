@@ -6,6 +6,7 @@
 use aya::Pod;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const MAP_UPDATE_BATCH: libc::c_int = 26;
@@ -145,14 +146,25 @@ pub(super) fn run_over(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32
 /// Has a test run tell the kernel that it knows the sum over the packet, and compare that afterwards (Linux 6.17 and later).
 const CHECKSUM_COMPLETE: u32 = 1 << 2;
 
-/// Runs a loaded TC program once over a packet, as if it came whole or with its sum known; gives what it returns and the
-/// packet's bytes afterwards.
-pub(super) fn run_classifier(
+/// What came of a test run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// What the program returned.
+    pub code: u32,
+    /// Bytes of the packet afterwards.
+    pub length: usize,
+    /// What it took by the kernel's clock, the reading of that included.
+    pub took: Duration,
+}
+
+/// Runs a loaded XDP or TC program once over a packet, and puts the packet's bytes afterwards into `output`. With
+/// `is_summed` a TC program's packet comes with its sum known.
+pub(super) fn run_once(
     program: BorrowedFd<'_>,
     packet: &[u8],
     output: &mut [u8],
     is_summed: bool,
-) -> io::Result<(u32, usize)> {
+) -> io::Result<Ran> {
     let mut run = TestRun {
         program: number(program),
         input: address(packet.as_ptr()),
@@ -165,7 +177,8 @@ pub(super) fn run_classifier(
     };
     // SAFETY: the packet and the room for the output live through the call and have the lengths given.
     unsafe { call(PROG_TEST_RUN, &mut run) }?;
-    Ok((run.result, run.output_length as usize))
+    let took = Duration::from_nanos(run.duration.into());
+    Ok(Ran { code: run.result, length: run.output_length as usize, took })
 }
 
 /// A loaded program's instructions as the verifier left them: eight bytes each, or twice eight.

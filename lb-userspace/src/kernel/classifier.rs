@@ -32,10 +32,10 @@ impl Programs {
         let loaded = self.load_classifier(program)?;
         let descriptor = loaded.fd().map_err(|error| refused("name a program", error))?.as_fd();
         let mut output = vec![0; LARGEST_TEST_PACKET];
-        let (result, length) = bpf::run_classifier(descriptor, packet, &mut output, is_summed)
+        let ran = bpf::run_once(descriptor, packet, &mut output, is_summed)
             .map_err(|error| refused("run a program once", error))?;
-        output.truncate(length);
-        Ok((result, output))
+        output.truncate(ran.length);
+        Ok((ran.code, output))
     }
 
     /// Loads a program's counterpart for TC, and with the balancer or the guard all that they leave packets to.

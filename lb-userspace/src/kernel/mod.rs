@@ -28,9 +28,11 @@ pub mod owner;
 pub mod prefix;
 pub mod records;
 mod remedy;
+mod trial;
 pub mod waiting;
 
 pub use attach::{AttachedMode, Attachment, Mode, Step};
+pub use bpf::Ran;
 pub use capture::{Capture, CaptureSettings};
 pub use error::{AttachError, LoadError, NetlinkError, TableError};
 pub use link::Link;
@@ -40,3 +42,4 @@ pub use netlink::{NextHops, Resolver};
 pub use nexthop::{Links, NextHop, NextHopError};
 pub use object::{Datapath, Program, Programs, Settings, probe_features};
 pub use prefix::Prefix;
+pub use trial::Trial;

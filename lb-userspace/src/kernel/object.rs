@@ -254,7 +254,7 @@ impl Programs {
     }
 
     /// A handle of a program, which keeps it loaded.
-    fn handle(&mut self, program: Program) -> Result<ProgramFd, LoadError> {
+    pub(super) fn handle(&mut self, program: Program) -> Result<ProgramFd, LoadError> {
         let loaded = self.load(program)?.fd().map_err(|error| refused("name a program", error))?;
         loaded.try_clone().map_err(|error| refused("name a program", error))
     }

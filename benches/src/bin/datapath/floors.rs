@@ -3,8 +3,10 @@
 use crate::measure::{Case, Kind};
 use crate::paths::{ACK, plain_packet};
 use crate::wrapper::{BenchObject, Expected, Wrapper, Wrapping, program};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use aya::Ebpf;
+use aya::programs::SchedClassifier;
+use lb_userspace::kernel::Trial;
 
 /// XDP codes. Source: include/uapi/linux/bpf.h.
 pub(crate) const XDP_DROP: u32 = 1;
@@ -58,6 +60,23 @@ pub(crate) struct Programs(Ebpf);
 impl Programs {
     pub(crate) fn load(bench: &BenchObject) -> Result<Self> {
         bench.load().map(Self)
+    }
+
+    /// A floor, to be run alone.
+    pub(crate) fn trial(&mut self, name: &str) -> Result<Trial> {
+        let target = program(&mut self.0, name)?;
+        if target.fd().is_err() {
+            target.load()?;
+        }
+        Ok(Trial::new(target.fd()?.try_clone()?))
+    }
+
+    /// The same for one at TC.
+    pub(crate) fn trial_at_tc(&mut self, name: &str) -> Result<Trial> {
+        let found = self.0.program_mut(name).with_context(|| format!("no program {name}"))?;
+        let target: &mut SchedClassifier = found.try_into()?;
+        target.load()?;
+        Ok(Trial::new(target.fd()?.try_clone()?))
     }
 
     /// A floor, ready to be measured.

@@ -2,6 +2,7 @@
 //!
 //! Method: `benches/README.md`. Needs root, attaches nothing and leaves nothing behind.
 
+mod alone;
 mod change;
 mod floors;
 mod guard;
@@ -64,6 +65,9 @@ fn run(arguments: &Arguments, datapath: &mut Datapath, bench: &BenchObject) -> R
         .map(|floor| floor_programs.case(bench, floor))
         .chain(wanted.map(|path| paths::case(datapath, bench, path)))
         .collect::<Result<Vec<_>>>()?;
-    ensure!(cases.len() > floors::FLOORS.len(), "no path's name contains `{}`", arguments.filter);
+    let alone = alone::paths(datapath)?.into_iter().filter(|case| case.name().contains(&arguments.filter));
+    cases.extend(alone::floors(&mut floor_programs)?.into_iter().chain(alone));
+    let floors = floors::FLOORS.len() + alone::FLOORS;
+    ensure!(cases.len() > floors, "no path's name contains `{}`", arguments.filter);
     measure::rounds(&mut cases, &datapath.tables, arguments.rounds, arguments.sample_ms)
 }

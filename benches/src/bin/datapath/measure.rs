@@ -1,6 +1,7 @@
 //! The rounds: every program once a round, so that whatever slows the machine down for a while slows all of them.
 
-use crate::wrapper::{Expected, PACKETS_A_RUN, Wrapper};
+use crate::alone::Alone;
+use crate::wrapper::{Expected, PACKETS_A_RUN, Tally, Wrapper};
 use anyhow::{Context, Result, bail, ensure};
 use lb_benches::samples::Samples;
 use lb_common::abi::Count;
@@ -21,13 +22,50 @@ pub(crate) enum Kind {
     },
 }
 
-/// A program in its wrapper.
+/// A program and how it is run.
 pub(crate) struct Case {
     name: &'static str,
     kind: Kind,
-    wrapper: Wrapper,
+    runner: Runner,
     repeat: u32,
     samples: Samples,
+}
+
+/// How a program is run.
+pub(crate) enum Runner {
+    /// Again and again in a wrapper.
+    Wrapped(Wrapper),
+    /// Once a call.
+    Alone(Alone),
+}
+
+impl From<Wrapper> for Runner {
+    fn from(wrapper: Wrapper) -> Self {
+        Self::Wrapped(wrapper)
+    }
+}
+
+impl From<Alone> for Runner {
+    fn from(alone: Alone) -> Self {
+        Self::Alone(alone)
+    }
+}
+
+impl Runner {
+    /// Nanoseconds a packet; what runs alone does so as often as it always does.
+    fn run(&mut self, repeat: u32) -> Result<f64> {
+        match self {
+            Self::Wrapped(wrapper) => wrapper.run(repeat),
+            Self::Alone(alone) => alone.run(),
+        }
+    }
+
+    fn tally(&self) -> Result<Tally> {
+        match self {
+            Self::Wrapped(wrapper) => wrapper.tally(),
+            Self::Alone(alone) => Ok(alone.tally()),
+        }
+    }
 }
 
 /// What was measured of a case.
@@ -46,13 +84,18 @@ pub(crate) struct Measured(pub(crate) Vec<Row>);
 const WARM_UP: u32 = 50_000;
 
 impl Case {
-    pub(crate) fn new(name: &'static str, kind: Kind, wrapper: Wrapper) -> Self {
-        Self { name, kind, wrapper, repeat: WARM_UP, samples: Samples::default() }
+    pub(crate) fn new(name: &'static str, kind: Kind, runner: impl Into<Runner>) -> Self {
+        Self { name, kind, runner: runner.into(), repeat: WARM_UP, samples: Samples::default() }
+    }
+
+    /// Its name in the report.
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Warms caches up and finds how many runs last `sample_ms`.
     fn warm_up(&mut self, sample_ms: u32) -> Result<()> {
-        let run_ns = self.wrapper.run(WARM_UP)? * f64::from(PACKETS_A_RUN);
+        let run_ns = self.runner.run(WARM_UP)? * f64::from(PACKETS_A_RUN);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of runs")]
         let repeat = (f64::from(sample_ms) * 1e6 / run_ns) as u32;
         self.repeat = repeat.max(1000);
@@ -60,14 +103,14 @@ impl Case {
     }
 
     fn sample(&mut self) -> Result<()> {
-        let sample = self.wrapper.run(self.repeat)?;
+        let sample = self.runner.run(self.repeat)?;
         self.samples.push(sample);
         Ok(())
     }
 
     fn row(self) -> Result<Row> {
-        let Self { name, kind, wrapper, samples, .. } = self;
-        let tally = wrapper.tally()?;
+        let Self { name, kind, runner, samples, .. } = self;
+        let tally = runner.tally()?;
         if let Some(Expected { action, growth }) = tally.oddity {
             bail!("{name}: a packet came out with code {action}, grown by {growth} bytes");
         }

@@ -123,7 +123,8 @@ pub(crate) fn plain_packet(flags: u8) -> Vec<u8> {
     from_client((NOT_A_VIP, 443), flags)
 }
 
-fn to(vip: [u8; 4], flags: u8) -> Vec<u8> {
+/// A packet for a service.
+pub(crate) fn to(vip: [u8; 4], flags: u8) -> Vec<u8> {
     from_client((vip, PORT), flags)
 }
 

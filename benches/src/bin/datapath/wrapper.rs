@@ -130,7 +130,7 @@ impl Wrapper {
     /// What came of the packets so far.
     pub(crate) fn tally(&self) -> Result<Tally> {
         let map = Array::<_, u64>::try_from(self.object.map("TALLY").context("no map TALLY")?)?;
-        let mut tally = Tally { packets: 0, expected: 0, oddity: None };
+        let mut tally = Tally::NOTHING;
         for (place, count) in (0u32..).zip(map.iter()) {
             tally.add(Expected::at(place), count?, self.expected);
         }
@@ -176,7 +176,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, what: Expected, count: u64, expected: Expected) {
+    /// No packets.
+    pub(crate) const NOTHING: Self = Self { packets: 0, expected: 0, oddity: None };
+
+    /// Counts packets that something became of.
+    pub(crate) fn add(&mut self, what: Expected, count: u64, expected: Expected) {
         self.packets += count;
         if what == expected {
             self.expected += count;
@@ -227,7 +231,7 @@ mod tests {
     #[test]
     fn whatever_is_not_expected_is_an_oddity() {
         let [wanted, other] = [Expected::at(0x1d4), Expected::at(0x140)];
-        let mut tally = Tally { packets: 0, expected: 0, oddity: None };
+        let mut tally = Tally::NOTHING;
         tally.add(wanted, 9, wanted);
         tally.add(other, 0, wanted);
         assert_eq!((tally.packets, tally.expected, tally.oddity), (9, 9, None));
