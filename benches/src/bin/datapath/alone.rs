@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use lb_common::datapath::Reason;
 use lb_userspace::kernel::{Datapath, Program, Ran, Trial};
 
-/// TC codes. Source: include/uapi/linux/pkt_cls.h.
+/// TC codes. Source: `include/uapi/linux/pkt_cls.h`.
 const TC_UNSPEC: u32 = u32::MAX;
 const TC_REDIRECT: u32 = 7;
 
