@@ -10,6 +10,7 @@ use super::bounds::{
     DEFAULT_SEED, DEFAULT_STATUS, DEFAULT_TIMEOUT,
 };
 use super::guard::{Guard, ServiceGuard};
+use super::proxy::Proxy;
 
 /// A whole configuration. [`Config::default`] is what an empty file means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Config {
     pub guard: Option<Guard>,
     /// What the guard does for what goes to a VIP but to no port of it: what `[guard]` says for all services.
     pub host_guard: ServiceGuard,
+    /// Layer 7: listeners, routes and services with `kind = "http"`.
+    pub proxy: Proxy,
     /// Whether the packet path logs rare events, for debugging. Default false: the counters tell the same for less.
     pub log_packets: bool,
 }
@@ -46,6 +49,7 @@ impl Default for Config {
             encap: Encap::default(),
             guard: None,
             host_guard: ServiceGuard::OFF,
+            proxy: Proxy::default(),
             log_packets: false,
         }
     }
@@ -185,7 +189,7 @@ macro_rules! words {
             const WORDS: &'static [(&'static str, Self)] = &[$(($word, <$type>::$variant)),+];
         }
         impl $type {
-            pub(super) const CHOICES: &'static [&'static str] = &[$($word),+];
+            pub(in crate::config) const CHOICES: &'static [&'static str] = &[$($word),+];
         }
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,6 +198,7 @@ macro_rules! words {
         }
     };
 }
+pub(super) use words;
 
 /// The transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

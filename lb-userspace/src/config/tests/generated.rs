@@ -194,6 +194,7 @@ fn config() -> impl Strategy<Value = Config> {
             encap,
             guard: None,
             host_guard: ServiceGuard::OFF,
+            proxy: crate::config::proxy::Proxy::default(),
             log_packets,
         },
     )
