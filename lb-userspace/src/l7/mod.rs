@@ -3,4 +3,9 @@
 //! Pure parts (`message`, `http1`, `route`, `rewrite`, `balance`) take bytes, `now` and snapshots and return values; `worker`,
 //! `transport`, `tls` and `pool` do the I/O.
 
+pub mod buffer;
+pub mod deadline;
+pub mod http1;
 pub mod message;
+pub mod transport;
+pub mod wire;

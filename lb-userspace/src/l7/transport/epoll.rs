@@ -22,7 +22,7 @@ impl Watch for Epoll {
     }
 
     fn new(socket: Rc<Socket>) -> io::Result<Self> {
-        AsyncFd::new(socket).map(|socket| Self { socket })
+        AsyncFd::register(socket).map(|socket| Self { socket })
     }
 
     fn socket(&self) -> &Rc<Socket> {

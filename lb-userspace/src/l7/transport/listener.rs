@@ -6,14 +6,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// Room for the connections of a burst; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// How long the kernel keeps a connection to itself whose client has not spoken yet. Clients of HTTP and TLS speak
-/// first, so that a connection is seldom accepted before there is something to read.
-const UNSPOKEN: Duration = Duration::from_secs(1);
-
 /// Opens a listening socket. With `SO_REUSEPORT`, so that each worker has its own and a new set of workers can begin
 /// while the old one ends; of one family only, so that `[::]` and `0.0.0.0` stand side by side.
 pub fn bind(address: SocketAddr) -> io::Result<Socket> {
@@ -26,8 +21,6 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_port(true)?;
     // Accepted connections inherit it.
     socket.set_tcp_nodelay(true)?;
-    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::TcpDeferAccept, &seconds(UNSPOKEN))
-        .or_else(|_| Ok::<(), io::Error>(()))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)

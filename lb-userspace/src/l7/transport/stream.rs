@@ -1,6 +1,7 @@
 //! A connection: bytes in, bytes out, no buffer of its own.
 
 use super::{Moved, Watch};
+use crate::l7::buffer::Buffer;
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::future::poll_fn;
@@ -41,25 +42,24 @@ impl<W: Watch> Stream<W> {
         self.watch.socket()
     }
 
-    /// Waits until there is something to read, and only then asks for `room` to read it into. 0 is the end.
-    pub fn poll_read<'b>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut room: impl FnMut() -> &'b mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    /// Waits until there is something to read, and only then has the buffer take room for it. 0 is the end.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
         self.watch.poll_read(cx, |socket| {
-            let room = room();
-            let count = recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)?;
-            // At the end, too, another call is of no use but does not block.
-            Ok(Moved { count, is_last: 0 < count && count < room.len() })
+            let moved = receive(socket, buffer.room());
+            buffer.commit(moved.as_ref().map_or(0, |moved| moved.count));
+            buffer.release();
+            moved
         })
+    }
+
+    /// Waits until there is something to read, and reads it. 0 is the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.watch.poll_read(cx, |socket| receive(socket, room))
     }
 
     /// Writes what the socket has room for, at once if it has.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.watch.poll_write(cx, |socket| {
-            Ok(Moved { count: send(socket, parts)?, is_last: false })
-        })
+        self.watch.poll_write(cx, |socket| Ok(Moved { count: send(socket, parts)?, is_last: false }))
     }
 
     /// Whether the peer has said nothing, not even that it ends: what a kept connection must be to be used again.
@@ -74,6 +74,12 @@ impl<W: Watch> Stream<W> {
         // It fails where the connection has ended already.
         let _ = self.socket().shutdown(Shutdown::Write);
     }
+}
+
+/// A read that leaves room free has taken all there was. At the end, too, another call is of no use but does not block.
+fn receive(socket: &Socket, room: &mut [u8]) -> io::Result<Moved> {
+    let count = recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)?;
+    Ok(Moved { count, is_last: 0 < count && count < room.len() })
 }
 
 fn send(socket: &Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
