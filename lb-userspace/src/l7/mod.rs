@@ -4,3 +4,4 @@
 //! `transport`, `tls` and `pool` do the I/O.
 
 pub mod message;
+pub mod route;
