@@ -7,5 +7,6 @@ pub mod buffer;
 pub mod deadline;
 pub mod http1;
 pub mod message;
+pub mod route;
 pub mod transport;
 pub mod wire;

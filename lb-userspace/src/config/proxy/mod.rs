@@ -12,7 +12,7 @@ pub use listener::{
 };
 pub use route::{
     Action, Condition, Edits, Field, HostPattern, PathChange, PathPattern, Redirect, Respond, Route,
-    RouteDeadlines, Share, Test,
+    RouteDeadlines, Share, Test, whole_match,
 };
 pub use service::{
     Backend, Balance, HashOn, Outliers, Pool, ProxyHeader, Queue, Retries, Service, Sticky,

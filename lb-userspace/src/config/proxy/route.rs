@@ -74,6 +74,12 @@ pub enum PathPattern {
     Regex(String),
 }
 
+/// The expression that matches a text only from end to end.
+#[must_use]
+pub fn whole_match(expression: &str) -> String {
+    format!(r"\A(?:{expression})\z")
+}
+
 /// What a field, a parameter or a cookie must be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Condition {
