@@ -41,9 +41,9 @@ pub struct Timer {
 }
 
 impl Clock {
-    /// A deadline for a socket, due never so far. It is shut down in this way when it is late.
-    pub fn watch(self: &Rc<Self>, socket: Rc<Socket>, how: Shutdown) -> Timer {
-        let place = self.table.borrow_mut().insert((socket, how));
+    /// A deadline for a socket, due never so far.
+    pub fn watch(self: &Rc<Self>, socket: Rc<Socket>) -> Timer {
+        let place = self.table.borrow_mut().insert((socket, Shutdown::Both));
         Timer { clock: Rc::clone(self), place }
     }
 
@@ -95,6 +95,17 @@ impl Table {
         }
     }
 
+    /// Sets what has not been late yet.
+    fn set_open(&mut self, place: u32, due: u32, how: Shutdown) {
+        let place = index(place);
+        if let (Some(entry), Some(Some(socket))) = (self.due.get_mut(place), self.sockets.get_mut(place))
+            && *entry != EXPIRED
+        {
+            *entry = due;
+            socket.1 = how;
+        }
+    }
+
     fn remove(&mut self, place: u32) -> Option<(Rc<Socket>, Shutdown)> {
         self.set(place, NEVER);
         self.free.push(place);
@@ -103,19 +114,24 @@ impl Table {
 }
 
 impl Timer {
-    /// Makes the connection late after this time from now, whatever was set before. One that was late stays so.
+    /// Ends the connection after this time from now, whatever was set before. One that was late stays so.
     pub fn set(&self, after: Duration) {
-        if !self.has_expired() {
-            let due = self.clock.now().saturating_add(ticks(after));
-            self.clock.table.borrow_mut().set(self.place, due.min(EXPIRED - 1));
-        }
+        self.put(after, Shutdown::Both);
+    }
+
+    /// Ends only what the peer sends, so that it can still be told what it was late with.
+    pub fn set_reading(&self, after: Duration) {
+        self.put(after, Shutdown::Read);
+    }
+
+    fn put(&self, after: Duration, how: Shutdown) {
+        let due = self.clock.now().saturating_add(ticks(after)).min(EXPIRED - 1);
+        self.clock.table.borrow_mut().set_open(self.place, due, how);
     }
 
     /// Lets the connection wait as long as it likes. One that was late stays so.
     pub fn clear(&self) {
-        if !self.has_expired() {
-            self.clock.table.borrow_mut().set(self.place, NEVER);
-        }
+        self.clock.table.borrow_mut().set_open(self.place, NEVER, Shutdown::Both);
     }
 
     /// Whether the connection was ended for being late.
@@ -160,7 +176,7 @@ mod tests {
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let far = listener.accept().unwrap().0;
         let clock = Rc::new(Clock::default());
-        let timer = clock.watch(Rc::new(near.into()), Shutdown::Both);
+        let timer = clock.watch(Rc::new(near.into()));
         (clock, timer, far)
     }
 
@@ -204,7 +220,7 @@ mod tests {
         clock.tick();
         drop(timer);
         let (_, _, socket) = watched();
-        let next = clock.watch(Rc::new(socket.into()), Shutdown::Both);
+        let next = clock.watch(Rc::new(socket.into()));
         assert!(!next.has_expired());
         assert_eq!(clock.table.borrow().due.len(), 1);
     }

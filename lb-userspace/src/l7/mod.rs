@@ -3,10 +3,18 @@
 //! Pure parts (`message`, `http1`, `route`, `rewrite`, `balance`) take bytes, `now` and snapshots and return values; `worker`,
 //! `transport`, `tls` and `pool` do the I/O.
 
+pub mod answer;
+pub mod ask;
 pub mod buffer;
 pub mod deadline;
+pub mod exchange;
+pub mod failure;
 pub mod http1;
 pub mod message;
+pub mod pool;
+pub mod pump;
 pub mod route;
+pub mod site;
 pub mod transport;
 pub mod wire;
+pub mod worker;

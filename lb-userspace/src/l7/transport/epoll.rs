@@ -22,7 +22,11 @@ impl Watch for Epoll {
     }
 
     fn new(socket: Rc<Socket>) -> io::Result<Self> {
-        AsyncFd::register(socket).map(|socket| Self { socket })
+        // SAFETY: the registration holds the socket, and nobody takes the descriptor out of a shared socket, so it is open
+        // and the same for as long as it is registered.
+        #[allow(unsafe_code, reason = "tokio has no other way to wait for a socket that is shared")]
+        let registered = unsafe { AsyncFd::register(socket) };
+        Ok(Self { socket: registered? })
     }
 
     fn socket(&self) -> &Rc<Socket> {
