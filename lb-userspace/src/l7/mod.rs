@@ -4,4 +4,6 @@
 //! `transport`, `tls` and `pool` do the I/O.
 
 pub mod message;
+pub mod rewrite;
 pub mod route;
+pub mod settings;
