@@ -40,6 +40,8 @@ pub struct Proxy {
     pub trusted: Vec<Network>,
     /// The fields that tell backends of the client. Default [`Forwarded::X`].
     pub forwarded: Forwarded,
+    /// Fields of backends' answers that clients do not see, in lower case. Default [`Proxy::HIDDEN`].
+    pub hide: Vec<String>,
     /// What the `Server` field of answers says; `None`, the default, sends none.
     pub server: Option<String>,
     /// What this proxy calls itself in `Via`. Default `lb`.
@@ -64,6 +66,7 @@ impl Default for Proxy {
             memory: Self::MEMORY,
             trusted: Vec::new(),
             forwarded: Forwarded::X,
+            hide: Self::HIDDEN.map(str::to_owned).to_vec(),
             server: None,
             via: Self::VIA.to_owned(),
             drain: Self::DRAIN,
@@ -76,6 +79,17 @@ impl Default for Proxy {
 }
 
 impl Proxy {
+    /// What tells of a backend's software or address.
+    pub const HIDDEN: [&str; 8] = [
+        "server",
+        "via",
+        "x-powered-by",
+        "x-aspnet-version",
+        "x-aspnetmvc-version",
+        "x-backend-server",
+        "x-generator",
+        "x-runtime",
+    ];
     /// Room for some ten thousand busy connections, and little of a server's memory.
     pub(super) const MEMORY: u64 = 256 << 20;
     /// Longer than nearly every request, and shorter than what service managers wait before they kill.
