@@ -1,9 +1,11 @@
 //! From the bytes of a backend's answer to the head that the client is sent, without waiting.
 
-use super::ask::{Facts, is_hop_by_hop};
+use super::ask::{Ask, put_framing};
 use super::failure::Failure;
-use super::http1::{Framing, ResponseHead, Text, Version, status_line};
-use super::message::{FieldSink as _, Fields};
+use super::http1::{Framing, Refusal, ResponseHead, Text, Version, status_line};
+use super::message::Fields;
+use super::reply::put_connection;
+use super::rewrite::ResponseContext;
 
 /// An answer's head, as the client is sent it.
 #[derive(Debug)]
@@ -22,23 +24,43 @@ pub struct Answer {
     pub keeps_client: bool,
 }
 
-/// Reads an answer from the bytes. `None`: they do not reach to the end of its head.
-pub fn read(bytes: &[u8], facts: &Facts, keeps_client: bool) -> Result<Option<(usize, Answer)>, Failure> {
-    let mut room = [httparse::EMPTY_HEADER; 128];
-    let head = ResponseHead::parse(bytes, &mut room, facts.is_head).map_err(Failure::BadAnswer)?;
-    let Some(head) = head else { return Ok(None) };
-    if head.status == 101 && !facts.upgrade {
-        return Err(Failure::BadAnswer(super::http1::Refusal::StatusLine));
+impl Answer {
+    /// Whether another follows: 1xx, but for the change to another protocol.
+    #[must_use]
+    pub const fn is_interim(&self) -> bool {
+        matches!(self.status, 100..=199) && self.status != 101
     }
-    let to = reframe(head.framing, facts.version);
-    let keeps_client = keeps_client && to != Framing::UntilClose;
+}
+
+/// Where the answer goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Towards<'a> {
+    /// Whether the client came by TLS.
+    pub https: bool,
+    /// What its listener says of `Strict-Transport-Security`.
+    pub hsts: Option<&'a [u8]>,
+}
+
+/// Reads an answer from the bytes. `None`: they do not reach to the end of its head.
+pub fn read<W>(bytes: &[u8], ask: &Ask<W>, towards: Towards<'_>) -> Result<Option<(usize, Answer)>, Failure> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut room = [httparse::EMPTY_HEADER; 128];
+    let head = ResponseHead::parse(bytes, &mut room, ask.facts.is_head).map_err(Failure::BadAnswer)?;
+    let Some(head) = head else { return Ok(None) };
+    if head.status == 101 && !ask.facts.upgrade {
+        return Err(Failure::BadAnswer(Refusal::StatusLine));
+    }
+    let to = reframe(head.framing, ask.facts.version);
+    let keeps_client = ask.facts.keep_alive && to != Framing::UntilClose;
     let answer = Answer {
         status: head.status,
         from: head.framing,
         to,
         keeps_upstream: head.keep_alive,
         keeps_client,
-        head: render(&head, facts, to, keeps_client),
+        head: render(&head, ask, towards, to, keeps_client),
     };
     Ok(Some((head.len, answer)))
 }
@@ -52,30 +74,36 @@ const fn reframe(from: Framing, version: Version) -> Framing {
     }
 }
 
-fn render(head: &ResponseHead<'_, '_>, facts: &Facts, to: Framing, keeps: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(head.len + 96);
+fn render<W>(head: &ResponseHead<'_, '_>, ask: &Ask<W>, towards: Towards<'_>, to: Framing, keeps: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(head.len + 128);
     status_line(&mut out, head.status);
+    let context = ResponseContext {
+        https: towards.https,
+        host: &ask.facts.host,
+        port: ask.facts.port,
+        backends: &ask.upstreams.service.authorities,
+        hsts: towards.hsts,
+        cookie: None,
+        upgrade: if head.status == 101 { Fields::first(head.fields, "upgrade") } else { None },
+    };
     let mut sink = Text(&mut out);
-    for (name, value) in Fields::each(head.fields) {
-        if !is_hop_by_hop(name) && !name.eq_ignore_ascii_case("server") {
-            sink.put(name, value);
-        }
-    }
-    if to == Framing::Chunked {
-        sink.put("transfer-encoding", b"chunked");
-    }
-    if head.status == 101 {
-        if let Some(protocol) = Fields::first(head.fields, "upgrade") {
-            sink.put("upgrade", protocol);
-        }
-        sink.put("connection", b"upgrade");
-    } else if head.status >= 200 {
-        if !keeps {
-            sink.put("connection", b"close");
-        } else if facts.version == Version::V10 {
-            sink.put("connection", b"keep-alive");
-        }
+    ask.route.response.apply(head.fields, &context, &mut String::new(), &mut sink);
+    put_length(&mut sink, head, to);
+    if head.status >= 200 {
+        put_connection(&mut sink, keeps, ask.facts.version);
     }
     out.extend_from_slice(b"\r\n");
     out
+}
+
+/// The length that is told may be that of a body that is not sent, as to HEAD (RFC 9110 section 8.6).
+fn put_length(sink: &mut Text<'_>, head: &ResponseHead<'_, '_>, to: Framing) {
+    use super::message::FieldSink as _;
+    match (to, Fields::first(head.fields, "content-length")) {
+        (Framing::Length(_), Some(length)) if head.status >= 200 && head.status != 204 => {
+            sink.put("content-length", length);
+        }
+        (Framing::Length(_), _) => {}
+        _ => put_framing(sink, to, false),
+    }
 }

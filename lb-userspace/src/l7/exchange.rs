@@ -1,21 +1,24 @@
 //! The life of a connection and of each exchange on it, from the first byte to the last.
 
-use super::answer::{self, Answer};
-use super::ask::{self, Ask, Asker};
+use super::answer::{self, Answer, Towards};
+use super::ask::{self, Ask, Asker, Verdict};
 use super::buffer::Buffer;
-use super::failure::{Failure, response};
-use super::http1::Framing;
+use super::failure::Failure;
+use super::http1::{Framing, Refusal, Version};
 use super::pool::Upstream;
 use super::pump::{Broken, Patience, Pump};
-use super::site::{Door, Place};
+use super::reply::{self, Reply};
+use super::rewrite::Peer;
+use super::settings::{Listener, ListenerId};
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
 use super::worker::Worker;
 use socket2::Socket;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -30,9 +33,29 @@ const ANSWER_HEAD: usize = 64 << 10;
 pub struct Client<W> {
     wire: Wire<W>,
     input: Buffer,
-    peer: SocketAddr,
-    place: Rc<Place<W>>,
+    address: IpAddr,
+    /// What backends are told of it.
+    peer: Peer,
+    id: ListenerId,
+    /// The listener, as it was set at the last request.
+    listener: Arc<Listener>,
+    requests: u32,
     worker: Rc<Worker<W>>,
+}
+
+/// A connection as it comes from a listening socket.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub socket: Rc<Socket>,
+    /// Who connected.
+    pub from: SocketAddr,
+    /// The port that it connected to.
+    pub to: u16,
+    /// The listener's number.
+    pub id: ListenerId,
+    /// The listener.
+    pub listener: Arc<Listener>,
 }
 
 /// How an exchange has left the client's connection.
@@ -48,10 +71,21 @@ enum Left {
 
 impl<W: Watch> Client<W> {
     /// A connection that was just accepted.
-    pub fn new(socket: Rc<Socket>, peer: SocketAddr, place: &Rc<Place<W>>, worker: &Rc<Worker<W>>) -> io::Result<Self> {
+    pub fn new(accepted: Accepted, worker: &Rc<Worker<W>>) -> io::Result<Self> {
+        let Accepted { socket, from, to, id, listener } = accepted;
         let timer = worker.clock.watch(Rc::clone(&socket));
         let wire = Wire::plain(Stream::accepted(socket)?, timer);
-        Ok(Self { wire, input: Buffer::default(), peer, place: Rc::clone(place), worker: Rc::clone(worker) })
+        let trusted = &worker.site().settings.proxy.trusted;
+        Ok(Self {
+            wire,
+            input: Buffer::default(),
+            address: from.ip(),
+            peer: Peer::new(from.ip(), to, false, trusted),
+            id,
+            listener,
+            requests: 0,
+            worker: Rc::clone(worker),
+        })
     }
 
     /// Serves the connection until it ends.
@@ -67,41 +101,31 @@ impl<W: Watch> Client<W> {
 
     /// One request and its answer.
     async fn exchange(&mut self) -> Left {
-        let door = self.place.door();
-        let ask = match self.read_request(&door).await {
-            Ok(Some(ask)) => ask,
-            Ok(None) => return Left::Done,
-            Err(failure) => return self.tell(failure, false, false).await,
-        };
-        let facts = ask.facts;
-        match self.forward(ask, &door).await {
-            Ok(left) => left,
-            Err(failure) => self.tell(failure, facts.is_head, facts.keep_alive).await,
+        match self.read_request().await {
+            Ok(Some(Verdict::Forward(ask))) => self.forward(ask).await,
+            Ok(Some(Verdict::Reply(reply))) => self.tell(reply).await,
+            Ok(None) => Left::Done,
+            Err(failure) => self.tell(reply::refusal(failure)).await,
         }
     }
 
-    /// Waits for the head of a request and decides where it goes. `None`: the client is done.
-    async fn read_request(&mut self, door: &Door<W>) -> Result<Option<Ask<W>>, Failure> {
-        let deadlines = &door.listener.deadlines;
-        if self.input.is_empty() {
-            self.wire.timer.set_reading(deadlines.idle);
-            if !matches!(self.wire.fill(&mut self.input).await, Ok(1..)) {
-                return Ok(None);
-            }
-            self.wire.timer.clear();
+    /// Waits for the head of a request and decides what becomes of it. `None`: the client is done.
+    async fn read_request(&mut self) -> Result<Option<Verdict<W>>, Failure> {
+        if self.input.is_empty() && !self.wait_for_request().await {
+            return Ok(None);
         }
-        let asker = Asker { client: self.peer, https: self.wire.tls().is_some(), drawn: self.worker.draw() };
+        self.requests += 1;
         let mut is_waiting = false;
         loop {
-            if let Some((len, ask)) = ask::read(door, &asker, self.input.bytes())? {
+            if let Some((len, verdict)) = self.understand()? {
                 self.input.consume(len);
                 if is_waiting {
                     self.wire.timer.clear();
                 }
-                return Ok(Some(ask));
+                return Ok(Some(verdict));
             }
             if !std::mem::replace(&mut is_waiting, true) {
-                self.wire.timer.set_reading(deadlines.head);
+                self.wire.timer.set_reading(self.listener.config.deadlines.head);
             }
             if !matches!(self.wire.fill(&mut self.input).await, Ok(1..)) {
                 let is_late = self.wire.timer.has_expired();
@@ -110,77 +134,104 @@ impl<W: Watch> Client<W> {
         }
     }
 
-    /// Has a backend answer, another if one could not even be asked.
-    async fn forward(&mut self, mut ask: Ask<W>, door: &Door<W>) -> Result<Left, Failure> {
-        let mut retries = ask.service.config.retries.count;
+    /// Waits for the first byte of a request. Whether one came.
+    async fn wait_for_request(&mut self) -> bool {
+        self.wire.timer.set_reading(self.listener.config.deadlines.idle);
+        let has_come = matches!(self.wire.fill(&mut self.input).await, Ok(1..));
+        self.wire.timer.clear();
+        has_come
+    }
+
+    /// Reads a request with the settings of now.
+    fn understand(&mut self) -> Result<Option<(usize, Verdict<W>)>, Failure> {
+        let site = self.worker.site();
+        let current = site.listener(self.id);
+        if let Some(current) = current.filter(|current| !Arc::ptr_eq(current, &self.listener)) {
+            self.listener = Arc::clone(current);
+        }
+        let most = self.listener.config.limits.requests;
+        let asker = Asker {
+            listener: &self.listener,
+            client: self.address,
+            peer: &self.peer,
+            https: self.wire.tls().is_some(),
+            keeps: current.is_some() && !self.worker.is_draining() && (most == 0 || self.requests < most),
+            random: self.worker.draw(),
+        };
+        ask::read(&site, &asker, self.input.bytes())
+    }
+
+    /// Has a backend answer, or says why none does.
+    async fn forward(&mut self, mut ask: Ask<W>) -> Left {
+        match self.ask_backends(&mut ask).await {
+            Ok((begun, upstream)) => self.answer(begun, upstream, &ask).await,
+            Err(failure) => self.tell(reply::failure(failure, &ask.facts)).await,
+        }
+    }
+
+    /// Asks a backend, and another if the first did not even get the request.
+    async fn ask_backends(&mut self, ask: &mut Ask<W>) -> Result<(Begun, Upstream<W>), Failure> {
+        let mut retries = ask.upstreams.service.config.retries.count;
         loop {
-            let outcome = match self.reach(&ask).await {
-                Ok(mut upstream) => {
-                    let outcome = self.ask(&mut ask, &mut upstream, door).await;
-                    match outcome {
-                        Ok(answer) => return Ok(self.answer(answer, upstream, &ask, door).await),
-                        Err(Lost { failure, head: Some(head) }) => {
-                            ask.head = head;
-                            Err(failure)
-                        }
-                        Err(lost) => return Err(lost.failure),
-                    }
-                }
-                Err(failure) => Err(failure),
+            let lost = match self.reach(ask).await {
+                Ok(mut upstream) => match self.ask(ask, &mut upstream).await {
+                    Ok(begun) => return Ok((begun, upstream)),
+                    Err(lost) => lost,
+                },
+                Err(failure) => Lost { failure, head: Some(std::mem::take(&mut ask.head)) },
             };
-            match (outcome, retries) {
-                (Err(Failure::NoBackend), _) | (_, 0) => return outcome,
-                _ => retries -= 1,
+            match lost {
+                Lost { failure, head: Some(head) } if retries > 0 && failure != Failure::NoBackend => {
+                    ask.head = head;
+                    retries -= 1;
+                }
+                Lost { failure, .. } => return Err(failure),
             }
         }
     }
 
-    /// A connection to a backend that may be asked.
+    /// A connection to a backend.
     async fn reach(&self, ask: &Ask<W>) -> Result<Upstream<W>, Failure> {
-        let backend = ask.service.choose().ok_or(Failure::NoBackend)?;
-        let must_live = !ask.facts.is_idempotent || ask.framing != Framing::NONE;
+        let backend = ask.upstreams.choose().ok_or(Failure::NoBackend)?;
+        let must_live = !ask.facts.is_idempotent || ask.facts.framing != Framing::NONE;
         match backend.take(must_live) {
             Some(upstream) => Ok(upstream),
-            None => backend.connect(&self.worker.clock, ask.service.config.deadlines.connect).await,
+            None => backend.connect(&self.worker.clock, ask.upstreams.service.config.deadlines.connect).await,
         }
     }
 
     /// Sends the request, and waits for the answer's head while the body may still be on its way.
-    async fn ask(&mut self, ask: &mut Ask<W>, upstream: &mut Upstream<W>, door: &Door<W>) -> Result<Begun, Lost> {
-        let patience =
-            Patience { read: door.listener.deadlines.body, write: ask.service.config.deadlines.idle };
-        let limit = ask.way.route.as_ref().and_then(|route| route.body_limit).unwrap_or(u64::MAX);
+    async fn ask(&mut self, ask: &mut Ask<W>, upstream: &mut Upstream<W>) -> Result<Begun, Lost> {
+        let deadlines = &ask.upstreams.service.config.deadlines;
+        let patience = Patience { read: self.listener.config.deadlines.body, write: deadlines.idle };
         let head = std::mem::take(&mut ask.head);
+        let framing = ask.facts.framing;
+        let limit = ask.route.body_limit.unwrap_or(u64::MAX);
         let mut asking = Asking {
-            pump: Pump::new(head, ask.framing, ask.framing, patience).at_most(limit),
+            pump: Pump::new(head, framing, framing, patience).at_most(limit),
             is_over: false,
-            first_byte: ask.service.config.deadlines.first_byte,
+            first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
         };
-        let keeps = ask.facts.keep_alive && !self.worker.is_draining();
         loop {
-            let outcome = poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask, keeps)).await;
-            let answer = match outcome {
-                Ok(answer) => answer,
-                Err(failure) => return Err(asking.lost(failure, upstream, ask)),
-            };
-            match answer.status {
-                100..=199 if answer.status != 101 => {
-                    if ask.facts.version >= super::http1::Version::V11 {
-                        // If the client is gone, the answer will find out.
-                        let _ = self.wire.write_all(&answer.head).await;
-                    }
+            match poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask)).await {
+                Ok(answer) if !answer.is_interim() => return Ok(Begun { answer, asking }),
+                Ok(interim) if ask.facts.version == Version::V11 => {
+                    // If the client is gone, its answer will find out.
+                    let _ = self.wire.write_all(&interim.head).await;
                 }
-                _ => return Ok(Begun { answer, asking }),
+                Ok(_) => {}
+                Err(failure) => return Err(asking.lost(failure, upstream, ask)),
             }
         }
     }
 
     /// Sends the answer on, and the rest of the request meanwhile.
-    async fn answer(&mut self, begun: Begun, mut upstream: Upstream<W>, ask: &Ask<W>, door: &Door<W>) -> Left {
+    async fn answer(&mut self, begun: Begun, mut upstream: Upstream<W>, ask: &Ask<W>) -> Left {
         let Begun { answer, mut asking } = begun;
         self.worker.counters.count(answer.status);
-        let patience =
-            Patience { read: ask.service.config.deadlines.idle, write: door.listener.deadlines.send };
+        let service = &ask.upstreams.service.config;
+        let idle = ask.route.deadlines.idle.unwrap_or(service.deadlines.idle);
+        let patience = Patience { read: idle, write: self.listener.config.deadlines.send };
         if answer.status == 101 {
             return self.tunnel(answer.head, upstream, patience).await;
         }
@@ -193,7 +244,7 @@ impl<W: Watch> Client<W> {
         .await;
         let was_sent = asking.is_over && asking.pump.has_ended();
         if answered.is_ok() && was_sent && answer.keeps_upstream {
-            upstream.keep(&ask.service.config.pool);
+            upstream.keep(&service.pool);
         }
         match answered {
             Err(_) => Left::Done,
@@ -223,16 +274,15 @@ impl<W: Watch> Client<W> {
         .map_or(Left::Done, |()| Left::Done)
     }
 
-    /// Tells the client of a failure.
-    async fn tell(&mut self, failure: Failure, is_head: bool, keeps: bool) -> Left {
-        self.worker.counters.count(failure.status());
-        let keeps = keeps && failure.keeps() && !self.worker.is_draining();
-        self.wire.timer.set(LINGER.0);
-        let told = self.wire.write_all(&response(failure, is_head, keeps)).await;
+    /// Answers by ourselves.
+    async fn tell(&mut self, reply: Reply) -> Left {
+        self.worker.counters.count(reply.status);
+        self.wire.timer.set(self.listener.config.deadlines.send);
+        let told = self.wire.write_all(&reply.bytes).await;
         self.wire.timer.clear();
         match told {
             Err(_) => Left::Done,
-            Ok(()) if keeps => Left::Open,
+            Ok(()) if reply.keeps => Left::Open,
             Ok(()) => Left::Talking,
         }
     }
@@ -283,17 +333,17 @@ impl Asking {
         client: &mut Client<W>,
         upstream: &mut Upstream<W>,
         ask: &Ask<W>,
-        keeps: bool,
     ) -> Poll<Result<Answer, Failure>> {
         self.poll_send(cx, client, upstream)?;
+        let towards = Towards { https: client.wire.tls().is_some(), hsts: client.listener.hsts.as_deref() };
         loop {
-            if let Some((len, answer)) = answer::read(upstream.input.bytes(), &ask.facts, keeps)? {
+            if let Some((len, answer)) = answer::read(upstream.input.bytes(), ask, towards)? {
                 upstream.input.consume(len);
                 upstream.wire.timer.clear();
                 return Poll::Ready(Ok(answer));
             }
             if upstream.input.len() > ANSWER_HEAD {
-                return Poll::Ready(Err(Failure::BadAnswer(super::http1::Refusal::FieldsTooLarge)));
+                return Poll::Ready(Err(Failure::BadAnswer(Refusal::FieldsTooLarge)));
             }
             if !matches!(ready!(upstream.wire.poll_fill(cx, &mut upstream.input)), Ok(1..)) {
                 let is_late = upstream.wire.timer.has_expired();
@@ -330,7 +380,7 @@ impl Asking {
             && upstream.is_reused()
             && upstream.input.is_empty()
             && ask.facts.is_idempotent
-            && ask.framing == Framing::NONE;
+            && ask.facts.framing == Framing::NONE;
         Lost { failure, head: is_safe.then(|| self.pump.into_head()) }
     }
 }

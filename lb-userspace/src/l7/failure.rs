@@ -1,6 +1,6 @@
 //! What can go wrong in an exchange, by whose fault it is, and what the client is told of it.
 
-use super::http1::{Refusal, status_line};
+use super::http1::Refusal;
 
 /// Why a request got no answer of a backend's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,25 +57,4 @@ impl Failure {
     pub const fn keeps(self) -> bool {
         !matches!(self, Self::Refused(_) | Self::SlowClient | Self::BodyTooLong)
     }
-}
-
-/// A whole response that tells the client of a failure, and nothing of us or of backends.
-#[must_use]
-pub fn response(failure: Failure, is_head: bool, keeps: bool) -> Vec<u8> {
-    let status = failure.status();
-    let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let body = format!("{status} {}\n", reason.unwrap_or_default());
-    let mut out = Vec::with_capacity(256);
-    status_line(&mut out, status);
-    let retry = if status == 503 { "retry-after: 1\r\n" } else { "" };
-    let end = if keeps { "" } else { "connection: close\r\n" };
-    let fields = format!(
-        "content-type: text/plain\r\ncontent-length: {}\r\ncache-control: no-store\r\n{retry}{end}\r\n",
-        body.len()
-    );
-    out.extend_from_slice(fields.as_bytes());
-    if !is_head {
-        out.extend_from_slice(body.as_bytes());
-    }
-    out
 }

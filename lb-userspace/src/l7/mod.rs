@@ -13,6 +13,7 @@ pub mod http1;
 pub mod message;
 pub mod pool;
 pub mod pump;
+pub mod reply;
 pub mod rewrite;
 pub mod route;
 pub mod settings;
@@ -20,3 +21,6 @@ pub mod site;
 pub mod transport;
 pub mod wire;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! A worker: one thread, one runtime, sockets and pools of its own. It shares nothing that changes with the others.
 
 use super::deadline::{Clock, TICK};
-use super::exchange::Client;
-use super::site::{Place, Site};
+use super::exchange::{Accepted, Client};
+use super::settings::{ListenerId, Settings};
+use super::site::Site;
 use super::transport::{Acceptor, Watch, bind};
-use crate::config::proxy::Proxy;
 use socket2::Socket;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -29,8 +29,8 @@ pub struct Worker<W> {
     pub clock: Rc<Clock>,
     /// What it has done.
     pub counters: Arc<Counters>,
-    site: RefCell<Option<Rc<Site<W>>>>,
-    listening: RefCell<HashMap<SocketAddr, Listening<W>>>,
+    site: RefCell<Rc<Site<W>>>,
+    listening: RefCell<HashMap<SocketAddr, Listening>>,
     connections: Cell<usize>,
     draining: Cell<bool>,
     random: Cell<u64>,
@@ -63,17 +63,16 @@ fn add(counter: &AtomicU64, more: u64) {
 
 /// A listening socket.
 #[derive(Debug)]
-struct Listening<W> {
-    name: String,
+struct Listening {
+    id: ListenerId,
     socket: Rc<Socket>,
-    place: Rc<Place<W>>,
 }
 
 /// What the daemon tells its workers.
 #[derive(Clone, Debug)]
 pub enum Order {
     /// Serve this from now on.
-    Serve(Arc<Proxy>),
+    Serve(Arc<Settings>),
     /// These backends are down, all others up.
     Down(Arc<Vec<(String, SocketAddr)>>),
     /// Accept nothing more, and end when all connections have, or after this time.
@@ -81,12 +80,17 @@ pub enum Order {
 }
 
 /// Runs a worker until it is told to end, or nobody is left to tell it.
-pub async fn run<W: Watch>(mut orders: UnboundedReceiver<Order>, counters: Arc<Counters>, seed: u64) {
-    let worker = Rc::new(Worker::<W>::new(counters, seed));
+pub async fn run<W: Watch>(
+    settings: Arc<Settings>,
+    mut orders: UnboundedReceiver<Order>,
+    (counters, seed): (Arc<Counters>, u64),
+) {
+    let worker = Rc::new(Worker::<W>::new(Arc::clone(&settings), counters, seed));
+    worker.serve(settings);
     spawn_local(tick(Rc::clone(&worker)));
     let patience = loop {
         match orders.recv().await {
-            Some(Order::Serve(proxy)) => worker.serve(&proxy),
+            Some(Order::Serve(settings)) => worker.serve(settings),
             Some(Order::Down(down)) => worker.judge(&down),
             Some(Order::Drain(patience)) => break patience,
             None => break Duration::ZERO,
@@ -108,11 +112,11 @@ async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
 }
 
 impl<W: Watch> Worker<W> {
-    fn new(counters: Arc<Counters>, seed: u64) -> Self {
+    fn new(settings: Arc<Settings>, counters: Arc<Counters>, seed: u64) -> Self {
         Self {
             clock: Rc::default(),
             counters,
-            site: RefCell::new(None),
+            site: RefCell::new(Rc::new(Site::new(settings, None))),
             listening: RefCell::default(),
             connections: Cell::new(0),
             draining: Cell::new(false),
@@ -125,68 +129,60 @@ impl<W: Watch> Worker<W> {
         self.draining.get()
     }
 
-    /// A number that is good enough to spread load by. Source: Marsaglia, "Xorshift RNGs", 2003, section 3.1.
-    pub fn draw(&self) -> u32 {
+    /// What it serves now.
+    pub fn site(&self) -> Rc<Site<W>> {
+        Rc::clone(&self.site.borrow())
+    }
+
+    /// Bits that are good enough to spread load by and to tell requests apart.
+    pub fn draw(&self) -> u128 {
+        u128::from(self.draw_half()) << 64 | u128::from(self.draw_half())
+    }
+
+    /// Source: Marsaglia, "Xorshift RNGs", 2003, section 3.1.
+    fn draw_half(&self) -> u64 {
         let mut state = self.random.get();
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         self.random.set(state);
-        u32::try_from(state >> 32).unwrap_or_default()
+        state
     }
 
-    /// Takes a configuration up. Sockets and connections of what did not change live on.
-    fn serve(self: &Rc<Self>, proxy: &Arc<Proxy>) {
-        let former = self.site.borrow().clone();
-        let site = match Site::new(proxy, former.as_deref()) {
-            Ok(site) => Rc::new(site),
-            Err(error) => return tracing::error!(%error, "a worker cannot take up the configuration"),
-        };
-        let mut wanted = HashMap::new();
-        for door in site.doors() {
-            let addresses = door.listener.addresses.iter();
-            wanted.extend(addresses.map(|&address| (address, Rc::clone(door))));
-        }
+    /// Takes settings up. Sockets and connections of what did not change live on.
+    fn serve(self: &Rc<Self>, settings: Arc<Settings>) {
+        let site = Site::new(settings, Some(&self.site()));
+        let wanted = addresses(&site.settings);
+        self.site.replace(Rc::new(site));
         self.listening.borrow_mut().retain(|address, listening| {
-            let stays = wanted.contains_key(address);
+            let stays = wanted.get(address) == Some(&listening.id);
             if !stays {
                 listening.close();
             }
             stays
         });
-        let mut places: HashMap<String, Rc<Place<W>>> = HashMap::new();
-        for listening in self.listening.borrow().values() {
-            places.insert(listening.name.clone(), Rc::clone(&listening.place));
+        for (address, id) in wanted {
+            if !self.listening.borrow().contains_key(&address)
+                && let Err(error) = self.listen(address, id)
+            {
+                tracing::error!(%address, %error, "cannot listen");
+            }
         }
-        for (address, door) in wanted {
-            let name = door.listener.name.clone();
-            let place = places.entry(name).or_insert_with(|| Rc::new(Place::new(Rc::clone(&door))));
-            place.refit(Rc::clone(&door));
-            self.listen(address, &door.listener.name, place);
-        }
-        self.site.replace(Some(site));
     }
 
-    fn listen(self: &Rc<Self>, address: SocketAddr, name: &str, place: &Rc<Place<W>>) {
-        if self.listening.borrow().contains_key(&address) {
-            return;
-        }
-        let opened = bind(address).map(Rc::new).and_then(|socket| Ok((Acceptor::new(Rc::clone(&socket))?, socket)));
-        match opened {
-            Ok((acceptor, socket)) => {
-                spawn_local(accept(acceptor, Rc::clone(place), Rc::clone(self)));
-                let listening = Listening { name: name.to_owned(), socket, place: Rc::clone(place) };
-                self.listening.borrow_mut().insert(address, listening);
-            }
-            Err(error) => tracing::error!(%address, listener = name, %error, "cannot listen"),
-        }
+    fn listen(self: &Rc<Self>, address: SocketAddr, id: ListenerId) -> io::Result<()> {
+        let socket = Rc::new(bind(address)?);
+        let acceptor = Acceptor::new(Rc::clone(&socket))?;
+        spawn_local(accept(acceptor, (id, address.port()), Rc::clone(self)));
+        self.listening.borrow_mut().insert(address, Listening { id, socket });
+        Ok(())
     }
 
     fn judge(&self, down: &[(String, SocketAddr)]) {
-        let site = self.site.borrow();
-        for service in site.iter().flat_map(|site| site.services()) {
-            for backend in &service.backends {
-                let is_down = down.iter().any(|(name, addr)| *name == service.config.name && *addr == backend.addr);
+        for upstreams in self.site().all_upstreams() {
+            let service = &upstreams.service.config.name;
+            for backend in &upstreams.backends {
+                let is_down = down.iter().any(|(name, addr)| name == service && *addr == backend.addr);
                 backend.is_up.set(!is_down);
                 if is_down {
                     backend.close_idle();
@@ -196,8 +192,9 @@ impl<W: Watch> Worker<W> {
     }
 
     fn expire_idle(&self) {
-        for service in self.site.borrow().iter().flat_map(|site| site.services()) {
-            service.backends.iter().for_each(|backend| backend.expire(self.clock.now(), &service.config.pool));
+        for upstreams in self.site().all_upstreams() {
+            let pool = &upstreams.service.config.pool;
+            upstreams.backends.iter().for_each(|backend| backend.expire(self.clock.now(), pool));
         }
     }
 
@@ -214,7 +211,7 @@ impl<W: Watch> Worker<W> {
     }
 }
 
-impl<W> Listening<W> {
+impl Listening {
     /// Ends the task that accepts; the socket closes with it.
     fn close(&self) {
         // A listening socket can always be shut down.
@@ -222,11 +219,20 @@ impl<W> Listening<W> {
     }
 }
 
-async fn accept<W: Watch>(mut acceptor: Acceptor<W>, place: Rc<Place<W>>, worker: Rc<Worker<W>>) {
+/// The addresses to listen on, each with its listener.
+fn addresses(settings: &Settings) -> HashMap<SocketAddr, ListenerId> {
+    let listeners = settings.listeners.iter();
+    listeners
+        .flat_map(|(id, listener)| listener.config.addresses.iter().map(move |&address| (address, id)))
+        .collect()
+}
+
+async fn accept<W: Watch>(mut acceptor: Acceptor<W>, (id, to): (ListenerId, u16), worker: Rc<Worker<W>>) {
     loop {
         match acceptor.accept().await {
-            Ok((socket, peer)) => {
-                if let Ok(client) = Client::new(socket, peer, &place, &worker) {
+            Ok((socket, from)) => {
+                let Some(listener) = worker.site().listener(id).cloned() else { return };
+                if let Ok(client) = Client::new(Accepted { socket, from, to, id, listener }, &worker) {
                     spawn_local(attend(client, Rc::clone(&worker)));
                 }
             }

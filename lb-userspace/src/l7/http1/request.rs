@@ -2,6 +2,7 @@
 
 use super::body::{has_token, length};
 use super::{Framing, Refusal};
+use crate::config::proxy::ClientLimits;
 use httparse::{Header, Status};
 use std::borrow::Cow;
 
@@ -17,6 +18,13 @@ pub struct Limits {
     pub line: usize,
     /// Fields.
     pub fields: usize,
+}
+
+impl From<&ClientLimits> for Limits {
+    fn from(limits: &ClientLimits) -> Self {
+        let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+        Self { head: size(limits.head), line: size(limits.line), fields: limits.fields.into() }
+    }
 }
 
 /// A version that we speak.

@@ -15,6 +15,24 @@ impl FieldSink for Text<'_> {
     }
 }
 
+impl Text<'_> {
+    /// Appends a field whose value is a number.
+    pub fn put_number(&mut self, name: &str, number: u64) {
+        let mut digits = [b'0'; 20];
+        let mut left = number;
+        let mut first = digits.len();
+        for (place, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+            left /= 10;
+            first = place;
+            if left == 0 {
+                break;
+            }
+        }
+        self.put(name, digits.get(first..).unwrap_or_default());
+    }
+}
+
 /// Appends a status line.
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
     let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());

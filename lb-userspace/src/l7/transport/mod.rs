@@ -13,8 +13,6 @@ mod listener;
 mod ring;
 mod stream;
 
-#[cfg(test)]
-mod tests;
 
 use crate::health;
 use socket2::Socket;
