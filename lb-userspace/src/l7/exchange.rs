@@ -34,6 +34,8 @@ pub struct Client<W> {
     wire: Wire<W>,
     input: Buffer,
     address: IpAddr,
+    /// The port that it connected to.
+    port: u16,
     /// What backends are told of it.
     peer: Peer,
     id: ListenerId,
@@ -75,11 +77,12 @@ impl<W: Watch> Client<W> {
         let Accepted { socket, from, to, id, listener } = accepted;
         let timer = worker.clock.watch(Rc::clone(&socket));
         let wire = Wire::plain(Stream::accepted(socket)?, timer);
-        let trusted = &worker.site().settings.proxy.trusted;
+        let trusted = &worker.site().snapshot.settings.proxy.trusted;
         Ok(Self {
             wire,
             input: Buffer::default(),
             address: from.ip(),
+            port: to,
             peer: Peer::new(from.ip(), to, false, trusted),
             id,
             listener,
@@ -90,6 +93,9 @@ impl<W: Watch> Client<W> {
 
     /// Serves the connection until it ends.
     pub async fn serve(mut self) {
+        if self.greet().await.is_err() {
+            return;
+        }
         let left = loop {
             match self.exchange().await {
                 Left::Open => {}
@@ -97,6 +103,17 @@ impl<W: Watch> Client<W> {
             }
         };
         self.close(left).await;
+    }
+
+    /// What comes before the first request: the TLS handshake, if the listener speaks TLS.
+    async fn greet(&mut self) -> io::Result<()> {
+        let Some(tls) = self.worker.site().snapshot.tls.accept(self.id) else { return Ok(()) };
+        self.wire.timer.set(self.listener.config.deadlines.handshake);
+        self.wire.start_tls(tls.map_err(io::Error::other)?, &mut self.input).await?;
+        self.wire.timer.clear();
+        let trusted = &self.worker.site().snapshot.settings.proxy.trusted;
+        self.peer = Peer::new(self.address, self.port, true, trusted);
+        Ok(())
     }
 
     /// One request and its answer.
@@ -194,10 +211,12 @@ impl<W: Watch> Client<W> {
     async fn reach(&self, ask: &Ask<W>) -> Result<Upstream<W>, Failure> {
         let backend = ask.upstreams.choose().ok_or(Failure::NoBackend)?;
         let must_live = !ask.facts.is_idempotent || ask.facts.framing != Framing::NONE;
-        match backend.take(must_live) {
-            Some(upstream) => Ok(upstream),
-            None => backend.connect(&self.worker.clock, ask.upstreams.service.config.deadlines.connect).await,
+        if let Some(upstream) = backend.take(must_live) {
+            return Ok(upstream);
         }
+        let (site, within) = (self.worker.site(), ask.upstreams.service.config.deadlines.connect);
+        let tls = site.snapshot.tls.client(ask.upstreams.id);
+        backend.connect(&self.worker.clock, within, tls).await
     }
 
     /// Sends the request, and waits for the answer's head while the body may still be on its way.

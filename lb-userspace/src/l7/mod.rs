@@ -18,6 +18,7 @@ pub mod rewrite;
 pub mod route;
 pub mod settings;
 pub mod site;
+pub mod tls;
 pub mod transport;
 pub mod wire;
 pub mod worker;

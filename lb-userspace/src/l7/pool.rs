@@ -3,10 +3,12 @@
 use super::buffer::Buffer;
 use super::deadline::{Clock, TICK};
 use super::failure::Failure;
+use super::tls::ClientTls;
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
 use crate::config::proxy;
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -79,14 +81,15 @@ impl<W: Watch> Backend<W> {
     }
 
     /// A new connection, within the deadline.
-    pub async fn connect(self: &Rc<Self>, clock: &Rc<Clock>, within: Duration) -> Result<Upstream<W>, Failure> {
+    pub async fn connect(
+        self: &Rc<Self>,
+        clock: &Rc<Clock>,
+        within: Duration,
+        tls: Option<&ClientTls>,
+    ) -> Result<Upstream<W>, Failure> {
         let busy = Busy::with(self);
-        let stream = Stream::open(self.addr).map_err(|_| Failure::Unreachable)?;
-        let timer = clock.watch(Rc::clone(stream.socket()));
-        timer.set(within);
-        let mut wire = Wire::plain(stream, timer);
-        wire.stream().connect().await.map_err(|_| Failure::Unreachable)?;
-        wire.timer.clear();
+        let opened = open(self.addr, clock, within, tls).await;
+        let wire = opened.map_err(|_| Failure::Unreachable)?;
         Ok(Upstream { wire, input: Buffer::default(), requests: 0, backend: busy })
     }
 
@@ -100,6 +103,24 @@ impl<W: Watch> Backend<W> {
     pub fn close_idle(&self) {
         self.idle.take();
     }
+}
+
+async fn open<W: Watch>(
+    addr: SocketAddr,
+    clock: &Rc<Clock>,
+    within: Duration,
+    tls: Option<&ClientTls>,
+) -> io::Result<Wire<W>> {
+    let stream = Stream::open(addr)?;
+    let timer = clock.watch(Rc::clone(stream.socket()));
+    timer.set(within);
+    let mut wire = Wire::plain(stream, timer);
+    wire.stream().connect().await?;
+    if let Some(tls) = tls {
+        wire.start_tls(tls.connect(addr.ip()).map_err(io::Error::other)?, &mut Buffer::default()).await?;
+    }
+    wire.timer.clear();
+    Ok(wire)
 }
 
 impl<W: Watch> Upstream<W> {

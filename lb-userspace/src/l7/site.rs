@@ -5,23 +5,35 @@
 
 use super::pool::Backend;
 use super::settings::{Listener, ListenerId, Service, ServiceId, Settings};
+use super::tls::Store;
 use super::transport::Watch;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// What all workers serve: the daemon makes it, and it never changes.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// What TLS is spoken where.
+    pub tls: Arc<Store>,
+}
+
 /// Everything that one worker serves.
 #[derive(Debug)]
 pub struct Site<W> {
     /// What all workers serve.
-    pub settings: Arc<Settings>,
+    pub snapshot: Snapshot,
     upstreams: Vec<Option<Rc<Upstreams<W>>>>,
 }
 
 /// A service as one worker knows it.
 #[derive(Debug)]
 pub struct Upstreams<W> {
+    /// Its number.
+    pub id: ServiceId,
     /// Its settings.
     pub service: Arc<Service>,
     /// In the order of the configuration.
@@ -30,24 +42,25 @@ pub struct Upstreams<W> {
 }
 
 impl<W: Watch> Site<W> {
-    /// A site of these settings, which takes over what it shares with the former.
+    /// A site of this snapshot, which takes over what it shares with the former.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, former: Option<&Self>) -> Self {
+    pub fn new(snapshot: Snapshot, former: Option<&Self>) -> Self {
+        let settings = &snapshot.settings;
         let mut upstreams = Vec::new();
         upstreams.resize_with(settings.services.places(), || None);
         for (id, service) in settings.services.iter() {
             let before = former.and_then(|former| former.upstreams(id));
             if let Some(place) = upstreams.get_mut(id.index()) {
-                *place = Some(Upstreams::follow(service, before));
+                *place = Some(Upstreams::follow(id, service, before));
             }
         }
-        Self { settings, upstreams }
+        Self { snapshot, upstreams }
     }
 
     /// A listener's settings, if there still is such a listener.
     #[must_use]
     pub fn listener(&self, id: ListenerId) -> Option<&Arc<Listener>> {
-        self.settings.listeners.get(id)
+        self.snapshot.settings.listeners.get(id)
     }
 
     /// The backends of a service.
@@ -63,7 +76,7 @@ impl<W: Watch> Site<W> {
 }
 
 impl<W: Watch> Upstreams<W> {
-    fn follow(service: &Arc<Service>, before: Option<&Rc<Self>>) -> Rc<Self> {
+    fn follow(id: ServiceId, service: &Arc<Service>, before: Option<&Rc<Self>>) -> Rc<Self> {
         if let Some(same) = before.filter(|before| Arc::ptr_eq(&before.service, service)) {
             return Rc::clone(same);
         }
@@ -72,7 +85,7 @@ impl<W: Watch> Upstreams<W> {
             kept.map_or_else(|| Rc::new(Backend::new(addr)), Rc::clone)
         };
         let backends = service.config.backends.iter().map(|config| backend(config.addr)).collect();
-        Rc::new(Self { service: Arc::clone(service), backends, turn: Cell::new(0) })
+        Rc::new(Self { id, service: Arc::clone(service), backends, turn: Cell::new(0) })
     }
 
     /// The backend whose turn it is, of those that are up.

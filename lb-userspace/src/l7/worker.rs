@@ -3,7 +3,7 @@
 use super::deadline::{Clock, TICK};
 use super::exchange::{Accepted, Client};
 use super::settings::{ListenerId, Settings};
-use super::site::Site;
+use super::site::{Site, Snapshot};
 use super::transport::{Acceptor, Watch, bind};
 use socket2::Socket;
 use std::cell::{Cell, RefCell};
@@ -72,7 +72,7 @@ struct Listening {
 #[derive(Clone, Debug)]
 pub enum Order {
     /// Serve this from now on.
-    Serve(Arc<Settings>),
+    Serve(Snapshot),
     /// These backends are down, all others up.
     Down(Arc<Vec<(String, SocketAddr)>>),
     /// Accept nothing more, and end when all connections have, or after this time.
@@ -81,16 +81,16 @@ pub enum Order {
 
 /// Runs a worker until it is told to end, or nobody is left to tell it.
 pub async fn run<W: Watch>(
-    settings: Arc<Settings>,
+    snapshot: Snapshot,
     mut orders: UnboundedReceiver<Order>,
     (counters, seed): (Arc<Counters>, u64),
 ) {
-    let worker = Rc::new(Worker::<W>::new(Arc::clone(&settings), counters, seed));
-    worker.serve(settings);
+    let worker = Rc::new(Worker::<W>::new(snapshot.clone(), counters, seed));
+    worker.serve(snapshot);
     spawn_local(tick(Rc::clone(&worker)));
     let patience = loop {
         match orders.recv().await {
-            Some(Order::Serve(settings)) => worker.serve(settings),
+            Some(Order::Serve(snapshot)) => worker.serve(snapshot),
             Some(Order::Down(down)) => worker.judge(&down),
             Some(Order::Drain(patience)) => break patience,
             None => break Duration::ZERO,
@@ -112,11 +112,11 @@ async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
 }
 
 impl<W: Watch> Worker<W> {
-    fn new(settings: Arc<Settings>, counters: Arc<Counters>, seed: u64) -> Self {
+    fn new(snapshot: Snapshot, counters: Arc<Counters>, seed: u64) -> Self {
         Self {
             clock: Rc::default(),
             counters,
-            site: RefCell::new(Rc::new(Site::new(settings, None))),
+            site: RefCell::new(Rc::new(Site::new(snapshot, None))),
             listening: RefCell::default(),
             connections: Cell::new(0),
             draining: Cell::new(false),
@@ -150,9 +150,9 @@ impl<W: Watch> Worker<W> {
     }
 
     /// Takes settings up. Sockets and connections of what did not change live on.
-    fn serve(self: &Rc<Self>, settings: Arc<Settings>) {
-        let site = Site::new(settings, Some(&self.site()));
-        let wanted = addresses(&site.settings);
+    fn serve(self: &Rc<Self>, snapshot: Snapshot) {
+        let site = Site::new(snapshot, Some(&self.site()));
+        let wanted = addresses(&site.snapshot.settings);
         self.site.replace(Rc::new(site));
         self.listening.borrow_mut().retain(|address, listening| {
             let stays = wanted.get(address) == Some(&listening.id);

@@ -4,6 +4,8 @@ use crate::config::proxy::{
     Balance, ClientDeadlines, ClientLimits, Listener, Pool, Proxy, Queue, Retries, Service, UpstreamDeadlines,
 };
 use crate::l7::settings::Settings;
+use crate::l7::site::Snapshot;
+use crate::l7::tls::{Shared, Store};
 use crate::l7::transport::{Epoll, Ring, Watch};
 use crate::l7::worker::{Counters, Order, run};
 use std::io::{BufRead as _, BufReader, Read, Write};
@@ -34,10 +36,12 @@ impl Lab {
     fn start<W: Watch>(proxy: Proxy) -> Self {
         let address = proxy.listeners[0].addresses[0];
         let settings = Arc::new(Settings::build(&proxy, None).unwrap());
+        let tls = Arc::new(Store::read(&Shared::new().unwrap(), &settings).unwrap());
+        let snapshot = Snapshot { settings, tls };
         let (orders, received) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let kept = Arc::clone(&counters);
-        let thread = std::thread::spawn(move || W::run(run::<W>(settings, received, (kept, 1))).unwrap());
+        let thread = std::thread::spawn(move || W::run(run::<W>(snapshot, received, (kept, 1))).unwrap());
         let lab = Self { address, orders, counters, thread: Some(thread) };
         while TcpStream::connect(address).is_err() {
             std::thread::sleep(Duration::from_millis(1));
