@@ -210,6 +210,16 @@ pub enum Protocol {
 }
 words!(Protocol { Tcp = "tcp", Udp = "udp" });
 
+/// What is spread over the backends of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `l4`: packets.
+    L4,
+    /// `http`: requests.
+    Http,
+}
+words!(Kind { L4 = "l4", Http = "http" });
+
 /// How packets reach a backend, and answers the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Forward {

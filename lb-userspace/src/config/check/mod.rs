@@ -5,6 +5,7 @@
 mod backends;
 mod guard;
 mod health;
+mod proxy;
 mod service;
 
 use std::collections::HashMap;
@@ -14,7 +15,6 @@ use std::ops::Range;
 use super::bounds::{DEFAULT_FLOWS, DEFAULT_FRAGMENTS, DEFAULT_SEED, MAX_BACKENDS, MAX_RANGES, MAX_SERVICES};
 use super::finding::{Finding, Report};
 use super::model::{Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Service, Vip};
-use super::proxy::Proxy;
 use super::raw;
 use super::source::Source;
 
@@ -43,7 +43,7 @@ pub(super) fn config(raw: &raw::File, source: &Source<'_>, report: &mut Report) 
         seed: raw.seed.or(DEFAULT_SEED).unwrap_or_default(),
         guard: raw.guard.given().map(guard::build),
         host_guard: guard::base(raw),
-        proxy: Proxy::default(),
+        proxy: proxy::build(raw, source, report),
         log_packets: raw.log_packets.or(false).unwrap_or_default(),
     }
 }

@@ -80,6 +80,11 @@ pub struct ClientCertificates {
     pub field: String,
 }
 
+impl ClientCertificates {
+    /// The standard's name. Source: RFC 9440, section 2.2.
+    pub(in crate::config) const FIELD: &str = "client-cert";
+}
+
 /// What one client may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientLimits {

@@ -14,6 +14,7 @@ pub use route::{
     Action, Condition, Edits, Field, HostPattern, PathChange, PathPattern, Redirect, Respond, Route,
     RouteDeadlines, Share, Test, whole_match,
 };
+pub(super) use service::BalanceWord;
 pub use service::{
     Backend, Balance, HashOn, Outliers, Pool, ProxyHeader, Queue, Retries, Service, Sticky,
     UpstreamDeadlines, UpstreamTls,

@@ -156,6 +156,12 @@ pub struct Respond {
     pub content_type: String,
 }
 
+impl Default for Respond {
+    fn default() -> Self {
+        Self { status: 200, body: String::new(), content_type: "text/plain; charset=utf-8".to_owned() }
+    }
+}
+
 /// How a path is changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathChange {

@@ -59,6 +59,23 @@ pub struct Backend {
     pub drain: bool,
 }
 
+/// The word for how requests are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum BalanceWord {
+    P2c,
+    RoundRobin,
+    LeastConnections,
+    IpHash,
+    Hash,
+}
+words!(BalanceWord {
+    P2c = "p2c-ewma",
+    RoundRobin = "round-robin",
+    LeastConnections = "least-connections",
+    IpHash = "ip-hash",
+    Hash = "hash",
+});
+
 /// How requests are spread over backends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Balance {
@@ -96,6 +113,10 @@ pub struct Sticky {
     pub cookie: String,
     /// How long browsers keep it; `None`, the default, until they are closed.
     pub max_age: Option<Duration>,
+}
+
+impl Sticky {
+    pub(in crate::config) const COOKIE: &str = "lb";
 }
 
 /// Where requests wait when all backends are full.
