@@ -9,7 +9,7 @@ mod status;
 pub mod table;
 
 pub use status::{
-    BackendStatus, BlockStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
+    BackendStatus, BlockStatus, FloodGuardStatus, FrontListenerStatus, FrontStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
     ReasonStatus, ServiceStatus, Status, Traffic,
 };
 

@@ -9,6 +9,7 @@ use super::guard::Guard;
 use super::interfaces::Interfaces;
 use super::listeners::{ListenRule, Listeners};
 use super::ports::{self, Ports};
+use super::proxy::Front;
 use super::shield::Shield;
 use super::source::Source;
 use super::tables::Cause;
@@ -49,6 +50,7 @@ pub(super) struct Balancer {
     pub(super) listeners: Listeners,
     pub(super) guard: Guard,
     pub(super) shield: Shield,
+    pub(super) front: Front,
 }
 
 /// What the programs were loaded with, which a reload cannot change.
@@ -83,6 +85,7 @@ impl Balancer {
         config: Config,
         (links, mode): (&[Link], Mode),
         (transport, reports): (Transport, UnboundedSender<Report<BackendKey>>),
+        front: Front,
     ) -> Result<Self, Error> {
         let ports = ports::divide(&config.nat.ports, &ports::ephemeral());
         if let Some(warning) = &ports.warning {
@@ -113,6 +116,7 @@ impl Balancer {
             listeners: Listeners::inherit(),
             guard: Guard::default(),
             shield: Shield::default(),
+            front,
         };
         balancer.follow_config();
         Ok(balancer)
@@ -135,6 +139,7 @@ impl Balancer {
         let hops = self.resolver.next_hops.borrow();
         let mut addresses = self.config.services.iter().flat_map(|service| &service.backends);
         self.checks.are_all_known()
+            && self.front.knows_all()
             && addresses.all(|backend| matches!(hops.get(&backend.addr.ip()), Some(Ok(_))))
     }
 
@@ -145,7 +150,7 @@ impl Balancer {
 
     /// Says that traffic is being balanced, or what to do so that it will be.
     pub(super) fn tell_ready(&self, control: &Path) {
-        let services = self.config.services.len();
+        let services = self.config.services.len() + self.config.proxy.services.len();
         tracing::info!(services, control = %control.display(), config = %self.source, "ready");
         if services == 0 {
             tracing::info!(
@@ -230,6 +235,7 @@ impl Balancer {
     /// Detaches, then ends the probes.
     pub(super) async fn stop(self) -> Result<(), Error> {
         let detached = self.interfaces.detach();
+        self.front.stop().await;
         self.checks.stop().await;
         detached
     }

@@ -16,6 +16,7 @@ mod interfaces;
 pub mod listeners;
 mod orders;
 mod ports;
+mod proxy;
 mod report;
 mod shield;
 mod source;
@@ -24,11 +25,12 @@ mod ways;
 
 pub use error::Error;
 
+use crate::config::Config;
 use crate::control::server::{Asked, Socket};
 use crate::health::{Report, Transport, ring_builder};
 use crate::kernel::{self, Attachment, Link, Mode};
 use crate::plan::BackendKey;
-use balancer::Balancer;
+use balancer::{Balancer, chain};
 use source::Source;
 use std::future::Future;
 use std::path::PathBuf;
@@ -41,7 +43,7 @@ use tokio::task::LocalSet;
 /// What the operator asked for on the command line.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Interfaces to balance on; at least one.
+    /// Interfaces to balance on; none for layer 7 alone.
     pub interfaces: Vec<String>,
     /// The configuration file, if one was named.
     pub config: Option<PathBuf>,
@@ -57,7 +59,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// Runs the balancer until SIGTERM or SIGINT.
 pub fn run(options: Options) -> Result<(), Error> {
     raise_descriptor_limit();
-    kernel::probe_features();
+    if !options.interfaces.is_empty() {
+        kernel::probe_features();
+    }
     let (transport, why_not) = Transport::detect();
     if let Some(reason) = why_not {
         tracing::warn!(
@@ -65,6 +69,9 @@ pub fn run(options: Options) -> Result<(), Error> {
             "io_uring cannot be used here (it takes Linux 5.19, and containers often forbid it); the daemon's own I/O goes \
              by epoll instead"
         );
+    }
+    if options.interfaces.is_empty() {
+        return block_on(transport, proxy::serve_alone(options, transport))?;
     }
     block_on(transport, serve(options, transport))?
 }
@@ -97,15 +104,16 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
     let links = find_links(&options.interfaces)?;
     let socket = Socket::bind(&options.control)?;
     let (reports, verdicts) = mpsc::unbounded_channel();
+    let (front, front_verdicts) = proxy::Front::new(&config, transport)?;
     let mut balancer = tokio::select! {
         biased;
         () = signals.stop() => {
             tracing::info!("stopping");
             return Ok(());
         }
-        loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports)) => loaded?,
+        loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports), front) => loaded?,
     };
-    let mut inputs = Inputs { verdicts, asked: serve_control(socket) };
+    let mut inputs = Inputs { verdicts, front: front_verdicts, asked: serve_control(socket) };
     let stopped = tokio::select! {
         biased;
         () = signals.stop() => true,
@@ -114,11 +122,17 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
     if !stopped {
         balancer.begin()?;
         balancer.attach()?;
+        balancer.front.begin()?;
         balancer.tell_ready(&options.control);
         turn(&mut balancer, &mut inputs, &mut signals).await;
     }
     tracing::info!("stopping");
     balancer.stop().await
+}
+
+/// Services that packets are balanced for need an interface where they arrive.
+fn needs_no_interface(config: &Config) -> Result<(), Error> {
+    config.services.first().map_or(Ok(()), |service| Err(proxy::Error::NoInterface(service.name.clone()).into()))
 }
 
 /// The interfaces of these names, each once.
@@ -136,6 +150,7 @@ fn find_links(names: &[String]) -> Result<Vec<Link>, Error> {
 /// The queues that feed the balancer, besides its own watch on the network.
 struct Inputs {
     verdicts: UnboundedReceiver<Report<BackendKey>>,
+    front: UnboundedReceiver<Report<proxy::Key>>,
     asked: UnboundedReceiver<Asked>,
 }
 
@@ -151,6 +166,7 @@ async fn first_look(balancer: &mut Balancer, inputs: &mut Inputs) {
     while !balancer.knows_all() {
         tokio::select! {
             Some(report) = inputs.verdicts.recv() => { balancer.note(&report); }
+            Some(report) = inputs.front.recv() => balancer.front.judge(&report),
             Ok(()) = balancer.next_hops().changed() => {}
             () = tokio::time::sleep_until(deadline) => break,
         }
@@ -169,6 +185,7 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
                 Told::Reload => balancer.reload_by_signal().await,
             },
             Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
+            Some(report) = inputs.front.recv() => balancer.front.judge(&report),
             changed = network_change(balancer) => match changed {
                 Changed::Ways => balancer.follow_ways(),
                 Changed::Links => balancer.follow_links(),
