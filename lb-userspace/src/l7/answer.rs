@@ -1,10 +1,9 @@
 //! From the bytes of a backend's answer to the head that the client is sent, without waiting.
 
 use super::ask::{Ask, put_framing};
-use super::failure::Failure;
-use super::http1::{Framing, Refusal, ResponseHead, Text, Version, status_line};
-use super::message::Fields;
-use super::reply::put_connection;
+use super::http1::{Asked, Framing, Limits, ResponseHead, Text, Version, length_field, room, status_line};
+use super::message::FieldSink as _;
+use super::respond::Failure;
 use super::rewrite::ResponseContext;
 
 /// An answer's head, as the client is sent it.
@@ -46,12 +45,10 @@ pub fn read<W>(bytes: &[u8], ask: &Ask<W>, towards: Towards<'_>) -> Result<Optio
     if bytes.is_empty() {
         return Ok(None);
     }
-    let mut room = [httparse::EMPTY_HEADER; 128];
-    let head = ResponseHead::parse(bytes, &mut room, ask.facts.is_head).map_err(Failure::BadAnswer)?;
+    let mut room = room();
+    let asked = Asked { head: ask.facts.is_head, upgrade: ask.facts.upgrade };
+    let head = ResponseHead::parse(bytes, &mut room, asked, &Limits::BACKEND).map_err(Failure::BadAnswer)?;
     let Some(head) = head else { return Ok(None) };
-    if head.status == 101 && !ask.facts.upgrade {
-        return Err(Failure::BadAnswer(Refusal::StatusLine));
-    }
     let to = reframe(head.framing, ask.facts.version);
     let keeps_client = ask.facts.keep_alive && to != Framing::UntilClose;
     let answer = Answer {
@@ -84,26 +81,31 @@ fn render<W>(head: &ResponseHead<'_, '_>, ask: &Ask<W>, towards: Towards<'_>, to
         backends: &ask.upstreams.service.authorities,
         hsts: towards.hsts,
         cookie: None,
-        upgrade: if head.status == 101 { Fields::first(head.fields, "upgrade") } else { None },
+        upgrade: head.upgrade,
     };
-    let mut sink = Text(&mut out);
-    ask.route.response.apply(head.fields, &context, &mut String::new(), &mut sink);
-    put_length(&mut sink, head, to);
+    ask.route.response.apply(head.fields, &context, &mut String::new(), &mut Text(&mut out));
+    put_length(&mut out, head, to);
     if head.status >= 200 {
-        put_connection(&mut sink, keeps, ask.facts.version);
+        put_connection(&mut out, keeps, ask.facts.version);
     }
-    out.extend_from_slice(b"\r\n");
+    Text(&mut out).end();
     out
 }
 
-/// The length that is told may be that of a body that is not sent, as to HEAD (RFC 9110 section 8.6).
-fn put_length(sink: &mut Text<'_>, head: &ResponseHead<'_, '_>, to: Framing) {
-    use super::message::FieldSink as _;
-    match (to, Fields::first(head.fields, "content-length")) {
-        (Framing::Length(_), Some(length)) if head.status >= 200 && head.status != 204 => {
-            sink.put("content-length", length);
-        }
-        (Framing::Length(_), _) => {}
-        _ => put_framing(sink, to, false),
+/// The length that is told may be that of a body that is not sent (RFC 9110 section 8.6).
+fn put_length(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, to: Framing) {
+    match (head.length_elsewhere, to) {
+        (Some(length), _) => length_field(out, length),
+        // Where there is no body by the status, none has a length either.
+        _ => put_framing(out, to, !matches!(head.status, 100..=199 | 204 | 304)),
+    }
+}
+
+/// What a client must be told of the connection: what its version does not take for granted.
+fn put_connection(out: &mut Vec<u8>, keeps: bool, version: Version) {
+    match (keeps, version) {
+        (false, _) => Text(out).put("connection", b"close"),
+        (true, Version::V10) => Text(out).put("connection", b"keep-alive"),
+        (true, Version::V11) => {}
     }
 }

@@ -5,15 +5,18 @@
 
 pub mod answer;
 pub mod ask;
+mod asking;
 pub mod buffer;
+pub mod client;
 pub mod deadline;
-pub mod exchange;
-pub mod failure;
+mod exchange;
 pub mod http1;
 pub mod message;
 pub mod pool;
+pub mod proxy_protocol;
 pub mod pump;
 pub mod reply;
+pub mod respond;
 pub mod rewrite;
 pub mod route;
 pub mod settings;

@@ -2,13 +2,12 @@
 
 use super::buffer::Buffer;
 use super::deadline::{Clock, TICK};
-use super::failure::Failure;
+use super::respond::Failure;
 use super::tls::ClientTls;
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
 use crate::config::proxy;
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,6 +42,19 @@ pub struct Upstream<W> {
     /// Requests it has carried before this one.
     pub requests: u32,
     backend: Busy<W>,
+}
+
+/// How a connection is made.
+#[derive(Debug)]
+pub struct Way<'a> {
+    /// The worker's clock.
+    pub clock: &'a Rc<Clock>,
+    /// Within which time.
+    pub within: Duration,
+    /// The PROXY header that it begins with.
+    pub header: Option<Vec<u8>>,
+    /// The TLS that is spoken on it.
+    pub tls: Option<&'a ClientTls>,
 }
 
 /// Counts an exchange with a backend while it lasts.
@@ -81,15 +93,9 @@ impl<W: Watch> Backend<W> {
     }
 
     /// A new connection, within the deadline.
-    pub async fn connect(
-        self: &Rc<Self>,
-        clock: &Rc<Clock>,
-        within: Duration,
-        tls: Option<&ClientTls>,
-    ) -> Result<Upstream<W>, Failure> {
+    pub async fn connect(self: &Rc<Self>, way: &Way<'_>) -> Result<Upstream<W>, Failure> {
         let busy = Busy::with(self);
-        let opened = open(self.addr, clock, within, tls).await;
-        let wire = opened.map_err(|_| Failure::Unreachable)?;
+        let wire = open(self.addr, way).await?;
         Ok(Upstream { wire, input: Buffer::default(), requests: 0, backend: busy })
     }
 
@@ -105,22 +111,30 @@ impl<W: Watch> Backend<W> {
     }
 }
 
-async fn open<W: Watch>(
-    addr: SocketAddr,
-    clock: &Rc<Clock>,
-    within: Duration,
-    tls: Option<&ClientTls>,
-) -> io::Result<Wire<W>> {
-    let stream = Stream::open(addr)?;
-    let timer = clock.watch(Rc::clone(stream.socket()));
-    timer.set(within);
+async fn open<W: Watch>(addr: SocketAddr, way: &Way<'_>) -> Result<Wire<W>, Failure> {
+    let stream = Stream::open(addr).map_err(|_| Failure::Unreachable)?;
+    let timer = way.clock.watch(Rc::clone(stream.socket()));
+    timer.set(way.within);
     let mut wire = Wire::plain(stream, timer);
-    wire.stream().connect().await?;
-    if let Some(tls) = tls {
-        wire.start_tls(tls.connect(addr.ip()).map_err(io::Error::other)?, &mut Buffer::default()).await?;
+    let outcome = greet(&mut wire, addr, way).await;
+    if wire.timer.has_expired() {
+        return Err(Failure::SlowConnect);
     }
     wire.timer.clear();
-    Ok(wire)
+    outcome.map(|()| wire)
+}
+
+/// Connects, and says what comes before the first request.
+async fn greet<W: Watch>(wire: &mut Wire<W>, addr: SocketAddr, way: &Way<'_>) -> Result<(), Failure> {
+    wire.stream().connect().await.map_err(|_| Failure::Unreachable)?;
+    if let Some(header) = &way.header {
+        wire.write_all(header).await.map_err(|_| Failure::Unreachable)?;
+    }
+    if let Some(tls) = way.tls {
+        let connection = tls.connect(addr.ip()).map_err(|_| Failure::BackendTls)?;
+        wire.start_tls(connection, &mut Buffer::default()).await.map_err(|_| Failure::BackendTls)?;
+    }
+    Ok(())
 }
 
 impl<W: Watch> Upstream<W> {

@@ -4,7 +4,7 @@
 //! body, and a slow reader slows its writer down.
 
 use super::buffer::Buffer;
-use super::http1::{Chunk, Chunked, Framing, Refusal, chunk_line};
+use super::http1::{CHUNK_END, Chunk, Chunked, Framing, Refusal, chunk_line};
 use super::transport::Watch;
 use super::wire::Wire;
 use std::io::{self, IoSlice};
@@ -63,11 +63,11 @@ enum Source {
 
 impl Pump {
     /// A head as it shall be written, and how the body behind it is framed where it comes from and where it goes.
-    pub const fn new(head: Vec<u8>, from: Framing, to: Framing, patience: Patience) -> Self {
+    pub fn new(head: Vec<u8>, from: Framing, to: Framing, patience: Patience) -> Self {
         let source = match from {
             Framing::Length(0) => Source::Ended,
             Framing::Length(length) => Source::Length(length),
-            Framing::Chunked => Source::Chunked(Chunked::Size),
+            Framing::Chunked => Source::Chunked(Chunked::default()),
             Framing::UntilClose => Source::UntilClose,
         };
         Self {
@@ -232,7 +232,7 @@ impl Pump {
         self.data = count;
         if self.chunks && count > 0 {
             chunk_line(&mut self.before, count);
-            self.behind = b"\r\n";
+            self.behind = CHUNK_END;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::transport::{Stream, Watch};
 use rustls::Connection;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
 /// A connection to a client or to a backend, and its deadline.
@@ -53,6 +54,12 @@ impl<W: Watch> Wire<W> {
     /// The connection beneath.
     pub const fn stream(&mut self) -> &mut Stream<W> {
         &mut self.stream
+    }
+
+    /// The address that the peer connected to, or was connected from.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.stream.socket().local_addr().ok()?.as_socket()
     }
 
     /// Whether the peer has said nothing that nobody has read yet, not even that it ends.

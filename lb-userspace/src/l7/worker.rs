@@ -1,7 +1,8 @@
 //! A worker: one thread, one runtime, sockets and pools of its own. It shares nothing that changes with the others.
 
 use super::deadline::{Clock, TICK};
-use super::exchange::{Accepted, Client};
+use super::client::{Accepted, Client};
+use super::http1::DateCache;
 use super::settings::{ListenerId, Settings};
 use super::site::{Site, Snapshot};
 use super::transport::{Acceptor, Watch, bind};
@@ -13,7 +14,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
 
@@ -34,6 +35,7 @@ pub struct Worker<W> {
     connections: Cell<usize>,
     draining: Cell<bool>,
     random: Cell<u64>,
+    date: RefCell<Rc<str>>,
 }
 
 /// What a worker has done, for others to read. Only the worker writes.
@@ -100,11 +102,13 @@ pub async fn run<W: Watch>(
 }
 
 async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
+    let mut dates = DateCache::default();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         worker.clock.tick();
+        worker.tell_time(&mut dates);
         if worker.clock.now() % POOL_TICKS == 0 {
             worker.expire_idle();
         }
@@ -121,6 +125,7 @@ impl<W: Watch> Worker<W> {
             connections: Cell::new(0),
             draining: Cell::new(false),
             random: Cell::new(seed | 1),
+            date: RefCell::new(Rc::from("")),
         }
     }
 
@@ -132,6 +137,19 @@ impl<W: Watch> Worker<W> {
     /// What it serves now.
     pub fn site(&self) -> Rc<Site<W>> {
         Rc::clone(&self.site.borrow())
+    }
+
+    /// What answers of our own have for a date.
+    pub fn date(&self) -> Rc<str> {
+        Rc::clone(&self.date.borrow())
+    }
+
+    fn tell_time(&self, dates: &mut DateCache) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let date = dates.at(now.as_secs());
+        if *date != **self.date.borrow() {
+            self.date.replace(date.into());
+        }
     }
 
     /// Bits that are good enough to spread load by and to tell requests apart.
@@ -232,9 +250,8 @@ async fn accept<W: Watch>(mut acceptor: Acceptor<W>, (id, to): (ListenerId, u16)
         match acceptor.accept().await {
             Ok((socket, from)) => {
                 let Some(listener) = worker.site().listener(id).cloned() else { return };
-                if let Ok(client) = Client::new(Accepted { socket, from, to, id, listener }, &worker) {
-                    spawn_local(attend(client, Rc::clone(&worker)));
-                }
+                let accepted = Accepted { socket, from, to, id, listener };
+                spawn_local(attend(accepted, Rc::clone(&worker)));
             }
             // Of a socket that was shut down.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
@@ -244,11 +261,11 @@ async fn accept<W: Watch>(mut acceptor: Acceptor<W>, (id, to): (ListenerId, u16)
 }
 
 /// Serves a client and counts it meanwhile.
-async fn attend<W: Watch>(client: Client<W>, worker: Rc<Worker<W>>) {
+async fn attend<W: Watch>(accepted: Accepted, worker: Rc<Worker<W>>) {
     worker.connections.set(worker.connections.get() + 1);
     add(&worker.counters.accepted, 1);
     worker.counters.open.store(worker.connections.get() as u64, Ordering::Relaxed);
-    client.serve().await;
+    Client::serve(accepted, Rc::clone(&worker)).await;
     worker.connections.set(worker.connections.get().saturating_sub(1));
     worker.counters.open.store(worker.connections.get() as u64, Ordering::Relaxed);
 }

@@ -1,9 +1,18 @@
 //! The head of a backend's response.
 
-use super::body::{has_token, length};
-use super::request::{MOST_FIELDS, Version, check_line_ends};
-use super::{Framing, Refusal};
+use super::body::Noted;
+use super::diagnose::diagnose_response;
+use super::{Framing, Limits, Refusal, Room, Version};
 use httparse::{Header, Status};
+
+/// What of the request decides how its response is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The method was HEAD: there is no body, whatever the fields say.
+    pub head: bool,
+    /// The request asked for another protocol: 101 may come.
+    pub upgrade: bool,
+}
 
 /// A response's head. It borrows from the bytes it was read from.
 #[derive(Debug)]
@@ -16,80 +25,83 @@ pub struct ResponseHead<'b, 'f> {
     pub version: Version,
     /// All fields, in order.
     pub fields: &'f [Header<'b>],
-    /// Where the body ends.
+    /// Where the body ends. Behind a 101 there is none: the other protocol begins.
     pub framing: Framing,
+    /// The length that a response to HEAD, or a 304, says its body would have.
+    pub length_elsewhere: Option<u64>,
     /// Whether the backend takes another request on the connection.
     pub keep_alive: bool,
+    /// The protocol that is spoken from now on, if the status is 101.
+    pub upgrade: Option<&'b [u8]>,
 }
 
 impl<'b, 'f> ResponseHead<'b, 'f> {
-    /// Reads the head of an answer to a request, of HEAD or another method. `None`: the bytes do not reach to its end.
+    /// Reads the head of an answer. `None`: the bytes do not reach to its end. A refusal is the backend's fault.
     pub fn parse(
         bytes: &'b [u8],
-        room: &'f mut [Header<'b>; MOST_FIELDS],
-        to_head: bool,
+        room: &'f mut Room<'b>,
+        asked: Asked,
+        limits: &Limits,
     ) -> Result<Option<Self>, Refusal> {
-        let mut response = httparse::Response::new(room);
-        let len = match response.parse(bytes).map_err(refusal)? {
-            Status::Partial => return Ok(None),
-            Status::Complete(len) => len,
+        if let Some(b'\r' | b'\n') = bytes.first() {
+            return Err(Refusal::StatusLine);
+        }
+        let room = room.get_mut(..limits.fields.min(super::MOST_FIELDS)).unwrap_or_default();
+        let mut response = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        let len = match parser.parse_response_with_uninit_headers(&mut response, bytes, room) {
+            Ok(Status::Complete(len)) => len,
+            Ok(Status::Partial) => return limits.check_unfinished(bytes).map(|()| None),
+            Err(error) => return Err(diagnose_response(bytes, error)),
         };
-        check_line_ends(bytes.get(..len).unwrap_or_default())?;
-        let status = response.code.ok_or(Refusal::StatusLine)?;
-        let version = if response.version == Some(1) { Version::V11 } else { Version::V10 };
         let fields: &'f [Header<'b>] = response.headers;
-        let (framing, keep_alive) = frame(fields, version, status, to_head)?;
-        Ok(Some(Self { len, status, version, fields, framing, keep_alive }))
+        limits.check_lines(bytes.get(..len).unwrap_or_default(), fields)?;
+        let status = response.code.filter(|code| (100..600).contains(code)).ok_or(Refusal::Status)?;
+        Self::understand(len, (Version::of_minor(response.version), status), fields, asked).map(Some)
     }
-}
 
-const fn refusal(error: httparse::Error) -> Refusal {
-    match error {
-        httparse::Error::TooManyHeaders => Refusal::FieldsTooLarge,
-        httparse::Error::Version => Refusal::Version,
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => Refusal::Field,
-        _ => Refusal::StatusLine,
+    fn understand(
+        len: usize,
+        (version, status): (Version, u16),
+        fields: &'f [Header<'b>],
+        asked: Asked,
+    ) -> Result<Self, Refusal> {
+        if status == 101 && !asked.upgrade {
+            return Err(Refusal::SwitchUnasked);
+        }
+        let mut noted = Noted::default();
+        for field in fields {
+            noted.note(field, version)?;
+        }
+        let told = noted.framing()?;
+        let framing = frame(status, asked, told);
+        Ok(Self {
+            len,
+            status,
+            version,
+            fields,
+            framing,
+            length_elsewhere: match told {
+                Some(Framing::Length(length)) if asked.head || status == 304 => Some(length),
+                _ => None,
+            },
+            keep_alive: noted.keeps_alive(version) && framing != Framing::UntilClose,
+            upgrade: if status == 101 { noted.upgrade(version) } else { None },
+        })
+    }
+
+    /// Whether another head follows this one.
+    #[must_use]
+    pub const fn is_interim(&self) -> bool {
+        matches!(self.status, 100 | 102..=199)
     }
 }
 
 /// Source: RFC 9112, section 6.3.
-fn frame(
-    fields: &[Header<'_>],
-    version: Version,
-    status: u16,
-    to_head: bool,
-) -> Result<(Framing, bool), Refusal> {
-    let (mut stated, mut chunked) = (None, false);
-    let mut keep_alive = version == Version::V11;
-    for field in fields {
-        match field.name.len() {
-            10 if field.name.eq_ignore_ascii_case("connection") => {
-                keep_alive |= has_token(field.value, "keep-alive");
-                if has_token(field.value, "close") {
-                    keep_alive = false;
-                }
-            }
-            14 if field.name.eq_ignore_ascii_case("content-length") => {
-                let length = length(field.value).ok_or(Refusal::ContentLength)?;
-                if stated.replace(length).is_some_and(|former| former != length) {
-                    return Err(Refusal::ContentLength);
-                }
-            }
-            17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
-                if chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Refusal::TransferCoding);
-                }
-                chunked = true;
-            }
-            _ => {}
-        }
-    }
-    let has_no_body = to_head || matches!(status, 100..=199 | 204 | 304);
-    match (chunked, stated) {
-        _ if has_no_body => Ok((Framing::NONE, keep_alive)),
-        (true, Some(_)) => Err(Refusal::TwoLengths),
-        (true, None) => Ok((Framing::Chunked, keep_alive)),
-        (false, Some(length)) => Ok((Framing::Length(length), keep_alive)),
-        (false, None) => Ok((Framing::UntilClose, false)),
+fn frame(status: u16, asked: Asked, told: Option<Framing>) -> Framing {
+    if asked.head || matches!(status, 100..=199 | 204 | 304) {
+        Framing::NONE
+    } else {
+        told.unwrap_or(Framing::UntilClose)
     }
 }

@@ -7,11 +7,13 @@
 mod client;
 mod error;
 mod files;
+mod identity;
 mod names;
 mod server;
 mod store;
 
 pub use client::ClientTls;
 pub use error::TlsError;
+pub use identity::client_cert;
 pub use server::Shared;
 pub use store::Store;

@@ -1,0 +1,1 @@
+//! Sentences about HTTP/1.1.
