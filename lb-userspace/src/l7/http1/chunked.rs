@@ -76,8 +76,7 @@ impl Chunked {
         let Some(end) = bytes.iter().take(LINE).position(|&byte| byte == b'\n') else {
             return check_unfinished(bytes).map(|()| Chunk::Partial);
         };
-        let line = bytes.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or(Refusal::BareLf)?;
-        let size = parse_size_line(line)?;
+        let size = parse_size_line(bytes.get(..end).unwrap_or_default())?;
         self.count_overhead(end as u64, size)?;
         self.at = if size == 0 { At::Trailer } else { At::Data(size) };
         Ok(Chunk::Frame(end + 1))
@@ -188,7 +187,7 @@ fn check_unfinished(bytes: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// A size, and behind `;` extensions, which mean nothing to us.
+/// A size, and behind `;` extensions, which mean nothing to us; all of a line but its LF.
 fn parse_size_line(line: &[u8]) -> Result<u64, Refusal> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);
@@ -198,7 +197,7 @@ fn parse_size_line(line: &[u8]) -> Result<u64, Refusal> {
     if digits.len() > SIZE_DIGITS {
         return Err(Refusal::ChunkTooLarge);
     }
-    check_extensions(rest)?;
+    check_extensions(rest.strip_suffix(b"\r").ok_or(Refusal::BareLf)?)?;
     let value = |digit: u8| u64::from(char::from(digit).to_digit(16).unwrap_or(0));
     Ok(digits.iter().fold(0, |size, &digit| size << 4 | value(digit)))
 }

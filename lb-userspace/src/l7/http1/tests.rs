@@ -1,1 +1,0 @@
-//! Sentences about HTTP/1.1.
