@@ -27,8 +27,9 @@ pub(crate) struct Cli {
 /// What running the balancer needs.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Interface to balance on; give it again for more. Clients and backends may be behind the same or different ones
-    #[arg(long = "iface", value_name = "IF", required = true)]
+    /// Interface to balance on; give it again for more. Clients and backends may be behind the same or different ones.
+    /// Services with kind = "http" need none
+    #[arg(long = "iface", value_name = "IF")]
     pub(crate) interfaces: Vec<String>,
     /// Configuration file [default: /etc/lb/lb.toml if it is there, else no services]
     #[arg(long, value_name = "FILE")]
@@ -161,10 +162,10 @@ mod tests {
     }
 
     #[test]
-    fn a_command_needs_no_interface_but_running_does() {
+    fn a_command_needs_no_interface_but_decapsulation_does() {
         assert!(Cli::try_parse_from(["lb-userspace", "status", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["lb-userspace", "--iface", "eth0", "--iface", "eth1"]).is_ok());
-        assert!(Cli::try_parse_from(["lb-userspace"]).is_err());
+        assert!(Cli::try_parse_from(["lb-userspace", "decap"]).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod guard;
 pub mod health;
 pub mod kernel;
+pub mod l7;
 pub mod maglev;
 pub mod observe;
 pub mod plan;

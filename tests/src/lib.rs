@@ -25,6 +25,7 @@ pub mod process;
 pub mod runner;
 pub mod service;
 pub mod skip;
+pub mod smuggling;
 pub mod stage;
 pub mod suites;
 pub mod sweep;

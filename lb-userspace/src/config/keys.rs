@@ -54,6 +54,10 @@ pub(super) enum Value {
     Tables(&'static Section),
     /// A table, or this word.
     TableOr(&'static Section, &'static str),
+    /// One text of this form, or several.
+    Texts(Form),
+    /// A text of this form, or a table.
+    TextOr(Form, &'static Section),
 }
 
 /// How a number is written.
@@ -90,6 +94,20 @@ pub(super) enum Form {
     Host,
     Status,
     Seed,
+    /// `example.org` or `*.example.org`
+    HostPattern,
+    /// `example.org:8080`
+    Authority,
+    Method,
+    /// The name of a header field.
+    Field,
+    FieldValue,
+    CookieName,
+    /// `header:x-user`
+    HashOn,
+    Regex,
+    /// Text of any kind.
+    Body,
 }
 
 impl Section {
@@ -119,7 +137,10 @@ impl Key {
     /// The section its value is a table of.
     pub(super) fn section(&self) -> Option<&'static Section> {
         match self.value {
-            Value::Table(section) | Value::Tables(section) | Value::TableOr(section, _) => Some(section),
+            Value::Table(section)
+            | Value::Tables(section)
+            | Value::TableOr(section, _)
+            | Value::TextOr(_, section) => Some(section),
             _ => None,
         }
     }
@@ -134,8 +155,11 @@ impl fmt::Display for Value {
             Self::Text(form) => form.fmt(f),
             Self::NumberOr(form) => write!(f, "an integer {form}"),
             Self::Table(section) => write!(f, "the table `{}`", section.title),
+            Self::Tables(section) if section.is_inline() => f.write_str("a list of tables in braces"),
             Self::Tables(section) => write!(f, "tables, each with the header `{}`", section.title),
             Self::TableOr(_, word) => write!(f, "a table in braces, or \"{word}\""),
+            Self::Texts(form) => write!(f, "{form}; or a list of such"),
+            Self::TextOr(form, _) => write!(f, "{form}; or a table in braces"),
         }
     }
 }
@@ -172,6 +196,17 @@ impl fmt::Display for Form {
             Self::Path => f.write_str("text starting with `/`, printable ASCII without spaces"),
             Self::Host => f.write_str("a host name, printable ASCII without spaces"),
             Self::Status => write!(f, "from {MIN_STATUS} to {MAX_STATUS}, or a range \"FIRST-LAST\" of them"),
+            Self::HostPattern => f.write_str("text \"HOST\" or \"*.HOST\", without port"),
+            Self::Authority => f.write_str("text \"HOST\" or \"HOST:PORT\""),
+            Self::Method => f.write_str("text of the letters of a method, such as \"GET\""),
+            Self::Field => f.write_str("the name of a header field"),
+            Self::FieldValue => f.write_str("printable ASCII text, without spaces at its ends"),
+            Self::CookieName => f.write_str("the name of a cookie"),
+            Self::HashOn => {
+                f.write_str("\"path\", \"host\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"")
+            }
+            Self::Regex => f.write_str("a regular expression"),
+            Self::Body => f.write_str("text"),
             Self::Seed => f.write_str("of 64 bits, or hexadecimal text such as \"0x5eed\""),
         }
     }

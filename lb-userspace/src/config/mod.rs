@@ -20,6 +20,7 @@ mod found;
 mod guard;
 mod keys;
 mod model;
+pub mod proxy;
 mod raw;
 mod reader;
 mod reference;

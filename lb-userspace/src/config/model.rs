@@ -11,6 +11,7 @@ use super::bounds::{
     DEFAULT_TIMEOUT,
 };
 use super::guard::{Guard, ServiceGuard};
+use super::proxy::Proxy;
 
 /// A whole configuration. [`Config::default`] is what an empty file means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Config {
     pub host_guard: ServiceGuard,
     /// Whether packets may be captured, and how many.
     pub capture: Capture,
+    /// Layer 7: listeners, routes and services with `kind = "http"`.
+    pub proxy: Proxy,
     /// Whether the packet path logs rare events, for debugging. Default false: the counters tell the same for less.
     pub log_packets: bool,
 }
@@ -50,6 +53,7 @@ impl Default for Config {
             guard: None,
             host_guard: ServiceGuard::OFF,
             capture: Capture::default(),
+            proxy: Proxy::default(),
             log_packets: false,
         }
     }
@@ -189,7 +193,7 @@ macro_rules! words {
             const WORDS: &'static [(&'static str, Self)] = &[$(($word, <$type>::$variant)),+];
         }
         impl $type {
-            pub(super) const CHOICES: &'static [&'static str] = &[$($word),+];
+            pub(in crate::config) const CHOICES: &'static [&'static str] = &[$($word),+];
         }
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -198,6 +202,7 @@ macro_rules! words {
         }
     };
 }
+pub(super) use words;
 
 /// The transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -208,6 +213,16 @@ pub enum Protocol {
     Udp,
 }
 words!(Protocol { Tcp = "tcp", Udp = "udp" });
+
+/// What is spread over the backends of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `l4`: packets.
+    L4,
+    /// `http`: requests.
+    Http,
+}
+words!(Kind { L4 = "l4", Http = "http" });
 
 /// How packets reach a backend, and answers the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,7 @@
 //! The file as written: every value well-formed by itself and still with its place, nothing checked against another.
 
+pub(super) mod proxy;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -9,9 +11,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::finding::{Finding, Report};
 use super::found::Found;
-use super::keys::{Key, Value};
-use super::model::{Forward, NatPorts, Protocol, Select, StatusRange, Tracking, Vip};
+use super::keys::{Key, Section, Value};
+use super::model::{Forward, Kind, NatPorts, Protocol, Select, StatusRange, Tracking, Vip};
 use super::reader::Reader;
+use super::sections;
 use super::value::{self, Written, unfit};
 
 /// The whole file.
@@ -29,6 +32,10 @@ pub(super) struct File {
     pub(super) seed: Found<u64>,
     pub(super) log_packets: Found<bool>,
     pub(super) guard: Found<Guard>,
+    pub(super) proxy: Found<proxy::Proxy>,
+    pub(super) listeners: Vec<proxy::Listener>,
+    pub(super) routes: Vec<proxy::Route>,
+    pub(super) http_services: Vec<proxy::Service>,
 }
 
 /// `[guard]`.
@@ -118,17 +125,23 @@ pub(super) struct Check {
 impl File {
     pub(super) fn read(tree: &DeTable<'_>, report: &mut Report) -> Self {
         let file = Reader::file(tree, report);
-        let services = file.tables("service", report);
+        let services = file.tables_of("service", |_, table| section_of(table), report);
+        let services = services.given().into_iter().flatten();
+        let (http_services, services): (Vec<_>, Vec<_>) =
+            services.partition(|service| service.is_of(&sections::HTTP_SERVICE));
+        let (listeners, routes) = (file.tables("listener", report), file.tables("route", report));
         let (encap, limits) = (file.table("encap", report), file.table("limits", report));
         let limit =
             |name, report: &mut Report| section(&limits, |limits| limits.read(name, value::narrow, report));
         Self {
-            services: services
-                .given()
+            services: services.into_iter().map(|service| Service::read(service, report)).collect(),
+            http_services: http_services
                 .into_iter()
-                .flatten()
-                .map(|service| Service::read(service, report))
+                .map(|service| proxy::Service::read(service, report))
                 .collect(),
+            listeners: read_all(&listeners, proxy::Listener::read, report),
+            routes: read_all(&routes, proxy::Route::read, report),
+            proxy: file.table("proxy", report).map(|proxy| proxy::Proxy::read(&proxy, report)),
             ports: section(&file.table("nat", report), |nat| nat.read("ports", value::ports, report)),
             flows: limit("flows", report),
             fragments: limit("fragments", report),
@@ -143,6 +156,21 @@ impl File {
             guard: file.table("guard", report).map(|guard| Guard::read(&guard, report)),
         }
     }
+}
+
+/// Which keys a service has, by its kind.
+fn section_of(service: &DeTable<'_>) -> &'static Section {
+    let kind = service.get("kind").and_then(|kind| kind.get_ref().as_str());
+    if kind == Some("http") { &sections::HTTP_SERVICE } else { &sections::SERVICE }
+}
+
+/// What `read` makes of each of these tables.
+fn read_all<T>(
+    tables: &Found<Vec<Reader<'_, '_>>>,
+    read: impl Fn(&Reader<'_, '_>, &mut Report) -> T,
+    report: &mut Report,
+) -> Vec<T> {
+    tables.given().into_iter().flatten().map(|table| read(table, report)).collect()
 }
 
 /// The one key of a section, which is absent where the section is.
@@ -166,6 +194,8 @@ impl Capture {
 
 impl Service {
     fn read(service: &Reader<'_, '_>, report: &mut Report) -> Self {
+        // The kind has decided which section this is; a word that is none is still a mistake.
+        service.read("kind", value::choice::<Kind>, report);
         Self {
             span: service.span(),
             name: service.read("name", value::name, report),

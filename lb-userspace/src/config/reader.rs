@@ -57,13 +57,47 @@ impl<'t, 'a> Reader<'t, 'a> {
     /// The tables that are the value of the key `name`. What is no table among them is reported and left out; a list of
     /// nothing else is unfit.
     pub(super) fn tables(&self, name: &str, report: &mut Report) -> Found<Vec<Self>> {
+        let own = |key: &'static Key| key.section().unwrap_or(self.section);
+        self.tables_of(name, |key, _| own(key), report)
+    }
+
+    /// Like [`Reader::tables`], where `choose` says by a table which section's it is.
+    pub(super) fn tables_of(
+        &self,
+        name: &str,
+        choose: impl Fn(&'static Key, &DeTable<'_>) -> &'static Section,
+        report: &mut Report,
+    ) -> Found<Vec<Self>> {
         self.read(name, |key, value| Ok((key, as_array(key, value)?)), report).and_then(|(key, items)| {
             let mut readers = Vec::new();
             for item in items {
-                readers.extend(report.keep(Self::unopened(key, item)).map(|reader| reader.opened(report)));
+                let reader = report.keep(Self::unopened(key, item));
+                let chosen = reader.map(|reader| Self { section: choose(key, reader.table), ..reader });
+                readers.extend(chosen.map(|reader| reader.opened(report)));
             }
             (items.is_empty() || !readers.is_empty()).then_some(readers)
         })
+    }
+
+    /// The texts that are the value of the key `name`, of which one may stand alone. What does not fit is reported and left out.
+    pub(super) fn texts<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&'static Key, &'t Written<'a>) -> Result<T, Finding>,
+        report: &mut Report,
+    ) -> Found<Vec<(Range<usize>, T)>> {
+        let Some((key, value)) = self.entry(name) else { return Found::Absent };
+        let all: Vec<&'t Written<'a>> =
+            value.get_ref().as_array().map_or(vec![value], |items| items.iter().collect());
+        let one = |item: &&'t Written<'a>| Some((item.span(), report.keep(parse(key, item))?));
+        let parsed: Vec<_> = all.iter().filter_map(one).collect();
+        let fit = parsed.len() == all.len();
+        if fit { Found::Given { span: value.span(), value: parsed } } else { Found::Unfit }
+    }
+
+    /// Whether it is a table of this section.
+    pub(super) fn is_of(&self, section: &'static Section) -> bool {
+        std::ptr::eq(self.section, section)
     }
 
     /// The table that is the value of `key`, its own keys not yet checked.

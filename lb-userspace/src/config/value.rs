@@ -4,8 +4,13 @@
 //! example. Where the operator's intention can be guessed, the help says how to write that instead.
 
 mod address;
+mod web;
 
-pub(super) use address::{listener, prefix_v4, prefix_v6, server, vip};
+pub(super) use address::{endpoint, listener, network, prefix_v4, prefix_v6, server, vip};
+pub(super) use web::{
+    authority, body, cookie_name, field, field_value, hash_on, host_pattern, is_https, method, prefix_path,
+    redirect_status, regex,
+};
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

@@ -30,6 +30,37 @@ pub struct Status {
     /// What the guard goes by; none where it was not loaded.
     #[serde(default)]
     pub guard: Option<GuardStatus>,
+    /// Layer 7; none where no listener is configured.
+    #[serde(default)]
+    pub front: Option<FrontStatus>,
+}
+
+/// Layer 7: who listens, and what was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontStatus {
+    /// Worker threads.
+    pub workers: usize,
+    /// How they move bytes: `io_uring` or `epoll`.
+    pub io: String,
+    /// The listeners.
+    pub listeners: Vec<FrontListenerStatus>,
+    /// Connections accepted since start.
+    pub accepted: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Answers since start by the first digit of their status, from 1.
+    pub answers: [u64; 5],
+}
+
+/// A listener of layer 7.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub addresses: Vec<String>,
+    /// Whether by TLS.
+    pub tls: bool,
 }
 
 /// The guard. What it dropped stands among the reasons.

@@ -5,7 +5,8 @@
 mod text;
 
 use super::{
-    BackendStatus, FloodGuardStatus, GuardStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status,
+    BackendStatus, FloodGuardStatus, FrontStatus, GuardStatus, InterfaceStatus, ReasonStatus, ServiceStatus,
+    Status,
 };
 use std::fmt::Write as _;
 use text::{bytes, columns, duration, grouped, wrapped};
@@ -22,6 +23,9 @@ pub fn render(status: &Status, width: usize) -> String {
         text.push_str(&wrapped(&refusal, width, INDENT));
     }
     if let Some(told) = status.guard.as_ref().map(guard) {
+        text.push_str(&wrapped(&told, width, INDENT));
+    }
+    for told in status.front.iter().flat_map(front) {
         text.push_str(&wrapped(&told, width, INDENT));
     }
     for service in &status.services {
@@ -79,6 +83,24 @@ fn flood_guard(guard: &FloodGuardStatus) -> String {
 fn guard(guard: &GuardStatus) -> String {
     let (prefixes, blocks) = (grouped(guard.prefixes as u64), grouped(guard.blocks as u64));
     format!("guard on, {prefixes} prefixes known, {blocks} addresses blocked")
+}
+
+/// What there is to tell of layer 7, a line each.
+fn front(front: &FrontStatus) -> Vec<String> {
+    let head = format!(
+        "proxy: {} workers by {}, {} connections open of {} accepted",
+        front.workers,
+        front.io,
+        grouped(front.open),
+        grouped(front.accepted)
+    );
+    let answers = (1..).zip(front.answers).map(|(class, count)| format!("{class}xx {}", grouped(count)));
+    let answers = format!("answers: {}", answers.collect::<Vec<_>>().join(", "));
+    let listeners = front.listeners.iter().map(|listener| {
+        let spoken = if listener.tls { "https" } else { "http" };
+        format!("listener {}  {spoken} on {}", listener.name, listener.addresses.join(", "))
+    });
+    [head, answers].into_iter().chain(listeners).collect()
 }
 
 fn service_head(service: &ServiceStatus) -> String {

@@ -10,6 +10,7 @@ use super::guard::Guard;
 use super::interfaces::Interfaces;
 use super::listeners::{ListenRule, Listeners};
 use super::ports::{self, Ports};
+use super::proxy::Front;
 use super::shield::Shield;
 use super::source::Source;
 use super::tables::Cause;
@@ -54,6 +55,7 @@ pub(super) struct Balancer {
     pub(super) shield: Shield,
     /// What captures need, if the programs were loaded for them.
     pub(super) captures: Option<Captures>,
+    pub(super) front: Front,
 }
 
 /// What the programs were loaded with, which a reload cannot change.
@@ -90,6 +92,7 @@ impl Balancer {
         config: Config,
         (links, mode): (&[Link], Mode),
         (transport, reports): (Transport, UnboundedSender<Report<BackendKey>>),
+        front: Front,
     ) -> Result<Self, Error> {
         let ports = ports::divide(&config.nat.ports, &ports::ephemeral());
         if let Some(warning) = &ports.warning {
@@ -121,6 +124,7 @@ impl Balancer {
             guard: Guard::default(),
             shield: Shield::default(),
             captures: capture.map(|capture| Captures::new(capture.into())),
+            front,
         };
         balancer.follow_config();
         Ok(balancer)
@@ -143,6 +147,7 @@ impl Balancer {
         let hops = self.resolver.next_hops.borrow();
         let mut addresses = self.config.services.iter().flat_map(|service| &service.backends);
         self.checks.are_all_known()
+            && self.front.knows_all()
             && addresses.all(|backend| matches!(hops.get(&backend.addr.ip()), Some(Ok(_))))
     }
 
@@ -153,7 +158,7 @@ impl Balancer {
 
     /// Says that traffic is being balanced, or what to do so that it will be.
     pub(super) fn tell_ready(&self, control: &Path) {
-        let services = self.config.services.len();
+        let services = self.config.services.len() + self.config.proxy.services.len();
         tracing::info!(services, control = %control.display(), config = %self.source, "ready");
         if services == 0 {
             tracing::info!(
@@ -238,6 +243,7 @@ impl Balancer {
     /// Detaches, then ends the probes.
     pub(super) async fn stop(self) -> Result<(), Error> {
         let detached = self.interfaces.detach();
+        self.front.stop().await;
         self.checks.stop().await;
         detached
     }

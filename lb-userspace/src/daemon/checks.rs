@@ -112,7 +112,12 @@ fn wanted(config: &Config, ports: Option<&RangeInclusive<u16>>) -> HashMap<Backe
     config.services.iter().flat_map(of_service).collect()
 }
 
-fn params(check: &Check, backend: SocketAddr, source_ports: Option<RangeInclusive<u16>>) -> Params {
+/// How a backend is probed.
+pub(super) fn params(
+    check: &Check,
+    backend: SocketAddr,
+    source_ports: Option<RangeInclusive<u16>>,
+) -> Params {
     let kind = match &check.kind {
         CheckKind::Tcp => health::Kind::Tcp,
         CheckKind::Http { path, status, host } => {

@@ -14,6 +14,9 @@ pub enum Error {
     /// The operator's file asks for more than the tables hold.
     #[error("the configuration cannot be carried out")]
     Plan(#[from] plan::PlanError),
+    /// Layer 7.
+    #[error(transparent)]
+    Proxy(#[from] super::proxy::Error),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] server::Error),

@@ -17,6 +17,7 @@ mod interfaces;
 pub mod listeners;
 mod orders;
 mod ports;
+mod proxy;
 mod report;
 mod shield;
 mod source;
@@ -25,11 +26,12 @@ mod ways;
 
 pub use error::Error;
 
+use crate::config::Config;
 use crate::control::server::{Asked, Socket};
 use crate::health::{Report, Transport, ring_builder};
 use crate::kernel::{self, Attachment, Link, Mode};
 use crate::plan::BackendKey;
-use balancer::Balancer;
+use balancer::{Balancer, chain};
 use source::Source;
 use std::future::Future;
 use std::path::PathBuf;
@@ -42,7 +44,7 @@ use tokio::task::LocalSet;
 /// What the operator asked for on the command line.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Interfaces to balance on; at least one.
+    /// Interfaces to balance on; none for layer 7 alone.
     pub interfaces: Vec<String>,
     /// The configuration file, if one was named.
     pub config: Option<PathBuf>,
@@ -58,7 +60,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// Runs the balancer until SIGTERM or SIGINT.
 pub fn run(options: Options) -> Result<(), Error> {
     raise_descriptor_limit();
-    kernel::probe_features();
+    if !options.interfaces.is_empty() {
+        kernel::probe_features();
+    }
     let (transport, why_not) = Transport::detect();
     if let Some(reason) = why_not {
         tracing::warn!(
@@ -66,6 +70,9 @@ pub fn run(options: Options) -> Result<(), Error> {
             "io_uring cannot be used here (it takes Linux 5.19, and containers often forbid it); the daemon's own I/O goes \
              by epoll instead"
         );
+    }
+    if options.interfaces.is_empty() {
+        return block_on(transport, proxy::serve_alone(options, transport))?;
     }
     block_on(transport, serve(options, transport))?
 }
@@ -98,15 +105,16 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
     let links = find_links(&options.interfaces)?;
     let socket = Socket::bind(&options.control)?;
     let (reports, verdicts) = mpsc::unbounded_channel();
+    let (front, front_verdicts) = proxy::Front::new(&config, transport)?;
     let mut balancer = tokio::select! {
         biased;
         () = signals.stop() => {
             tracing::info!("stopping");
             return Ok(());
         }
-        loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports)) => loaded?,
+        loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports), front) => loaded?,
     };
-    let mut inputs = Inputs { verdicts, asked: serve_control(socket) };
+    let mut inputs = Inputs { verdicts, front: front_verdicts, asked: serve_control(socket) };
     let stopped = tokio::select! {
         biased;
         () = signals.stop() => true,
@@ -115,11 +123,20 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
     if !stopped {
         balancer.begin()?;
         balancer.attach()?;
+        balancer.front.begin()?;
         balancer.tell_ready(&options.control);
         turn(&mut balancer, &mut inputs, &mut signals).await;
     }
     tracing::info!("stopping");
     balancer.stop().await
+}
+
+/// Services that packets are balanced for need an interface where they arrive.
+fn needs_no_interface(config: &Config) -> Result<(), Error> {
+    config
+        .services
+        .first()
+        .map_or(Ok(()), |service| Err(proxy::Error::NoInterface(service.name.clone()).into()))
 }
 
 /// The interfaces of these names, each once.
@@ -137,6 +154,7 @@ fn find_links(names: &[String]) -> Result<Vec<Link>, Error> {
 /// The queues that feed the balancer, besides its own watch on the network.
 struct Inputs {
     verdicts: UnboundedReceiver<Report<BackendKey>>,
+    front: UnboundedReceiver<Report<proxy::Key>>,
     asked: UnboundedReceiver<Asked>,
 }
 
@@ -152,6 +170,7 @@ async fn first_look(balancer: &mut Balancer, inputs: &mut Inputs) {
     while !balancer.knows_all() {
         tokio::select! {
             Some(report) = inputs.verdicts.recv() => { balancer.note(&report); }
+            Some(report) = inputs.front.recv() => balancer.front.judge(&report),
             Ok(()) = balancer.next_hops().changed() => {}
             () = tokio::time::sleep_until(deadline) => break,
         }
@@ -170,6 +189,7 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
                 Told::Reload => balancer.reload_by_signal().await,
             },
             Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
+            Some(report) = inputs.front.recv() => balancer.front.judge(&report),
             changed = network_change(balancer) => match changed {
                 Changed::Ways => balancer.follow_ways(),
                 Changed::Links => balancer.follow_links(),

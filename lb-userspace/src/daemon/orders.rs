@@ -43,6 +43,7 @@ impl Balancer {
         };
         let config = source.load_settled().await.map_err(|error| kept(&error))?;
         let lists = self.load_lists(&config).map_err(|error| kept(&error))?;
+        let front = self.front.prepare(&config).map_err(|error| kept(&error))?;
         let former = std::mem::replace(&mut self.config, config);
         self.checks.trust_unchecked(&former, &self.config);
         let plan = match self.make_plan() {
@@ -56,6 +57,7 @@ impl Balancer {
         self.follow_config();
         let summary = describe(&plan);
         self.follow_guard(lists).map_err(|error| chain(&error))?;
+        self.front.take_up(&self.config, front).map_err(|error| chain(&error))?;
         self.apply(&plan, Cause::Reload).map_err(|error| tried_again(&error))?;
         Ok(format!("reloaded {}: {summary}{}", self.source, needs_restart(&self.loaded_with, &self.config)))
     }

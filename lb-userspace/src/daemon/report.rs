@@ -32,6 +32,7 @@ impl Balancer {
             flood_guard: self.guard.status(self.loaded_with.limits.new_flows),
             reasons: self.reasons()?,
             guard: self.guard_status(),
+            front: self.front.status(),
         })
     }
 

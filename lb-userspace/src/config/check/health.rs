@@ -27,6 +27,19 @@ pub(super) fn build(service: &raw::Service, report: &mut Report) -> Result<Optio
     }
 }
 
+/// The check of a service whose backends are certainly reached by TCP.
+pub(super) fn build_tcp(health: &Found<Health>, report: &mut Report) -> Result<Option<Check>, Unfit> {
+    match health {
+        Found::Unfit => Err(Unfit),
+        Found::Absent => Ok(Some(Check::default())),
+        Found::Given { value: Health::None, .. } => Ok(None),
+        Found::Given { value: Health::Check(check), .. } => {
+            check_rules(check, Some(Protocol::Tcp), report);
+            self::check(check).map(Some).ok_or(Unfit)
+        }
+    }
+}
+
 /// What a service gets that says nothing about health.
 fn default(service: &raw::Service, protocol: Protocol, report: &mut Report) -> Option<Check> {
     match protocol {

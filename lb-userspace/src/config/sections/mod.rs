@@ -1,8 +1,10 @@
 //! Every key of the configuration, once. See [`super::keys`] for what is made of a definition.
 
 mod guard;
+mod proxy;
 
 pub(super) use guard::{GUARD, SERVICE_GUARD};
+pub(super) use proxy::*;
 
 use super::bounds::{
     MAX_CAPTURE_RATE, MAX_CAPTURE_RING, MAX_CAPTURE_SNAP, MAX_FLOWS, MAX_FRAGMENTS, MAX_IDLE_MS,
@@ -11,11 +13,51 @@ use super::bounds::{
     MIN_TIMEOUT_MS,
 };
 use super::keys::{Form, Key, Presence, Section, Unit, Value};
-use super::model::{Forward, Protocol, Tracking};
+use super::model::{Forward, Kind, Protocol, Tracking};
 
 /// The sections in the order of the reference.
-pub(super) static ALL: [&Section; 10] =
-    [&FILE, &SERVICE, &BACKEND, &HEALTH, &SERVICE_GUARD, &NAT, &ENCAP, &GUARD, &LIMITS, &CAPTURE];
+pub(super) static ALL: [&Section; 40] = [
+    &FILE,
+    &SERVICE,
+    &BACKEND,
+    &HEALTH,
+    &SERVICE_GUARD,
+    &NAT,
+    &ENCAP,
+    &GUARD,
+    &TABLES,
+    &CAPTURE,
+    &PROXY,
+    &LISTENER,
+    &TLS,
+    &CERTIFICATE,
+    &CLIENT_CERTIFICATES,
+    &HSTS,
+    &LIMITS,
+    &DEADLINES,
+    &ROUTE,
+    &PATH,
+    &HEADER,
+    &QUERY,
+    &COOKIE,
+    &SPLIT,
+    &REDIRECT,
+    &RESPOND,
+    &REWRITE,
+    &EDITS,
+    &ADD,
+    &SET,
+    &ROUTE_DEADLINES,
+    &HTTP_SERVICE,
+    &HTTP_BACKEND,
+    &STICKY,
+    &QUEUE,
+    &POOL,
+    &UPSTREAM_DEADLINES,
+    &RETRIES,
+    &OUTLIERS,
+    &UPSTREAM_TLS,
+];
 
 /// The top of the file.
 pub(super) static FILE: Section = Section {
@@ -29,6 +71,30 @@ pub(super) static FILE: Section = Section {
             example: "[[service]]",
             meaning: "The services, one header each.",
             why: "A balancer may start empty and be given its services by a reload.",
+        },
+        Key {
+            name: "proxy",
+            value: Value::Table(&PROXY),
+            presence: Presence::Optional("every key of `[proxy]` at its default"),
+            example: "[proxy]",
+            meaning: "Layer 7 as a whole.",
+            why: "",
+        },
+        Key {
+            name: "listener",
+            value: Value::Tables(&LISTENER),
+            presence: Presence::Optional("no layer 7"),
+            example: "[[listener]]",
+            meaning: "Where clients connect to the proxy, one header each.",
+            why: "",
+        },
+        Key {
+            name: "route",
+            value: Value::Tables(&ROUTE),
+            presence: Presence::Optional("a listener's requests go to its `service`"),
+            example: "[[route]]",
+            meaning: "Which requests go which way, one header each.",
+            why: "",
         },
         Key {
             name: "nat",
@@ -56,7 +122,7 @@ pub(super) static FILE: Section = Section {
         },
         Key {
             name: "limits",
-            value: Value::Table(&LIMITS),
+            value: Value::Table(&TABLES),
             presence: Presence::Optional("every key of `[limits]` at its default"),
             example: "[limits]",
             meaning: "Sizes of the kernel's tables.",
@@ -100,6 +166,17 @@ pub(super) static FILE: Section = Section {
     ],
 };
 
+/// What a service is.
+pub(super) const KIND: Key = Key {
+    name: "kind",
+    value: Value::Choice(Kind::CHOICES),
+    presence: Presence::Default("\"l4\""),
+    example: "kind = \"http\"",
+    meaning: "`l4`: packets for its VIP are steered to its backends. `http`: requests are, by listeners and routes; a service of \
+              this kind has other keys.",
+    why: "A balancer of packets needs no more.",
+};
+
 /// A service.
 pub(super) static SERVICE: Section = Section {
     title: "[[service]]",
@@ -113,6 +190,7 @@ pub(super) static SERVICE: Section = Section {
             meaning: "Unique name; commands, logs and metrics use it.",
             why: "A name outlives addresses: a reload knows by it what is the same service as before.",
         },
+        KIND,
         Key {
             name: "vip",
             value: Value::Text(Form::Vip),
@@ -438,7 +516,7 @@ pub(super) static ENCAP: Section = Section {
 };
 
 /// Table sizes.
-pub(super) static LIMITS: Section = Section {
+pub(super) static TABLES: Section = Section {
     title: "[limits]",
     meaning: "Sizes of the kernel's tables. Read at start; a reload does not resize a table.",
     keys: &[

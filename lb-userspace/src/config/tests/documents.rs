@@ -78,7 +78,7 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
         lines(sections::BACKEND.keys),
         lines(sections::NAT.keys),
         lines(sections::ENCAP.keys),
-        lines(sections::LIMITS.keys),
+        lines(sections::TABLES.keys),
         lines(sections::CAPTURE.keys),
     );
     let mut spelled = parse("spelled", &spelled).unwrap().config;

@@ -195,6 +195,7 @@ fn config() -> impl Strategy<Value = Config> {
             guard: None,
             host_guard: ServiceGuard::OFF,
             capture,
+            proxy: crate::config::proxy::Proxy::default(),
             log_packets,
         },
     )

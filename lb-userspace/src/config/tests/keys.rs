@@ -26,18 +26,18 @@ fn a_wrong_key_is_refused_with_its_remedy() {
         row("a key of a check is sent into the braces", in_service("rise = 3"))
             .at("5:1")
             .says("unknown key `rise` in `[[service]]`")
-            .marks("expected one of `name`, `vip`, `protocol`, `forward`, `select`, `gue_port`, `server_id_bytes`, `listener`, `tracking`, `idle`, `health`, `guard`, `backend`")
+            .marks("expected one of `name`, `kind`, `vip`, `protocol`, `forward`, `select`, `gue_port`, `server_id_bytes`, `listener`, `tracking`, `idle`, `health`, `guard`, `backend`")
             .helps("`rise` belongs in `health = { … }`"),
-        row("a strange key lists the known ones", first("listen = 80"))
+        row("a strange key lists the known ones", first("quux = 80"))
             .at("1:1")
-            .says("unknown key `listen` at the top level")
-            .marks("expected one of `service`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
+            .says("unknown key `quux` at the top level")
+            .marks("expected one of `service`, `proxy`, `listener`, `route`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
             .helps("remove it: a setting without effect would mislead whoever reads the file"),
         row("a strange section is an unknown key", last(r#"[tls]
 cert = "x""#))
             .at("9:2")
             .says("unknown key `tls` at the top level")
-            .marks("expected one of `service`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
+            .marks("expected one of `service`, `proxy`, `listener`, `route`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
             .helps("remove it: a setting without effect would mislead whoever reads the file"),
         row("a missing service key names the service", instead(&[(r#"forward = "nat""#, "")]))
             .at("1:1")

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::super::finding::Finding;
 use super::super::keys::{Form, Key, Value};
 use super::super::model::{Protocol, Vip, first_of, whole};
+use super::super::proxy::Network;
 use super::{Written, digits, parse_range, text, unfit};
 
 /// What a port may be where it stands alone.
@@ -28,7 +29,7 @@ pub(in super::super) fn listener(key: &Key, value: &Written<'_>) -> Result<Socke
 }
 
 /// An address and a port.
-fn endpoint(key: &Key, value: &Written<'_>) -> Result<SocketAddr, Finding> {
+pub(in super::super) fn endpoint(key: &Key, value: &Written<'_>) -> Result<SocketAddr, Finding> {
     let text = text(key, value)?;
     let endpoint: SocketAddr = text.parse().map_err(|_| nearly(key, value, text))?;
     if endpoint.port() == 0 { Err(unfit(key, value).label(ONE_PORT)) } else { Ok(endpoint) }
@@ -89,6 +90,13 @@ pub(in super::super) fn prefix_v6(key: &Key, value: &Written<'_>) -> Result<(Ipv
         (IpAddr::V6(addr), bits) => Ok((addr, bits)),
         (IpAddr::V4(_), _) => Err(unfit(key, value).label("expected an IPv6 prefix")),
     }
+}
+
+/// Addresses with the same first bits, which may be any but none at all.
+pub(in super::super) fn network(key: &Key, value: &Written<'_>) -> Result<Network, Finding> {
+    let (addr, bits) = parse_prefix(text(key, value)?).ok_or_else(|| unfit(key, value))?;
+    let addr = prefix_start(key, value, (addr, bits))?;
+    Ok(Network { addr, bits })
 }
 
 fn prefix(key: &Key, value: &Written<'_>) -> Result<(IpAddr, u8), Finding> {

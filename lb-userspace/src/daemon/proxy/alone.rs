@@ -1,0 +1,119 @@
+//! The daemon where there is no interface to balance on: layer 7 alone, and nothing of the kernel's is touched.
+
+use super::super::source::Source;
+use super::super::{Options, Signals, Told, needs_no_interface, serve_control};
+use super::{FIRST_LOOK, Front, Key};
+use crate::config::Config;
+use crate::control::server::Socket;
+use crate::control::{Request, Response, Status};
+use crate::daemon;
+use crate::health::{Report, Transport};
+use std::time::Instant;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::timeout;
+
+/// What it has in hand.
+struct Alone {
+    source: Source,
+    front: Front,
+    transport: Transport,
+    started: Instant,
+}
+
+/// Serves until a signal to stop.
+pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> Result<(), daemon::Error> {
+    let mut signals = Signals::listen().map_err(daemon::Error::Signals)?;
+    let source = Source::choose(options.config);
+    let config = source.load()?;
+    needs_no_interface(&config)?;
+    let mut asked = serve_control(Socket::bind(&options.control)?);
+    let (front, mut verdicts) = Front::new(&config, transport)?;
+    let mut alone = Alone { source, front, transport, started: Instant::now() };
+    alone.first_look(&mut verdicts).await;
+    alone.front.begin()?;
+    tracing::info!(control = %options.control.display(), config = %alone.source, "ready");
+    loop {
+        tokio::select! {
+            biased;
+            told = signals.next() => match told {
+                Told::Stop => break,
+                // Both ends are logged where they are made.
+                Told::Reload => drop(alone.reload().await),
+            },
+            Some(report) = verdicts.recv() => alone.front.judge(&report),
+            Some((request, answer)) = asked.recv() => {
+                // Whoever asked may have gone.
+                let _ = answer.send(alone.obey(&request).await.into());
+            }
+        }
+    }
+    tracing::info!("stopping");
+    alone.front.stop().await;
+    Ok(())
+}
+
+impl Alone {
+    /// Takes in first verdicts until all are known, or long enough.
+    async fn first_look(&mut self, verdicts: &mut UnboundedReceiver<Report<Key>>) {
+        let all = async {
+            while !self.front.knows_all()
+                && let Some(report) = verdicts.recv().await
+            {
+                self.front.judge(&report);
+            }
+        };
+        // Who is not known then stays out until it is.
+        let _ = timeout(FIRST_LOOK, all).await;
+    }
+
+    async fn obey(&mut self, request: &Request) -> Response {
+        match request {
+            Request::Status => Response::Status(Box::new(self.status())),
+            Request::Reload => self.reload().await,
+            _ => Response::Refused {
+                message: "this is about services of layer 4, and the daemon runs without an interface"
+                    .to_owned(),
+            },
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            config: self.source.to_string(),
+            transport: self.transport.as_str().to_owned(),
+            front: self.front.status(),
+            ..Status::default()
+        }
+    }
+
+    /// Reads the configuration again. Whatever is wrong with it, the old one stays in force.
+    async fn reload(&mut self) -> Response {
+        let source = self.source.again();
+        let outcome = match source.load_settled().await.map_err(daemon::Error::from) {
+            Ok(config) => self.take_up(&config),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => {
+                self.source = source;
+                let message = format!("reloaded {}", self.source);
+                tracing::info!("{message}");
+                Response::Done { message }
+            }
+            Err(error) => {
+                let message =
+                    format!("{}\nnothing changed; the old configuration serves on", daemon::chain(&error));
+                tracing::error!("{message}");
+                Response::Refused { message }
+            }
+        }
+    }
+
+    fn take_up(&mut self, config: &Config) -> Result<(), daemon::Error> {
+        needs_no_interface(config)?;
+        let prepared = self.front.prepare(config)?;
+        Ok(self.front.take_up(config, prepared)?)
+    }
+}

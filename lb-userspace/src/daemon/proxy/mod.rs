@@ -1,0 +1,163 @@
+//! Layer 7 in the daemon: it makes the snapshots that workers serve, starts and ends the workers, and tells them which
+//! backends are down.
+
+mod alone;
+mod checks;
+mod status;
+mod workers;
+
+pub(super) use alone::serve as serve_alone;
+
+use crate::config::Config;
+use crate::health::{self, Report};
+use crate::l7::settings::{self, Settings};
+use crate::l7::site::Snapshot;
+use crate::l7::tls::{Shared, Store, TlsError};
+use crate::l7::transport;
+use checks::Checks;
+pub(super) use checks::Key;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use workers::Workers;
+
+/// Why layer 7 cannot be served as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// Certificates and keys.
+    #[error("TLS cannot be spoken as configured")]
+    Tls(#[from] TlsError),
+    /// An address of a listener.
+    #[error("listener \"{listener}\" cannot listen on {address}")]
+    Listen {
+        /// The listener's name.
+        listener: String,
+        /// Its address.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// A thread, or randomness.
+    #[error("cannot start a worker")]
+    Worker(#[source] io::Error),
+    /// Services of layer 4 without an interface.
+    #[error(
+        "service \"{0}\" is balanced where packets arrive: say which interface, as in `--iface eth0`. Services with \
+         kind = \"http\" need none"
+    )]
+    NoInterface(String),
+}
+
+/// Layer 7 as the daemon has it in hand.
+#[derive(Debug)]
+pub(super) struct Front {
+    shared: Shared,
+    snapshot: Snapshot,
+    workers: Option<Workers>,
+    checks: Checks,
+}
+
+/// A configuration that was read and found possible.
+#[derive(Debug)]
+pub(super) struct Prepared(Snapshot);
+
+impl Front {
+    /// Begins to ask the backends, whose verdicts come by the queue. Nothing is served yet.
+    pub(super) fn new(
+        config: &Config,
+        transport: health::Transport,
+    ) -> Result<(Self, UnboundedReceiver<Report<Key>>), Error> {
+        let shared = Shared::new()?;
+        let settings = Arc::new(Settings::build(&config.proxy, None)?);
+        let tls = Arc::new(Store::read(&shared, &settings)?);
+        let (told, reports) = unbounded_channel();
+        let mut checks = Checks::new(transport, told);
+        checks.follow(&config.proxy);
+        Ok((Self { shared, snapshot: Snapshot { settings, tls }, workers: None, checks }, reports))
+    }
+
+    /// Whether every backend has its first verdict.
+    pub(super) fn knows_all(&self) -> bool {
+        self.checks.are_all_known()
+    }
+
+    /// Starts the workers, if there is anything to serve and they do not run yet.
+    pub(super) fn begin(&mut self) -> Result<(), Error> {
+        if self.workers.is_none() && self.snapshot.settings.listeners.iter().next().is_some() {
+            try_addresses(&self.snapshot.settings, None)?;
+            let workers = Workers::start(&self.snapshot)?;
+            workers.tell_down(self.checks.down());
+            self.workers = Some(workers);
+        }
+        Ok(())
+    }
+
+    /// Acts on a verdict.
+    pub(super) fn judge(&mut self, report: &Report<Key>) {
+        if self.checks.note(report) {
+            self.tell_down();
+        }
+    }
+
+    fn tell_down(&self) {
+        if let Some(workers) = &self.workers {
+            workers.tell_down(self.checks.down());
+        }
+    }
+
+    /// Sees whether a configuration can be served; nothing changes yet.
+    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, Error> {
+        let settings = Arc::new(Settings::build(&config.proxy, Some(&self.snapshot.settings))?);
+        try_addresses(&settings, Some(&self.snapshot.settings))?;
+        let tls = Arc::new(Store::read(&self.shared, &settings)?);
+        Ok(Prepared(Snapshot { settings, tls }))
+    }
+
+    /// Serves a prepared configuration from now on.
+    pub(super) fn take_up(&mut self, config: &Config, Prepared(snapshot): Prepared) -> Result<(), Error> {
+        self.checks.follow(&config.proxy);
+        self.snapshot = snapshot;
+        match &self.workers {
+            Some(workers) => {
+                workers.serve(&self.snapshot);
+                self.tell_down();
+                Ok(())
+            }
+            None => self.begin(),
+        }
+    }
+
+    /// Lets exchanges under way end, and then the workers.
+    pub(super) async fn stop(self) {
+        if let Some(workers) = self.workers {
+            workers.drain(self.snapshot.settings.proxy.drain).await;
+        }
+        self.checks.stop().await;
+    }
+}
+
+/// Sees whether the addresses can be listened on that no listener has yet, so that the operator hears of it.
+fn try_addresses(settings: &Settings, former: Option<&Settings>) -> Result<(), Error> {
+    let had = |address: &SocketAddr| {
+        let mut listeners = former.into_iter().flat_map(|former| former.listeners.iter());
+        listeners.any(|(_, listener)| listener.config.addresses.contains(address))
+    };
+    for (_, listener) in settings.listeners.iter() {
+        for &address in listener.config.addresses.iter().filter(|address| !had(address)) {
+            transport::bind(address).map_err(|source| Error::Listen {
+                listener: listener.config.name.clone(),
+                address,
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// How long a start waits for all first verdicts.
+pub(super) const FIRST_LOOK: Duration = super::FIRST_LOOK;

@@ -1,0 +1,33 @@
+//! What there is to tell of layer 7.
+
+use super::Front;
+use crate::control::{FrontListenerStatus, FrontStatus};
+use crate::l7::worker::Counters;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+impl Front {
+    /// Everything; `None` where nothing is served.
+    pub(in crate::daemon) fn status(&self) -> Option<FrontStatus> {
+        let workers = self.workers.as_ref()?;
+        let sum = |of: fn(&Counters) -> &AtomicU64| {
+            workers.counters().map(|counters| of(counters).load(Ordering::Relaxed)).sum()
+        };
+        let answers = |class: usize| {
+            let counted = workers.counters().filter_map(|counters| counters.answers.get(class));
+            counted.map(|counter| counter.load(Ordering::Relaxed)).sum()
+        };
+        let listeners = self.snapshot.settings.listeners.iter().map(|(_, listener)| FrontListenerStatus {
+            name: listener.config.name.clone(),
+            addresses: listener.config.addresses.iter().map(ToString::to_string).collect(),
+            tls: listener.config.tls.is_some(),
+        });
+        Some(FrontStatus {
+            workers: workers.counters().count(),
+            io: workers.kind.as_str().to_owned(),
+            listeners: listeners.collect(),
+            accepted: sum(|counters| &counters.accepted),
+            open: sum(|counters| &counters.open),
+            answers: std::array::from_fn(answers),
+        })
+    }
+}

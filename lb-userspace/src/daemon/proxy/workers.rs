@@ -1,0 +1,111 @@
+//! The worker threads.
+
+use super::Error;
+use super::checks::Key;
+use crate::config::proxy::Io;
+use crate::l7::site::Snapshot;
+use crate::l7::transport::{Epoll, Kind, Ring, Watch};
+use crate::l7::worker::{Counters, Order, run};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// All workers.
+#[derive(Debug)]
+pub(super) struct Workers {
+    pub(super) kind: Kind,
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    orders: UnboundedSender<Order>,
+    counters: Arc<Counters>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Workers {
+    /// Starts as many as the settings say.
+    pub(super) fn start(snapshot: &Snapshot) -> Result<Self, Error> {
+        let proxy = &snapshot.settings.proxy;
+        let kind = choose(proxy.io);
+        let count = proxy.workers.map_or_else(cores, |count| usize::from(count.get()));
+        let workers = (0..count).map(|number| Worker::start(number, kind, snapshot.clone()));
+        let workers = workers.collect::<io::Result<Vec<_>>>().map_err(Error::Worker)?;
+        tracing::info!(workers = workers.len(), io = kind.as_str(), "serving");
+        Ok(Self { kind, workers })
+    }
+
+    fn tell(&self, order: &Order) {
+        for worker in &self.workers {
+            // One that has ended said so when it did.
+            let _ = worker.orders.send(order.clone());
+        }
+    }
+
+    /// Has all serve a snapshot.
+    pub(super) fn serve(&self, snapshot: &Snapshot) {
+        self.tell(&Order::Serve(snapshot.clone()));
+    }
+
+    /// Tells all which backends are down.
+    pub(super) fn tell_down(&self, down: Vec<Key>) {
+        self.tell(&Order::Down(Arc::new(down)));
+    }
+
+    /// What each has done.
+    pub(super) fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.workers.iter().map(|worker| &*worker.counters)
+    }
+
+    /// Has all end when their connections have, or after this time, and waits for it.
+    pub(super) async fn drain(self, patience: Duration) {
+        self.tell(&Order::Drain(patience));
+        let join = move || self.workers.into_iter().for_each(Worker::join);
+        // The threads are waited for on another thread, for this one has probes to run meanwhile.
+        let _ = tokio::task::spawn_blocking(join).await;
+    }
+}
+
+impl Worker {
+    fn start(number: usize, kind: Kind, snapshot: Snapshot) -> io::Result<Self> {
+        let (orders, received) = unbounded_channel();
+        let counters = Arc::new(Counters::default());
+        let own = (Arc::clone(&counters), RandomState::new().hash_one(number));
+        let work = move || match kind {
+            Kind::Ring => Ring::run(run::<Ring>(snapshot, received, own)),
+            Kind::Epoll => Epoll::run(run::<Epoll>(snapshot, received, own)),
+        };
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(work)?;
+        Ok(Self { orders, counters, thread })
+    }
+
+    fn join(self) {
+        match self.thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a worker ended"),
+            Err(_) => tracing::error!("a worker ended by a bug"),
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// What is asked for where it works.
+fn choose(io: Io) -> Kind {
+    if io == Io::Epoll {
+        return Kind::Epoll;
+    }
+    // The kernel is asked on a thread of its own, for this one has a runtime.
+    let detected = std::thread::spawn(Kind::detect).join();
+    let (kind, why_not) = detected.unwrap_or((Kind::Epoll, None));
+    if let Some(reason) = why_not {
+        tracing::warn!(%reason, "io_uring cannot be used here; workers go by epoll");
+    }
+    kind
+}

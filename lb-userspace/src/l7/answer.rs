@@ -1,0 +1,117 @@
+//! From the bytes of a backend's answer to the head that the client is sent, without waiting.
+
+use super::ask::{Ask, put_framing};
+use super::http1::{Asked, Framing, Limits, ResponseHead, Text, Version, length_field, room, status_line};
+use super::message::FieldSink as _;
+use super::respond::Failure;
+use super::rewrite::ResponseContext;
+
+/// An answer's head, as the client is sent it.
+#[derive(Debug)]
+pub struct Answer {
+    /// The head.
+    pub head: Vec<u8>,
+    /// Its status.
+    pub status: u16,
+    /// Where its body ends, as it comes.
+    pub from: Framing,
+    /// Where its body ends, as it goes.
+    pub to: Framing,
+    /// Whether the backend takes another request on its connection.
+    pub keeps_upstream: bool,
+    /// Whether the client may send another on its own.
+    pub keeps_client: bool,
+}
+
+impl Answer {
+    /// Whether another follows: 1xx, but for the change to another protocol.
+    #[must_use]
+    pub const fn is_interim(&self) -> bool {
+        matches!(self.status, 100..=199) && self.status != 101
+    }
+}
+
+/// Where the answer goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Towards<'a> {
+    /// Whether the client came by TLS.
+    pub https: bool,
+    /// What its listener says of `Strict-Transport-Security`.
+    pub hsts: Option<&'a [u8]>,
+}
+
+/// Reads an answer from the bytes. `None`: they do not reach to the end of its head.
+pub fn read<W>(bytes: &[u8], ask: &Ask<W>, towards: Towards<'_>) -> Result<Option<(usize, Answer)>, Failure> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut room = room();
+    let asked = Asked { head: ask.facts.is_head, upgrade: ask.facts.upgrade };
+    let head = ResponseHead::parse(bytes, &mut room, asked, &Limits::BACKEND).map_err(Failure::BadAnswer)?;
+    let Some(head) = head else { return Ok(None) };
+    let to = reframe(head.framing, ask.facts.version);
+    let keeps_client = ask.facts.keep_alive && to != Framing::UntilClose;
+    let answer = Answer {
+        status: head.status,
+        from: head.framing,
+        to,
+        keeps_upstream: head.keep_alive,
+        keeps_client,
+        head: render(&head, ask, towards, to, keeps_client),
+    };
+    Ok(Some((head.len, answer)))
+}
+
+/// HTTP/1.0 knows no chunks; others need not lose their connection where the end is not told before.
+const fn reframe(from: Framing, version: Version) -> Framing {
+    match (from, version) {
+        (Framing::Length(_), _) => from,
+        (_, Version::V10) => Framing::UntilClose,
+        (_, Version::V11) => Framing::Chunked,
+    }
+}
+
+fn render<W>(
+    head: &ResponseHead<'_, '_>,
+    ask: &Ask<W>,
+    towards: Towards<'_>,
+    to: Framing,
+    keeps: bool,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(head.len + 128);
+    status_line(&mut out, head.status);
+    let context = ResponseContext {
+        https: towards.https,
+        host: &ask.facts.host,
+        port: ask.facts.port,
+        backends: &ask.upstreams.service.authorities,
+        hsts: towards.hsts,
+        cookie: None,
+        upgrade: head.upgrade,
+    };
+    ask.route.response.apply(head.fields, &context, &mut String::new(), &mut Text(&mut out));
+    put_length(&mut out, head, to);
+    if head.status >= 200 {
+        put_connection(&mut out, keeps, ask.facts.version);
+    }
+    Text(&mut out).end();
+    out
+}
+
+/// The length that is told may be that of a body that is not sent (RFC 9110 section 8.6).
+fn put_length(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, to: Framing) {
+    match (head.length_elsewhere, to) {
+        (Some(length), _) => length_field(out, length),
+        // Where there is no body by the status, none has a length either.
+        _ => put_framing(out, to, !matches!(head.status, 100..=199 | 204 | 304)),
+    }
+}
+
+/// What a client must be told of the connection: what its version does not take for granted.
+fn put_connection(out: &mut Vec<u8>, keeps: bool, version: Version) {
+    match (keeps, version) {
+        (false, _) => Text(out).put("connection", b"close"),
+        (true, Version::V10) => Text(out).put("connection", b"keep-alive"),
+        (true, Version::V11) => {}
+    }
+}

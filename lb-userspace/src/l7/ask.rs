@@ -1,0 +1,196 @@
+//! From a request's bytes to what is done with it, without waiting: head, route, and the head that a backend is sent.
+
+use super::http1::{Form, Framing, Head, Limits, Text, Version, length_field, request_line, room};
+use super::message::{FieldSink as _, Fields, Request};
+use super::reply::{self, Reply};
+use super::respond::Failure;
+use super::rewrite::{Peer, RequestContext};
+use super::settings::{Action, Listener, Route};
+use super::site::{Site, Upstreams};
+use super::transport::Watch;
+use crate::config::proxy::ClientLimits;
+use httparse::Header;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Verdict<W> {
+    /// A backend is asked.
+    Forward(Ask<W>),
+    /// It is answered at once.
+    Reply(Reply),
+}
+
+/// A request for a backend.
+#[derive(Debug)]
+pub struct Ask<W> {
+    /// Its route.
+    pub route: Arc<Route>,
+    /// The service it is for.
+    pub upstreams: Rc<Upstreams<W>>,
+    /// What a backend is sent.
+    pub head: Vec<u8>,
+    /// Who asks.
+    pub client: SocketAddr,
+    /// What its answer depends on.
+    pub facts: Facts,
+}
+
+/// What the answer to a request depends on.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What the client speaks.
+    pub version: Version,
+    /// Where its body ends.
+    pub framing: Framing,
+    /// Whether it asked for the head alone.
+    pub is_head: bool,
+    /// Whether asking twice is as good as asking once (RFC 9110 section 9.2.2).
+    pub is_idempotent: bool,
+    /// Whether the client may ask again on this connection.
+    pub keep_alive: bool,
+    /// Whether it wants to speak another protocol.
+    pub upgrade: bool,
+    /// The host that it asked for.
+    pub host: Box<str>,
+    /// The port that it asked for.
+    pub port: Option<u16>,
+}
+
+/// Who asks, and where.
+#[derive(Debug)]
+pub struct Asker<'a> {
+    /// The listener that was connected to.
+    pub listener: &'a Listener,
+    /// The client.
+    pub client: SocketAddr,
+    /// What backends are told of it.
+    pub peer: &'a Peer,
+    /// Whether it came by TLS.
+    pub https: bool,
+    /// Whether it may ask again after this request.
+    pub keeps: bool,
+    /// Bits drawn for this request.
+    pub random: u128,
+    /// What answers of our own have for a date.
+    pub date: &'a str,
+}
+
+/// Reads a request from the bytes and decides what becomes of it. `None`: the bytes do not reach to the end of its head.
+pub fn read<W: Watch>(
+    site: &Site<W>,
+    asker: &Asker<'_>,
+    bytes: &[u8],
+) -> Result<Option<(usize, Verdict<W>)>, Failure> {
+    let mut room = room();
+    let limits = limits(&asker.listener.config.limits);
+    let Some(head) = Head::parse(bytes, &mut room, &limits)? else { return Ok(None) };
+    let verdict = decide(site, asker, &head).unwrap_or_else(|failure| {
+        Verdict::Reply(reply::failure(failure, &facts(&head, asker.keeps), asker.date))
+    });
+    Ok(Some((head.len, verdict)))
+}
+
+fn limits(limits: &ClientLimits) -> Limits {
+    let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+    Limits {
+        head: size(limits.head),
+        line: size(limits.line),
+        fields: limits.fields.into(),
+        ..Limits::DEFAULT
+    }
+}
+
+fn decide<W: Watch>(site: &Site<W>, asker: &Asker<'_>, head: &Head<'_, '_>) -> Result<Verdict<W>, Failure> {
+    if head.form == Form::Authority {
+        return Err(Failure::Connect);
+    }
+    let path = head.path()?;
+    let request = Request {
+        method: head.method,
+        https: asker.https,
+        host: &head.host,
+        port: head.port,
+        path: &path,
+        query: head.query,
+        fields: head.fields,
+        client: asker.client,
+    };
+    let facts = facts(head, asker.keeps);
+    if let Some(redirect) = &asker.listener.redirect {
+        return Ok(Verdict::Reply(reply::redirect(redirect, &request, &facts)));
+    }
+    let route = asker.listener.route(&request).ok_or(Failure::NoRoute)?;
+    let shares = match &route.action {
+        Action::Forward(shares) => shares,
+        Action::Redirect(redirect) => return Ok(Verdict::Reply(reply::redirect(redirect, &request, &facts))),
+        Action::Respond(answer) => return Ok(Verdict::Reply(reply::fixed(answer, &facts))),
+    };
+    let random = u32::try_from(asker.random & u128::from(u32::MAX)).unwrap_or(0);
+    let service = shares.pick(random).and_then(|service| site.upstreams(service));
+    let upstreams = service.ok_or(Failure::NoRoute)?;
+    Ok(Verdict::Forward(Ask {
+        head: render(asker, &request, head, route, upstreams.service.config.host.as_deref()),
+        route: Arc::clone(route),
+        upstreams: Rc::clone(upstreams),
+        client: asker.client,
+        facts,
+    }))
+}
+
+fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {
+    Facts {
+        version: head.version,
+        framing: head.framing,
+        is_head: head.method == "HEAD",
+        is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE"),
+        keep_alive: head.keep_alive && keeps,
+        upgrade: head.upgrade.is_some(),
+        host: head.host.as_ref().into(),
+        port: head.port,
+    }
+}
+
+fn render(
+    asker: &Asker<'_>,
+    request: &Request<'_, [Header<'_>]>,
+    head: &Head<'_, '_>,
+    route: &Route,
+    host: Option<&str>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(head.len + 320);
+    let mut scratch = String::new();
+    let path = match &route.path {
+        Some(edit) if request.path.starts_with('/') => {
+            edit.push(request.path, &mut scratch);
+            scratch.as_str()
+        }
+        _ => request.path,
+    };
+    request_line(&mut out, request.method, path, request.query);
+    let context = RequestContext {
+        peer: asker.peer,
+        host: route.host.as_deref().or(host),
+        random: asker.random,
+        upgrade: head.upgrade,
+        http2: false,
+    };
+    route.request.apply(request, &context, &mut scratch, &mut Text(&mut out));
+    if head.expects_continue {
+        Text(&mut out).put("expect", b"100-continue");
+    }
+    put_framing(&mut out, head.framing, Fields::first(request.fields, "content-length").is_some());
+    Text(&mut out).end();
+    out
+}
+
+/// How the body behind a head is framed. `is_told` says whether a length of 0 is to be told.
+pub(super) fn put_framing(out: &mut Vec<u8>, framing: Framing, is_told: bool) {
+    match framing {
+        Framing::Chunked => Text(out).put("transfer-encoding", b"chunked"),
+        Framing::Length(length) if is_told || length > 0 => length_field(out, length),
+        Framing::Length(_) | Framing::UntilClose => {}
+    }
+}

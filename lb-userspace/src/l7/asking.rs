@@ -1,0 +1,104 @@
+//! A request on its way to a backend, and the wait for the head of its answer.
+
+use super::answer::{self, Answer, Towards};
+use super::ask::Ask;
+use super::client::Client;
+use super::http1::Framing;
+use super::pool::Upstream;
+use super::pump::{Broken, Patience, Pump};
+use super::respond::Failure;
+use super::transport::Watch;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pump: Pump,
+    /// Whether nothing more is sent.
+    is_over: bool,
+    first_byte: Duration,
+}
+
+/// A request that got no answer, and its head if it can safely be sent again.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) failure: Failure,
+    pub(super) head: Option<Vec<u8>>,
+}
+
+impl Asking {
+    /// Takes the head out of `ask`. The client may let its body wait for so long.
+    pub(super) fn new<W>(ask: &mut Ask<W>, body: Duration) -> Self {
+        let deadlines = &ask.upstreams.service.config.deadlines;
+        let patience = Patience { read: body, write: deadlines.idle };
+        let framing = ask.facts.framing;
+        let pump = Pump::new(std::mem::take(&mut ask.head), framing, framing, patience);
+        Self {
+            pump: pump.at_most(ask.route.body_limit.unwrap_or(u64::MAX)),
+            is_over: false,
+            first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
+        }
+    }
+
+    /// Whether all of it went.
+    pub(super) const fn was_sent(&self) -> bool {
+        self.is_over && self.pump.has_ended()
+    }
+
+    /// Sends what can be sent, and reads the answer's head.
+    pub(super) fn poll_answer<W: Watch>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client<W>,
+        upstream: &mut Upstream<W>,
+        ask: &Ask<W>,
+    ) -> Poll<Result<Answer, Failure>> {
+        self.poll_send(cx, client, upstream)?;
+        let towards = Towards { https: client.wire.tls().is_some(), hsts: client.listener.hsts.as_deref() };
+        loop {
+            if let Some((len, answer)) = answer::read(upstream.input.bytes(), ask, towards)? {
+                upstream.input.consume(len);
+                upstream.wire.timer.clear();
+                return Poll::Ready(Ok(answer));
+            }
+            if !matches!(ready!(upstream.wire.poll_fill(cx, &mut upstream.input)), Ok(1..)) {
+                let is_late = upstream.wire.timer.has_expired();
+                return Poll::Ready(Err(if is_late { Failure::SlowBackend } else { Failure::BackendEnded }));
+            }
+        }
+    }
+
+    /// Sends as much as can be sent. A backend that takes no more may have answered already.
+    pub(super) fn poll_send<W: Watch>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Client<W>,
+        upstream: &mut Upstream<W>,
+    ) -> Result<(), Failure> {
+        if self.is_over {
+            return Ok(());
+        }
+        let from = (&mut client.wire, &mut client.input);
+        let Poll::Ready(sent) = self.pump.poll(cx, from, &mut upstream.wire) else { return Ok(()) };
+        self.is_over = true;
+        upstream.wire.timer.set(self.first_byte);
+        match sent {
+            Ok(()) | Err(Broken::Receiver(_)) => Ok(()),
+            Err(Broken::Sender(_)) if client.wire.timer.has_expired() => Err(Failure::SlowBody),
+            Err(Broken::Sender(_)) => Err(Failure::ClientEnded),
+            Err(Broken::Framing(refusal)) => Err(Failure::Refused(refusal)),
+            Err(Broken::TooLong) => Err(Failure::BodyTooLong),
+        }
+    }
+
+    /// A request may be sent again if its connection was an old one that ended without a word, and it does no harm twice.
+    pub(super) fn lost<W: Watch>(self, failure: Failure, upstream: &Upstream<W>, ask: &Ask<W>) -> Lost {
+        let is_safe = failure == Failure::BackendEnded
+            && upstream.is_reused()
+            && upstream.input.is_empty()
+            && ask.facts.is_idempotent
+            && ask.facts.framing == Framing::NONE;
+        Lost { failure, head: is_safe.then(|| self.pump.into_head()) }
+    }
+}

@@ -1,0 +1,219 @@
+//! A client's connection: what comes before the first request, one request after the other, and the end.
+
+use super::ask::{self, Asker, Verdict};
+use super::buffer::Buffer;
+use super::proxy_protocol::{self, Proxied};
+use super::reply::{self, Reply};
+use super::respond::Failure;
+use super::rewrite::Peer;
+use super::settings::{Listener, ListenerId};
+use super::tls::client_cert;
+use super::transport::{Stream, Watch};
+use super::wire::Wire;
+use super::worker::Worker;
+use socket2::Socket;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long, and for how many bytes, a client that still sends is listened to after its connection was ended: if it were
+/// closed at once, what was sent last could be lost on the way (RFC 9112 section 9.6).
+const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Client<W> {
+    pub(super) wire: Wire<W>,
+    pub(super) input: Buffer,
+    /// Who it is: the socket's other end, or whom a PROXY header names.
+    pub(super) address: SocketAddr,
+    /// What backends are told of it.
+    peer: Peer,
+    id: ListenerId,
+    /// The listener, as it was set at the last request.
+    pub(super) listener: Arc<Listener>,
+    requests: u32,
+    pub(super) worker: Rc<Worker<W>>,
+}
+
+/// A connection as it comes from a listening socket.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub socket: Rc<Socket>,
+    /// Who connected.
+    pub from: SocketAddr,
+    /// The port that it connected to.
+    pub to: u16,
+    /// The listener's number.
+    pub id: ListenerId,
+    /// The listener.
+    pub listener: Arc<Listener>,
+}
+
+/// How an exchange has left the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Ready for the next request.
+    Open,
+    /// To be closed; the client has nothing more to say.
+    Done,
+    /// To be closed while the client may still be sending.
+    Talking,
+}
+
+impl<W: Watch> Client<W> {
+    /// Serves a connection from its first byte to its last.
+    pub async fn serve(accepted: Accepted, worker: Rc<Worker<W>>) {
+        // One that fails here was ended by the client, who need not be told.
+        let Ok(mut client) = Self::welcome(accepted, worker).await else { return };
+        let left = loop {
+            match client.turn().await {
+                Left::Open => {}
+                left => break left,
+            }
+        };
+        client.close(left).await;
+    }
+
+    /// What comes before the first request: the PROXY header, if one is due, and the TLS handshake, if TLS is spoken.
+    async fn welcome(accepted: Accepted, worker: Rc<Worker<W>>) -> io::Result<Self> {
+        let Accepted { socket, from, mut to, id, listener } = accepted;
+        let timer = worker.clock.watch(Rc::clone(&socket));
+        let mut wire = Wire::plain(Stream::accepted(socket)?, timer);
+        let (mut input, mut address) = (Buffer::default(), from);
+        wire.timer.set(listener.config.deadlines.handshake);
+        if listener.config.proxy_protocol.iter().any(|network| network.covers(from.ip())) {
+            if let Proxied::Client { client, server } = read_proxy_header(&mut wire, &mut input).await? {
+                (address, to) = (client, server.port());
+            }
+        }
+        let site = worker.site();
+        if let Some(tls) = site.snapshot.tls.accept(id) {
+            wire.start_tls(tls.map_err(io::Error::other)?, &mut input).await?;
+        }
+        wire.timer.clear();
+        let trusted = &site.snapshot.settings.proxy.trusted;
+        let peer = Peer::new(address.ip(), to, wire.tls().is_some(), trusted);
+        let peer = identify(peer, &wire, &listener);
+        Ok(Self { wire, input, address, peer, id, listener, requests: 0, worker })
+    }
+
+    /// One request and its answer.
+    async fn turn(&mut self) -> Left {
+        match self.read_request().await {
+            Ok(Some(Verdict::Forward(ask))) => self.forward(ask).await,
+            Ok(Some(Verdict::Reply(reply))) => self.tell(reply).await,
+            Ok(None) => Left::Done,
+            Err(failure) => self.tell(reply::refusal(failure, &self.worker.date())).await,
+        }
+    }
+
+    /// Waits for the head of a request and decides what becomes of it. `None`: the client is done.
+    async fn read_request(&mut self) -> Result<Option<Verdict<W>>, Failure> {
+        if self.input.is_empty() && !self.wait_for_request().await {
+            return Ok(None);
+        }
+        self.requests += 1;
+        let mut is_waiting = false;
+        loop {
+            if let Some((len, verdict)) = self.understand()? {
+                self.input.consume(len);
+                if is_waiting {
+                    self.wire.timer.clear();
+                }
+                return Ok(Some(verdict));
+            }
+            if !std::mem::replace(&mut is_waiting, true) {
+                self.wire.timer.set_reading(self.listener.config.deadlines.head);
+            }
+            if !matches!(self.wire.fill(&mut self.input).await, Ok(1..)) {
+                let is_late = self.wire.timer.has_expired();
+                return if is_late { Err(Failure::SlowClient) } else { Ok(None) };
+            }
+        }
+    }
+
+    /// Waits for the first byte of a request. Whether one came.
+    async fn wait_for_request(&mut self) -> bool {
+        self.wire.timer.set_reading(self.listener.config.deadlines.idle);
+        let has_come = matches!(self.wire.fill(&mut self.input).await, Ok(1..));
+        self.wire.timer.clear();
+        has_come
+    }
+
+    /// Reads a request with the settings of now.
+    fn understand(&mut self) -> Result<Option<(usize, Verdict<W>)>, Failure> {
+        let site = self.worker.site();
+        let current = site.listener(self.id);
+        if let Some(current) = current.filter(|current| !Arc::ptr_eq(current, &self.listener)) {
+            self.listener = Arc::clone(current);
+        }
+        let most = self.listener.config.limits.requests;
+        let asker = Asker {
+            listener: &self.listener,
+            client: self.address,
+            peer: &self.peer,
+            https: self.wire.tls().is_some(),
+            keeps: current.is_some() && !self.worker.is_draining() && (most == 0 || self.requests < most),
+            random: self.worker.draw(),
+            date: &self.worker.date(),
+        };
+        ask::read(&site, &asker, self.input.bytes())
+    }
+
+    /// Answers by ourselves.
+    pub(super) async fn tell(&mut self, reply: Reply) -> Left {
+        self.worker.counters.count(reply.status);
+        self.wire.timer.set(self.listener.config.deadlines.send);
+        let told = self.wire.write_all(&reply.bytes).await;
+        self.wire.timer.clear();
+        match told {
+            Err(_) => Left::Done,
+            Ok(()) if reply.keeps => Left::Open,
+            Ok(()) => Left::Talking,
+        }
+    }
+
+    /// Ends the connection, such that what was sent last arrives.
+    async fn close(mut self, left: Left) {
+        self.wire.timer.set(LINGER.0);
+        // A client that is gone need not be told.
+        let _ = poll_fn(|cx| self.wire.poll_finish(cx)).await;
+        let mut heard = 0;
+        while left == Left::Talking && heard < LINGER.1 {
+            self.input.consume(self.input.len());
+            match self.wire.fill(&mut self.input).await {
+                Ok(0) | Err(_) => break,
+                Ok(more) => heard += more,
+            }
+        }
+    }
+}
+
+async fn read_proxy_header<W: Watch>(wire: &mut Wire<W>, input: &mut Buffer) -> io::Result<Proxied> {
+    loop {
+        let read = proxy_protocol::parse(input.bytes());
+        if let Some((proxied, len)) =
+            read.map_err(|refusal| io::Error::new(io::ErrorKind::InvalidData, refusal))?
+        {
+            input.consume(len);
+            return Ok(proxied);
+        }
+        if wire.fill(input).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// What the client's certificate tells, if the listener asks for one and it has shown one.
+fn identify<W: Watch>(peer: Peer, wire: &Wire<W>, listener: &Listener) -> Peer {
+    let asked = listener.config.tls.as_ref().and_then(|tls| tls.client.as_ref());
+    match asked.zip(wire.tls().and_then(client_cert)) {
+        Some((asked, value)) => peer.with_certificate(&asked.field, &value),
+        None => peer,
+    }
+}

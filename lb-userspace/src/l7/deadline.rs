@@ -1,0 +1,227 @@
+//! Deadlines of a worker's connections, as cheap as a store: they are kept in one table that is looked through every
+//! tick, and a connection that is late has its socket shut down, which ends whatever waits for it.
+//!
+//! Shutting down, in place of giving up a wait, leaves no operation behind and is the same for all transports. Whoever
+//! sees a connection end asks [`Timer::has_expired`] whether it was that.
+
+use socket2::Socket;
+use std::cell::{Cell, RefCell};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How exact deadlines are. They are seconds; a tenth more does not matter.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Due never: nothing is waited for.
+const NEVER: u32 = u32::MAX;
+/// Was due.
+const EXPIRED: u32 = u32::MAX - 1;
+
+/// A worker's clock and the deadlines of all its connections.
+#[derive(Debug, Default)]
+pub struct Clock {
+    now: Cell<u32>,
+    table: RefCell<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Ticks at which the sockets of the same places are late.
+    due: Vec<u32>,
+    sockets: Vec<Option<(Rc<Socket>, Shutdown)>>,
+    free: Vec<u32>,
+}
+
+/// One connection's deadline.
+#[derive(Debug)]
+pub struct Timer {
+    clock: Rc<Clock>,
+    place: u32,
+}
+
+impl Clock {
+    /// A deadline for a socket, due never so far.
+    pub fn watch(self: &Rc<Self>, socket: Rc<Socket>) -> Timer {
+        let place = self.table.borrow_mut().insert((socket, Shutdown::Both));
+        Timer { clock: Rc::clone(self), place }
+    }
+
+    /// Ticks since the worker began.
+    #[must_use]
+    pub const fn now(&self) -> u32 {
+        self.now.get()
+    }
+
+    /// Lets a tick pass, and ends what is late.
+    pub fn tick(&self) {
+        let now = self.now.get() + 1;
+        self.now.set(now);
+        let Table { due, sockets, .. } = &mut *self.table.borrow_mut();
+        let late = due.iter_mut().zip(sockets).filter(|(due, _)| **due <= now);
+        for (due, socket) in late {
+            *due = EXPIRED;
+            if let Some((socket, how)) = socket {
+                // It fails where the connection has ended by itself.
+                let _ = socket.shutdown(*how);
+            }
+        }
+    }
+
+    /// Has everything that waits to read or write expire with the next tick, for an end that cannot wait.
+    pub fn expire_all(&self) {
+        self.table.borrow_mut().due.iter_mut().filter(|due| **due != EXPIRED).for_each(|due| *due = 0);
+    }
+}
+
+impl Table {
+    fn insert(&mut self, watched: (Rc<Socket>, Shutdown)) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.due.push(NEVER);
+            self.sockets.push(None);
+            // More connections than this have no descriptors.
+            u32::try_from(self.due.len() - 1).unwrap_or(NEVER)
+        });
+        self.set(place, NEVER);
+        if let Some(entry) = self.sockets.get_mut(index(place)) {
+            *entry = Some(watched);
+        }
+        place
+    }
+
+    fn set(&mut self, place: u32, due: u32) {
+        if let Some(entry) = self.due.get_mut(index(place)) {
+            *entry = due;
+        }
+    }
+
+    /// Sets what has not been late yet.
+    fn set_open(&mut self, place: u32, due: u32, how: Shutdown) {
+        let place = index(place);
+        if let (Some(entry), Some(Some(socket))) = (self.due.get_mut(place), self.sockets.get_mut(place))
+            && *entry != EXPIRED
+        {
+            *entry = due;
+            socket.1 = how;
+        }
+    }
+
+    fn remove(&mut self, place: u32) -> Option<(Rc<Socket>, Shutdown)> {
+        self.set(place, NEVER);
+        self.free.push(place);
+        self.sockets.get_mut(index(place))?.take()
+    }
+}
+
+impl Timer {
+    /// Ends the connection after this time from now, whatever was set before. One that was late stays so.
+    pub fn set(&self, after: Duration) {
+        self.put(after, Shutdown::Both);
+    }
+
+    /// Ends only what the peer sends, so that it can still be told what it was late with.
+    pub fn set_reading(&self, after: Duration) {
+        self.put(after, Shutdown::Read);
+    }
+
+    fn put(&self, after: Duration, how: Shutdown) {
+        let due = self.clock.now().saturating_add(ticks(after)).min(EXPIRED - 1);
+        self.clock.table.borrow_mut().set_open(self.place, due, how);
+    }
+
+    /// Lets the connection wait as long as it likes. One that was late stays so.
+    pub fn clear(&self) {
+        self.clock.table.borrow_mut().set_open(self.place, NEVER, Shutdown::Both);
+    }
+
+    /// Whether the connection was ended for being late.
+    #[must_use]
+    pub fn has_expired(&self) -> bool {
+        self.clock.table.borrow().due.get(index(self.place)) == Some(&EXPIRED)
+    }
+
+    /// The worker's clock.
+    #[must_use]
+    pub const fn clock(&self) -> &Rc<Clock> {
+        &self.clock
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // The socket may close with it; not while the table is borrowed.
+        let watched = self.clock.table.borrow_mut().remove(self.place);
+        drop(watched);
+    }
+}
+
+/// At least as many ticks as the time has, for one of them has begun already.
+fn ticks(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(NEVER).saturating_add(1)
+}
+
+fn index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+
+    /// Two ends of a connection, one of them watched.
+    fn watched() -> (Rc<Clock>, Timer, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let far = listener.accept().unwrap().0;
+        let clock = Rc::new(Clock::default());
+        let timer = clock.watch(Rc::new(near.into()));
+        (clock, timer, far)
+    }
+
+    #[test]
+    fn a_connection_is_ended_when_it_is_late_and_not_before() {
+        let (clock, timer, mut far) = watched();
+        timer.set(TICK);
+        clock.tick();
+        assert!(!timer.has_expired());
+        clock.tick();
+        assert!(timer.has_expired());
+        assert_eq!(far.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_deadline_that_is_set_again_counts_from_then() {
+        let (clock, timer, _far) = watched();
+        for _ in 0..5 {
+            timer.set(TICK);
+            clock.tick();
+        }
+        timer.clear();
+        (0..5).for_each(|_| clock.tick());
+        assert!(!timer.has_expired());
+    }
+
+    #[test]
+    fn what_was_late_stays_late() {
+        let (clock, timer, _far) = watched();
+        timer.set(Duration::ZERO);
+        clock.tick();
+        timer.set(TICK);
+        timer.clear();
+        assert!(timer.has_expired());
+    }
+
+    #[test]
+    fn a_place_is_used_again_with_nothing_left_in_it() {
+        let (clock, timer, _far) = watched();
+        timer.set(Duration::ZERO);
+        clock.tick();
+        drop(timer);
+        let (_, _, socket) = watched();
+        let next = clock.watch(Rc::new(socket.into()));
+        assert!(!next.has_expired());
+        assert_eq!(clock.table.borrow().due.len(), 1);
+    }
+}

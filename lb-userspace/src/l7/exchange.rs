@@ -1,0 +1,166 @@
+//! An exchange: from a request that was understood, by a backend's answer, to a connection that is ready for the next.
+
+use super::answer::Answer;
+use super::ask::Ask;
+use super::asking::{Asking, Lost};
+use super::buffer::Buffer;
+use super::client::{Client, Left};
+use super::http1::{Framing, Version};
+use super::pool::{Upstream, Way};
+use super::proxy_protocol::{write_v1, write_v2};
+use super::pump::{Broken, Patience, Pump};
+use super::reply;
+use super::respond::Failure;
+use super::transport::Watch;
+use super::wire::Wire;
+use crate::config::proxy::ProxyHeader;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+/// A request whose answer has begun.
+#[derive(Debug)]
+struct Begun {
+    answer: Answer,
+    asking: Asking,
+}
+
+impl<W: Watch> Client<W> {
+    /// Has a backend answer, or says why none does.
+    pub(super) async fn forward(&mut self, mut ask: Ask<W>) -> Left {
+        match self.ask_backends(&mut ask).await {
+            Ok((begun, upstream)) => self.answer(begun, upstream, &ask).await,
+            Err(failure) if failure.is_told() => {
+                self.tell(reply::failure(failure, &ask.facts, &self.worker.date())).await
+            }
+            Err(_) => Left::Done,
+        }
+    }
+
+    /// Asks a backend, and another if the first did not even get the request.
+    async fn ask_backends(&mut self, ask: &mut Ask<W>) -> Result<(Begun, Upstream<W>), Failure> {
+        let mut retries = ask.upstreams.service.config.retries.count;
+        loop {
+            let lost = match self.reach(ask).await {
+                Ok(mut upstream) => match self.ask(ask, &mut upstream).await {
+                    Ok(begun) => return Ok((begun, upstream)),
+                    Err(lost) => lost,
+                },
+                Err(failure) => Lost { failure, head: Some(std::mem::take(&mut ask.head)) },
+            };
+            match lost {
+                Lost { failure, head: Some(head) } if retries > 0 && failure != Failure::NoBackend => {
+                    ask.head = head;
+                    retries -= 1;
+                }
+                Lost { failure, .. } => return Err(failure),
+            }
+        }
+    }
+
+    /// A connection to a backend.
+    async fn reach(&self, ask: &Ask<W>) -> Result<Upstream<W>, Failure> {
+        let backend = ask.upstreams.choose().ok_or(Failure::NoBackend)?;
+        let config = &ask.upstreams.service.config;
+        // With a PROXY header a connection belongs to one client.
+        let must_live = !ask.facts.is_idempotent || ask.facts.framing != Framing::NONE;
+        if config.proxy_protocol.is_none()
+            && let Some(upstream) = backend.take(must_live)
+        {
+            return Ok(upstream);
+        }
+        let site = self.worker.site();
+        let way = Way {
+            clock: &self.worker.clock,
+            within: config.deadlines.connect,
+            header: config.proxy_protocol.map(|version| self.proxy_header(version)),
+            tls: site.snapshot.tls.client(ask.upstreams.id),
+        };
+        backend.connect(&way).await
+    }
+
+    fn proxy_header(&self, version: ProxyHeader) -> Vec<u8> {
+        let mut header = Vec::new();
+        let here = self.wire.local_addr().unwrap_or(self.address);
+        match version {
+            ProxyHeader::V1 => write_v1(self.address, here, &mut header),
+            ProxyHeader::V2 => write_v2(self.address, here, &mut header),
+        }
+        header
+    }
+
+    /// Sends the request, and waits for the answer's head while the body may still be on its way.
+    async fn ask(&mut self, ask: &mut Ask<W>, upstream: &mut Upstream<W>) -> Result<Begun, Lost> {
+        let mut asking = Asking::new(ask, self.listener.config.deadlines.body);
+        loop {
+            match poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask)).await {
+                Ok(answer) if !answer.is_interim() => return Ok(Begun { answer, asking }),
+                Ok(interim) if ask.facts.version == Version::V11 => {
+                    // If the client is gone, its answer will find out.
+                    let _ = self.wire.write_all(&interim.head).await;
+                }
+                Ok(_) => {}
+                Err(failure) => return Err(asking.lost(failure, upstream, ask)),
+            }
+        }
+    }
+
+    /// Sends the answer on, and the rest of the request meanwhile.
+    async fn answer(&mut self, begun: Begun, mut upstream: Upstream<W>, ask: &Ask<W>) -> Left {
+        let Begun { answer, mut asking } = begun;
+        self.worker.counters.count(answer.status);
+        let service = &ask.upstreams.service.config;
+        let idle = ask.route.deadlines.idle.unwrap_or(service.deadlines.idle);
+        let patience = Patience { read: idle, write: self.listener.config.deadlines.send };
+        if answer.status == 101 {
+            return self.tunnel(answer.head, upstream, patience).await;
+        }
+        let mut pump = Pump::new(answer.head, answer.from, answer.to, patience);
+        let answered = poll_fn(|cx| {
+            // What becomes of the request does not matter to a client that has its answer.
+            let _ = asking.poll_send(cx, self, &mut upstream);
+            pump.poll(cx, (&mut upstream.wire, &mut upstream.input), &mut self.wire)
+        })
+        .await;
+        let was_sent = asking.was_sent();
+        if answered.is_ok() && was_sent && answer.keeps_upstream && service.proxy_protocol.is_none() {
+            upstream.keep(&service.pool);
+        }
+        match answered {
+            Err(_) => Left::Done,
+            Ok(()) if was_sent && answer.keeps_client => Left::Open,
+            Ok(()) => Left::Talking,
+        }
+    }
+
+    /// Passes on what both sides say, whatever it is, until both have ended.
+    async fn tunnel(&mut self, head: Vec<u8>, mut upstream: Upstream<W>, patience: Patience) -> Left {
+        let patience = Patience { write: patience.read, ..patience };
+        let mut down = Pump::new(head, Framing::UntilClose, Framing::UntilClose, patience);
+        let mut up = Pump::new(Vec::new(), Framing::UntilClose, Framing::UntilClose, patience);
+        let mut open = (true, true);
+        let passed = poll_fn(|cx| {
+            let Upstream { wire, input, .. } = &mut upstream;
+            if open.0 && poll_half(cx, &mut down, (wire, input), &mut self.wire)?.is_ready() {
+                open.0 = false;
+            }
+            if open.1 && poll_half(cx, &mut up, (&mut self.wire, &mut self.input), wire)?.is_ready() {
+                open.1 = false;
+            }
+            if open == (false, false) { Poll::Ready(Ok::<(), Broken>(())) } else { Poll::Pending }
+        });
+        // However it ended, both sides are told by the end of their connections.
+        let _ = passed.await;
+        Left::Done
+    }
+}
+
+/// One half of a tunnel, and its end.
+fn poll_half<W: Watch>(
+    cx: &mut Context<'_>,
+    pump: &mut Pump,
+    from: (&mut Wire<W>, &mut Buffer),
+    to: &mut Wire<W>,
+) -> Poll<Result<(), Broken>> {
+    ready!(pump.poll(cx, from, to))?;
+    to.poll_finish(cx).map_err(Broken::Receiver)
+}

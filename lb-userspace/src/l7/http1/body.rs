@@ -1,0 +1,155 @@
+//! Where a body ends, by what the fields say of it.
+
+use super::{Refusal, Version};
+use httparse::Header;
+
+/// How the end of a body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// By this many bytes; 0 is no body.
+    Length(u64),
+    /// By its last chunk.
+    Chunked,
+    /// By the end of the connection. Of responses only.
+    UntilClose,
+}
+
+impl Framing {
+    /// No body.
+    pub const NONE: Self = Self::Length(0);
+}
+
+/// Digits of a Content-Length: all of them fit into 64 bits.
+const LENGTH_DIGITS: usize = 19;
+
+/// What the fields say of the body's end and of the connection's, gathered in the one pass over them.
+#[derive(Debug, Default)]
+pub(super) struct Noted<'b> {
+    length: Option<u64>,
+    chunked: bool,
+    connection: Connection,
+    protocol: Option<&'b [u8]>,
+}
+
+/// The options of Connection that mean something to us.
+#[derive(Debug, Default)]
+struct Connection {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+}
+
+impl Connection {
+    fn note(&mut self, value: &[u8]) {
+        for option in list(value) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
+    }
+}
+
+impl<'b> Noted<'b> {
+    /// Looks at one field. Nearly all are passed over by their length and first letter. Whether it was one of these.
+    #[inline]
+    pub(super) fn note(&mut self, field: &Header<'b>, version: Version) -> Result<bool, Refusal> {
+        let value = field.value;
+        match (field.name.len(), first_letter(field.name)) {
+            (7, b'u') if field.name.eq_ignore_ascii_case("upgrade") => self.protocol = Some(value),
+            (10, b'c') if field.name.eq_ignore_ascii_case("connection") => self.connection.note(value),
+            (14, b'c') if field.name.eq_ignore_ascii_case("content-length") => self.note_length(value)?,
+            (17, b't') if field.name.eq_ignore_ascii_case("transfer-encoding") => {
+                self.note_coding(value, version)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn note_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let length = parse_length(value)?;
+        match self.length.replace(length) {
+            None => Ok(()),
+            Some(former) if former == length => Err(Refusal::ContentLengthRepeated),
+            Some(_) => Err(Refusal::ContentLengthConflict),
+        }
+    }
+
+    fn note_coding(&mut self, value: &[u8], version: Version) -> Result<(), Refusal> {
+        if version == Version::V10 {
+            Err(Refusal::TransferEncodingVersion)
+        } else if std::mem::replace(&mut self.chunked, true) {
+            Err(Refusal::TransferEncodingRepeated)
+        } else if value.eq_ignore_ascii_case(b"chunked") {
+            Ok(())
+        } else {
+            Err(refuse_codings(value))
+        }
+    }
+
+    /// What the fields say of the body's end, if anything.
+    pub(super) const fn framing(&self) -> Result<Option<Framing>, Refusal> {
+        match (self.chunked, self.length) {
+            (true, Some(_)) => Err(Refusal::TwoLengths),
+            (true, None) => Ok(Some(Framing::Chunked)),
+            (false, Some(length)) => Ok(Some(Framing::Length(length))),
+            (false, None) => Ok(None),
+        }
+    }
+
+    /// Whether the sender keeps the connection behind this message. Source: RFC 9112, section 9.3.
+    pub(super) fn keeps_alive(&self, version: Version) -> bool {
+        !self.connection.close && (self.connection.keep_alive || version == Version::V11)
+    }
+
+    /// The protocol that the sender would rather speak. `h2c` is none: RFC 9113 took it back, and it is known for leading
+    /// requests past proxies.
+    pub(super) fn upgrade(&self, version: Version) -> Option<&'b [u8]> {
+        let protocol = self.protocol.filter(|_| self.connection.upgrade && version == Version::V11)?;
+        list(protocol).all(|token| !token.eq_ignore_ascii_case(b"h2c")).then_some(protocol)
+    }
+}
+
+/// The first letter of a name in lower case; 0 of an empty one.
+#[inline]
+pub(super) fn first_letter(name: &str) -> u8 {
+    name.as_bytes().first().map_or(0, |byte| byte | 0x20)
+}
+
+/// The elements of a list. Source: RFC 9110, section 5.6.1.
+pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
+}
+
+/// The one number that a Content-Length is: no sign, no list, no space.
+fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
+    if value.contains(&b',') {
+        return Err(repeated(value));
+    }
+    if value.is_empty() || value.len() > LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::ContentLength);
+    }
+    Ok(value.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+/// Some intermediaries join repeated fields to a list.
+fn repeated(value: &[u8]) -> Refusal {
+    let mut items = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let first = items.next();
+    if items.all(|item| Some(item) == first) {
+        Refusal::ContentLengthRepeated
+    } else {
+        Refusal::ContentLengthConflict
+    }
+}
+
+fn refuse_codings(value: &[u8]) -> Refusal {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let (chunked, others): (Vec<_>, Vec<_>) = list(value).partition(|coding| is_chunked(coding));
+    match (chunked.len(), list(value).last().is_some_and(is_chunked)) {
+        (_, false) => Refusal::TransferEncodingNotChunked,
+        (1, true) if others.is_empty() => Refusal::TransferEncodingNotChunked,
+        (1, true) => Refusal::TransferCoding,
+        (_, true) => Refusal::TransferEncodingRepeated,
+    }
+}

@@ -1,0 +1,94 @@
+//! Writing heads and chunks.
+
+use crate::l7::message::FieldSink;
+
+/// What stands behind a chunk's data.
+pub const CHUNK_END: &[u8] = b"\r\n";
+/// The end of a chunked body without trailers. With some: `0`, the end of a line, the fields, an empty line.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// A head as text. Whoever puts fields has seen to it that they are some: parsed, or checked with the configuration.
+#[derive(Debug)]
+pub struct Text<'a>(pub &'a mut Vec<u8>);
+
+impl FieldSink for Text<'_> {
+    #[inline]
+    fn put(&mut self, name: &str, value: &[u8]) {
+        let out = &mut *self.0;
+        out.reserve(name.len() + value.len() + 4);
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Text<'_> {
+    /// Ends the head.
+    pub fn end(self) {
+        self.0.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends a request line.
+pub fn request_line(out: &mut Vec<u8>, method: &str, path: &str, query: Option<&str>) {
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(path.as_bytes());
+    if let Some(query) = query {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// Appends a status line.
+pub fn status_line(out: &mut Vec<u8>, status: u16) {
+    if status == 200 {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    push_decimal(out, status.into());
+    out.push(b' ');
+    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The phrase that goes with a status; empty for those that nobody has registered.
+pub(crate) fn reason(status: u16) -> &'static str {
+    let status = http::StatusCode::from_u16(status).ok();
+    status.and_then(|status| status.canonical_reason()).unwrap_or_default()
+}
+
+/// Appends a Content-Length field.
+pub fn length_field(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"content-length: ");
+    push_decimal(out, length);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_decimal(out: &mut Vec<u8>, number: u64) {
+    // 20 digits hold any number of 64 bits.
+    let mut digits = [0; 20];
+    let mut left = number;
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (left % 10) as u8;
+        left /= 10;
+        used += 1;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+}
+
+/// Appends the line before a chunk of so many bytes. 0 ends the body: what follows are trailers.
+pub fn chunk_line(out: &mut Vec<u8>, bytes: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let significant = (usize::BITS - bytes.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..significant).rev() {
+        out.push(DIGITS[bytes >> (place * 4) & 0xf]);
+    }
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,30 @@
+//! Layer 7: the reverse proxy. One worker a core accepts, terminates TLS, reads requests, routes, balances and forwards them.
+//!
+//! Pure parts (`message`, `http1`, `route`, `rewrite`, `balance`) take bytes, `now` and snapshots and return values; `worker`,
+//! `transport`, `tls` and `pool` do the I/O.
+
+pub mod answer;
+pub mod ask;
+mod asking;
+pub mod buffer;
+pub mod client;
+pub mod deadline;
+mod exchange;
+pub mod http1;
+pub mod message;
+pub mod pool;
+pub mod proxy_protocol;
+pub mod pump;
+pub mod reply;
+pub mod respond;
+pub mod rewrite;
+pub mod route;
+pub mod settings;
+pub mod site;
+pub mod tls;
+pub mod transport;
+pub mod wire;
+pub mod worker;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! One direction of an exchange: a head, then a body, from one connection to the other, as fast as the slower takes it.
+//!
+//! What was read lies in one buffer until it is written, and no more is read before; so memory does not grow with the
+//! body, and a slow reader slows its writer down.
+
+use super::buffer::Buffer;
+use super::http1::{CHUNK_END, Chunk, Chunked, Framing, Refusal, chunk_line};
+use super::transport::Watch;
+use super::wire::Wire;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// Why a body did not come through.
+#[derive(Debug)]
+pub enum Broken {
+    /// Its sender ended, or failed, before it.
+    Sender(Option<io::Error>),
+    /// Its sender frames it wrongly.
+    Framing(Refusal),
+    /// It is longer than allowed.
+    TooLong,
+    /// Its receiver failed.
+    Receiver(io::Error),
+}
+
+/// How long each side may let the other wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the next bytes of the body.
+    pub read: Duration,
+    /// For room to write them.
+    pub write: Duration,
+}
+
+/// A head and a body under way.
+#[derive(Debug)]
+pub struct Pump {
+    /// Bytes to write before those of the buffer: the head, then the lines of chunks.
+    before: Vec<u8>,
+    /// Bytes of the buffer to write.
+    data: usize,
+    /// Bytes to write behind them.
+    behind: &'static [u8],
+    written: usize,
+    source: Source,
+    chunks: bool,
+    /// Bytes of body that may still come.
+    limit: u64,
+    patience: Patience,
+    reads: bool,
+    writes: bool,
+}
+
+/// Where in the incoming body we are.
+#[derive(Debug)]
+enum Source {
+    Length(u64),
+    Chunked(Chunked),
+    UntilClose,
+    Ended,
+}
+
+impl Pump {
+    /// A head as it shall be written, and how the body behind it is framed where it comes from and where it goes.
+    pub fn new(head: Vec<u8>, from: Framing, to: Framing, patience: Patience) -> Self {
+        let source = match from {
+            Framing::Length(0) => Source::Ended,
+            Framing::Length(length) => Source::Length(length),
+            Framing::Chunked => Source::Chunked(Chunked::default()),
+            Framing::UntilClose => Source::UntilClose,
+        };
+        Self {
+            before: head,
+            data: 0,
+            behind: b"",
+            written: 0,
+            source,
+            chunks: matches!(to, Framing::Chunked),
+            limit: u64::MAX,
+            patience,
+            reads: false,
+            writes: false,
+        }
+    }
+
+    /// Lets no more than so many bytes of body through.
+    #[must_use]
+    pub const fn at_most(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Whether the end of the body was read, if not yet written.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.source, Source::Ended)
+    }
+
+    /// The head again, to send it elsewhere, if there was no body behind it.
+    #[must_use]
+    pub fn into_head(self) -> Vec<u8> {
+        self.before
+    }
+
+    /// Moves bytes until all have gone, or one side has to be waited for.
+    pub fn poll<W: Watch>(
+        &mut self,
+        cx: &mut Context<'_>,
+        (from, input): (&mut Wire<W>, &mut Buffer),
+        to: &mut Wire<W>,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            if self.data == 0 && self.behind.is_empty() {
+                self.stage(input)?;
+            }
+            if self.written < self.staged() {
+                ready!(self.poll_write(cx, input, to)).map_err(Broken::Receiver)?;
+            } else if self.has_ended() {
+                return to.poll_flush(cx).map_err(Broken::Receiver);
+            } else {
+                ready!(self.poll_read(cx, from, input, to))?;
+            }
+        }
+    }
+
+    /// Bytes that wait to be written.
+    fn staged(&self) -> usize {
+        self.before.len() + self.data + self.behind.len()
+    }
+
+    fn poll_write<W: Watch>(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Buffer,
+        to: &mut Wire<W>,
+    ) -> Poll<io::Result<()>> {
+        while self.written < self.staged() {
+            let mut parts = [IoSlice::new(&self.before), input.slice(self.data), IoSlice::new(self.behind)];
+            let Poll::Ready(count) = to.poll_write(cx, unwritten(&mut parts, self.written)) else {
+                if !std::mem::replace(&mut self.writes, true) {
+                    to.timer.set(self.patience.write);
+                }
+                return Poll::Pending;
+            };
+            self.written += count?;
+            if std::mem::take(&mut self.writes) {
+                to.timer.clear();
+            }
+        }
+        input.consume(self.data);
+        (self.data, self.behind) = (0, b"");
+        if !self.has_ended() {
+            self.before.clear();
+        }
+        self.written = self.before.len();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read<W: Watch>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Wire<W>,
+        input: &mut Buffer,
+        to: &mut Wire<W>,
+    ) -> Poll<Result<(), Broken>> {
+        let Poll::Ready(count) = from.poll_fill(cx, input) else {
+            if !std::mem::replace(&mut self.reads, true) {
+                from.timer.set_reading(self.patience.read);
+            }
+            // What TLS has not got rid of must not wait for the next bytes.
+            let _ = to.poll_flush(cx).map_err(Broken::Receiver)?;
+            return Poll::Pending;
+        };
+        if std::mem::take(&mut self.reads) {
+            from.timer.clear();
+        }
+        match (count, &self.source) {
+            (Ok(0), Source::UntilClose) => self.end(b"\r\n"),
+            (Ok(0), _) => return Poll::Ready(Err(Broken::Sender(None))),
+            (Err(error), _) => return Poll::Ready(Err(Broken::Sender(Some(error)))),
+            _ => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Finds what of the buffer can be written next.
+    fn stage(&mut self, input: &mut Buffer) -> Result<(), Broken> {
+        match &mut self.source {
+            Source::Ended => Ok(()),
+            Source::UntilClose => self.put(input.len()),
+            Source::Length(left) => {
+                let now = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= now as u64;
+                if *left == 0 {
+                    self.source = Source::Ended;
+                }
+                self.put(now)
+            }
+            Source::Chunked(_) => self.stage_chunk(input),
+        }
+    }
+
+    fn stage_chunk(&mut self, input: &mut Buffer) -> Result<(), Broken> {
+        while let Source::Chunked(chunked) = &mut self.source {
+            match chunked.next(input.bytes()).map_err(Broken::Framing)? {
+                Chunk::Partial => return Ok(()),
+                Chunk::Frame(count) => input.consume(count),
+                Chunk::Data(count) => return self.put(count),
+                Chunk::End(count) => {
+                    let trailer = input.bytes().get(..count).unwrap_or_default().to_vec();
+                    input.consume(count);
+                    self.end(&trailer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The body has ended; a chunked one tells so, and has a trailer section.
+    fn end(&mut self, trailer: &[u8]) {
+        self.source = Source::Ended;
+        if self.chunks {
+            self.before.extend_from_slice(b"0\r\n");
+            self.before.extend_from_slice(trailer);
+        }
+    }
+
+    /// Has bytes of the buffer written next.
+    fn put(&mut self, count: usize) -> Result<(), Broken> {
+        self.limit = self.limit.checked_sub(count as u64).ok_or(Broken::TooLong)?;
+        self.data = count;
+        if self.chunks && count > 0 {
+            chunk_line(&mut self.before, count);
+            self.behind = CHUNK_END;
+        }
+        Ok(())
+    }
+}
+
+/// What of the parts is still to be written, without the empty ones.
+fn unwritten<'a, 'b>(parts: &'a mut [IoSlice<'b>], written: usize) -> &'a [IoSlice<'b>] {
+    let mut parts = parts;
+    IoSlice::advance_slices(&mut parts, written);
+    let used = parts.iter().rposition(|part| !part.is_empty()).map_or(0, |last| last + 1);
+    parts.get(..used).unwrap_or_default()
+}

@@ -1,0 +1,337 @@
+//! The fields of a request on their way to a backend.
+
+use super::names::Names;
+use super::peer::Peer;
+use super::{Constants, taken_out};
+use crate::config::proxy::{Edits, Forwarded};
+use crate::l7::message::{FieldSink, Fields, Request};
+
+/// What is to be done with a field of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Treatment {
+    /// It is of this hop, or nobody's business.
+    Drop,
+    /// It says which fields are of this hop.
+    Connection,
+    /// `trailers` may pass.
+    Te,
+    /// Believed of a trusted proxy alone, and passed on as it is.
+    Believed,
+    /// The same; what it says is replaced if it is not there.
+    Own(Own),
+}
+
+/// Fields that this proxy writes unless a trusted one has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    For,
+    Proto,
+    Host,
+    Port,
+    Forwarded,
+    RequestId,
+}
+
+impl Own {
+    const ALL: [(&'static str, Self); 6] = [
+        ("x-forwarded-for", Self::For),
+        ("x-forwarded-proto", Self::Proto),
+        ("x-forwarded-host", Self::Host),
+        ("x-forwarded-port", Self::Port),
+        ("forwarded", Self::Forwarded),
+        ("x-request-id", Self::RequestId),
+    ];
+
+    /// Whether this proxy adds to what another wrote, rather than leave it.
+    const fn is_list(self) -> bool {
+        matches!(self, Self::For | Self::Forwarded)
+    }
+
+    const fn is_set(self, forwarded: Forwarded) -> bool {
+        match self {
+            Self::For | Self::Proto | Self::Host | Self::Port => forwarded.has_x(),
+            Self::Forwarded => forwarded.has_standard(),
+            Self::RequestId => true,
+        }
+    }
+}
+
+/// A set of [`Own`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Owns(u8);
+
+impl Owns {
+    const fn has(self, own: Own) -> bool {
+        self.0 & (1 << own as u8) != 0
+    }
+
+    const fn add(&mut self, own: Own) {
+        self.0 |= 1 << own as u8;
+    }
+}
+
+/// Fields of one hop (RFC 9110, section 7.6.1), framing, and what must not be believed of anybody: `Proxy`, which CGI programs take
+/// for the variable `HTTP_PROXY`.
+const DROPPED: [&str; 10] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "keep-alive",
+    "upgrade",
+    "proxy",
+    "proxy-connection",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "http2-settings",
+];
+
+/// Further fields by which proxies tell of clients.
+const BELIEVED: [&str; 7] = [
+    "x-real-ip",
+    "x-forwarded-server",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-forwarded-prefix",
+    "x-forwarded-by",
+    "x-original-url",
+];
+
+/// Names under which certificates of clients are told, whether this listener asks for any or not.
+const CERTIFICATES: [&str; 2] = ["client-cert", "client-cert-chain"];
+
+/// A route's changes to requests, compiled.
+#[derive(Debug)]
+pub struct RequestEdits {
+    names: Names<Treatment>,
+    set: Owns,
+    constants: Constants,
+    via: Box<[u8]>,
+}
+
+/// What a request's fields depend on besides themselves.
+#[derive(Debug)]
+pub struct RequestContext<'a> {
+    /// Its connection.
+    pub peer: &'a Peer,
+    /// What the Host field says in place of what the client said: the route's `host`, else the service's.
+    pub host: Option<&'a str>,
+    /// Bits for a new request identifier.
+    pub random: u128,
+    /// What the connection is upgraded to, such as `websocket`.
+    pub upgrade: Option<&'a [u8]>,
+    /// Whether the backend is spoken to by HTTP/2, which has `:authority` and no Host, and where `te: trailers` may pass.
+    pub http2: bool,
+}
+
+impl RequestEdits {
+    /// `certificates` are the names under which any listener tells of certificates; clients must not forge them.
+    pub fn new<'a>(
+        edits: &'a Edits,
+        forwarded: Forwarded,
+        via: &str,
+        certificates: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let taken: Vec<&str> = taken_out(edits).collect();
+        let names = taken.iter().copied().chain(DROPPED).chain(CERTIFICATES).chain(certificates);
+        let names = names
+            .map(|name| (name, Treatment::Drop))
+            .chain(BELIEVED.map(|name| (name, Treatment::Believed)))
+            .chain(Own::ALL.map(|(name, own)| (name, Treatment::Own(own))))
+            .chain([("connection", Treatment::Connection), ("te", Treatment::Te)]);
+        let mut set = Owns::default();
+        let own = Own::ALL.into_iter().filter(|(name, own)| own.is_set(forwarded) && !taken.contains(name));
+        own.for_each(|(_, own)| set.add(own));
+        Self {
+            names: Names::new(names),
+            set,
+            constants: Constants::new(edits),
+            via: format!("1.1 {via}").into_bytes().into(),
+        }
+    }
+
+    /// Passes the fields of `request` on to `sink`, the changed and the new ones among them. `scratch` is space for values that
+    /// have to be put together.
+    pub fn apply<F: Fields + ?Sized>(
+        &self,
+        request: &Request<'_, F>,
+        context: &RequestContext<'_>,
+        scratch: &mut String,
+        sink: &mut impl FieldSink,
+    ) {
+        self.put_host(request, context, scratch, sink);
+        let there = self.pass(request, context, sink);
+        self.put_own(request, context, there, scratch, sink);
+        if let Some(token) = context.upgrade {
+            sink.put("connection", b"upgrade");
+            sink.put("upgrade", token);
+        }
+        sink.put("via", &self.via);
+        if let Some((name, value)) = &context.peer.certificate {
+            sink.put(name, value);
+        }
+        self.constants.put(sink);
+    }
+
+    fn put_host<F: ?Sized>(
+        &self,
+        request: &Request<'_, F>,
+        context: &RequestContext<'_>,
+        scratch: &mut String,
+        sink: &mut impl FieldSink,
+    ) {
+        match context.host {
+            _ if context.http2 => {}
+            Some(host) => sink.put("host", host.as_bytes()),
+            None => sink.put("host", written_authority(request, scratch).as_bytes()),
+        }
+    }
+
+    /// Passes on what came, and says which of its own fields a trusted proxy has written.
+    fn pass<F: Fields + ?Sized>(
+        &self,
+        request: &Request<'_, F>,
+        context: &RequestContext<'_>,
+        sink: &mut impl FieldSink,
+    ) -> Owns {
+        let mut there = Owns::default();
+        let named = Named::by(request.fields);
+        for (name, value) in request.fields.each() {
+            let treatment = self.names.find(name);
+            let passes = match treatment {
+                None => true,
+                Some(Treatment::Drop | Treatment::Connection) => false,
+                Some(Treatment::Te) => {
+                    put_te(value, context.http2, sink);
+                    false
+                }
+                Some(Treatment::Believed) => context.peer.trusted,
+                Some(Treatment::Own(own)) if context.peer.trusted => {
+                    let first = !there.has(own);
+                    there.add(own);
+                    first && !(own.is_list() && self.set.has(own))
+                }
+                Some(Treatment::Own(_)) => false,
+            };
+            if passes && !named.has(name) {
+                sink.put(name, value);
+            }
+        }
+        there
+    }
+
+    fn put_own<F: Fields + ?Sized>(
+        &self,
+        request: &Request<'_, F>,
+        context: &RequestContext<'_>,
+        there: Owns,
+        scratch: &mut String,
+        sink: &mut impl FieldSink,
+    ) {
+        for (name, own) in Own::ALL {
+            if self.set.has(own) && (own.is_list() || !there.has(own)) {
+                scratch.clear();
+                if there.has(own) {
+                    request.fields.all(name).for_each(|value| add_to_list(value, scratch));
+                }
+                put_one(name, own, request, context, scratch, sink);
+            }
+        }
+    }
+}
+
+/// Puts one of this proxy's own fields behind what is in `scratch`.
+fn put_one<F: ?Sized>(
+    name: &str,
+    own: Own,
+    request: &Request<'_, F>,
+    context: &RequestContext<'_>,
+    scratch: &mut String,
+    sink: &mut impl FieldSink,
+) {
+    match own {
+        Own::For if scratch.is_empty() => sink.put(name, context.peer.address.as_bytes()),
+        Own::For => {
+            scratch.push_str(&context.peer.address);
+            sink.put(name, scratch.as_bytes());
+        }
+        Own::Proto => sink.put(name, context.peer.scheme().as_bytes()),
+        Own::Port => sink.put(name, context.peer.port.as_bytes()),
+        Own::RequestId => sink.put(name, &request_id(context.random)),
+        Own::Host if request.host.is_empty() => {}
+        Own::Host => sink.put(name, written_authority(request, scratch).as_bytes()),
+        Own::Forwarded => {
+            context.peer.push_element(request.host, request.port, scratch);
+            sink.put(name, scratch.as_bytes());
+        }
+    }
+}
+
+/// What earlier proxies wrote; bytes that are no text are theirs to answer for, not ours to pass on.
+fn add_to_list(value: &[u8], list: &mut String) {
+    if let Some(text) = std::str::from_utf8(value).ok().filter(|text| !text.is_empty()) {
+        list.push_str(text);
+        list.push_str(", ");
+    }
+}
+
+/// `te` may name `trailers` and nothing else, and in HTTP/1.1 would have to be named in Connection.
+fn put_te(value: &[u8], http2: bool, sink: &mut impl FieldSink) {
+    if http2 && tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers")) {
+        sink.put("te", b"trailers");
+    }
+}
+
+/// The host that was asked for and its port, as the Host field has them.
+fn written_authority<'a, F: ?Sized>(request: &Request<'a, F>, scratch: &'a mut String) -> &'a str {
+    let in_brackets = request.host.contains(':');
+    if request.port.is_none() && !in_brackets {
+        return request.host;
+    }
+    scratch.clear();
+    push_authority(request.host, request.port, scratch);
+    scratch
+}
+
+/// `example.org:8080`, `[2001:db8::1]`.
+pub(super) fn push_authority(host: &str, port: Option<u16>, out: &mut String) {
+    use std::fmt::Write as _;
+    // Writing to a String cannot fail.
+    _ = if host.contains(':') { write!(out, "[{host}]") } else { out.write_str(host) };
+    if let Some(port) = port {
+        _ = write!(out, ":{port}");
+    }
+}
+
+/// A request identifier of these bits, in 32 hexadecimal digits.
+#[must_use]
+pub fn request_id(bits: u128) -> [u8; 32] {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let bytes = bits.to_be_bytes();
+    std::array::from_fn(|at| {
+        let byte = bytes[at / 2];
+        DIGITS[usize::from(if at % 2 == 0 { byte >> 4 } else { byte & 0xf })]
+    })
+}
+
+/// The fields that Connection names besides the usual words. Seldom any.
+pub(super) struct Named<'a>(Vec<&'a [u8]>);
+
+impl<'a> Named<'a> {
+    pub(super) fn by<F: Fields + ?Sized>(fields: &'a F) -> Self {
+        let usual = |token: &&[u8]| {
+            ["keep-alive", "close", "upgrade", "te"]
+                .iter()
+                .any(|word| token.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        Self(fields.all("connection").flat_map(tokens).filter(|token| !usual(token)).collect())
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        !self.0.is_empty() && self.0.iter().any(|token| token.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
+/// The elements of a list. Source: RFC 9110, section 5.6.1.
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}

@@ -1,0 +1,138 @@
+//! The fields of an answer on their way to the client.
+
+use super::location::Authorities;
+use super::names::Names;
+use super::request::{Named, push_authority};
+use super::{Constants, taken_out};
+use crate::config::proxy::{Edits, Hsts};
+use crate::l7::message::FieldSink;
+use crate::l7::message::Fields;
+
+/// What is to be done with a field of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Treatment {
+    Drop,
+    Location,
+}
+
+/// Fields of one hop (RFC 9110, section 7.6.1), framing, and the offer of other ways to a backend (RFC 7838).
+const DROPPED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "keep-alive",
+    "upgrade",
+    "te",
+    "proxy-connection",
+    "proxy-authenticate",
+    "alt-svc",
+];
+
+/// A route's changes to answers, compiled, with what the whole proxy hides and says.
+#[derive(Debug)]
+pub struct ResponseEdits {
+    names: Names<Treatment>,
+    server: Option<Box<[u8]>>,
+    constants: Constants,
+}
+
+/// What an answer's fields depend on besides themselves.
+#[derive(Debug)]
+pub struct ResponseContext<'a> {
+    /// Whether the client came by TLS.
+    pub https: bool,
+    /// The host that it asked for; empty if it named none.
+    pub host: &'a str,
+    /// The port in its Host field.
+    pub port: Option<u16>,
+    /// What the backends call themselves.
+    pub backends: &'a Authorities,
+    /// What the listener says of `Strict-Transport-Security`.
+    pub hsts: Option<&'a [u8]>,
+    /// A cookie that binds the client to its backend, as `Set-Cookie` has it.
+    pub cookie: Option<&'a [u8]>,
+    /// What the connection is upgraded to.
+    pub upgrade: Option<&'a [u8]>,
+}
+
+impl ResponseEdits {
+    /// `hide` are fields of backends that clients are not to see, `server` is what this proxy calls itself.
+    pub fn new(edits: &Edits, hide: &[String], server: Option<&str>) -> Self {
+        let taken: Vec<&str> = taken_out(edits).collect();
+        let names = taken.iter().copied().chain(hide.iter().map(String::as_str)).chain(DROPPED);
+        let names = names.map(|name| (name, Treatment::Drop));
+        let server = server.filter(|_| !taken.contains(&"server"));
+        let replaced = server.map(|_| ("server", Treatment::Drop));
+        let located = ["location", "content-location"].map(|name| (name, Treatment::Location));
+        Self {
+            names: Names::new(names.chain(replaced).chain(located)),
+            server: server.map(|server| server.as_bytes().into()),
+            constants: Constants::new(edits),
+        }
+    }
+
+    /// Passes the fields of an answer on to `sink`, the changed and the new ones among them.
+    pub fn apply<F: Fields + ?Sized>(
+        &self,
+        fields: &F,
+        context: &ResponseContext<'_>,
+        scratch: &mut String,
+        sink: &mut impl FieldSink,
+    ) {
+        let named = Named::by(fields);
+        for (name, value) in fields.each() {
+            match self.names.find(name) {
+                _ if named.has(name) => {}
+                None => sink.put(name, value),
+                Some(Treatment::Drop) => {}
+                Some(Treatment::Location) => put_location(name, value, context, scratch, sink),
+            }
+        }
+        self.put_own(context, sink);
+        self.constants.put(sink);
+    }
+
+    /// The fields that this proxy says on answers of its own, too.
+    pub fn put_own(&self, context: &ResponseContext<'_>, sink: &mut impl FieldSink) {
+        if let Some(token) = context.upgrade {
+            sink.put("connection", b"upgrade");
+            sink.put("upgrade", token);
+        }
+        let own = [
+            ("server", self.server.as_deref()),
+            ("strict-transport-security", context.hsts),
+            ("set-cookie", context.cookie),
+        ];
+        own.into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .for_each(|(name, value)| sink.put(name, value));
+    }
+}
+
+/// A redirect to a backend's own address becomes one to where the client asked.
+fn put_location(
+    name: &str,
+    value: &[u8],
+    context: &ResponseContext<'_>,
+    scratch: &mut String,
+    sink: &mut impl FieldSink,
+) {
+    let Some(path) = context.backends.path_behind(value) else { return sink.put(name, value) };
+    scratch.clear();
+    if !context.host.is_empty() {
+        scratch.push_str(if context.https { "https://" } else { "http://" });
+        push_authority(context.host, context.port, scratch);
+    }
+    if !path.starts_with(b"/") {
+        scratch.push('/');
+    }
+    scratch.push_str(&String::from_utf8_lossy(path));
+    sink.put(name, scratch.as_bytes());
+}
+
+/// What `Strict-Transport-Security` says. Source: RFC 6797, section 6.1.
+pub(in crate::l7) fn written_hsts(hsts: &Hsts) -> String {
+    let subdomains = if hsts.subdomains { "; includeSubDomains" } else { "" };
+    let preload = if hsts.preload { "; preload" } else { "" };
+    format!("max-age={}{subdomains}{preload}", hsts.max_age.as_secs())
+}

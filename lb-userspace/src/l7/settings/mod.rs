@@ -1,0 +1,80 @@
+//! The configuration of layer 7 as workers read it: one immutable snapshot, swapped as a whole.
+//!
+//! A reload touches only what changed. A listener and a service keep their number as long as a configuration has one of their name,
+//! and keep their very [`Arc`] as long as nothing of them changed. So a worker takes a new snapshot in by going over the numbers
+//! and comparing by [`Arc::ptr_eq`]:
+//!
+//! - [`Listener::config`] the same: sockets, TLS and connections stay as they are. Else what differs in it says what to do, such
+//!   as `addresses` (bind, close) and `tls` (read certificates anew); connections live on in either case.
+//! - [`Listener::router`] the same: nothing of its routes or their services changed. It is looked up for each request, so a
+//!   connection follows a new one by itself.
+//! - [`Service`] the same: balancer and pools stay as they are. Else the balancer follows the new backends and the pools of those
+//!   that are gone are closed.
+//!
+//! Pure: files that the configuration names are read elsewhere.
+
+mod build;
+mod numbered;
+mod route;
+#[cfg(test)]
+mod tests;
+
+pub use build::Error;
+pub use numbered::{Number, Numbered};
+pub use route::{Action, Answer, Route, Shares};
+
+use std::sync::Arc;
+
+use super::message::{Fields, Request};
+use super::rewrite::{Authorities, Redirect};
+use super::route::Router;
+use crate::config::proxy;
+
+/// A listener's number.
+pub type ListenerId = Number<Listener>;
+/// A service's number.
+pub type ServiceId = Number<Service>;
+
+/// One snapshot.
+#[derive(Debug)]
+pub struct Settings {
+    /// What `[proxy]` says. Its lists of listeners, routes and services are empty: they are below.
+    pub proxy: proxy::Proxy,
+    /// Where clients connect.
+    pub listeners: Numbered<Listener>,
+    /// Who answers.
+    pub services: Numbered<Service>,
+    edits: Arc<build::SharedEdits>,
+}
+
+/// Where clients connect, and which way their requests go.
+#[derive(Debug)]
+pub struct Listener {
+    /// What the file says of it.
+    pub config: Arc<proxy::Listener>,
+    /// Its routes.
+    pub router: Arc<Router<Arc<Route>>>,
+    /// What takes the requests that no route takes.
+    pub otherwise: Option<Arc<Route>>,
+    /// Where everything is sent instead.
+    pub redirect: Option<Redirect>,
+    /// What answers say as `Strict-Transport-Security`.
+    pub hsts: Option<Box<[u8]>>,
+    origin: Arc<build::Origin>,
+}
+
+impl Listener {
+    /// The route of a request: the router's, else the listener's own service.
+    pub fn route<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<&Arc<Route>> {
+        self.router.find(request).or(self.otherwise.as_ref())
+    }
+}
+
+/// Who answers.
+#[derive(Debug)]
+pub struct Service {
+    /// What the file says of it.
+    pub config: proxy::Service,
+    /// What its backends call themselves.
+    pub authorities: Authorities,
+}

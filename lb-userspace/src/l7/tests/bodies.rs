@@ -1,0 +1,102 @@
+//! Bodies, however they are framed and however large they are.
+
+use super::lab::{Lab, backend, mirror, over_both, to};
+use std::io::{Read as _, Write as _};
+
+/// More than all buffers on the way hold.
+const LARGE: usize = 20 << 20;
+
+#[test]
+fn a_body_with_a_length_arrives() {
+    over_both(|start| {
+        let lab = start(to(mirror()));
+        let mut client = lab.connect();
+        let answer = client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+        assert!(answer.text().ends_with("\r\n\r\nhello"), "{answer:?}");
+        assert!(client.ask("GET /next HTTP/1.1\r\nHost: h\r\n\r\n").text().starts_with("GET /next "));
+    });
+}
+
+#[test]
+fn a_chunked_body_arrives_whole_and_without_its_extensions() {
+    over_both(|start| {
+        let lab = start(to(mirror()));
+        let mut client = lab.connect();
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client.send("5;name=value\r\nhello\r\n");
+        let answer = client.ask("7\r\n, world\r\n0\r\n\r\n");
+        assert!(answer.text().ends_with("\r\n\r\nhello, world"), "{answer:?}");
+        assert!(client.ask("GET /next HTTP/1.1\r\nHost: h\r\n\r\n").text().starts_with("GET /next "));
+    });
+}
+
+#[test]
+fn a_chunk_that_is_none_is_refused() {
+    over_both(|start| {
+        let lab = start(to(mirror()));
+        let mut client = lab.connect();
+        let answer = client.ask("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n");
+        assert_eq!(answer.status(), 400);
+    });
+}
+
+#[test]
+fn an_answer_that_ends_with_its_connection_leaves_the_clients_open() {
+    let until_close = backend(|mut client| {
+        client.receive();
+        client.send("HTTP/1.1 200 OK\r\n\r\nall there is");
+    });
+    over_both(|start| {
+        let lab = start(to(until_close));
+        let mut client = lab.connect();
+        for _ in 0..2 {
+            assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").text(), "all there is");
+        }
+    });
+}
+
+#[test]
+fn a_large_download_arrives_byte_for_byte() {
+    let large = backend(|mut client| {
+        client.receive();
+        client.send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
+        client.send_bytes(&pattern(LARGE));
+    });
+    over_both(|start| {
+        let answer = start(to(large)).connect().ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert!(answer.body == pattern(LARGE));
+    });
+}
+
+#[test]
+fn a_large_upload_arrives_byte_for_byte_with_the_answer_on_its_way_meanwhile() {
+    let echo = backend(|mut client| {
+        client.head();
+        client.send(&format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"));
+        let mut piece = vec![0; 60_000];
+        let mut left = LARGE;
+        while left > 0 {
+            let count = client.0.read(&mut piece).unwrap();
+            client.send_bytes(&piece[..count]);
+            left -= count;
+        }
+    });
+    over_both(|start| {
+        let lab = start(to(echo));
+        assert!(upload(&lab) == pattern(LARGE));
+    });
+}
+
+fn upload(lab: &Lab) -> Vec<u8> {
+    let mut client = lab.connect();
+    client.send(&format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {LARGE}\r\n\r\n"));
+    let mut sender = client.0.get_ref().try_clone().unwrap();
+    let sending = std::thread::spawn(move || sender.write_all(&pattern(LARGE)));
+    let answer = client.receive().unwrap();
+    sending.join().unwrap().unwrap();
+    answer.body
+}
+
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|n| u8::try_from(n * 7 % 253).unwrap()).collect()
+}

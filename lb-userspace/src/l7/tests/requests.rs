@@ -1,0 +1,143 @@
+//! Requests and answers as they pass.
+
+use super::lab::{backend, mirror, over_both, to};
+
+const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: example.org\r\n\r\n";
+
+#[test]
+fn a_request_reaches_the_backend_and_its_answer_the_client() {
+    over_both(|start| {
+        let lab = start(to(mirror()));
+        let answer = lab.connect().ask(GET);
+        assert_eq!(answer.status(), 200);
+        assert!(answer.text().starts_with("GET /a?b=c HTTP/1.1\r\nhost: example.org\r\n"), "{answer:?}");
+        assert!(answer.text().contains("x-forwarded-for: 127.0.0.1\r\n"), "{answer:?}");
+    });
+}
+
+#[test]
+fn a_connection_carries_one_request_after_the_other() {
+    over_both(|start| {
+        let lab = start(to(mirror()));
+        let mut client = lab.connect();
+        for n in 0..5 {
+            let answer = client.ask(&format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            assert!(answer.text().starts_with(&format!("GET /{n} ")));
+        }
+    });
+}
+
+#[test]
+fn requests_sent_at_once_are_answered_in_order() {
+    over_both(|start| {
+        let lab = start(to(mirror()));
+        let mut client = lab.connect();
+        let requests: String = (0..20).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
+        client.send(&requests);
+        for n in 0..20 {
+            assert!(client.receive().unwrap().text().starts_with(&format!("GET /{n} ")));
+        }
+    });
+}
+
+#[test]
+fn the_answer_to_head_has_the_length_but_not_the_body() {
+    let one_k = backend(|mut client| {
+        while client.receive().is_some() {
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+        }
+    });
+    over_both(|start| {
+        let lab = start(to(one_k));
+        let mut client = lab.connect();
+        for _ in 0..2 {
+            client.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert!(client.head().unwrap().contains("content-length: 1000\r\n"));
+        }
+    });
+}
+
+#[test]
+fn requests_that_two_servers_could_read_in_two_ways_are_refused_and_the_connection_ends() {
+    let refused = [
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\na",
+        "GET / HTTP/1.1\nHost: h\n\n",
+        "GET / HTTP/1.1\r\nHost : h\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n",
+    ];
+    over_both(|start| {
+        let lab = start(to(mirror()));
+        for request in refused {
+            let mut client = lab.connect();
+            let answer = client.ask(request);
+            assert_eq!((answer.status(), answer.field("connection")), (400, Some("close")), "{request:?}");
+            assert_eq!(client.rest(), "", "{request:?}");
+        }
+    });
+}
+
+#[test]
+fn a_client_of_http_1_0_is_answered_without_chunks_and_the_connection_ends() {
+    let chunked = backend(|mut client| {
+        client.receive();
+        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    });
+    over_both(|start| {
+        let lab = start(to(chunked));
+        let mut client = lab.connect();
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        let answer = client.rest();
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with("\r\n\r\nabc"), "{answer}");
+    });
+}
+
+#[test]
+fn an_upgraded_connection_passes_bytes_both_ways_until_each_side_ends() {
+    let socket = backend(|mut client| {
+        let head = client.head().unwrap();
+        assert!(
+            head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n"),
+            "{head}"
+        );
+        client.send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello",
+        );
+        let heard = client.rest();
+        client.send(&heard);
+    });
+    over_both(|start| {
+        let lab = start(to(socket));
+        let mut client = lab.connect();
+        client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly,");
+        let head = client.head().unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("upgrade: websocket\r\n"), "{head}");
+        client.send("late");
+        client.finish();
+        assert_eq!(client.rest(), "helloearly,late");
+    });
+}
+
+#[test]
+fn interim_answers_come_before_the_answer() {
+    let continuing = backend(|mut client| {
+        let head = client.head().unwrap();
+        assert!(head.contains("100-continue"), "{head}");
+        client.send("HTTP/1.1 100 Continue\r\n\r\n");
+        let mut body = [0; 4];
+        std::io::Read::read_exact(&mut client.0, &mut body).unwrap();
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+        client.send_bytes(&body);
+    });
+    over_both(|start| {
+        let lab = start(to(continuing));
+        let mut client = lab.connect();
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+        assert!(client.head().unwrap().starts_with("HTTP/1.1 100 "));
+        assert_eq!(client.ask("body").text(), "body");
+    });
+}

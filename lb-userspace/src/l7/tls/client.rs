@@ -1,0 +1,102 @@
+//! TLS towards backends.
+
+use super::server::Shared;
+use super::{TlsError, files};
+use crate::config::proxy::UpstreamTls;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, Connection, DigitallySignedStruct, SignatureScheme};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The authorities of the system: where Debian, and where Red Hat, keeps them.
+const SYSTEM: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
+/// How connections to the backends of a service begin.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    name: Option<ServerName<'static>>,
+}
+
+impl ClientTls {
+    /// A new connection to a backend at this address.
+    pub fn connect(&self, address: IpAddr) -> Result<Connection, TlsError> {
+        let name = self.name.clone().unwrap_or_else(|| ServerName::from(address));
+        Ok(ClientConnection::new(Arc::clone(&self.config), name)?.into())
+    }
+}
+
+impl Shared {
+    /// How connections to the backends of a service begin. Reads its files.
+    pub fn client(&self, tls: &UpstreamTls) -> Result<ClientTls, TlsError> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(self.provider()))
+            .with_safe_default_protocol_versions()?;
+        let builder = if tls.verify {
+            builder.with_root_certificates(match &tls.ca {
+                Some(path) => files::authorities(path)?,
+                None => files::authorities(system_authorities())?,
+            })
+        } else {
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Unverified(Arc::clone(self.provider()))))
+        };
+        let mut config = match &tls.certificate {
+            Some((cert, key)) => builder.with_client_auth_cert(files::chain(cert)?, files::key(key)?)?,
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let name = tls
+            .sni
+            .as_ref()
+            .map(|name| ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone())));
+        Ok(ClientTls { config: Arc::new(config), name: name.transpose()? })
+    }
+}
+
+fn system_authorities() -> &'static Path {
+    let [usual, other] = SYSTEM.map(Path::new);
+    if other.exists() && !usual.exists() { other } else { usual }
+}
+
+/// Takes any certificate: the operator said `verify = false`. What the backend signs must still be signed by it.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

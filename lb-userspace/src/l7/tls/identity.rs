@@ -1,0 +1,46 @@
+//! Who a client is by its certificate.
+
+use rustls::Connection;
+
+/// The certificate that a client has shown, as a field says it: its DER in base 64 between colons. Source: RFC 9440,
+/// section 2.1.
+#[must_use]
+pub fn client_cert(connection: &Connection) -> Option<Vec<u8>> {
+    let leaf = connection.peer_certificates()?.first()?;
+    let mut value = vec![b':'];
+    leaf.chunks(3).for_each(|three| push_base64(three, &mut value));
+    value.push(b':');
+    Some(value)
+}
+
+/// One to three bytes as four characters. Source: RFC 4648, section 4.
+fn push_base64(three: &[u8], out: &mut Vec<u8>) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+    let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+    for place in 0..4 {
+        let index = bits >> (18 - 6 * place) & 63;
+        let character = ALPHABET.get(usize::try_from(index).unwrap_or(0)).copied();
+        out.push(character.filter(|_| place <= three.len()).unwrap_or(b'='));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_64_is_padded_to_four_characters() {
+        let encode = |text: &str| {
+            let mut out = Vec::new();
+            text.as_bytes().chunks(3).for_each(|three| push_base64(three, &mut out));
+            String::from_utf8(out).unwrap()
+        };
+        // Source: RFC 4648, section 10.
+        let rows =
+            [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        for (text, expected) in rows {
+            assert_eq!(encode(text), expected);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Which certificate is shown to whom: by the name that a client asks for, and by the signatures that it understands.
+
+use super::{TlsError, files};
+use crate::config::proxy::CertificateFiles;
+use rustls::SignatureAlgorithm;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::collections::HashMap;
+use std::sync::Arc;
+use webpki::EndEntityCert;
+
+/// The certificates of a listener.
+#[derive(Debug)]
+pub(super) struct Certificates {
+    /// By name in lower case; wildcards by what stands behind their `*`.
+    by_name: HashMap<Box<str>, Choice>,
+    /// For who asks for no name, or for none of these.
+    otherwise: Choice,
+}
+
+/// Certificates of one name, the cheapest to sign with first.
+type Choice = Vec<Arc<CertifiedKey>>;
+
+impl Certificates {
+    /// Reads certificates. The first of them, and others of the very same names, are for who asks for no name.
+    pub(super) fn read(provider: &CryptoProvider, sources: &[CertificateFiles]) -> Result<Self, TlsError> {
+        let mut certificates = Self { by_name: HashMap::new(), otherwise: Vec::new() };
+        let mut first: Option<Vec<Box<str>>> = None;
+        for source in sources {
+            let certified = files::certified(provider, (&source.cert, &source.key), source.ocsp.as_deref())?;
+            let certified = Arc::new(certified);
+            let names = names(&certified)
+                .map_err(|reason| TlsError::Certificate { path: source.cert.clone(), reason })?;
+            if *first.get_or_insert_with(|| names.clone()) == names {
+                add(&mut certificates.otherwise, &certified);
+            }
+            for name in names {
+                add(certificates.by_name.entry(name).or_default(), &certified);
+            }
+        }
+        Ok(certificates)
+    }
+
+    fn of_name(&self, name: Option<&str>) -> &Choice {
+        let wildcard = |name: &str| self.by_name.get(name.get(name.find('.')?..)?);
+        let found = name.and_then(|name| self.by_name.get(name).or_else(|| wildcard(name)));
+        found.unwrap_or(&self.otherwise)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let offered = hello.signature_schemes();
+        let choice = self.of_name(hello.server_name());
+        choice.iter().find(|certified| certified.key.choose_scheme(offered).is_some()).cloned()
+    }
+}
+
+/// An elliptic curve's signature costs a tenth of RSA's.
+fn add(choice: &mut Choice, certified: &Arc<CertifiedKey>) {
+    choice.push(Arc::clone(certified));
+    choice.sort_by_key(|certified| certified.key.algorithm() == SignatureAlgorithm::RSA);
+}
+
+fn names(certified: &CertifiedKey) -> Result<Vec<Box<str>>, String> {
+    let leaf = certified.end_entity_cert().map_err(|error| error.to_string())?;
+    let parsed = EndEntityCert::try_from(leaf).map_err(|error| error.to_string())?;
+    let key = |name: &str| name.strip_prefix('*').unwrap_or(name).to_ascii_lowercase().into();
+    Ok(parsed.valid_dns_names().map(key).collect())
+}

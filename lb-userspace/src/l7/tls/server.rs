@@ -1,0 +1,63 @@
+//! TLS towards clients.
+
+use super::names::Certificates;
+use super::{TlsError, files};
+use crate::config::proxy::{Tls, TlsVersion};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use std::sync::Arc;
+
+/// Tickets a client is given with a handshake. One more is one more signature's worth of work for each connection; a client
+/// that comes back is given a new one.
+const TICKETS: usize = 1;
+
+/// What all listeners and workers have in common.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    provider: Arc<CryptoProvider>,
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+impl Shared {
+    /// The algorithms, and keys of tickets that change every few hours by themselves. They are drawn once, so that a ticket
+    /// of one worker is good for the others and after a reload.
+    pub fn new() -> Result<Self, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        Ok(Self { tickets: rustls::crypto::aws_lc_rs::Ticketer::new()?, provider })
+    }
+
+    pub(super) const fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    /// What a listener's connections begin with. Reads its files.
+    pub fn server(&self, tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+        let versions = match tls.min_version {
+            TlsVersion::V12 => &[&TLS13, &TLS12][..],
+            TlsVersion::V13 => &[&TLS13],
+        };
+        let certificates = Certificates::read(&self.provider, &tls.certificates)?;
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions)?
+            .with_client_cert_verifier(self.clients(tls)?)
+            .with_cert_resolver(Arc::new(certificates));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = if tls.tickets { TICKETS } else { 0 };
+        if tls.tickets {
+            config.ticketer = Arc::clone(&self.tickets);
+        }
+        Ok(Arc::new(config))
+    }
+
+    fn clients(&self, tls: &Tls) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let Some(client) = &tls.client else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+        let roots = Arc::new(files::authorities(&client.ca)?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&self.provider));
+        let verifier = if client.required { verifier } else { verifier.allow_unauthenticated() };
+        verifier.build().map_err(|source| TlsError::Authorities { path: client.ca.clone(), source })
+    }
+}

@@ -1,0 +1,271 @@
+//! A worker: one thread, one runtime, sockets and pools of its own. It shares nothing that changes with the others.
+
+use super::client::{Accepted, Client};
+use super::deadline::{Clock, TICK};
+use super::http1::DateCache;
+use super::settings::{ListenerId, Settings};
+use super::site::{Site, Snapshot};
+use super::transport::{Acceptor, Watch, bind};
+use socket2::Socket;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::spawn_local;
+
+/// How long a worker waits when it cannot accept, for a lack of descriptors passes.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Ticks between two looks at the pools.
+const POOL_TICKS: u32 = 10;
+
+/// What all connections of a worker share.
+#[derive(Debug)]
+pub struct Worker<W> {
+    /// Deadlines.
+    pub clock: Rc<Clock>,
+    /// What it has done.
+    pub counters: Arc<Counters>,
+    site: RefCell<Rc<Site<W>>>,
+    listening: RefCell<HashMap<SocketAddr, Listening>>,
+    connections: Cell<usize>,
+    draining: Cell<bool>,
+    random: Cell<u64>,
+    date: RefCell<Rc<str>>,
+}
+
+/// What a worker has done, for others to read. Only the worker writes.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Answers by the first digit of their status, from 1.
+    pub answers: [AtomicU64; 5],
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections open now.
+    pub open: AtomicU64,
+}
+
+impl Counters {
+    /// Counts an answer.
+    pub fn count(&self, status: u16) {
+        if let Some(counter) = self.answers.get(usize::from(status / 100).wrapping_sub(1)) {
+            add(counter, 1);
+        }
+    }
+}
+
+/// As only one thread writes, no operation of the memory bus is needed.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
+/// A listening socket.
+#[derive(Debug)]
+struct Listening {
+    id: ListenerId,
+    socket: Rc<Socket>,
+}
+
+/// What the daemon tells its workers.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Serve this from now on.
+    Serve(Snapshot),
+    /// These backends are down, all others up.
+    Down(Arc<Vec<(String, SocketAddr)>>),
+    /// Accept nothing more, and end when all connections have, or after this time.
+    Drain(Duration),
+}
+
+/// Runs a worker until it is told to end, or nobody is left to tell it.
+pub async fn run<W: Watch>(
+    snapshot: Snapshot,
+    mut orders: UnboundedReceiver<Order>,
+    (counters, seed): (Arc<Counters>, u64),
+) {
+    let worker = Rc::new(Worker::<W>::new(snapshot.clone(), counters, seed));
+    worker.serve(snapshot);
+    spawn_local(tick(Rc::clone(&worker)));
+    let patience = loop {
+        match orders.recv().await {
+            Some(Order::Serve(snapshot)) => worker.serve(snapshot),
+            Some(Order::Down(down)) => worker.judge(&down),
+            Some(Order::Drain(patience)) => break patience,
+            None => break Duration::ZERO,
+        }
+    };
+    worker.drain(patience).await;
+}
+
+async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
+    let mut dates = DateCache::default();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        worker.clock.tick();
+        worker.tell_time(&mut dates);
+        if worker.clock.now() % POOL_TICKS == 0 {
+            worker.expire_idle();
+        }
+    }
+}
+
+impl<W: Watch> Worker<W> {
+    fn new(snapshot: Snapshot, counters: Arc<Counters>, seed: u64) -> Self {
+        Self {
+            clock: Rc::default(),
+            counters,
+            site: RefCell::new(Rc::new(Site::new(snapshot, None))),
+            listening: RefCell::default(),
+            connections: Cell::new(0),
+            draining: Cell::new(false),
+            random: Cell::new(seed | 1),
+            date: RefCell::new(Rc::from("")),
+        }
+    }
+
+    /// Whether connections are to end with the request under way.
+    pub const fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// What it serves now.
+    pub fn site(&self) -> Rc<Site<W>> {
+        Rc::clone(&self.site.borrow())
+    }
+
+    /// What answers of our own have for a date.
+    pub fn date(&self) -> Rc<str> {
+        Rc::clone(&self.date.borrow())
+    }
+
+    fn tell_time(&self, dates: &mut DateCache) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let date = dates.at(now.as_secs());
+        if *date != **self.date.borrow() {
+            self.date.replace(date.into());
+        }
+    }
+
+    /// Bits that are good enough to spread load by and to tell requests apart.
+    pub fn draw(&self) -> u128 {
+        u128::from(self.draw_half()) << 64 | u128::from(self.draw_half())
+    }
+
+    /// Source: Marsaglia, "Xorshift RNGs", 2003, section 3.1.
+    fn draw_half(&self) -> u64 {
+        let mut state = self.random.get();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.random.set(state);
+        state
+    }
+
+    /// Takes settings up. Sockets and connections of what did not change live on.
+    fn serve(self: &Rc<Self>, snapshot: Snapshot) {
+        let site = Site::new(snapshot, Some(&self.site()));
+        let wanted = addresses(&site.snapshot.settings);
+        self.site.replace(Rc::new(site));
+        self.listening.borrow_mut().retain(|address, listening| {
+            let stays = wanted.get(address) == Some(&listening.id);
+            if !stays {
+                listening.close();
+            }
+            stays
+        });
+        for (address, id) in wanted {
+            if !self.listening.borrow().contains_key(&address)
+                && let Err(error) = self.listen(address, id)
+            {
+                tracing::error!(%address, %error, "cannot listen");
+            }
+        }
+    }
+
+    fn listen(self: &Rc<Self>, address: SocketAddr, id: ListenerId) -> io::Result<()> {
+        let socket = Rc::new(bind(address)?);
+        let acceptor = Acceptor::new(Rc::clone(&socket))?;
+        spawn_local(accept(acceptor, (id, address.port()), Rc::clone(self)));
+        self.listening.borrow_mut().insert(address, Listening { id, socket });
+        Ok(())
+    }
+
+    fn judge(&self, down: &[(String, SocketAddr)]) {
+        for upstreams in self.site().all_upstreams() {
+            let service = &upstreams.service.config.name;
+            for backend in &upstreams.backends {
+                let is_down = down.iter().any(|(name, addr)| name == service && *addr == backend.addr);
+                backend.is_up.set(!is_down);
+                if is_down {
+                    backend.close_idle();
+                }
+            }
+        }
+    }
+
+    fn expire_idle(&self) {
+        for upstreams in self.site().all_upstreams() {
+            let pool = &upstreams.service.config.pool;
+            upstreams.backends.iter().for_each(|backend| backend.expire(self.clock.now(), pool));
+        }
+    }
+
+    async fn drain(&self, patience: Duration) {
+        self.draining.set(true);
+        self.listening.take().values().for_each(Listening::close);
+        let end = tokio::time::Instant::now() + patience;
+        while self.connections.get() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(TICK).await;
+        }
+        self.clock.expire_all();
+        // The tick that ends them, and a moment for each to notice.
+        tokio::time::sleep(TICK * 2).await;
+    }
+}
+
+impl Listening {
+    /// Ends the task that accepts; the socket closes with it.
+    fn close(&self) {
+        // A listening socket can always be shut down.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// The addresses to listen on, each with its listener.
+fn addresses(settings: &Settings) -> HashMap<SocketAddr, ListenerId> {
+    let listeners = settings.listeners.iter();
+    listeners
+        .flat_map(|(id, listener)| listener.config.addresses.iter().map(move |&address| (address, id)))
+        .collect()
+}
+
+async fn accept<W: Watch>(mut acceptor: Acceptor<W>, (id, to): (ListenerId, u16), worker: Rc<Worker<W>>) {
+    loop {
+        match acceptor.accept().await {
+            Ok((socket, from)) => {
+                let Some(listener) = worker.site().listener(id).cloned() else { return };
+                let accepted = Accepted { socket, from, to, id, listener };
+                spawn_local(attend(accepted, Rc::clone(&worker)));
+            }
+            // Of a socket that was shut down.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Serves a client and counts it meanwhile.
+async fn attend<W: Watch>(accepted: Accepted, worker: Rc<Worker<W>>) {
+    worker.connections.set(worker.connections.get() + 1);
+    add(&worker.counters.accepted, 1);
+    worker.counters.open.store(worker.connections.get() as u64, Ordering::Relaxed);
+    Client::serve(accepted, Rc::clone(&worker)).await;
+    worker.connections.set(worker.connections.get().saturating_sub(1));
+    worker.counters.open.store(worker.connections.get() as u64, Ordering::Relaxed);
+}

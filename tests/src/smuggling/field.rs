@@ -1,0 +1,76 @@
+//! Fields, Host among them.
+
+use super::{Row, refused, understood};
+
+pub(super) const ROWS: &[Row] = &[
+    refused("no Host", b"GET / HTTP/1.1\r\n\r\n", "host_missing"),
+    understood("no Host in HTTP/1.0", b"GET / HTTP/1.0\r\n\r\n", &["GET  / \"\""]),
+    refused("no Host beside an absolute target", b"GET http://a/ HTTP/1.1\r\n\r\n", "host_missing"),
+    refused("two Hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "host_repeated"),
+    refused("the same Host twice", b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", "host_repeated"),
+    refused("an empty Host", b"GET / HTTP/1.1\r\nHost:\r\n\r\n", "host_invalid"),
+    refused("two hosts in one Host", b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", "host_invalid"),
+    refused("a Host with a space", b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "host_invalid"),
+    refused("a Host with a path", b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "host_invalid"),
+    refused("a Host with an encoded byte", b"GET / HTTP/1.1\r\nHost: a%2eb\r\n\r\n", "host_invalid"),
+    refused("a Host with an empty label", b"GET / HTTP/1.1\r\nHost: a..b\r\n\r\n", "host_invalid"),
+    refused("a Host whose port is no number", b"GET / HTTP/1.1\r\nHost: a:80x\r\n\r\n", "host_invalid"),
+    refused("a Host whose port is too large", b"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", "host_invalid"),
+    refused("a Host with two ports", b"GET / HTTP/1.1\r\nHost: a:80:81\r\n\r\n", "host_invalid"),
+    refused("an IPv6 Host without end", b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", "host_invalid"),
+    refused("an IPv6 Host without brackets", b"GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", "host_invalid"),
+    refused("a Host beyond ASCII", b"GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n", "host_invalid"),
+    refused("a folded field", b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n", "obs_fold"),
+    refused("a field folded by a tab", b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\tz\r\n\r\n", "obs_fold"),
+    refused(
+        "a folded Transfer-Encoding",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        "obs_fold",
+    ),
+    refused("a space before the first field", b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", "space_before_fields"),
+    refused("a space before a colon", b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "space_before_colon"),
+    refused(
+        "a tab before the colon of Content-Length",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length\t: 5\r\n\r\nhello",
+        "space_before_colon",
+    ),
+    refused("a field without colon", b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", "field_colon"),
+    refused("a field without name", b"GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n", "field_name"),
+    refused("a name with a space within", b"GET / HTTP/1.1\r\nHost: a\r\nX Y: z\r\n\r\n", "field_name"),
+    refused("a name beyond ASCII", b"GET / HTTP/1.1\r\nHost: a\r\nX\xff: z\r\n\r\n", "field_name"),
+    refused(
+        "a name with a control character",
+        b"POST / HTTP/1.1\r\nHost: a\r\n\x0bTransfer-Encoding: chunked\r\n\r\n",
+        "field_name",
+    ),
+    refused("a NUL in a name", b"GET / HTTP/1.1\r\nHost: a\r\nX\0: z\r\n\r\n", "nul"),
+    refused("a NUL in a value", b"GET / HTTP/1.1\r\nHost: a\r\nX: y\0z\r\n\r\n", "nul"),
+    refused("a CR in a value", b"GET / HTTP/1.1\r\nHost: a\r\nX: y\rz\r\n\r\n", "bare_cr"),
+    refused(
+        "a CR that hides a field",
+        b"POST / HTTP/1.1\r\nHost: a\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n",
+        "bare_cr",
+    ),
+    refused(
+        "a control character in a value",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: y\x08z\r\n\r\n",
+        "field_value",
+    ),
+    refused("a DEL in a value", b"GET / HTTP/1.1\r\nHost: a\r\nX: y\x7fz\r\n\r\n", "field_value"),
+    understood(
+        "a value beyond ASCII, which is opaque",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\r\n\r\n",
+        &["GET a / \"\""],
+    ),
+    understood("an empty value", b"GET / HTTP/1.1\r\nHost: a\r\nX:\r\n\r\n", &["GET a / \"\""]),
+    understood(
+        "a field named with an underscore is another field",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n",
+        &["POST a / \"\""],
+    ),
+    refused(
+        "an expectation that nobody has specified",
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nContent-Length: 1\r\n\r\nx",
+        "expectation",
+    ),
+];
