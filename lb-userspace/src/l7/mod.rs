@@ -3,6 +3,7 @@
 //! Pure parts (`message`, `http1`, `route`, `rewrite`, `balance`) take bytes, `now` and snapshots and return values; `worker`,
 //! `transport`, `tls` and `pool` do the I/O.
 
+pub mod balance;
 pub mod message;
 pub mod rewrite;
 pub mod route;
