@@ -11,6 +11,7 @@ mod guard;
 mod hairpin;
 mod harness;
 mod health;
+mod l7;
 mod lifecycle;
 mod limits;
 mod local;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         local::cases(),
         churn::cases(),
         guard::cases(),
+        l7::cases(),
     ];
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
 }
