@@ -86,7 +86,7 @@ fn render<W>(
         port: ask.facts.port,
         backends: &ask.upstreams.service.authorities,
         hsts: towards.hsts,
-        cookie: None,
+        cookie: ask.set_cookie.as_deref().map(str::as_bytes),
         upgrade: head.upgrade,
     };
     ask.route.response.apply(head.fields, &context, &mut String::new(), &mut Text(&mut out));

@@ -1,5 +1,7 @@
 //! From a request's bytes to what is done with it, without waiting: head, route, and the head that a backend is sent.
 
+use super::balance::key_of;
+use super::route::all_cookies;
 use super::http1::{Form, Framing, Head, Limits, Text, Version, length_field, request_line, room};
 use super::message::{FieldSink as _, Fields, Request};
 use super::reply::{self, Reply};
@@ -32,8 +34,12 @@ pub struct Ask<W> {
     pub upstreams: Rc<Upstreams<W>>,
     /// What a backend is sent.
     pub head: Vec<u8>,
-    /// Who asks.
-    pub client: SocketAddr,
+    /// The hash that its service balances by.
+    pub key: u64,
+    /// The value of the sticky cookie that it came with.
+    pub cookie: Option<Box<[u8]>>,
+    /// What binds the client to the backend that answers.
+    pub set_cookie: Option<String>,
     /// What its answer depends on.
     pub facts: Facts,
 }
@@ -131,13 +137,20 @@ fn decide<W: Watch>(site: &Site<W>, asker: &Asker<'_>, head: &Head<'_, '_>) -> R
     let random = u32::try_from(asker.random & u128::from(u32::MAX)).unwrap_or(0);
     let service = shares.pick(random).and_then(|service| site.upstreams(service));
     let upstreams = service.ok_or(Failure::NoRoute)?;
+    let config = &upstreams.service.config;
     Ok(Verdict::Forward(Ask {
-        head: render(asker, &request, head, route, upstreams.service.config.host.as_deref()),
+        head: render(asker, &request, head, route, config.host.as_deref()),
         route: Arc::clone(route),
         upstreams: Rc::clone(upstreams),
-        client: asker.client,
+        key: key_of(&config.balance, &request),
+        cookie: config.sticky.as_ref().and_then(|sticky| sticky_value(request.fields, &sticky.cookie)),
+        set_cookie: None,
         facts,
     }))
+}
+
+fn sticky_value(fields: &[Header<'_>], name: &str) -> Option<Box<[u8]>> {
+    all_cookies(fields, name).next().map(Into::into)
 }
 
 fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {

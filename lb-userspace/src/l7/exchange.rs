@@ -12,23 +12,28 @@ use super::pump::{Broken, Patience, Pump};
 use super::reply;
 use super::respond::Failure;
 use super::transport::Watch;
+use super::turn::Turn;
 use super::wire::Wire;
 use crate::config::proxy::ProxyHeader;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// A request whose answer has begun.
 #[derive(Debug)]
-struct Begun {
+struct Begun<W: Watch> {
     answer: Answer,
     asking: Asking,
+    upstream: Upstream<W>,
+    /// Held until the answer has ended.
+    _turn: Turn<W>,
 }
 
 impl<W: Watch> Client<W> {
     /// Has a backend answer, or says why none does.
     pub(super) async fn forward(&mut self, mut ask: Ask<W>) -> Left {
         match self.ask_backends(&mut ask).await {
-            Ok((begun, upstream)) => self.answer(begun, upstream, &ask).await,
+            Ok(begun) => self.answer(begun, &ask).await,
             Err(failure) if failure.is_told() => {
                 self.tell(reply::failure(failure, &ask.facts, &self.worker.date())).await
             }
@@ -37,34 +42,62 @@ impl<W: Watch> Client<W> {
     }
 
     /// Asks a backend, and another if the first did not even get the request.
-    async fn ask_backends(&mut self, ask: &mut Ask<W>) -> Result<(Begun, Upstream<W>), Failure> {
-        let mut retries = ask.upstreams.service.config.retries.count;
+    async fn ask_backends(&mut self, ask: &mut Ask<W>) -> Result<Begun<W>, Failure> {
+        let upstreams = Rc::clone(&ask.upstreams);
+        let rules = &upstreams.service.config.retries;
+        upstreams.budget.borrow_mut().deposit(rules, self.worker.elapsed());
+        let (mut retries, mut not, mut fresh) = (rules.count, None, false);
         loop {
-            let lost = match self.reach(ask).await {
-                Ok(mut upstream) => match self.ask(ask, &mut upstream).await {
-                    Ok(begun) => return Ok((begun, upstream)),
-                    Err(lost) => lost,
-                },
-                Err(failure) => Lost { failure, head: Some(std::mem::take(&mut ask.head)) },
+            let mut turn = Turn::take(&self.worker, ask, not).await?;
+            let lost = match self.ask_one(ask, &mut turn, fresh).await {
+                Ok((answer, asking, upstream)) => return Ok(Begun { answer, asking, upstream, _turn: turn }),
+                Err(lost) => lost,
             };
-            match lost {
-                Lost { failure, head: Some(head) } if retries > 0 && failure != Failure::NoBackend => {
-                    ask.head = head;
-                    retries -= 1;
-                }
-                Lost { failure, .. } => return Err(failure),
+            let Some(head) = lost.head else {
+                turn.note_failure(lost.failure);
+                return Err(lost.failure);
+            };
+            ask.head = head;
+            if lost.failure == Failure::BackendEnded && !fresh {
+                // An old connection has ended, which says nothing of the backend.
+                fresh = true;
+                continue;
             }
+            turn.note_failure(lost.failure);
+            not = Some(turn.id);
+            if retries == 0 || !upstreams.budget.borrow_mut().withdraw(rules, self.worker.elapsed()) {
+                return Err(lost.failure);
+            }
+            retries -= 1;
         }
     }
 
+    /// Asks the backend whose turn it is, by a connection that was kept or, if it is to be `fresh`, by a new one.
+    async fn ask_one(
+        &mut self,
+        ask: &mut Ask<W>,
+        turn: &mut Turn<W>,
+        fresh: bool,
+    ) -> Result<(Answer, Asking, Upstream<W>), Lost> {
+        let mut upstream = match self.reach(ask, turn, fresh).await {
+            Ok(upstream) => upstream,
+            Err(failure) => return Err(Lost { failure, head: Some(std::mem::take(&mut ask.head)) }),
+        };
+        ask.set_cookie = turn.set_cookie(ask, self.wire.tls().is_some());
+        let (answer, asking) = self.ask(ask, &mut upstream).await?;
+        turn.note_answer(answer.status);
+        Ok((answer, asking, upstream))
+    }
+
     /// A connection to a backend.
-    async fn reach(&self, ask: &Ask<W>) -> Result<Upstream<W>, Failure> {
-        let backend = ask.upstreams.choose().ok_or(Failure::NoBackend)?;
+    async fn reach(&self, ask: &Ask<W>, turn: &Turn<W>, fresh: bool) -> Result<Upstream<W>, Failure> {
+        let pool = ask.upstreams.pool(turn.addr);
         let config = &ask.upstreams.service.config;
         // With a PROXY header a connection belongs to one client.
         let must_live = !ask.facts.is_idempotent || ask.facts.framing != Framing::NONE;
-        if config.proxy_protocol.is_none()
-            && let Some(upstream) = backend.take(must_live)
+        if !fresh
+            && config.proxy_protocol.is_none()
+            && let Some(upstream) = pool.take(must_live)
         {
             return Ok(upstream);
         }
@@ -75,7 +108,7 @@ impl<W: Watch> Client<W> {
             header: config.proxy_protocol.map(|version| self.proxy_header(version)),
             tls: site.snapshot.tls.client(ask.upstreams.id),
         };
-        backend.connect(&way).await
+        pool.connect(&way).await
     }
 
     fn proxy_header(&self, version: ProxyHeader) -> Vec<u8> {
@@ -89,11 +122,11 @@ impl<W: Watch> Client<W> {
     }
 
     /// Sends the request, and waits for the answer's head while the body may still be on its way.
-    async fn ask(&mut self, ask: &mut Ask<W>, upstream: &mut Upstream<W>) -> Result<Begun, Lost> {
+    async fn ask(&mut self, ask: &mut Ask<W>, upstream: &mut Upstream<W>) -> Result<(Answer, Asking), Lost> {
         let mut asking = Asking::new(ask, self.listener.config.deadlines.body);
         loop {
             match poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask)).await {
-                Ok(answer) if !answer.is_interim() => return Ok(Begun { answer, asking }),
+                Ok(answer) if !answer.is_interim() => return Ok((answer, asking)),
                 Ok(interim) if ask.facts.version == Version::V11 => {
                     // If the client is gone, its answer will find out.
                     let _ = self.wire.write_all(&interim.head).await;
@@ -105,8 +138,8 @@ impl<W: Watch> Client<W> {
     }
 
     /// Sends the answer on, and the rest of the request meanwhile.
-    async fn answer(&mut self, begun: Begun, mut upstream: Upstream<W>, ask: &Ask<W>) -> Left {
-        let Begun { answer, mut asking } = begun;
+    async fn answer(&mut self, begun: Begun<W>, ask: &Ask<W>) -> Left {
+        let Begun { answer, mut asking, mut upstream, _turn } = begun;
         self.worker.counters.count(answer.status);
         let service = &ask.upstreams.service.config;
         let idle = ask.route.deadlines.idle.unwrap_or(service.deadlines.idle);

@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod ask;
 mod asking;
+pub mod balance;
 pub mod buffer;
 pub mod client;
 pub mod deadline;
@@ -23,6 +24,7 @@ pub mod settings;
 pub mod site;
 pub mod tls;
 pub mod transport;
+mod turn;
 pub mod wire;
 pub mod worker;
 

@@ -7,20 +7,15 @@ use super::tls::ClientTls;
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
 use crate::config::proxy;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A backend as one worker knows it.
+/// The connections of one worker to one backend.
 #[derive(Debug)]
-pub struct Backend<W> {
-    /// Where it listens.
-    pub addr: SocketAddr,
-    /// Whether it may get requests: what the daemon last said of its health.
-    pub is_up: Cell<bool>,
-    /// Exchanges under way.
-    pub active: Cell<u32>,
+pub struct Pool<W> {
+    addr: SocketAddr,
     idle: RefCell<Vec<Idle<W>>>,
 }
 
@@ -41,7 +36,7 @@ pub struct Upstream<W> {
     pub input: Buffer,
     /// Requests it has carried before this one.
     pub requests: u32,
-    backend: Busy<W>,
+    pool: Rc<Pool<W>>,
 }
 
 /// How a connection is made.
@@ -57,28 +52,11 @@ pub struct Way<'a> {
     pub tls: Option<&'a ClientTls>,
 }
 
-/// Counts an exchange with a backend while it lasts.
-#[derive(Debug)]
-struct Busy<W>(Rc<Backend<W>>);
-
-impl<W> Busy<W> {
-    fn with(backend: &Rc<Backend<W>>) -> Self {
-        backend.active.set(backend.active.get() + 1);
-        Self(Rc::clone(backend))
-    }
-}
-
-impl<W> Drop for Busy<W> {
-    fn drop(&mut self) {
-        self.0.active.set(self.0.active.get().saturating_sub(1));
-    }
-}
-
-impl<W: Watch> Backend<W> {
-    /// A backend with no connections yet.
+impl<W: Watch> Pool<W> {
+    /// No connections yet.
     #[must_use]
     pub const fn new(addr: SocketAddr) -> Self {
-        Self { addr, is_up: Cell::new(true), active: Cell::new(0), idle: RefCell::new(Vec::new()) }
+        Self { addr, idle: RefCell::new(Vec::new()) }
     }
 
     /// The connection that was used last, for the others may then grow old and close. One that must not fail is looked at
@@ -87,26 +65,20 @@ impl<W: Watch> Backend<W> {
         loop {
             let Idle { wire, requests, .. } = self.idle.borrow_mut().pop()?;
             if !must_live || wire.is_quiet() {
-                return Some(Upstream {
-                    wire,
-                    input: Buffer::default(),
-                    requests,
-                    backend: Busy::with(self),
-                });
+                return Some(Upstream { wire, input: Buffer::default(), requests, pool: Rc::clone(self) });
             }
         }
     }
 
     /// A new connection, within the deadline.
     pub async fn connect(self: &Rc<Self>, way: &Way<'_>) -> Result<Upstream<W>, Failure> {
-        let busy = Busy::with(self);
         let wire = open(self.addr, way).await?;
-        Ok(Upstream { wire, input: Buffer::default(), requests: 0, backend: busy })
+        Ok(Upstream { wire, input: Buffer::default(), requests: 0, pool: Rc::clone(self) })
     }
 
     /// Closes connections that have waited for too long.
-    pub fn expire(&self, now: u32, pool: &proxy::Pool) {
-        let longest = u32::try_from(pool.idle_timeout.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
+    pub fn expire(&self, now: u32, rules: &proxy::Pool) {
+        let longest = u32::try_from(rules.idle_timeout.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
         self.idle.borrow_mut().retain(|idle| now.saturating_sub(idle.since) < longest);
     }
 
@@ -144,13 +116,13 @@ async fn greet<W: Watch>(wire: &mut Wire<W>, addr: SocketAddr, way: &Way<'_>) ->
 
 impl<W: Watch> Upstream<W> {
     /// Gives the connection back for the next request, if the service keeps so many.
-    pub fn keep(self, pool: &proxy::Pool) {
-        let Self { wire, input, requests, backend } = self;
+    pub fn keep(self, rules: &proxy::Pool) {
+        let Self { wire, input, requests, pool } = self;
         let requests = requests + 1;
-        let mut idle = backend.0.idle.borrow_mut();
-        let has_room = idle.len() < usize::try_from(pool.idle).unwrap_or(usize::MAX);
-        let is_fresh = pool.requests == 0 || requests < pool.requests;
-        if has_room && is_fresh && input.is_empty() && backend.0.is_up.get() {
+        let mut idle = pool.idle.borrow_mut();
+        let has_room = idle.len() < usize::try_from(rules.idle).unwrap_or(usize::MAX);
+        let is_fresh = rules.requests == 0 || requests < rules.requests;
+        if has_room && is_fresh && input.is_empty() {
             let since = wire.timer.clock().now();
             idle.push(Idle { wire, since, requests });
         }

@@ -3,14 +3,17 @@
 //! A site is made whole for one snapshot. What did not change is taken over from the one before, so that its connections
 //! live on; a client's connection asks for its listener's current settings at each request.
 
-use super::pool::Backend;
+use super::balance::{Balancer, Budget, Signer};
+use super::pool::Pool;
 use super::settings::{Listener, ListenerId, Service, ServiceId, Settings};
 use super::tls::Store;
 use super::transport::Watch;
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What all workers serve: the daemon makes it, and it never changes.
 #[derive(Clone, Debug)]
@@ -19,6 +22,10 @@ pub struct Snapshot {
     pub settings: Arc<Settings>,
     /// What TLS is spoken where.
     pub tls: Arc<Store>,
+    /// Signs sticky cookies.
+    pub signer: Signer,
+    /// How many workers serve it.
+    pub workers: u32,
 }
 
 /// Everything that one worker serves.
@@ -36,22 +43,28 @@ pub struct Upstreams<W> {
     pub id: ServiceId,
     /// Its settings.
     pub service: Arc<Service>,
-    /// In the order of the configuration.
-    pub backends: Vec<Rc<Backend<W>>>,
-    turn: Cell<usize>,
+    /// What decides between its backends. It outlives the settings, as the connections do.
+    pub balance: Rc<RefCell<Balancer>>,
+    /// What retries are paid from.
+    pub budget: Rc<RefCell<Budget>>,
+    pools: Rc<RefCell<HashMap<SocketAddr, Rc<Pool<W>>>>>,
 }
+
+/// Seed of the hash that backends are chosen by: the same in all workers, so that they agree.
+const HASH_SEED: u64 = 0;
 
 impl<W: Watch> Site<W> {
     /// A site of this snapshot, which takes over what it shares with the former.
     #[must_use]
-    pub fn new(snapshot: Snapshot, former: Option<&Self>) -> Self {
+    pub fn new(snapshot: Snapshot, former: Option<&Self>, now: Duration) -> Self {
         let settings = &snapshot.settings;
         let mut upstreams = Vec::new();
         upstreams.resize_with(settings.services.places(), || None);
         for (id, service) in settings.services.iter() {
             let before = former.and_then(|former| former.upstreams(id));
+            let before = before.filter(|before| before.service.config.name == service.config.name);
             if let Some(place) = upstreams.get_mut(id.index()) {
-                *place = Some(Upstreams::follow(id, service, before));
+                *place = Some(Upstreams::follow((id, service), before, &snapshot, now));
             }
         }
         Self { snapshot, upstreams }
@@ -76,27 +89,49 @@ impl<W: Watch> Site<W> {
 }
 
 impl<W: Watch> Upstreams<W> {
-    fn follow(id: ServiceId, service: &Arc<Service>, before: Option<&Rc<Self>>) -> Rc<Self> {
+    fn follow(
+        (id, service): (ServiceId, &Arc<Service>),
+        before: Option<&Rc<Self>>,
+        snapshot: &Snapshot,
+        now: Duration,
+    ) -> Rc<Self> {
         if let Some(same) = before.filter(|before| Arc::ptr_eq(&before.service, service)) {
             return Rc::clone(same);
         }
-        let backend = |addr: SocketAddr| {
-            let kept = before.and_then(|before| before.backends.iter().find(|kept| kept.addr == addr));
-            kept.map_or_else(|| Rc::new(Backend::new(addr)), Rc::clone)
+        let (config, Snapshot { signer, workers, .. }) = (&service.config, snapshot);
+        let service = Arc::clone(service);
+        let Some(before) = before else {
+            let balance = Balancer::new(config, *workers, signer, HASH_SEED, now);
+            let (balance, budget, pools) = (Rc::new(balance.into()), Rc::default(), Rc::default());
+            return Rc::new(Self { id, service: Arc::clone(&service), balance, budget, pools });
         };
-        let backends = service.config.backends.iter().map(|config| backend(config.addr)).collect();
-        Rc::new(Self { id, service: Arc::clone(service), backends, turn: Cell::new(0) })
+        before.balance.borrow_mut().follow(config, *workers, signer, HASH_SEED, now);
+        let stays = |addr: &SocketAddr| config.backends.iter().any(|backend| backend.addr == *addr);
+        before.pools.borrow_mut().retain(|addr, _| stays(addr));
+        let (balance, budget) = (Rc::clone(&before.balance), Rc::clone(&before.budget));
+        Rc::new(Self { id, balance, budget, pools: Rc::clone(&before.pools), service: Arc::clone(&service) })
     }
 
-    /// The backend whose turn it is, of those that are up.
-    pub fn choose(&self) -> Option<&Rc<Backend<W>>> {
-        let count = self.backends.len();
-        let turn = self.turn.get();
-        let next = (0..count).map(|step| (turn + step) % count.max(1));
-        let (place, chosen) = next
-            .filter_map(|place| Some((place, self.backends.get(place)?)))
-            .find(|(_, backend)| backend.is_up.get())?;
-        self.turn.set(place + 1);
-        Some(chosen)
+    /// The connections to a backend.
+    pub fn pool(&self, addr: SocketAddr) -> Rc<Pool<W>> {
+        let mut pools = self.pools.borrow_mut();
+        Rc::clone(pools.entry(addr).or_insert_with(|| Rc::new(Pool::new(addr))))
+    }
+
+    /// Takes the verdicts of health in: these addresses are down, all others up.
+    pub fn judge(&self, is_down: impl Fn(SocketAddr) -> bool, now: Duration) {
+        for backend in &self.service.config.backends {
+            let down = is_down(backend.addr);
+            self.balance.borrow_mut().set_up(backend.addr, !down, now);
+            if down {
+                self.pool(backend.addr).close_idle();
+            }
+        }
+    }
+
+    /// Closes connections that have waited for too long.
+    pub fn expire(&self, now: u32) {
+        let rules = &self.service.config.pool;
+        self.pools.borrow().values().for_each(|pool| pool.expire(now, rules));
     }
 }

@@ -14,7 +14,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
 
@@ -30,6 +30,7 @@ pub struct Worker<W> {
     pub clock: Rc<Clock>,
     /// What it has done.
     pub counters: Arc<Counters>,
+    began: Instant,
     site: RefCell<Rc<Site<W>>>,
     listening: RefCell<HashMap<SocketAddr, Listening>>,
     connections: Cell<usize>,
@@ -118,9 +119,10 @@ async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
 impl<W: Watch> Worker<W> {
     fn new(snapshot: Snapshot, counters: Arc<Counters>, seed: u64) -> Self {
         Self {
+            began: Instant::now(),
             clock: Rc::default(),
             counters,
-            site: RefCell::new(Rc::new(Site::new(snapshot, None))),
+            site: RefCell::new(Rc::new(Site::new(snapshot, None, Duration::ZERO))),
             listening: RefCell::default(),
             connections: Cell::new(0),
             draining: Cell::new(false),
@@ -132,6 +134,11 @@ impl<W: Watch> Worker<W> {
     /// Whether connections are to end with the request under way.
     pub const fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Time since it began.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// What it serves now.
@@ -157,8 +164,8 @@ impl<W: Watch> Worker<W> {
         u128::from(self.draw_half()) << 64 | u128::from(self.draw_half())
     }
 
-    /// Source: Marsaglia, "Xorshift RNGs", 2003, section 3.1.
-    fn draw_half(&self) -> u64 {
+    /// The same, half as many. Source: Marsaglia, "Xorshift RNGs", 2003, section 3.1.
+    pub fn draw_half(&self) -> u64 {
         let mut state = self.random.get();
         state ^= state << 13;
         state ^= state >> 7;
@@ -169,7 +176,7 @@ impl<W: Watch> Worker<W> {
 
     /// Takes settings up. Sockets and connections of what did not change live on.
     fn serve(self: &Rc<Self>, snapshot: Snapshot) {
-        let site = Site::new(snapshot, Some(&self.site()));
+        let site = Site::new(snapshot, Some(&self.site()), self.elapsed());
         let wanted = addresses(&site.snapshot.settings);
         self.site.replace(Rc::new(site));
         self.listening.borrow_mut().retain(|address, listening| {
@@ -199,21 +206,13 @@ impl<W: Watch> Worker<W> {
     fn judge(&self, down: &[(String, SocketAddr)]) {
         for upstreams in self.site().all_upstreams() {
             let service = &upstreams.service.config.name;
-            for backend in &upstreams.backends {
-                let is_down = down.iter().any(|(name, addr)| name == service && *addr == backend.addr);
-                backend.is_up.set(!is_down);
-                if is_down {
-                    backend.close_idle();
-                }
-            }
+            let is_down = |addr| down.iter().any(|(name, other)| name == service && *other == addr);
+            upstreams.judge(is_down, self.elapsed());
         }
     }
 
     fn expire_idle(&self) {
-        for upstreams in self.site().all_upstreams() {
-            let pool = &upstreams.service.config.pool;
-            upstreams.backends.iter().for_each(|backend| backend.expire(self.clock.now(), pool));
-        }
+        self.site().all_upstreams().for_each(|upstreams| upstreams.expire(self.clock.now()));
     }
 
     async fn drain(&self, patience: Duration) {

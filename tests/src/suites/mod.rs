@@ -12,6 +12,7 @@ mod guard;
 mod hairpin;
 mod harness;
 mod health;
+mod l7;
 mod lifecycle;
 mod limits;
 mod local;
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Case> {
         churn::cases(),
         guard::cases(),
         capture::cases(),
+        l7::cases(),
     ];
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
 }

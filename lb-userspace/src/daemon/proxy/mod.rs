@@ -10,14 +10,17 @@ pub(super) use alone::serve as serve_alone;
 
 use crate::config::Config;
 use crate::health::{self, Report};
+use crate::l7::balance::Signer;
 use crate::l7::settings::{self, Settings};
 use crate::l7::site::Snapshot;
 use crate::l7::tls::{Shared, Store, TlsError};
 use crate::l7::transport;
 use checks::Checks;
 pub(super) use checks::Key;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -42,7 +45,15 @@ pub enum Error {
         /// What the kernel says.
         source: io::Error,
     },
-    /// A thread, or randomness.
+    /// The secret of sticky cookies.
+    #[error("cannot read {path}")]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
     /// Services of layer 4 without an interface.
@@ -78,7 +89,9 @@ impl Front {
         let (told, reports) = unbounded_channel();
         let mut checks = Checks::new(transport, told);
         checks.follow(&config.proxy);
-        Ok((Self { shared, snapshot: Snapshot { settings, tls }, workers: None, checks }, reports))
+        let signer = Signer::new(&secret(config.proxy.secret.as_deref())?);
+        let snapshot = Snapshot { workers: workers::count(&settings.proxy), settings, tls, signer };
+        Ok((Self { shared, snapshot, workers: None, checks }, reports))
     }
 
     /// Whether every backend has its first verdict.
@@ -115,7 +128,7 @@ impl Front {
         let settings = Arc::new(Settings::build(&config.proxy, Some(&self.snapshot.settings))?);
         try_addresses(&settings, Some(&self.snapshot.settings))?;
         let tls = Arc::new(Store::read(&self.shared, &settings)?);
-        Ok(Prepared(Snapshot { settings, tls }))
+        Ok(Prepared(Snapshot { settings, tls, ..self.snapshot.clone() }))
     }
 
     /// Serves a prepared configuration from now on.
@@ -138,6 +151,15 @@ impl Front {
             workers.drain(self.snapshot.settings.proxy.drain).await;
         }
         self.checks.stop().await;
+    }
+}
+
+/// What sticky cookies are signed with: the operator's file, or bits of this run.
+fn secret(path: Option<&Path>) -> Result<Vec<u8>, Error> {
+    let unreadable = |path: &Path, source| Error::Secret { path: path.to_owned(), source };
+    match path {
+        Some(path) => std::fs::read(path).map_err(|source| unreadable(path, source)),
+        None => Ok((0..4).flat_map(|part: u8| RandomState::new().hash_one(part).to_ne_bytes()).collect()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::checks::Key;
-use crate::config::proxy::Io;
+use crate::config::proxy::{Io, Proxy};
 use crate::l7::site::Snapshot;
 use crate::l7::transport::{Epoll, Kind, Ring, Watch};
 use crate::l7::worker::{Counters, Order, run};
@@ -32,8 +32,7 @@ impl Workers {
     pub(super) fn start(snapshot: &Snapshot) -> Result<Self, Error> {
         let proxy = &snapshot.settings.proxy;
         let kind = choose(proxy.io);
-        let count = proxy.workers.map_or_else(cores, |count| usize::from(count.get()));
-        let workers = (0..count).map(|number| Worker::start(number, kind, snapshot.clone()));
+        let workers = (0..snapshot.workers).map(|number| Worker::start(number, kind, snapshot.clone()));
         let workers = workers.collect::<io::Result<Vec<_>>>().map_err(Error::Worker)?;
         tracing::info!(workers = workers.len(), io = kind.as_str(), "serving");
         Ok(Self { kind, workers })
@@ -71,7 +70,7 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(number: usize, kind: Kind, snapshot: Snapshot) -> io::Result<Self> {
+    fn start(number: u32, kind: Kind, snapshot: Snapshot) -> io::Result<Self> {
         let (orders, received) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let own = (Arc::clone(&counters), RandomState::new().hash_one(number));
@@ -92,8 +91,11 @@ impl Worker {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// How many workers there are to be: one a core, unless the operator says otherwise.
+pub(super) fn count(proxy: &Proxy) -> u32 {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let count = proxy.workers.map_or_else(cores, |count| usize::from(count.get()));
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// What is asked for where it works.

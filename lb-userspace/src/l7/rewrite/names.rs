@@ -56,12 +56,16 @@ fn class(name: &str) -> usize {
 
 /// A bit for the first letter, the same in either case.
 fn letter(name: &str) -> u32 {
-    name.bytes().next().map_or(0, |first| 1 << (first & 0x1f))
+    name.bytes().next().map_or(0, |first| 1 << (spelt(first) & 0x1f))
+}
+
+/// A letter as all ways to write it are taken.
+const fn spelt(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
 }
 
 /// Whether two names are the same, whatever their case, `_` being `-`.
 fn is_same(known: &str, name: &str) -> bool {
-    let spelt = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     known.len() == name.len() && known.bytes().map(spelt).eq(name.bytes().map(spelt))
 }
 

@@ -17,6 +17,7 @@
 //! Pure. A lookup allocates nothing, but for a percent-encoded query parameter that is matched by an expression.
 
 mod condition;
+
 mod hosts;
 mod paths;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 use std::collections::HashMap;
 
 use condition::Rule;
+pub(super) use condition::{all_cookies, query_value};
 use hosts::Hosts;
 
 use super::message::{Fields, Request};

@@ -3,6 +3,7 @@
 use crate::config::proxy::{
     Balance, ClientDeadlines, ClientLimits, Listener, Pool, Proxy, Queue, Retries, Service, UpstreamDeadlines,
 };
+use crate::l7::balance::Signer;
 use crate::l7::settings::Settings;
 use crate::l7::site::Snapshot;
 use crate::l7::tls::{Shared, Store};
@@ -37,7 +38,7 @@ impl Lab {
         let address = proxy.listeners[0].addresses[0];
         let settings = Arc::new(Settings::build(&proxy, None).unwrap());
         let tls = Arc::new(Store::read(&Shared::new().unwrap(), &settings).unwrap());
-        let snapshot = Snapshot { settings, tls };
+        let snapshot = Snapshot { settings, tls, signer: Signer::new(b"secret"), workers: 1 };
         let (orders, received) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let kept = Arc::clone(&counters);

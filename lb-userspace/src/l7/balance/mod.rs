@@ -1,0 +1,235 @@
+//! Which backend a request goes to: one [`Balancer`] a worker and service.
+//!
+//! It owns what the worker knows of the backends: who is up, how many exchanges each has, how long it takes of late, who is left out
+//! for a while. Workers share nothing, so that no request waits for another core's memory; with random draws they agree well enough.
+//!
+//! Pure: `now` (since any fixed point) and random bits come in, a [`Choice`] goes out.
+
+mod backend;
+mod budget;
+mod ewma;
+mod hash;
+mod outlier;
+mod pick;
+#[cfg(test)]
+mod simulation;
+mod sticky;
+#[cfg(test)]
+mod tests;
+
+pub use backend::{BackendId, Outcome};
+pub use budget::Budget;
+pub use hash::key_of;
+pub use sticky::Signer;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use backend::Backend;
+use hash::Hashed;
+use outlier::Cap;
+
+use crate::config::proxy::{Balance, Outliers, Service, Sticky};
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// To this backend.
+    Backend(BackendId),
+    /// All backends that serve have as many exchanges as they may: wait, if there is room in the queue.
+    Full,
+    /// No backend serves.
+    None,
+}
+
+/// What a request brings along to be balanced by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish<'a> {
+    /// A hash of what the service balances by, see [`key_of`]; of no meaning where it does not.
+    pub key: u64,
+    /// The value of the sticky cookie.
+    pub cookie: Option<&'a [u8]>,
+    /// The backend that was tried in vain: another is better, if there is one.
+    pub not: Option<BackendId>,
+}
+
+/// The backends of a service as one worker sees them.
+#[derive(Debug)]
+pub struct Balancer {
+    backends: Vec<Backend>,
+    balance: Balance,
+    sticky: Option<Sticky>,
+    outliers: Option<Outliers>,
+    slow_start: Duration,
+    /// Exchanges at a time with one backend, in this worker; 0 is no bound.
+    most: u32,
+    /// Requests that may wait, and those that do.
+    queue: (u32, u32),
+    hashed: Hashed,
+    /// What backends take in the middle, for outliers by latency, and when that was found out.
+    median: (Duration, Duration),
+}
+
+impl Balancer {
+    /// A balancer for one of `workers`. Every backend is taken for up until [`Balancer::set_up`] says otherwise, as one that is not
+    /// checked is.
+    #[must_use]
+    pub fn new(service: &Service, workers: u32, signer: &Signer, seed: u64, now: Duration) -> Self {
+        let mut balancer = Self {
+            backends: Vec::new(),
+            balance: service.balance.clone(),
+            sticky: None,
+            outliers: None,
+            slow_start: Duration::ZERO,
+            most: 0,
+            queue: (0, 0),
+            hashed: Hashed::default(),
+            median: (Duration::ZERO, Duration::ZERO),
+        };
+        balancer.follow(service, workers, signer, seed, now);
+        // Nothing was down before: nobody has to start slowly.
+        balancer.backends.iter_mut().for_each(Backend::warm);
+        balancer
+    }
+
+    /// Takes a new configuration in. A backend that stays (by name and address) keeps what is known of it; one that goes gets no new
+    /// requests, and its identifier is given to another only when its exchanges have ended.
+    pub fn follow(&mut self, service: &Service, workers: u32, signer: &Signer, seed: u64, now: Duration) {
+        self.balance = service.balance.clone();
+        self.sticky.clone_from(&service.sticky);
+        self.outliers = service.outliers;
+        self.slow_start = service.slow_start;
+        self.most = service.max_connections.div_ceil(workers.max(1));
+        self.queue.0 = service.queue.length;
+        self.backends.iter_mut().for_each(Backend::leave);
+        for configured in &service.backends {
+            let tag = signer.tag(&service.name, &configured.name);
+            match self.backends.iter_mut().find(|backend| backend.is(configured)) {
+                Some(backend) => backend.stay(configured, tag),
+                None => self.add(Backend::new(configured, tag, now)),
+            }
+        }
+        self.hashed = Hashed::build(&self.balance, &self.backends, seed);
+    }
+
+    fn add(&mut self, backend: Backend) {
+        match self.backends.iter_mut().find(|backend| backend.is_vacant()) {
+            Some(place) => *place = backend,
+            None => self.backends.push(backend),
+        }
+    }
+
+    /// Takes a verdict of health in.
+    pub fn set_up(&mut self, addr: SocketAddr, up: bool, now: Duration) {
+        self.backends
+            .iter_mut()
+            .filter(|backend| backend.addr == addr)
+            .for_each(|backend| backend.set_up(up, now));
+    }
+
+    /// Where the backend listens.
+    #[must_use]
+    pub fn addr(&self, id: BackendId) -> Option<SocketAddr> {
+        self.backends.get(id.index()).map(|backend| backend.addr)
+    }
+
+    /// The backend's name.
+    #[must_use]
+    pub fn name(&self, id: BackendId) -> Option<&str> {
+        self.backends.get(id.index()).map(|backend| &*backend.name)
+    }
+
+    /// The value of the sticky cookie that leads to this backend, if the service has one.
+    #[must_use]
+    pub fn cookie(&self, id: BackendId) -> Option<sticky::SetCookie<'_>> {
+        let tag = &self.backends.get(id.index())?.tag;
+        self.sticky.as_ref().map(|sticky| sticky::SetCookie { sticky, tag })
+    }
+
+    /// Notes that an exchange with this backend begins. Each has to be ended by [`Balancer::end`].
+    pub fn begin(&mut self, id: BackendId) {
+        if let Some(backend) = self.backends.get_mut(id.index()) {
+            backend.active += 1;
+        }
+    }
+
+    /// Notes how an exchange ended.
+    pub fn end(&mut self, id: BackendId, outcome: Outcome, now: Duration) {
+        let cap = self.cap(now);
+        self.renew_median(now);
+        let median = self.median.0;
+        let (Some(backend), rules) = (self.backends.get_mut(id.index()), self.outliers) else { return };
+        backend.end(outcome, now);
+        if let Some(rules) = rules {
+            let failed = match outcome {
+                Outcome::Answered { latency } => rules
+                    .latency
+                    .is_some_and(|times| !median.is_zero() && latency > median * u32::from(times)),
+                Outcome::Failed => true,
+                Outcome::Abandoned => return,
+            };
+            backend.outlier.note(failed, &rules, cap, now);
+        }
+    }
+
+    /// How many are left out, and how many may be.
+    fn cap(&self, now: Duration) -> Cap {
+        let serving = self.backends.iter().filter(|backend| backend.is_up());
+        let (all, out) = serving
+            .fold((0, 0), |(all, out), backend| (all + 1, out + u32::from(backend.outlier.is_out(now))));
+        Cap { all, out }
+    }
+
+    /// Finds the median of latencies anew, once a second.
+    fn renew_median(&mut self, now: Duration) {
+        const OFTEN: Duration = Duration::from_secs(1);
+        if self.outliers.is_some_and(|rules| rules.latency.is_some()) && now >= self.median.1 + OFTEN {
+            let mut all: Vec<Duration> =
+                self.backends.iter().filter_map(|backend| backend.latency.mean()).collect();
+            all.sort_unstable();
+            self.median = (all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or_default(), now);
+        }
+    }
+
+    /// Whether one more request may wait; if so it is counted, and has to be by [`Balancer::leave_queue`] when it does no more.
+    pub fn enter_queue(&mut self) -> bool {
+        let (length, waiting) = &mut self.queue;
+        let may = *waiting < *length;
+        *waiting += u32::from(may);
+        may
+    }
+
+    /// Notes that a request waits no more.
+    pub fn leave_queue(&mut self) {
+        self.queue.1 = self.queue.1.saturating_sub(1);
+    }
+
+    /// What can be told of each backend, for `status` and metrics.
+    pub fn views(&self, now: Duration) -> impl Iterator<Item = View<'_>> {
+        self.backends.iter().filter(|backend| !backend.is_gone()).map(move |backend| View {
+            name: &backend.name,
+            addr: backend.addr,
+            up: backend.is_up(),
+            left_out: backend.outlier.is_out(now),
+            active: backend.active,
+            latency: backend.latency.mean(),
+        })
+    }
+}
+
+/// What can be told of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Whether its checks say that it serves.
+    pub up: bool,
+    /// Whether it is left out for a while as an outlier.
+    pub left_out: bool,
+    /// Its exchanges at the moment.
+    pub active: u32,
+    /// What it takes to answer, of late.
+    pub latency: Option<Duration>,
+}

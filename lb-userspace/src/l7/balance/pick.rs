@@ -1,0 +1,133 @@
+//! The ways to pick a backend.
+
+use std::time::Duration;
+
+use super::backend::{Backend, BackendId, WHOLE};
+use super::{Balancer, Choice, Wish, sticky};
+use crate::config::proxy::Balance;
+
+/// How much cheaper the second of two backends must be to be taken in place of the first.
+///
+/// The first is drawn by weight, so while backends are alike, each gets exactly its share; Finagle, which takes the cheaper
+/// whatever the difference, has no weights. Half as much again is more than latencies differ by chance.
+const WORTH: f64 = 1.5;
+
+impl Balancer {
+    /// Where a request goes. `random` are bits that nothing else was decided by.
+    pub fn pick(&mut self, wish: &Wish<'_>, random: u64, now: Duration) -> Choice {
+        if let Some(bound) = self.bound(wish, now) {
+            return Choice::Backend(bound);
+        }
+        let picked = self.pick_free(wish, random, now).or_else(|| match wish.not {
+            // Better the one that failed than none at all.
+            Some(_) => self.pick_free(&Wish { not: None, ..*wish }, random, now),
+            None => None,
+        });
+        match picked.and_then(id) {
+            Some(backend) => Choice::Backend(backend),
+            None if self.backends.iter().any(|backend| backend.is_open(now)) => Choice::Full,
+            None => Choice::None,
+        }
+    }
+
+    /// The backend that a cookie binds the request to, if that serves and has room.
+    fn bound(&self, wish: &Wish<'_>, now: Duration) -> Option<BackendId> {
+        self.sticky.as_ref()?;
+        let value = wish.cookie?;
+        let at = self.backends.iter().position(|backend| sticky::is_tag(&backend.tag, value))?;
+        let serves =
+            self.backends.get(at).is_some_and(|backend| backend.serves(now) && backend.has_room(self.most));
+        id(at).filter(|id| serves && wish.not != Some(*id))
+    }
+
+    fn pick_free(&mut self, wish: &Wish<'_>, random: u64, now: Duration) -> Option<usize> {
+        match self.balance {
+            Balance::P2c => self.draw_two(wish, random, now),
+            Balance::RoundRobin => self.take_turn(wish, now),
+            Balance::LeastConnections => self.least_loaded(wish, random, now),
+            Balance::IpHash | Balance::Hash(_) => {
+                self.hashed.owners(wish.key).find(|at| self.candidate(*at, wish, now).is_some())
+            }
+        }
+    }
+
+    fn candidate(&self, at: usize, wish: &Wish<'_>, now: Duration) -> Option<&Backend> {
+        let backend = self.backends.get(at)?;
+        (backend.is_open(now) && backend.has_room(self.most) && wish.not.is_none_or(|not| not.index() != at))
+            .then_some(backend)
+    }
+
+    fn candidates<'a>(
+        &'a self,
+        wish: &'a Wish<'_>,
+        now: Duration,
+    ) -> impl Iterator<Item = (usize, &'a Backend)> {
+        (0..self.backends.len()).filter_map(move |at| Some((at, self.candidate(at, wish, now)?)))
+    }
+
+    /// One drawn by weight, or a second one if that is much cheaper.
+    fn draw_two(&self, wish: &Wish<'_>, random: u64, now: Duration) -> Option<usize> {
+        let (low, high) = (random & 0xffff_ffff, random >> 32);
+        let first = self.draw(wish, None, low, now)?;
+        let Some(second) = self.draw(wish, Some(first), high, now) else { return Some(first) };
+        let cheaper = self.cost(second, now) * WORTH < self.cost(first, now);
+        Some(if cheaper { second } else { first })
+    }
+
+    /// One by weight, by 32 random bits.
+    fn draw(&self, wish: &Wish<'_>, but: Option<usize>, random: u64, now: Duration) -> Option<usize> {
+        let others = || self.candidates(wish, now).filter(move |(at, _)| Some(*at) != but);
+        let share = |backend: &Backend| backend.share(self.slow_start, now);
+        let sum: u64 = others().map(|(_, backend)| share(backend)).sum();
+        let mut drawn = u64::try_from((u128::from(random) * u128::from(sum)) >> 32).unwrap_or(0);
+        let mut all = others();
+        all.find(|(_, backend)| {
+            let within = drawn < share(backend);
+            drawn = drawn.saturating_sub(share(backend));
+            within
+        })
+        .map(|(at, _)| at)
+    }
+
+    fn cost(&self, at: usize, now: Duration) -> f64 {
+        let Some(backend) = self.backends.get(at) else { return f64::INFINITY };
+        backend.latency.cost(f64::from(backend.active) / f64::from(backend.whole_weight()), now)
+    }
+
+    /// Source: nginx's smooth weighted round robin: all gain their weight, the richest pays the sum.
+    fn take_turn(&mut self, wish: &Wish<'_>, now: Duration) -> Option<usize> {
+        let (slow_start, most) = (self.slow_start, self.most);
+        let (mut sum, mut richest): (i64, Option<(i64, usize)>) = (0, None);
+        for (at, backend) in self.backends.iter_mut().enumerate() {
+            let is_wanted = wish.not.is_none_or(|not| not.index() != at);
+            if is_wanted && backend.is_open(now) && backend.has_room(most) {
+                let share = i64::try_from(backend.share(slow_start, now)).unwrap_or(i64::MAX);
+                sum += share;
+                backend.credit += share;
+                if richest.is_none_or(|(credit, _)| backend.credit > credit) {
+                    richest = Some((backend.credit, at));
+                }
+            }
+        }
+        let (_, at) = richest?;
+        self.backends[at].credit -= sum;
+        Some(at)
+    }
+
+    /// The one with the fewest exchanges for its weight; of equals, one drawn at random.
+    fn least_loaded(&self, wish: &Wish<'_>, random: u64, now: Duration) -> Option<usize> {
+        let load = |backend: &Backend| {
+            // One more exchange than there are, so that an idle backend of weight 3 goes before one of weight 1.
+            let exchanges = u64::from(backend.active) + 1;
+            exchanges * WHOLE * 1000 * WHOLE / backend.share(self.slow_start, now).max(1)
+        };
+        let least = self.candidates(wish, now).map(|(_, backend)| load(backend)).min()?;
+        let equals = || self.candidates(wish, now).filter(|(_, backend)| load(backend) == least);
+        let drawn = usize::try_from((u128::from(random) * equals().count() as u128) >> 64).unwrap_or(0);
+        equals().nth(drawn).map(|(at, _)| at)
+    }
+}
+
+fn id(at: usize) -> Option<BackendId> {
+    u32::try_from(at).ok().map(BackendId)
+}

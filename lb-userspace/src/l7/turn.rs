@@ -1,0 +1,109 @@
+//! A backend's turn: which one a request goes to, and what the balancer learns of how it went.
+
+use super::ask::Ask;
+use super::balance::{BackendId, Choice, Outcome, Wish};
+use super::respond::Failure;
+use super::site::Upstreams;
+use super::transport::Watch;
+use super::worker::Worker;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How often a request that waits for a backend looks whether there is room.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// An exchange with a backend, as the balancer sees it. Its drop ends it.
+#[derive(Debug)]
+pub(super) struct Turn<W: Watch> {
+    pub(super) id: BackendId,
+    pub(super) addr: SocketAddr,
+    upstreams: Rc<Upstreams<W>>,
+    worker: Rc<Worker<W>>,
+    began: Duration,
+    outcome: Outcome,
+}
+
+impl<W: Watch> Turn<W> {
+    /// Picks a backend, another than `not` if there is one. Waits where all are full.
+    pub(super) async fn take(
+        worker: &Rc<Worker<W>>,
+        ask: &Ask<W>,
+        not: Option<BackendId>,
+    ) -> Result<Self, Failure> {
+        match pick(worker, ask, not) {
+            Choice::Backend(id) => Self::begin(worker, &ask.upstreams, id),
+            Choice::None => Err(Failure::NoBackend),
+            Choice::Full => {
+                if !ask.upstreams.balance.borrow_mut().enter_queue() {
+                    return Err(Failure::Busy);
+                }
+                let waited = Self::wait(worker, ask, not).await;
+                ask.upstreams.balance.borrow_mut().leave_queue();
+                waited
+            }
+        }
+    }
+
+    async fn wait(worker: &Rc<Worker<W>>, ask: &Ask<W>, not: Option<BackendId>) -> Result<Self, Failure> {
+        let deadline = worker.elapsed() + ask.upstreams.service.config.queue.timeout;
+        while worker.elapsed() < deadline {
+            tokio::time::sleep(LOOK).await;
+            match pick(worker, ask, not) {
+                Choice::Backend(id) => return Self::begin(worker, &ask.upstreams, id),
+                Choice::None => return Err(Failure::NoBackend),
+                Choice::Full => {}
+            }
+        }
+        Err(Failure::QueuedTooLong)
+    }
+
+    fn begin(worker: &Rc<Worker<W>>, upstreams: &Rc<Upstreams<W>>, id: BackendId) -> Result<Self, Failure> {
+        let addr = upstreams.balance.borrow().addr(id).ok_or(Failure::NoBackend)?;
+        upstreams.balance.borrow_mut().begin(id);
+        Ok(Self {
+            id,
+            addr,
+            upstreams: Rc::clone(upstreams),
+            worker: Rc::clone(worker),
+            began: worker.elapsed(),
+            outcome: Outcome::Abandoned,
+        })
+    }
+
+    /// The backend has begun its answer.
+    pub(super) fn note_answer(&mut self, status: u16) {
+        let latency = self.worker.elapsed().saturating_sub(self.began);
+        self.outcome = if status < 500 { Outcome::Answered { latency } } else { Outcome::Failed };
+    }
+
+    /// The exchange failed; if by the backend's fault, it counts against it.
+    pub(super) const fn note_failure(&mut self, failure: Failure) {
+        self.outcome = match failure {
+            Failure::ClientEnded | Failure::SlowBody | Failure::Refused(_) | Failure::BodyTooLong => {
+                Outcome::Abandoned
+            }
+            _ => Outcome::Failed,
+        };
+    }
+
+    /// The field that binds the client to this backend, if the service has a cookie and the client has it not.
+    pub(super) fn set_cookie(&self, ask: &Ask<W>, https: bool) -> Option<String> {
+        let balance = self.upstreams.balance.borrow();
+        let cookie = balance.cookie(self.id).filter(|cookie| !cookie.is(ask.cookie.as_deref()))?;
+        let mut text = String::new();
+        cookie.push(https, &mut text);
+        Some(text)
+    }
+}
+
+impl<W: Watch> Drop for Turn<W> {
+    fn drop(&mut self) {
+        self.upstreams.balance.borrow_mut().end(self.id, self.outcome, self.worker.elapsed());
+    }
+}
+
+fn pick<W: Watch>(worker: &Worker<W>, ask: &Ask<W>, not: Option<BackendId>) -> Choice {
+    let wish = Wish { key: ask.key, cookie: ask.cookie.as_deref(), not };
+    ask.upstreams.balance.borrow_mut().pick(&wish, worker.draw_half(), worker.elapsed())
+}

@@ -1,0 +1,112 @@
+//! TLS, as curl and openssl speak it.
+
+use anyhow::{Result, ensure};
+
+use super::Claim;
+use super::scene::{SECURE, Scene};
+
+pub(super) const CLAIMS: &[Claim] = &[
+    ("tls_1_3_is_spoken", version_1_3),
+    ("tls_1_2_is_spoken", version_1_2),
+    ("tls_1_1_is_not_spoken", version_1_1),
+    ("a_client_is_shown_the_certificate_of_the_name_it_asks_for", by_name),
+    ("a_client_that_knows_no_curves_is_shown_the_rsa_certificate_of_the_same_name", by_algorithm),
+    ("http_1_1_is_agreed_on", agreed),
+    ("a_session_is_resumed_by_its_ticket", resumed),
+    ("a_large_download_arrives_whole", download),
+    ("an_upload_comes_back_byte_for_byte", upload),
+];
+
+/// What curl gives for a path by this name, having verified that certificate.
+fn to(scene: &Scene, host: &str, certificate: &str, path: &str, more: &[&str]) -> Result<String> {
+    let ca = scene.certificate(certificate).display().to_string();
+    let (resolve, url) = (format!("{host}:8443:127.0.0.1"), format!("https://{host}:8443{path}"));
+    scene.curl(&[&["--cacert", &ca, "--resolve", &resolve, &url], more].concat())
+}
+
+fn version_1_3(scene: &mut Scene) -> Result<()> {
+    speaks(scene, &["--tlsv1.3"])
+}
+
+fn version_1_2(scene: &mut Scene) -> Result<()> {
+    speaks(scene, &["--tls-max", "1.2"])
+}
+
+fn speaks(scene: &Scene, version: &[&str]) -> Result<()> {
+    let body = to(scene, "one.example.org", "one.example.org", "/", version)?;
+    ensure!(body.contains("name=web"), "{body}");
+    Ok(())
+}
+
+fn version_1_1(scene: &mut Scene) -> Result<()> {
+    let said = s_client(scene, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"])?;
+    ensure!(!said.contains("Cipher is ECDHE"), "{said}");
+    Ok(())
+}
+
+/// What `openssl s_client` says of a connection.
+fn s_client(scene: &Scene, arguments: &[&str]) -> Result<String> {
+    let common = format!("echo | openssl s_client -connect {SECURE} {} 2>&1", arguments.join(" "));
+    let said = scene.attempt("sh", &["-c", &common])?;
+    Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+}
+
+fn by_name(scene: &mut Scene) -> Result<()> {
+    let rows = [
+        ("one.example.org", "CN = one.example.org"),
+        ("a.example.net", "CN = *.example.net"),
+        ("b.example.net", "CN = *.example.net"),
+        // Asked for none of them, the first is shown.
+        ("a.b.example.net", "CN = one.example.org"),
+        ("other.example.org", "CN = one.example.org"),
+    ];
+    for (name, subject) in rows {
+        let said = s_client(scene, &["-servername", name])?;
+        ensure!(said.contains(&format!("subject={subject}")), "{name} was shown: {said}");
+    }
+    to(scene, "any.example.net", "star.example.net", "/", &[])?;
+    Ok(())
+}
+
+fn by_algorithm(scene: &mut Scene) -> Result<()> {
+    for (algorithms, organisation) in [("ECDSA+SHA256:RSA-PSS+SHA256", "O = ec"), ("RSA-PSS+SHA256", "O = rsa")] {
+        let said = s_client(scene, &["-servername", "one.example.org", "-sigalgs", algorithms])?;
+        ensure!(said.contains(organisation), "{algorithms} was shown: {said}");
+    }
+    Ok(())
+}
+
+fn agreed(scene: &mut Scene) -> Result<()> {
+    let said = s_client(scene, &["-alpn", "http/1.1"])?;
+    ensure!(said.contains("ALPN protocol: http/1.1"), "{said}");
+    Ok(())
+}
+
+fn resumed(scene: &mut Scene) -> Result<()> {
+    let session = scene.files.path().join("session").display().to_string();
+    for version in ["-tls1_2", "-tls1_3"] {
+        // The ticket of TLS 1.3 comes behind the handshake: something is read first.
+        let ask = format!(
+            "printf 'GET / HTTP/1.1\\r\\nHost: h\\r\\nConnection: close\\r\\n\\r\\n' | \
+             openssl s_client -connect {SECURE} {version} -ign_eof"
+        );
+        scene.run("sh", &["-c", &format!("{ask} -sess_out {session} 2>&1")])?;
+        let said = scene.run("sh", &["-c", &format!("{ask} -sess_in {session} 2>&1")])?;
+        ensure!(said.contains("Reused, TLS"), "{version}: {said}");
+    }
+    Ok(())
+}
+
+fn download(scene: &mut Scene) -> Result<()> {
+    let measured = ["-o", "/dev/null", "-w", "%{size_download}"];
+    let size = to(scene, "one.example.org", "one.example.org", "/bytes/20000000", &measured)?;
+    ensure!(size == "20000000", "{size} bytes");
+    Ok(())
+}
+
+fn upload(scene: &mut Scene) -> Result<()> {
+    let body = "0123456789".repeat(5000);
+    let back = to(scene, "one.example.org", "one.example.org", "/echo", &["--data-binary", &body])?;
+    ensure!(back == body, "{} bytes came back", back.len());
+    Ok(())
+}
