@@ -13,6 +13,7 @@ use super::shield::Shield;
 use super::source::Source;
 use super::tables::Cause;
 use super::ways::Ways;
+use crate::config::proxy::Io;
 use crate::config::{self, Config, Encap, Forward, Service, Vip};
 use crate::guard::rules;
 use crate::health::{Report, Transport};
@@ -21,6 +22,7 @@ use crate::kernel::{Datapath, Link, Links, Mode, NextHops, Prefix, Program, Reso
 use crate::plan::{BackendKey, Planner};
 use lb_common::abi::BackendId;
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,6 +63,8 @@ pub(super) struct LoadedWith {
     pub(super) encap: Encap,
     /// Prefixes that the guard has room for, if it was loaded.
     pub(super) guard: Option<u32>,
+    pub(super) workers: Option<NonZeroU16>,
+    pub(super) io: Io,
 }
 
 impl LoadedWith {
@@ -72,6 +76,8 @@ impl LoadedWith {
             log_packets: config.log_packets,
             encap: config.encap,
             guard: room_for_prefixes(config),
+            workers: config.proxy.workers,
+            io: config.proxy.io,
         }
     }
 }

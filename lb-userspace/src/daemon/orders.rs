@@ -143,6 +143,8 @@ fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
         ("log_packets", loaded.log_packets != now.log_packets),
         ("encap", loaded.encap != now.encap),
         ("guard", loaded.guard != LoadedWith::of(now).guard),
+        ("workers", loaded.workers != now.proxy.workers),
+        ("io", loaded.io != now.proxy.io),
     ];
     let changed: Vec<_> = keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
     match changed.as_slice() {
@@ -213,7 +215,7 @@ mod tests {
     #[test]
     fn the_reference_says_of_the_same_keys_that_they_are_read_at_start() {
         let all = "seed = 7\nlog_packets = true\nlimits = { flows = 4096 }\nnat = { ports = \"2000-3000\" }\n\
-                   encap = { spread = false }\nping = false\nguard = {}";
+                   encap = { spread = false }\nping = false\nguard = {}\nproxy = { workers = 3, io = \"epoll\" }";
         let told = needs_restart(&LoadedWith::of(&example("")), &example(all));
         let reference = config::reference();
         let said = |line: &&str| line.contains("Read at start");
