@@ -180,7 +180,8 @@ fn keyed<'a>(balance: &Balance, client: [u8; 4], path: &str, fields: &[(&'a str,
 
 #[test]
 fn a_key_depends_on_what_it_is_of_and_on_nothing_else() {
-    let rows: [(HashOn, [(&str, &str, &str); 2]); 4] = [
+    type Parts = (&'static str, &'static str, &'static str);
+    let rows: [(HashOn, [Parts; 2]); 4] = [
         (HashOn::Path, [("/a?x", "", ""), ("/b?x", "", "")]),
         (HashOn::Header("x-user".into()), [("/", "X-User", "1"), ("/", "X-User", "2")]),
         (HashOn::Cookie("id".into()), [("/", "cookie", "a=b; id=1"), ("/", "cookie", "a=b; id=2")]),
@@ -188,8 +189,7 @@ fn a_key_depends_on_what_it_is_of_and_on_nothing_else() {
     ];
     for (on, [one, other]) in rows {
         let balance = Balance::Hash(on);
-        let key =
-            |client, (path, name, value): (&str, &str, &str)| keyed(&balance, client, path, &[(name, value)]);
+        let key = |client, (path, name, value): Parts| keyed(&balance, client, path, &[(name, value)]);
         assert_eq!(key([10, 0, 0, 1], one), key([10, 0, 0, 2], one), "{balance:?}: whoever asks");
         assert_ne!(key([10, 0, 0, 1], one), key([10, 0, 0, 1], other), "{balance:?}");
     }

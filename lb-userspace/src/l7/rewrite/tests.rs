@@ -26,6 +26,10 @@ fn headers<'a>(lines: &[&'a str]) -> Vec<httparse::Header<'a>> {
 }
 
 /// What becomes of a request in a test.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the configuration's or the connection's"
+)]
 struct Way {
     edits: Edits,
     forwarded: Forwarded,

@@ -75,8 +75,8 @@ fn routes(lines: &[(&str, &str)]) -> Vec<Route> {
 }
 
 fn found(routes: &[Route], asked: &Asked) -> Option<String> {
-    let router = Router::new(routes.iter().map(|route| (route, route.name.clone()))).unwrap();
-    asked.seen(|request| router.find(request).cloned())
+    let compiled = Router::new(routes.iter().map(|route| (route, route.name.clone()))).unwrap();
+    asked.seen(|request| compiled.find(request).cloned())
 }
 
 #[track_caller]

@@ -139,7 +139,7 @@ tls = { certificates = [{ cert = "/c", key = "/k", ocsp = "/o" }, { cert = "/c2"
     assert_eq!((client.field.as_str(), client.required), ("x-cert", false));
     assert_eq!(
         listener.hsts,
-        Some(Hsts { max_age: Duration::from_secs(3600), subdomains: true, preload: true })
+        Some(Hsts { max_age: Duration::from_hours(1), subdomains: true, preload: true })
     );
 }
 

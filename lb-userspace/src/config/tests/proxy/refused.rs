@@ -419,7 +419,7 @@ fn mistakes_of_routes_are_refused_with_their_remedy() {
             .at("16:18")
             .says(r#"`regex` cannot be "/(""#)
             .marks("expected a regular expression: unclosed group")
-            .helps(r#"as in `regex = '/img/.*\.png'`"#),
+            .helps(r"as in `regex = '/img/.*\.png'`"),
         row("a method in small letters", leading("methods = \"get\""))
             .at("16:11")
             .says(r#"`methods` cannot be "get""#)
