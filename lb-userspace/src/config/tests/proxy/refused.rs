@@ -29,58 +29,84 @@ fn packets(vip: &str, keys: &str) -> String {
 const NAT: &str = "forward = \"nat\"\n[[service.backend]]\nname = \"x\"\naddr = \"10.0.0.9:80\"";
 
 #[test]
-fn mistakes_of_listeners_are_refused_with_their_remedy() {
+fn addresses_of_listeners_are_refused_with_their_remedy() {
     check([
-row("a listener without an address", instead("addresses = [\"0.0.0.0:80\"]\n", ""))
-.at("1:1")
-.says(r#"`[[listener]]` "main" lacks the key `addresses`"#)
-.marks(r#"expected `addresses`: text "ADDRESS:PORT"; or a list of such"#)
-.helps(r#"add `addresses = ["0.0.0.0:443", "[::]:443"]`"#),
-row("a list of no addresses", instead("[\"0.0.0.0:80\"]", "[]"))
-.at("3:13")
-.says(r#"listener "main" has no address"#)
-.marks("expected at least one")
-.helps(r#"write `addresses = ["0.0.0.0:80", "[::]:80"]`"#),
-row("an address without a port", instead("0.0.0.0:80", "0.0.0.0"))
-.at("3:14")
-.says(r#"`addresses` cannot be "0.0.0.0""#)
-.marks(r#"expected text "ADDRESS:PORT"; or a list of such"#)
-.helps(r#"add the port, as in "0.0.0.0:80""#),
-row("one bad address among good ones", instead("[\"0.0.0.0:80\"]", "[\"0.0.0.0:80\", \"[::]:http\"]"))
-.at("3:28")
-.says(r#"`addresses` cannot be "[::]:http""#)
-.marks("expected a port from 1 to 65535")
-.helps(r#"as in `addresses = ["0.0.0.0:443", "[::]:443"]`"#),
-row("an address that is listened on already", second("addresses = \"0.0.0.0:80\"\nservice = \"web\""))
-.at("15:13")
-.says("two listeners have the address 0.0.0.0:80")
-.marks("expected another address or port")
-.also("3:14", "first used here")
-.helps("keep one of them, and part its requests by routes"),
-row("an address twice in one list", instead("[\"0.0.0.0:80\"]", "[\"0.0.0.0:80\", \"0.0.0.0:80\"]"))
-.at("3:28")
-.says("two listeners have the address 0.0.0.0:80")
-.marks("expected another address or port")
-.also("3:14", "first used here")
-.helps("keep one of them, and part its requests by routes"),
-row("two listeners of one name", second("addresses = \"0.0.0.0:81\"\nservice = \"web\"").replace("\"b\"", "\"main\""))
-.at("14:8")
-.says(r#"two listeners are called "main""#)
-.marks("expected another name")
-.also("2:8", "first used here")
-.helps("rename one of them"),
-row("a listener on a VIP whose packets go elsewhere", packets("203.0.113.1:80", NAT).replace("0.0.0.0:80", "203.0.113.1:80"))
-.at("3:14")
-.says("connections to 203.0.113.1:80 never come to this listener")
-.marks("expected an address that is no VIP of another service")
-.also("15:7", "this VIP takes them")
-.helps(r#"give that service `forward = "local"` and `listener = "203.0.113.1:80"`, or listen elsewhere"#),
-row("a listener on a range that is another socket's", packets("203.0.113.1:80-90", "forward = \"local\"\nlistener = \"127.0.0.1:9\"").replace("0.0.0.0:80", "203.0.113.1:80"))
-.at("3:14")
-.says("connections to 203.0.113.1:80 never come to this listener")
-.marks("expected an address that is no VIP of another service")
-.also("15:7", "this VIP takes them")
-.helps(r#"give that service `forward = "local"` and `listener = "203.0.113.1:80"`, or listen elsewhere"#),
+        row("a listener without an address", instead("addresses = [\"0.0.0.0:80\"]\n", ""))
+            .at("1:1")
+            .says(r#"`[[listener]]` "main" lacks the key `addresses`"#)
+            .marks(r#"expected `addresses`: text "ADDRESS:PORT"; or a list of such"#)
+            .helps(r#"add `addresses = ["0.0.0.0:443", "[::]:443"]`"#),
+        row("a list of no addresses", instead("[\"0.0.0.0:80\"]", "[]"))
+            .at("3:13")
+            .says(r#"listener "main" has no address"#)
+            .marks("expected at least one")
+            .helps(r#"write `addresses = ["0.0.0.0:80", "[::]:80"]`"#),
+        row("an address without a port", instead("0.0.0.0:80", "0.0.0.0"))
+            .at("3:14")
+            .says(r#"`addresses` cannot be "0.0.0.0""#)
+            .marks(r#"expected text "ADDRESS:PORT"; or a list of such"#)
+            .helps(r#"add the port, as in "0.0.0.0:80""#),
+        row(
+            "one bad address among good ones",
+            instead("[\"0.0.0.0:80\"]", "[\"0.0.0.0:80\", \"[::]:http\"]"),
+        )
+        .at("3:28")
+        .says(r#"`addresses` cannot be "[::]:http""#)
+        .marks("expected a port from 1 to 65535")
+        .helps(r#"as in `addresses = ["0.0.0.0:443", "[::]:443"]`"#),
+        row(
+            "an address that is listened on already",
+            second("addresses = \"0.0.0.0:80\"\nservice = \"web\""),
+        )
+        .at("15:13")
+        .says("two listeners have the address 0.0.0.0:80")
+        .marks("expected another address or port")
+        .also("3:14", "first used here")
+        .helps("keep one of them, and part its requests by routes"),
+        row("an address twice in one list", instead("[\"0.0.0.0:80\"]", "[\"0.0.0.0:80\", \"0.0.0.0:80\"]"))
+            .at("3:28")
+            .says("two listeners have the address 0.0.0.0:80")
+            .marks("expected another address or port")
+            .also("3:14", "first used here")
+            .helps("keep one of them, and part its requests by routes"),
+        row(
+            "two listeners of one name",
+            second("addresses = \"0.0.0.0:81\"\nservice = \"web\"").replace("\"b\"", "\"main\""),
+        )
+        .at("14:8")
+        .says(r#"two listeners are called "main""#)
+        .marks("expected another name")
+        .also("2:8", "first used here")
+        .helps("rename one of them"),
+        row(
+            "a listener on a VIP whose packets go elsewhere",
+            packets("203.0.113.1:80", NAT).replace("0.0.0.0:80", "203.0.113.1:80"),
+        )
+        .at("3:14")
+        .says("connections to 203.0.113.1:80 never come to this listener")
+        .marks("expected an address that is no VIP of another service")
+        .also("15:7", "this VIP takes them")
+        .helps(
+            r#"give that service `forward = "local"` and `listener = "203.0.113.1:80"`, or listen elsewhere"#,
+        ),
+        row(
+            "a listener on a range that is another socket's",
+            packets("203.0.113.1:80-90", "forward = \"local\"\nlistener = \"127.0.0.1:9\"")
+                .replace("0.0.0.0:80", "203.0.113.1:80"),
+        )
+        .at("3:14")
+        .says("connections to 203.0.113.1:80 never come to this listener")
+        .marks("expected an address that is no VIP of another service")
+        .also("15:7", "this VIP takes them")
+        .helps(
+            r#"give that service `forward = "local"` and `listener = "203.0.113.1:80"`, or listen elsewhere"#,
+        ),
+    ]);
+}
+
+#[test]
+fn what_a_listener_leads_to_and_how_is_told_from_what_it_cannot() {
+    check([
 row("a service that there is none of", instead("service = \"web\"", "service = \"wbe\""))
 .at("4:11")
 .says(r#"listener "main" leads to "wbe", which is no service of kind `http`"#)
@@ -121,56 +147,71 @@ row("a certificate without its key", listener("tls = { certificates = [{ cert = 
 .says("`certificates = [{ … }]` lacks the key `key`")
 .marks("expected `key`: the whole path of a file, starting with `/`")
 .helps(r#"add `key = "/etc/lb/www.key"`"#),
-row("a certificate that is no whole path", listener("tls = { certificates = [{ cert = \"c.pem\", key = \"/k\" }] }"))
-.at("5:34")
-.says(r#"`cert` cannot be "c.pem""#)
-.marks("expected the whole path of a file, starting with `/`")
-.helps(r#"as in `cert = "/etc/lb/www.pem"`"#),
-row("certificates that are a text", listener("tls = { certificates = \"/c\" }"))
-.at("5:24")
-.says(r#"`certificates` cannot be "/c""#)
-.marks("expected a list of tables in braces")
-.helps(r#"as in `certificates = [{ cert = "/etc/lb/www.pem", key = "/etc/lb/www.key" }]`"#),
-row("a version that there is none of", listener("tls = { certificates = [{ cert = \"/c\", key = \"/k\" }], min_version = \"1.1\" }"))
-.at("5:69")
-.says(r#"`min_version` cannot be "1.1""#)
-.marks(r#"expected "1.2" or "1.3""#)
-.helps(r#"did you mean "1.2"?"#),
-row("clients to be believed by nobody", listener("tls = { certificates = [{ cert = \"/c\", key = \"/k\" }], client = {} }"))
-.at("5:64")
-.says("`client = { … }` lacks the key `ca`")
-.marks("expected `ca`: the whole path of a file, starting with `/`")
-.helps(r#"add `ca = "/etc/lb/clients.pem"`"#),
-row("a request line longer than a head", listener("limits = { head = 2048 }"))
-.at("5:10")
-.says("`line` is more than `head`, 2048 bytes")
-.marks("expected a request line that fits into a head")
-.helps("raise `head`, or lower `line`"),
-row("too small a head", listener("limits = { head = 10 }"))
-.at("5:19")
-.says("`head` cannot be 10")
-.marks(r#"expected a number from 1024 to 1048576, or a size such as "256k" or "1M""#)
-.helps(r#"as in `head = "64k"`"#),
-row("a deadline without a unit", listener("deadlines = { idle = 20 }"))
-.at("5:22")
-.says("`idle` cannot be 20")
-.marks(r#"expected a duration from "1ms" to "24h" (ms, s, m or h)"#)
-.helps(r#"as in `idle = "20s"`"#),
-row("a deadline of no time", listener("deadlines = { head = \"0s\" }"))
-.at("5:22")
-.says(r#"`head` cannot be "0s""#)
-.marks(r#"expected a duration from "1ms" to "24h" (ms, s, m or h)"#)
-.helps(r#"as in `head = "5s"`"#),
-row("a deadline of services", listener("deadlines = { connect = \"1s\" }"))
-.at("5:15")
-.says("unknown key `connect` in `deadlines = { … }`")
-.marks("expected one of `handshake`, `head`, `body`, `idle`, `send`, `request`")
-.helps("`connect` belongs in `deadlines = { … } of a service`"),
-row("a network that is none", listener("proxy_protocol = \"10.0.0.1/8\""))
-.at("5:18")
-.says(r#"`proxy_protocol` cannot be "10.0.0.1/8""#)
-.marks("expected the first address of a prefix of 8 bits")
-.helps("write `10.0.0.0/8`, or `10.0.0.1` without a length for one address"),
+    ]);
+}
+
+#[test]
+fn mistakes_in_the_braces_of_listeners_are_refused_with_their_remedy() {
+    check([
+        row(
+            "a certificate that is no whole path",
+            listener("tls = { certificates = [{ cert = \"c.pem\", key = \"/k\" }] }"),
+        )
+        .at("5:34")
+        .says(r#"`cert` cannot be "c.pem""#)
+        .marks("expected the whole path of a file, starting with `/`")
+        .helps(r#"as in `cert = "/etc/lb/www.pem"`"#),
+        row("certificates that are a text", listener("tls = { certificates = \"/c\" }"))
+            .at("5:24")
+            .says(r#"`certificates` cannot be "/c""#)
+            .marks("expected a list of tables in braces")
+            .helps(r#"as in `certificates = [{ cert = "/etc/lb/www.pem", key = "/etc/lb/www.key" }]`"#),
+        row(
+            "a version that there is none of",
+            listener("tls = { certificates = [{ cert = \"/c\", key = \"/k\" }], min_version = \"1.1\" }"),
+        )
+        .at("5:69")
+        .says(r#"`min_version` cannot be "1.1""#)
+        .marks(r#"expected "1.2" or "1.3""#)
+        .helps(r#"did you mean "1.2"?"#),
+        row(
+            "clients to be believed by nobody",
+            listener("tls = { certificates = [{ cert = \"/c\", key = \"/k\" }], client = {} }"),
+        )
+        .at("5:64")
+        .says("`client = { … }` lacks the key `ca`")
+        .marks("expected `ca`: the whole path of a file, starting with `/`")
+        .helps(r#"add `ca = "/etc/lb/clients.pem"`"#),
+        row("a request line longer than a head", listener("limits = { head = 2048 }"))
+            .at("5:10")
+            .says("`line` is more than `head`, 2048 bytes")
+            .marks("expected a request line that fits into a head")
+            .helps("raise `head`, or lower `line`"),
+        row("too small a head", listener("limits = { head = 10 }"))
+            .at("5:19")
+            .says("`head` cannot be 10")
+            .marks(r#"expected a number from 1024 to 1048576, or a size such as "256k" or "1M""#)
+            .helps(r#"as in `head = "64k"`"#),
+        row("a deadline without a unit", listener("deadlines = { idle = 20 }"))
+            .at("5:22")
+            .says("`idle` cannot be 20")
+            .marks(r#"expected a duration from "1ms" to "24h" (ms, s, m or h)"#)
+            .helps(r#"as in `idle = "20s"`"#),
+        row("a deadline of no time", listener("deadlines = { head = \"0s\" }"))
+            .at("5:22")
+            .says(r#"`head` cannot be "0s""#)
+            .marks(r#"expected a duration from "1ms" to "24h" (ms, s, m or h)"#)
+            .helps(r#"as in `head = "5s"`"#),
+        row("a deadline of services", listener("deadlines = { connect = \"1s\" }"))
+            .at("5:15")
+            .says("unknown key `connect` in `deadlines = { … }`")
+            .marks("expected one of `handshake`, `head`, `body`, `idle`, `send`, `request`")
+            .helps("`connect` belongs in `deadlines = { … } of a service`"),
+        row("a network that is none", listener("proxy_protocol = \"10.0.0.1/8\""))
+            .at("5:18")
+            .says(r#"`proxy_protocol` cannot be "10.0.0.1/8""#)
+            .marks("expected the first address of a prefix of 8 bits")
+            .helps("write `10.0.0.0/8`, or `10.0.0.1` without a length for one address"),
     ]);
 }
 
@@ -219,106 +260,121 @@ row("a backend by its name", instead("10.0.0.1:8080", "web1:8080"))
 .says(r#"`addr` cannot be "web1:8080""#)
 .marks(r#"expected text "ADDRESS:PORT""#)
 .helps("host names are not looked up: write the IP address"),
-row("two backends of one name", with("[[service.backend]]\nname = \"a\"\naddr = \"10.0.0.2:80\""))
-.at("14:8")
-.says(r#"two backends of service "web" are called "a""#)
-.marks("expected another")
-.also("11:8", "first used here")
-.helps("change or remove one of them"),
-row("two backends of one address", with("[[service.backend]]\nname = \"b\"\naddr = \"10.0.0.1:8080\""))
-.at("15:8")
-.says(r#"two backends of service "web" have the address 10.0.0.1:8080"#)
-.marks("expected another")
-.also("12:8", "first used here")
-.helps("change or remove one of them"),
-row("a backend that is a VIP", packets("10.0.0.1:81", NAT))
-.at("12:8")
-.says("the backend's address 10.0.0.1:8080 is this balancer's own")
-.marks("expected the address of a server")
-.also("15:7", "the VIP")
-.helps("requests would go round in circles; write the backend's own address"),
-row("a backend that is a listener", instead("0.0.0.0:80", "10.0.0.1:8080"))
-.at("12:8")
-.says("the backend's address 10.0.0.1:8080 is this balancer's own")
-.marks("expected the address of a server")
-.also("3:14", "the listener")
-.helps("requests would go round in circles; write the backend's own address"),
-row("a weight of nothing", with("weight = 0"))
-.at("13:10")
-.says("`weight` cannot be 0")
-.marks("expected an integer from 1 to 1000")
-.helps("for a backend that gets no new flows write `drain = true`"),
-row("a way to balance that there is none of", service("balance = \"random\""))
-.at("9:11")
-.says(r#"`balance` cannot be "random""#)
-.marks(r#"expected "p2c-ewma", "round-robin", "least-connections", "ip-hash" or "hash""#)
-.helps(r#"as in `balance = "round-robin"`"#),
-row("a hash of nothing", service("balance = \"hash\""))
-.at("9:11")
-.says(r#"`balance = "hash"` does not say of what"#)
-.marks("expected `hash_on` beside it")
-.helps(r#"add `hash_on = "path"`, or a field as in `hash_on = "header:x-user"`"#),
-row("a hash where none is asked for", service("hash_on = \"path\""))
-.at("9:11")
-.says("`hash_on` has no meaning here")
-.marks(r#"expected only with `balance = "hash"`"#)
-.helps("remove `hash_on`"),
-row("a hash of what no request has", service("balance = \"hash\"\nhash_on = \"body\""))
-.at("10:11")
-.says(r#"`hash_on` cannot be "body""#)
-.marks(r#"expected "path", "host", "header:NAME", "cookie:NAME" or "query:NAME""#)
-.helps(r#"as in `hash_on = "path"`"#),
-row("half a certificate for backends", service("tls = { cert = \"/c\" }"))
-.at("9:16")
-.says("a certificate needs both `cert` and `key`")
-.marks("expected `key` beside it")
-.helps("add `key`"),
-row("an HTTP check of backends with TLS", service("health = { http = \"/\" }\ntls = {}"))
-.at("9:10")
-.says("an HTTP check speaks no TLS, but the backends do")
-.marks("expected a `tcp` check, or a `port` without TLS")
-.also("10:7", "backends speak TLS")
-.helps("write `health = { tcp = true }`, or name the port as in `port = 8081`"),
-row("a check of no kind", service("health = { interval = \"2s\" }"))
-.at("9:10")
-.says("the health check has neither `http` nor `tcp`")
-.marks("expected one of them")
-.helps(r#"add `tcp = true`, or a path as in `http = "/healthz"`"#),
-row("outliers that are another word", service("outliers = \"off\""))
-.at("9:12")
-.says(r#"`outliers` cannot be "off""#)
-.marks(r#"expected a table in braces, or "none""#)
-.helps("as in `outliers = { failures = 10 }`"),
-row("more outliers than there are", service("outliers = { most = \"101%\" }"))
-.at("9:21")
-.says(r#"`most` cannot be "101%""#)
-.marks(r#"expected a share from "0%" to "100%""#)
-.helps(r#"as in `most = "20%"`"#),
-row("a version of the PROXY header that there is none of", service("proxy_protocol = \"v3\""))
-.at("9:18")
-.says(r#"`proxy_protocol` cannot be "v3""#)
-.marks(r#"expected "v1" or "v2""#)
-.helps(r#"did you mean "v1"?"#),
-row("a cookie's name with a space", service("sticky = { cookie = \"a b\" }"))
-.at("9:21")
-.says(r#"`cookie` cannot be "a b""#)
-.marks("expected the name of a cookie")
-.helps(r#"as in `cookie = "lb"`"#),
-row("a budget without its sign", service("retries = { budget = 20 }"))
-.at("9:22")
-.says("`budget` cannot be 20")
-.marks(r#"expected a share from "0%" to "100%""#)
-.helps(r#"as in `budget = "10%"`"#),
-row("a Host field with a scheme", service("host = \"http://b.org\""))
-.at("9:8")
-.says(r#"`host` cannot be "http://b.org""#)
-.marks(r#"expected text "HOST" or "HOST:PORT""#)
-.helps(r#"as in `host = "backend.example.org"`"#),
-row("a pool that is a number", service("pool = 64"))
-.at("9:8")
-.says("`pool` cannot be 64")
-.marks("expected the table `pool = { … }`")
-.helps("as in `pool = { idle = 16 }`"),
+    ]);
+}
+
+#[test]
+fn mistakes_of_backends_are_refused_with_their_remedy() {
+    check([
+        row("two backends of one name", with("[[service.backend]]\nname = \"a\"\naddr = \"10.0.0.2:80\""))
+            .at("14:8")
+            .says(r#"two backends of service "web" are called "a""#)
+            .marks("expected another")
+            .also("11:8", "first used here")
+            .helps("change or remove one of them"),
+        row(
+            "two backends of one address",
+            with("[[service.backend]]\nname = \"b\"\naddr = \"10.0.0.1:8080\""),
+        )
+        .at("15:8")
+        .says(r#"two backends of service "web" have the address 10.0.0.1:8080"#)
+        .marks("expected another")
+        .also("12:8", "first used here")
+        .helps("change or remove one of them"),
+        row("a backend that is a VIP", packets("10.0.0.1:81", NAT))
+            .at("12:8")
+            .says("the backend's address 10.0.0.1:8080 is this balancer's own")
+            .marks("expected the address of a server")
+            .also("15:7", "the VIP")
+            .helps("requests would go round in circles; write the backend's own address"),
+        row("a backend that is a listener", instead("0.0.0.0:80", "10.0.0.1:8080"))
+            .at("12:8")
+            .says("the backend's address 10.0.0.1:8080 is this balancer's own")
+            .marks("expected the address of a server")
+            .also("3:14", "the listener")
+            .helps("requests would go round in circles; write the backend's own address"),
+        row("a weight of nothing", with("weight = 0"))
+            .at("13:10")
+            .says("`weight` cannot be 0")
+            .marks("expected an integer from 1 to 1000")
+            .helps("for a backend that gets no new flows write `drain = true`"),
+        row("a way to balance that there is none of", service("balance = \"random\""))
+            .at("9:11")
+            .says(r#"`balance` cannot be "random""#)
+            .marks(r#"expected "p2c-ewma", "round-robin", "least-connections", "ip-hash" or "hash""#)
+            .helps(r#"as in `balance = "round-robin"`"#),
+        row("a hash of nothing", service("balance = \"hash\""))
+            .at("9:11")
+            .says(r#"`balance = "hash"` does not say of what"#)
+            .marks("expected `hash_on` beside it")
+            .helps(r#"add `hash_on = "path"`, or a field as in `hash_on = "header:x-user"`"#),
+    ]);
+}
+
+#[test]
+fn mistakes_in_the_braces_of_services_are_refused_with_their_remedy() {
+    check([
+        row("a hash where none is asked for", service("hash_on = \"path\""))
+            .at("9:11")
+            .says("`hash_on` has no meaning here")
+            .marks(r#"expected only with `balance = "hash"`"#)
+            .helps("remove `hash_on`"),
+        row("a hash of what no request has", service("balance = \"hash\"\nhash_on = \"body\""))
+            .at("10:11")
+            .says(r#"`hash_on` cannot be "body""#)
+            .marks(r#"expected "path", "host", "header:NAME", "cookie:NAME" or "query:NAME""#)
+            .helps(r#"as in `hash_on = "path"`"#),
+        row("half a certificate for backends", service("tls = { cert = \"/c\" }"))
+            .at("9:16")
+            .says("a certificate needs both `cert` and `key`")
+            .marks("expected `key` beside it")
+            .helps("add `key`"),
+        row("an HTTP check of backends with TLS", service("health = { http = \"/\" }\ntls = {}"))
+            .at("9:10")
+            .says("an HTTP check speaks no TLS, but the backends do")
+            .marks("expected a `tcp` check, or a `port` without TLS")
+            .also("10:7", "backends speak TLS")
+            .helps("write `health = { tcp = true }`, or name the port as in `port = 8081`"),
+        row("a check of no kind", service("health = { interval = \"2s\" }"))
+            .at("9:10")
+            .says("the health check has neither `http` nor `tcp`")
+            .marks("expected one of them")
+            .helps(r#"add `tcp = true`, or a path as in `http = "/healthz"`"#),
+        row("outliers that are another word", service("outliers = \"off\""))
+            .at("9:12")
+            .says(r#"`outliers` cannot be "off""#)
+            .marks(r#"expected a table in braces, or "none""#)
+            .helps("as in `outliers = { failures = 10 }`"),
+        row("more outliers than there are", service("outliers = { most = \"101%\" }"))
+            .at("9:21")
+            .says(r#"`most` cannot be "101%""#)
+            .marks(r#"expected a share from "0%" to "100%""#)
+            .helps(r#"as in `most = "20%"`"#),
+        row("a version of the PROXY header that there is none of", service("proxy_protocol = \"v3\""))
+            .at("9:18")
+            .says(r#"`proxy_protocol` cannot be "v3""#)
+            .marks(r#"expected "v1" or "v2""#)
+            .helps(r#"did you mean "v1"?"#),
+        row("a cookie's name with a space", service("sticky = { cookie = \"a b\" }"))
+            .at("9:21")
+            .says(r#"`cookie` cannot be "a b""#)
+            .marks("expected the name of a cookie")
+            .helps(r#"as in `cookie = "lb"`"#),
+        row("a budget without its sign", service("retries = { budget = 20 }"))
+            .at("9:22")
+            .says("`budget` cannot be 20")
+            .marks(r#"expected a share from "0%" to "100%""#)
+            .helps(r#"as in `budget = "10%"`"#),
+        row("a Host field with a scheme", service("host = \"http://b.org\""))
+            .at("9:8")
+            .says(r#"`host` cannot be "http://b.org""#)
+            .marks(r#"expected text "HOST" or "HOST:PORT""#)
+            .helps(r#"as in `host = "backend.example.org"`"#),
+        row("a pool that is a number", service("pool = 64"))
+            .at("9:8")
+            .says("`pool` cannot be 64")
+            .marks("expected the table `pool = { … }`")
+            .helps("as in `pool = { idle = 16 }`"),
     ]);
 }
 
@@ -378,6 +434,12 @@ fn mistakes_of_routes_are_refused_with_their_remedy() {
             .says(r#"there is no listener "x""#)
             .marks("expected the name of a `[[listener]]`")
             .helps("add such a listener, or remove the name: without `listeners` a route belongs to all"),
+    ]);
+}
+
+#[test]
+fn mistakes_in_what_routes_take_are_refused_with_their_remedy() {
+    check([
         row("two routes of one name", both("path = \"/a\"", "path = \"/b\"").replace("\"other\"", "\"one\""))
             .at("18:8")
             .says(r#"two routes are called "one""#)
@@ -430,6 +492,12 @@ fn mistakes_of_routes_are_refused_with_their_remedy() {
             .says(r#"`name` cannot be "X-A:""#)
             .marks("expected the name of a header field")
             .helps(r#"write "X-A", without the colon"#),
+    ]);
+}
+
+#[test]
+fn mistakes_in_where_routes_send_clients_are_refused_with_their_remedy() {
+    check([
         row(
             "a condition of two kinds",
             leading("headers = [{ name = \"x\", value = \"1\", absent = true }]"),
@@ -483,6 +551,12 @@ fn mistakes_of_routes_are_refused_with_their_remedy() {
             .says("`to` has no meaning here")
             .marks("expected only with `regex`")
             .helps("remove `to`"),
+    ]);
+}
+
+#[test]
+fn mistakes_in_what_routes_change_are_refused_with_their_remedy() {
+    check([
         row("a rewrite where nothing is forwarded", route("respond = {}; rewrite = { path = \"/\" }"))
             .at("16:11")
             .says("`rewrite` has no meaning here")
