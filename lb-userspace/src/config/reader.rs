@@ -170,6 +170,9 @@ fn unknown_key_help(section: &Section, name: &str) -> String {
     if let Some(meant) = nearest(name, section.names()) {
         return format!("did you mean `{meant}`?");
     }
+    if std::ptr::eq(section, &raw const sections::HTTP_SERVICE) && sections::SERVICE.key(name).is_some() {
+        return format!("`{name}` is a service's of packets: remove it, or `kind = \"http\"`");
+    }
     match sections::ALL.iter().find(|other| other.key(name).is_some()) {
         Some(home) if home.is_inline() => format!("`{name}` belongs {}", home.place()),
         Some(home) => {

@@ -15,6 +15,7 @@ use super::shield::Shield;
 use super::source::Source;
 use super::tables::Cause;
 use super::ways::Ways;
+use crate::config::proxy::Io;
 use crate::config::{self, Config, Encap, Forward, Service, Vip};
 use crate::guard::rules;
 use crate::health::{Report, Transport};
@@ -25,6 +26,7 @@ use crate::kernel::{
 use crate::plan::{BackendKey, Planner};
 use lb_common::abi::BackendId;
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -69,6 +71,8 @@ pub(super) struct LoadedWith {
     /// Prefixes that the guard has room for, if it was loaded.
     pub(super) guard: Option<u32>,
     pub(super) capture: config::Capture,
+    pub(super) workers: Option<NonZeroU16>,
+    pub(super) io: Io,
 }
 
 impl LoadedWith {
@@ -81,6 +85,8 @@ impl LoadedWith {
             encap: config.encap,
             guard: room_for_prefixes(config),
             capture: config.capture.clone(),
+            workers: config.proxy.workers,
+            io: config.proxy.io,
         }
     }
 }

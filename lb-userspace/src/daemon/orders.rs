@@ -154,6 +154,8 @@ fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
         ("encap", loaded.encap != now.encap),
         ("guard", loaded.guard != LoadedWith::of(now).guard),
         ("capture", loaded.capture != now.capture),
+        ("workers", loaded.workers != now.proxy.workers),
+        ("io", loaded.io != now.proxy.io),
     ];
     let changed: Vec<_> = keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
     match changed.as_slice() {
@@ -224,7 +226,8 @@ mod tests {
     #[test]
     fn the_reference_says_of_the_same_keys_that_they_are_read_at_start() {
         let all = "seed = 7\nlog_packets = true\nlimits = { flows = 4096 }\nnat = { ports = \"2000-3000\" }\n\
-                   encap = { spread = false }\nping = false\ncapture = { enabled = true }\nguard = {}";
+                   encap = { spread = false }\nping = false\ncapture = { enabled = true }\nguard = {}\n\
+                   proxy = { workers = 3, io = \"epoll\" }";
         let told = needs_restart(&LoadedWith::of(&example("")), &example(all));
         let reference = config::reference();
         let said = |line: &&str| line.contains("Read at start");

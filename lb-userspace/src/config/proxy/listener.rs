@@ -137,7 +137,7 @@ impl ClientDeadlines {
         handshake: Duration::from_secs(10),
         head: Duration::from_secs(10),
         body: Duration::from_secs(30),
-        idle: Duration::from_secs(60),
+        idle: Duration::from_mins(1),
         send: Duration::from_secs(30),
         request: None,
     };
@@ -157,5 +157,5 @@ pub struct Hsts {
 impl Hsts {
     /// A year, for this name alone.
     pub const DEFAULT: Self =
-        Self { max_age: Duration::from_secs(365 * 24 * 3600), subdomains: false, preload: false };
+        Self { max_age: Duration::from_hours(365 * 24), subdomains: false, preload: false };
 }

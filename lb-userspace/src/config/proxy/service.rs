@@ -167,8 +167,8 @@ impl UpstreamDeadlines {
     /// What most servers can live with.
     pub const DEFAULT: Self = Self {
         connect: Duration::from_secs(2),
-        first_byte: Duration::from_secs(60),
-        idle: Duration::from_secs(60),
+        first_byte: Duration::from_mins(1),
+        idle: Duration::from_mins(1),
     };
 }
 

@@ -59,6 +59,7 @@ pub(in crate::config) fn values<T: Clone>(places: &[(Range<usize>, T)]) -> Vec<T
 }
 
 /// `None` where the key is absent, nothing where it is unfit.
+#[allow(clippy::option_option, reason = "a key that is absent is not one that is unfit")]
 pub(in crate::config) fn optional<T: Clone>(found: &Found<T>) -> Option<Option<T>> {
     found.clone().map(Some).or(None)
 }

@@ -33,10 +33,10 @@ fn a_wrong_key_is_refused_with_its_remedy() {
             .says("unknown key `quux` at the top level")
             .marks("expected one of `service`, `proxy`, `listener`, `route`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
             .helps("remove it: a setting without effect would mislead whoever reads the file"),
-        row("a strange section is an unknown key", last(r#"[tls]
+        row("a strange section is an unknown key", last(r#"[sites]
 cert = "x""#))
             .at("9:2")
-            .says("unknown key `tls` at the top level")
+            .says("unknown key `sites` at the top level")
             .marks("expected one of `service`, `proxy`, `listener`, `route`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
             .helps("remove it: a setting without effect would mislead whoever reads the file"),
         row("a missing service key names the service", instead(&[(r#"forward = "nat""#, "")]))

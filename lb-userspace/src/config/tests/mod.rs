@@ -9,6 +9,7 @@ mod keys;
 mod loading;
 mod modes;
 mod properties;
+mod proxy;
 mod row;
 mod servers;
 mod syntax;

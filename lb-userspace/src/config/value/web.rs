@@ -105,9 +105,10 @@ pub(in super::super) fn host_pattern(key: &Key, value: &Written<'_>) -> Result<H
     pattern.ok_or_else(|| {
         let without = text.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
         let host = without.rsplit_once(':').map_or(without, |(host, _)| host);
-        match is_host(host) && host != text {
-            true => unfit(key, value).help(format!("write \"{host}\": scheme and port are the listener's")),
-            false => unfit(key, value),
+        if is_host(host) && host != text {
+            unfit(key, value).help(format!("write \"{host}\": scheme and port are the listener's"))
+        } else {
+            unfit(key, value)
         }
     })
 }

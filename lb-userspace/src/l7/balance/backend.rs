@@ -141,7 +141,7 @@ impl Backend {
     pub(super) fn share(&self, slow_start: Duration, now: Duration) -> u64 {
         let part = match self.since {
             Some(since) if now < since + slow_start => {
-                let passed = u64::try_from((now - since).as_micros()).unwrap_or(u64::MAX);
+                let passed = u64::try_from(now.saturating_sub(since).as_micros()).unwrap_or(u64::MAX);
                 let whole = u64::try_from(slow_start.as_micros()).unwrap_or(u64::MAX).max(1);
                 (passed.saturating_mul(WHOLE) / whole).clamp(FIRST_PART, WHOLE)
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::proxy::Retries;
 
 /// Seconds for which a request counts.
-const WINDOW: u64 = 10;
+const WINDOW: usize = 10;
 /// What a retry costs, in the pieces that requests pay in.
 const RETRY: u64 = 100;
 
@@ -15,7 +15,7 @@ const RETRY: u64 = 100;
 #[derive(Clone, Debug, Default)]
 pub struct Budget {
     /// What was paid in in each second of the window and is not spent, the second's number by the remainder.
-    paid: [u64; WINDOW as usize],
+    paid: [u64; WINDOW],
     /// The latest second.
     second: u64,
 }
@@ -23,29 +23,35 @@ pub struct Budget {
 impl Budget {
     /// Counts a request that is tried for the first time.
     pub fn deposit(&mut self, rules: &Retries, now: Duration) {
-        self.turn_to(rules, now);
-        self.paid[(self.second % WINDOW) as usize] += u64::from(rules.budget);
+        self.turn_to(*rules, now);
+        *self.of(self.second) += u64::from(rules.budget);
     }
 
     /// Whether a retry may be; if so it is paid for, by what would expire first.
     pub fn withdraw(&mut self, rules: &Retries, now: Duration) -> bool {
-        self.turn_to(rules, now);
+        self.turn_to(*rules, now);
         let enough = self.paid.iter().sum::<u64>() >= RETRY;
         let mut due = if enough { RETRY } else { 0 };
-        for second in self.second + 1..=self.second + WINDOW {
-            let paid = &mut self.paid[(second % WINDOW) as usize];
+        for second in self.second + 1..=self.second + WINDOW as u64 {
+            let paid = self.of(second);
             let part = due.min(*paid);
             (*paid, due) = (*paid - part, due - part);
         }
         enough
     }
 
+    /// What was paid in in a second.
+    fn of(&mut self, second: u64) -> &mut u64 {
+        let place = usize::try_from(second % WINDOW as u64).unwrap_or(0);
+        &mut self.paid[place]
+    }
+
     /// Lets go what is too old; each new second brings the reserve.
-    fn turn_to(&mut self, rules: &Retries, now: Duration) {
+    fn turn_to(&mut self, rules: Retries, now: Duration) {
         // The first second is 1, so that it is new to a budget that was never used.
         let now = now.as_secs() + 1;
-        for second in (self.second + 1).max(now.saturating_sub(WINDOW - 1))..=now {
-            self.paid[(second % WINDOW) as usize] = u64::from(rules.reserve) * RETRY;
+        for second in (self.second + 1).max(now.saturating_sub(WINDOW as u64 - 1))..=now {
+            *self.of(second) = u64::from(rules.reserve) * RETRY;
         }
         self.second = self.second.max(now);
     }
@@ -61,8 +67,8 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn retries(budget: &mut Budget, rules: &Retries, now: Duration) -> usize {
-        (0..10_000).filter(|_| budget.withdraw(rules, now)).count()
+    fn retries(budget: &mut Budget, rules: Retries, now: Duration) -> usize {
+        (0..10_000).filter(|_| budget.withdraw(&rules, now)).count()
     }
 
     #[test]
@@ -70,11 +76,11 @@ mod tests {
         let mut budget = Budget::default();
         (0..100).for_each(|_| budget.deposit(&RULES, at(5)));
         assert_eq!(
-            retries(&mut budget, &RULES, at(5)),
+            retries(&mut budget, RULES, at(5)),
             20 + 2 * 6,
             "six seconds of reserve, and a fifth of 100"
         );
-        assert_eq!(retries(&mut budget, &RULES, at(6)), 2, "a second later the reserve");
+        assert_eq!(retries(&mut budget, RULES, at(6)), 2, "a second later the reserve");
     }
 
     #[test]

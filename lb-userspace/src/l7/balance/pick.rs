@@ -70,7 +70,9 @@ impl Balancer {
         let (low, high) = (random & 0xffff_ffff, random >> 32);
         let first = self.draw(wish, None, low, now)?;
         let Some(second) = self.draw(wish, Some(first), high, now) else { return Some(first) };
-        let cheaper = self.cost(second, now) * WORTH < self.cost(first, now);
+        let (one, other) = (self.cost(first, now), self.cost(second, now) / self.part(second, now));
+        // Of one that costs nothing nothing is known yet: it is tried when it is drawn first.
+        let cheaper = other > 0.0 && other * WORTH < one;
         Some(if cheaper { second } else { first })
     }
 
@@ -92,6 +94,14 @@ impl Balancer {
     fn cost(&self, at: usize, now: Duration) -> f64 {
         let Some(backend) = self.backends.get(at) else { return f64::INFINITY };
         backend.latency.cost(f64::from(backend.active) / f64::from(backend.whole_weight()), now)
+    }
+
+    /// The part of its weight that a backend has while it starts slowly. As a second choice it is the dearer for it, or it would get
+    /// more than its part.
+    #[allow(clippy::cast_precision_loss, reason = "weights in parts are far below 2^53")]
+    fn part(&self, at: usize, now: Duration) -> f64 {
+        let Some(backend) = self.backends.get(at) else { return 1.0 };
+        backend.share(self.slow_start, now) as f64 / (u64::from(backend.whole_weight()) * WHOLE) as f64
     }
 
     /// Source: nginx's smooth weighted round robin: all gain their weight, the richest pays the sum.

@@ -5,8 +5,9 @@
 
 use std::fmt::{self, Write as _};
 
+use hmac::digest::Key;
 use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 use crate::config::proxy::Sticky;
 
@@ -21,14 +22,17 @@ impl Signer {
     /// Signs with this secret, of any length; 32 random bytes are enough.
     #[must_use]
     pub fn new(secret: &[u8]) -> Self {
-        // A key of any length is taken; the empty one stands in for what cannot happen.
-        Self(Hmac::new_from_slice(secret).unwrap_or_else(|_| Hmac::new(&Default::default())))
+        let mut key = Key::<Hmac<Sha256>>::default();
+        key.iter_mut().zip(Sha256::digest(secret)).for_each(|(byte, digested)| *byte = digested);
+        Self(Hmac::new(&key))
     }
 
     pub(super) fn tag(&self, service: &str, backend: &str) -> Tag {
         let mut mac = self.0.clone();
         // Names have no NUL in them, so two pairs never read the same.
-        [service.as_bytes(), b"\0", backend.as_bytes()].into_iter().for_each(|part| mac.update(part));
+        for part in [service.as_bytes(), b"\0", backend.as_bytes()] {
+            mac.update(part);
+        }
         let digest = mac.finalize().into_bytes();
         std::array::from_fn(|at| {
             let byte = digest[at / 2];

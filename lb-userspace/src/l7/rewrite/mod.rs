@@ -32,7 +32,10 @@ use crate::l7::message::FieldSink;
 
 /// Fields to write at the end of a head.
 #[derive(Debug, Default)]
-struct Constants(Box<[(Box<str>, Box<[u8]>)]>);
+struct Constants(Box<[Constant]>);
+
+/// Its name and its value.
+type Constant = (Box<str>, Box<[u8]>);
 
 impl Constants {
     fn new(edits: &Edits) -> Self {

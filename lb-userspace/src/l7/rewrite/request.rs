@@ -158,7 +158,7 @@ impl RequestEdits {
         scratch: &mut String,
         sink: &mut impl FieldSink,
     ) {
-        self.put_host(request, context, scratch, sink);
+        put_host(request, context, scratch, sink);
         let there = self.pass(request, context, sink);
         self.put_own(request, context, there, scratch, sink);
         if let Some(token) = context.upgrade {
@@ -170,20 +170,6 @@ impl RequestEdits {
             sink.put(name, value);
         }
         self.constants.put(sink);
-    }
-
-    fn put_host<F: ?Sized>(
-        &self,
-        request: &Request<'_, F>,
-        context: &RequestContext<'_>,
-        scratch: &mut String,
-        sink: &mut impl FieldSink,
-    ) {
-        match context.host {
-            _ if context.http2 => {}
-            Some(host) => sink.put("host", host.as_bytes()),
-            None => sink.put("host", written_authority(request, scratch).as_bytes()),
-        }
     }
 
     /// Passes on what came, and says which of its own fields a trusted proxy has written.
@@ -199,7 +185,6 @@ impl RequestEdits {
             let treatment = self.names.find(name);
             let passes = match treatment {
                 None => true,
-                Some(Treatment::Drop | Treatment::Connection) => false,
                 Some(Treatment::Te) => {
                     put_te(value, context.http2, sink);
                     false
@@ -210,7 +195,7 @@ impl RequestEdits {
                     there.add(own);
                     first && !(own.is_list() && self.set.has(own))
                 }
-                Some(Treatment::Own(_)) => false,
+                Some(Treatment::Drop | Treatment::Connection | Treatment::Own(_)) => false,
             };
             if passes && !named.has(name) {
                 sink.put(name, value);
@@ -236,6 +221,19 @@ impl RequestEdits {
                 put_one(name, own, request, context, scratch, sink);
             }
         }
+    }
+}
+
+fn put_host<F: ?Sized>(
+    request: &Request<'_, F>,
+    context: &RequestContext<'_>,
+    scratch: &mut String,
+    sink: &mut impl FieldSink,
+) {
+    match context.host {
+        _ if context.http2 => {}
+        Some(host) => sink.put("host", host.as_bytes()),
+        None => sink.put("host", written_authority(request, scratch).as_bytes()),
     }
 }
 

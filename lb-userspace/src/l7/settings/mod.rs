@@ -65,6 +65,7 @@ pub struct Listener {
 
 impl Listener {
     /// The route of a request: the router's, else the listener's own service.
+    #[must_use]
     pub fn route<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<&Arc<Route>> {
         self.router.find(request).or(self.otherwise.as_ref())
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct Number<T>(u32, PhantomData<fn() -> T>);
 
 impl<T> Number<T> {
-    fn new(number: usize) -> Self {
+    pub(super) fn new(number: usize) -> Self {
         Self(u32::try_from(number).unwrap_or(u32::MAX), PhantomData)
     }
 
@@ -122,8 +122,8 @@ impl<T> Numbered<T> {
         let taken: Vec<usize> = numbers.values().map(|number| number.index()).collect();
         let mut free = (0..).filter(|number| !taken.contains(number));
         for name in names {
-            if let (false, Some(number)) = (numbers.contains_key(name), free.next()) {
-                numbers.insert(name.into(), Number::new(number));
+            if !numbers.contains_key(name) {
+                numbers.extend(free.next().map(|number| (name.into(), Number::new(number))));
             }
         }
         let places = numbers.values().map(|number| number.index() + 1).max().unwrap_or(0);

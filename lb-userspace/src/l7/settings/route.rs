@@ -86,7 +86,7 @@ impl Shares {
             [(_, only)] => Some(*only),
             shares => {
                 let sum = shares.last()?.0;
-                let drawn = u32::try_from(u64::from(random) * u64::from(sum) >> 32).unwrap_or(0);
+                let drawn = u32::try_from((u64::from(random) * u64::from(sum)) >> 32).unwrap_or(0);
                 shares.iter().find(|(up_to, _)| drawn < *up_to).map(|(_, service)| *service)
             }
         }

@@ -27,7 +27,7 @@ pub(super) fn build(raw: &raw::File, source: &Source<'_>, report: &mut Report) -
     let listeners =
         raw.listeners.iter().filter_map(|one| listener::build(one, line(&one.span), report)).collect();
     reach::check(raw, report);
-    let rest = Proxy { services, routes, listeners, ..default };
+    let rest = Proxy { listeners, routes, services, ..default };
     match raw.proxy.given() {
         Some(said) => over(said, &rest).unwrap_or(rest),
         None => rest,

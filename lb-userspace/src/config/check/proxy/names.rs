@@ -22,7 +22,7 @@ pub(super) fn check(raw: &raw::File, report: &mut Report) {
     };
     unique("services", both.filter(is_new), report);
     for (owner, service) in services_named(raw) {
-        check_service(raw, owner, service, report);
+        check_service(raw, &owner, service, report);
     }
     for route in &raw.routes {
         route
@@ -56,7 +56,7 @@ pub(super) fn services_named(raw: &raw::File) -> impl Iterator<Item = (String, &
     of_listeners.chain(of_routes)
 }
 
-fn check_service(raw: &raw::File, owner: String, service: &Found<String>, report: &mut Report) {
+fn check_service(raw: &raw::File, owner: &str, service: &Found<String>, report: &mut Report) {
     let Some((span, name)) = service.spanned() else { return };
     let mut known = raw.http_services.iter().filter_map(|service| service.name.given());
     if known.any(|known| known == name) {
