@@ -1,18 +1,16 @@
 //! The guard's programs and maps: one in front of the balancer for plain packets, and one for each family's others.
 
 use crate::direct::Direct;
-use crate::maps::{self, KernelTables};
-use crate::now;
-use crate::packet::XdpPacket;
+use crate::maps::KernelTables;
+use crate::stage;
 use aya_ebpf::Global;
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, xdp_action};
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, HashMap};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::{BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Stage, Ticks, limits};
-use lb_common::datapath::guard::{self, Glance, GuardTables};
-use lb_common::datapath::{Family, TablesFor, Version};
-use lb_common::wire::{Packet, U32be, ipv6};
+use lb_common::abi::{BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Ticks, limits};
+use lb_common::datapath::guard::GuardTables;
+use lb_common::wire::{U32be, ipv6};
 
 /// An array whose values begin on a page, so that one of 64 bytes is one cache line.
 const ALIGNED: usize = BPF_F_MMAPABLE as usize;
@@ -54,62 +52,28 @@ static GUARD_KEY_2: Global<u64> = Global::new(1);
 #[unsafe(no_mangle)]
 static GUARD_KEY_3: Global<u64> = Global::new(1);
 
-/// Where a packet goes on, if it does: after a glance.
-#[inline(always)]
-pub(crate) fn glance(packet: &impl Packet, tables: &impl GuardTables) -> Option<Stage> {
-    match guard::glance(packet, tables, now) {
-        Glance::Stop(_) => None,
-        Glance::GoOn => Some(Stage::Balance),
-        Glance::Look(Version::V4) => Some(Stage::GuardV4),
-        Glance::Look(Version::V6) => Some(Stage::GuardV6),
-    }
-}
-
-/// The same after a closer look.
-#[inline(always)]
-pub(crate) fn look<A: Family>(
-    packet: &impl Packet,
-    tables: &(impl GuardTables + TablesFor<A>),
-) -> Option<Stage> {
-    match guard::look::<A>(packet, tables, now()) {
-        Some(_) => None,
-        None => Some(Stage::Balance),
-    }
-}
-
 /// The guard, in the balancer's place where any guard is on.
 #[xdp]
 #[inline(always)]
 pub fn lb_guard(ctx: XdpContext) -> u32 {
-    leave(&ctx, glance(&XdpPacket::<true>::new(&ctx), &KernelTables::new(&ctx)))
+    stage::guard(&ctx)
 }
 
 /// The guard for IPv4 packets that are not plain.
 #[xdp]
 #[inline(always)]
 pub fn lb_guard4(ctx: XdpContext) -> u32 {
-    leave(&ctx, look::<U32be>(&XdpPacket::<false>::new(&ctx), &KernelTables::new(&ctx)))
+    stage::guard_closely::<U32be, _>(&ctx)
 }
 
 /// The same for IPv6.
 #[xdp]
 #[inline(always)]
 pub fn lb_guard6(ctx: XdpContext) -> u32 {
-    leave(&ctx, look::<ipv6::Address>(&XdpPacket::<false>::new(&ctx), &KernelTables::new(&ctx)))
+    stage::guard_closely::<ipv6::Address, _>(&ctx)
 }
 
-#[inline(always)]
-fn leave(ctx: &XdpContext, stage: Option<Stage>) -> u32 {
-    // One call site each, which the kernel makes a jump.
-    match stage {
-        Some(Stage::Balance) => maps::go_on(ctx, Stage::Balance),
-        Some(Stage::GuardV4) => maps::go_on(ctx, Stage::GuardV4),
-        Some(Stage::GuardV6) => maps::go_on(ctx, Stage::GuardV6),
-        _ => xdp_action::XDP_DROP,
-    }
-}
-
-impl GuardTables for KernelTables<'_> {
+impl GuardTables for KernelTables {
     type Buckets<'a>
         = &'a mut BucketLine
     where

@@ -2,12 +2,13 @@
 
 use crate::direct::Direct;
 use crate::{guard, route};
-use aya_ebpf::Global;
-use aya_ebpf::bindings::{BPF_NOEXIST, xdp_action};
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{EbpfContext, Global};
+use core::ffi::c_void;
 use lb_common::abi::{
     Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
     Load, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Table, Ticks, limits,
@@ -127,19 +128,23 @@ pub(crate) fn tx_by_redirect() -> bool {
     TX_BY_REDIRECT.load() != 0
 }
 
+/// Ticks in a second.
+#[inline(always)]
+pub(crate) fn second() -> u32 {
+    SECOND.load()
+}
+
 /// Port of outer UDP headers that the backend's side takes off.
 #[inline(always)]
 pub(crate) fn gue_port() -> U16be {
     U16be::new(GUE_PORT.load())
 }
 
-/// Goes on with another program, and comes back only if the daemon did not put it there.
+/// Goes on with another XDP program, and comes back only if the daemon did not put it there.
 #[inline(always)]
-pub(crate) fn go_on(ctx: &XdpContext, stage: Stage) -> u32 {
+pub(crate) fn tail_call(ctx: &XdpContext, stage: Stage) {
     // SAFETY: nothing here is to be dropped.
     unsafe { STAGES.tail_call(ctx, stage as u32) };
-    count(Reason::Inconsistent, 0);
-    xdp_action::XDP_DROP
 }
 
 /// Whether userspace wants to hear of trouble.
@@ -148,14 +153,13 @@ pub(crate) fn is_loud() -> bool {
     LOUD.load() != 0
 }
 
-/// Leaves a drop to the program that tells of it.
+/// Leaves a drop's reason, by its number, to the program that tells of it.
 #[inline(always)]
-pub(crate) fn announce(ctx: &XdpContext, reason: Reason) -> u32 {
+pub(crate) fn leave_to_announce(reason: u32) {
     if let Some(announced) = ANNOUNCED.get_ptr_mut(0) {
         // SAFETY: this CPU's own value, which nothing else writes while the program runs.
-        unsafe { *announced = reason as u32 };
+        unsafe { *announced = reason };
     }
-    go_on(ctx, Stage::Announce)
 }
 
 /// The reason that was left.
@@ -182,7 +186,7 @@ fn admits(now: Ticks) -> bool {
     }
     match INSERT_RATE.get_ptr_mut(0) {
         // SAFETY: this CPU's own value, which nothing else writes while the program runs.
-        Some(rate) => unsafe { (*rate).admits(now, SECOND.load(), limit) },
+        Some(rate) => unsafe { (*rate).admits(now, second(), limit) },
         None => true,
     }
 }
@@ -199,18 +203,18 @@ const fn refusal(result: Result<(), i32>) -> Result<(), Refused> {
 }
 
 /// The kernel's maps, and the packet it asks for routes with.
-pub(crate) struct KernelTables<'a> {
-    ctx: &'a XdpContext,
+pub(crate) struct KernelTables {
+    ctx: *mut c_void,
 }
 
-impl<'a> KernelTables<'a> {
+impl KernelTables {
     #[inline(always)]
-    pub(crate) const fn new(ctx: &'a XdpContext) -> Self {
-        Self { ctx }
+    pub(crate) fn new(ctx: &impl EbpfContext) -> Self {
+        Self { ctx: ctx.as_ptr() }
     }
 }
 
-impl FlowTable<U32be> for KernelTables<'_> {
+impl FlowTable<U32be> for KernelTables {
     type Record<'a>
         = &'a mut Flow<U32be>
     where
@@ -244,7 +248,7 @@ impl FlowTable<U32be> for KernelTables<'_> {
     }
 }
 
-impl FlowTable<ipv6::Address> for KernelTables<'_> {
+impl FlowTable<ipv6::Address> for KernelTables {
     type Record<'a>
         = &'a mut Flow<ipv6::Address>
     where
@@ -282,7 +286,7 @@ impl FlowTable<ipv6::Address> for KernelTables<'_> {
     }
 }
 
-impl Tables for KernelTables<'_> {
+impl Tables for KernelTables {
     #[inline(always)]
     fn seed(&self) -> u64 {
         SEED.load()

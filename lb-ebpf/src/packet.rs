@@ -1,8 +1,13 @@
-//! The packet view: the one place that touches packet memory.
+//! XDP: the packet view, which is the one place that touches packet memory, and verdict → XDP code.
 
-use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
+use crate::maps;
+use crate::stage::Hook;
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
+use core::ffi::c_void;
 use core::ptr;
+use lb_common::abi::Stage;
 use lb_common::wire::{Packet, Plain};
 
 /// An XDP packet. Each access is compared with the end pointer, as the verifier wants it.
@@ -102,5 +107,43 @@ impl<const HELD: bool> Packet for XdpPacket<'_, HELD> {
         let refused = unsafe { bpf_xdp_adjust_head(self.ctx.ctx, delta) };
         *self = Self::new(self.ctx);
         (refused == 0).then_some(())
+    }
+}
+
+impl Hook for XdpContext {
+    type View<'a, const HELD: bool> = XdpPacket<'a, HELD>;
+
+    const PASS: u32 = xdp_action::XDP_PASS;
+    const DROP: u32 = xdp_action::XDP_DROP;
+
+    #[inline(always)]
+    fn view<const HELD: bool>(&self) -> XdpPacket<'_, HELD> {
+        XdpPacket::new(self)
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the kernel hands the program a valid context.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn send(&self, ifindex: u32) -> u32 {
+        if ifindex == self.ingress() && !maps::tx_by_redirect() {
+            return xdp_action::XDP_TX;
+        }
+        // SAFETY: a helper call on an interface index and no flags.
+        unsafe { bpf_redirect(ifindex, 0) as u32 }
+    }
+
+    #[inline(always)]
+    unsafe fn copy_out(&self, place: *mut c_void, length: u32) -> bool {
+        // SAFETY: room for so many bytes, as the caller says; the kernel checks that the packet has them.
+        unsafe { bpf_xdp_load_bytes(self.ctx, 0, place, length) == 0 }
+    }
+
+    #[inline(always)]
+    fn tail_call(&self, stage: Stage) {
+        maps::tail_call(self, stage);
     }
 }

@@ -1,8 +1,8 @@
 //! Asks the kernel where it would send a packet.
 
-use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as Query, xdp_md};
+use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as Query};
 use aya_ebpf::helpers::bpf_fib_lookup;
-use aya_ebpf::programs::XdpContext;
+use core::ffi::c_void;
 use core::mem;
 use lb_common::abi::{FlowKey, Hop};
 use lb_common::datapath::Arrival;
@@ -16,20 +16,20 @@ const INET6: u8 = 10;
 
 /// The way of an IPv4 packet with these addresses.
 #[inline(always)]
-pub(crate) fn v4(ctx: &XdpContext, key: &FlowKey<U32be>, arrival: Arrival) -> Option<Hop> {
+pub(crate) fn v4(ctx: *mut c_void, key: &FlowKey<U32be>, arrival: Arrival) -> Option<Hop> {
     let mut query = query(INET, key.protocol(), arrival);
     query.__bindgen_anon_3.ipv4_src = key.source.raw();
     query.__bindgen_anon_4.ipv4_dst = key.destination.raw();
-    ask(ctx.ctx, &mut query)
+    ask(ctx, &mut query)
 }
 
 /// The way of an IPv6 packet with these addresses.
 #[inline(always)]
-pub(crate) fn v6(ctx: &XdpContext, key: &FlowKey<ipv6::Address>, arrival: Arrival) -> Option<Hop> {
+pub(crate) fn v6(ctx: *mut c_void, key: &FlowKey<ipv6::Address>, arrival: Arrival) -> Option<Hop> {
     let mut query = query(INET6, key.protocol(), arrival);
     query.__bindgen_anon_3.ipv6_src = key.source.0.map(U32be::raw);
     query.__bindgen_anon_4.ipv6_dst = key.destination.0.map(U32be::raw);
-    ask(ctx.ctx, &mut query)
+    ask(ctx, &mut query)
 }
 
 #[inline(always)]
@@ -43,10 +43,10 @@ fn query(family: u8, protocol: u8, arrival: Arrival) -> Query {
 }
 
 #[inline(always)]
-fn ask(ctx: *mut xdp_md, query: &mut Query) -> Option<Hop> {
+fn ask(ctx: *mut c_void, query: &mut Query) -> Option<Hop> {
     let size = mem::size_of::<Query>() as i32;
     // SAFETY: the program's own context, and a query that lives through the call.
-    let answer = unsafe { bpf_fib_lookup(ctx.cast(), query, size, 0) };
+    let answer = unsafe { bpf_fib_lookup(ctx, query, size, 0) };
     (answer == BPF_FIB_LKUP_RET_SUCCESS as i64).then(|| Hop {
         link: Addresses::new(query.dmac, query.smac),
         ifindex: query.ifindex,

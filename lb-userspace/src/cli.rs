@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use lb_userspace::{backend, config, control, kernel, observe};
+use lb_userspace::{backend, capture, config, control, kernel, observe};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(crate) struct Run {
     /// Configuration file [default: /etc/lb/lb.toml if it is there, else no services]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where the program runs: in the driver (native), in the stack (generic), or in the driver where it can (auto)
+    /// Where the program runs: in the driver (native), in the stack (generic), at TC (tc; clsact without links), or in the first of these that the kernel grants (auto)
     #[arg(long, default_value = "auto")]
     pub(crate) mode: kernel::Mode,
     #[command(flatten)]
@@ -110,6 +110,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         control: Control,
     },
+    /// Show packets of the running balancer, with what became of each and why
+    Capture {
+        #[command(flatten)]
+        options: capture::Options,
+        #[command(flatten)]
+        control: Control,
+    },
     /// Serve HTTP, TCP or UDP as a backend to try things out with
     Backend(backend::Options),
     /// Be the backend's side of `dsr-ipip`: take the outer header off packets that arrive
@@ -158,6 +165,22 @@ mod tests {
         assert!(Cli::try_parse_from(["lb-userspace", "status", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["lb-userspace", "--iface", "eth0", "--iface", "eth1"]).is_ok());
         assert!(Cli::try_parse_from(["lb-userspace"]).is_err());
+    }
+
+    #[test]
+    fn a_capture_takes_reasons_peers_and_an_end() {
+        let words = ["lb-userspace", "capture", "--reason", "no_backend", "--reason", "too_big"];
+        let given = |more: &[&str]| Cli::try_parse_from(words.iter().chain(more));
+        let good =
+            ["--service", "web", "--from", "[2001:db8::1]:80", "--count", "3", "--for", "10s", "-w", "-"];
+        let Ok(Cli { command: Some(Command::Capture { options, .. }), .. }) = given(&good) else {
+            panic!("a capture was asked for")
+        };
+        assert_eq!(options.reasons, ["no_backend", "too_big"]);
+        assert_eq!(options.time, Some(std::time::Duration::from_secs(10)));
+        for bad in [["--reason", "bad"], ["--to", "web"], ["--count", "0"], ["--for", "10"]] {
+            assert!(given(&bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

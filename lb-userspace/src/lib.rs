@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking"))]
 
 pub mod backend;
+pub mod capture;
 pub mod config;
 pub mod control;
 pub mod daemon;

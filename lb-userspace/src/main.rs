@@ -7,7 +7,7 @@ use clap::Parser as _;
 use cli::{Cli, Command, Control, Run};
 use lb_userspace::control::{Request, Response, client, table};
 use lb_userspace::daemon::{self, Options};
-use lb_userspace::{backend, config, observe};
+use lb_userspace::{backend, capture, config, observe};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -46,6 +46,7 @@ fn obey(command: Command) -> Result<()> {
         Command::Drain { target: (service, backend), undo, control } => {
             ask(&control, &Request::Drain { service, backend, undo })
         }
+        Command::Capture { options, control } => Ok(capture::run(options, &control.path)?),
         Command::Backend(options) => Ok(backend::run(options)?),
         Command::Decap { interfaces, mode, gue_port, log_format } => {
             observe::log::start(log_format);
@@ -75,9 +76,7 @@ fn status(json: bool, control: &Control) -> Result<()> {
     let status = match client::ask(&control.path, &Request::Status)? {
         Response::Status(status) => status,
         Response::Refused { message } => bail!(message),
-        Response::Done { .. } | Response::Blocks { .. } => {
-            bail!("the daemon gave no status; is it of this version?")
-        }
+        _ => bail!("the daemon gave no status; is it of this version?"),
     };
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
@@ -96,9 +95,7 @@ fn blocks(json: bool, control: &Control) -> Result<()> {
     let blocks = match client::ask(&control.path, &Request::Blocks)? {
         Response::Blocks { blocks } => blocks,
         Response::Refused { message } => bail!(message),
-        Response::Done { .. } | Response::Status(_) => {
-            bail!("the daemon told of no blocks; is it of this version?")
-        }
+        _ => bail!("the daemon told of no blocks; is it of this version?"),
     };
     if json {
         println!("{}", serde_json::to_string_pretty(&blocks)?);
@@ -115,9 +112,7 @@ fn ask(control: &Control, request: &Request) -> Result<()> {
     match client::ask(&control.path, request)? {
         Response::Done { message } => println!("{message}"),
         Response::Refused { message } => bail!(message),
-        Response::Status(_) | Response::Blocks { .. } => {
-            bail!("the daemon gave its status unasked; is it of this version?")
-        }
+        _ => bail!("the daemon answered what was not asked; is it of this version?"),
     }
     Ok(())
 }

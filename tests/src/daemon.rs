@@ -19,7 +19,7 @@ use crate::service::{Service, config};
 use crate::sweep;
 
 /// How long a start or a stop may take: far longer than either does, so that only a hang ends here.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a backend's state may take to appear where no bound is claimed, and how often the status is asked for it.
 const STATE_PATIENCE: Duration = Duration::from_secs(5);
@@ -34,9 +34,19 @@ pub enum Mode {
     Native,
     /// XDP in the stack.
     Generic,
+    /// At TC, by a link.
+    Tc,
+    /// At TC, by a filter.
+    Clsact,
 }
 
 impl Mode {
+    /// Whether the program is at TC, which takes what the kernel's offloads make of packets.
+    #[must_use]
+    pub fn is_tc(self) -> bool {
+        matches!(self, Self::Tc | Self::Clsact)
+    }
+
     /// The word for it on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -44,6 +54,8 @@ impl Mode {
             Self::Auto => "auto",
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
+            Self::Clsact => "clsact",
         }
     }
 }

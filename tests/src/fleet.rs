@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::daemon::binary;
+use crate::daemon::{Mode, binary};
 use crate::family::Family;
 use crate::net::xdp;
 use crate::patience;
@@ -22,6 +22,7 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Fleet {
     forward: Forward,
+    mode: Mode,
     servers: Vec<Option<Process>>,
     decapsulators: Vec<Process>,
 }
@@ -34,8 +35,8 @@ pub fn name(index: usize) -> String {
 
 impl Fleet {
     /// Starts a backend on every host, and what it takes there to receive by `forward`.
-    pub fn start(house: &House, forward: Forward) -> Result<Self> {
-        let mut fleet = Self { forward, servers: Vec::new(), decapsulators: Vec::new() };
+    pub fn start(house: &House, forward: Forward, mode: Mode) -> Result<Self> {
+        let mut fleet = Self { forward, mode, servers: Vec::new(), decapsulators: Vec::new() };
         if forward.encapsulates() {
             fleet.decapsulate(house)?;
         }
@@ -49,8 +50,8 @@ impl Fleet {
     /// Has every host receive by `dsr-ipip`, or by `dsr-gue` if that is what it was started for.
     pub fn decapsulate(&mut self, house: &House) -> Result<()> {
         let over_udp = self.forward == Forward::DsrGue;
-        self.decapsulators =
-            house.backends.iter().map(|host| decapsulate(host, over_udp)).collect::<Result<_>>()?;
+        let start = |host| decapsulate(host, over_udp, self.mode);
+        self.decapsulators = house.backends.iter().map(start).collect::<Result<_>>()?;
         Ok(())
     }
 
@@ -96,13 +97,16 @@ pub(crate) fn answers(server: SocketAddr) -> Result<()> {
 /// The UDP port of `dsr-gue`: the one that services have unless they name another.
 const GUE_PORT: &str = "6080";
 
-/// Starts the decapsulator on a host, in the place of the pass program.
-fn decapsulate(host: &Host, over_udp: bool) -> Result<Process> {
+/// Starts the decapsulator on a host, in the place of the pass program; at TC where the balancer is.
+fn decapsulate(host: &Host, over_udp: bool, mode: Mode) -> Result<Process> {
     xdp::detach_pass(&host.namespace, LINK)?;
     let mut command = Command::new(binary());
     command.args(["decap", "--iface", LINK]).stdout(Stdio::null()).stderr(Stdio::null());
     if over_udp {
         command.args(["--gue-port", GUE_PORT]);
+    }
+    if mode.is_tc() {
+        command.args(["--mode", mode.word()]);
     }
     let mut process = host.namespace.spawn(command)?;
     let deadline = Instant::now() + patience::of(PATIENCE);

@@ -9,6 +9,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking"))]
 
+pub mod capture;
 pub mod churn;
 pub mod daemon;
 pub mod demo;

@@ -102,7 +102,10 @@ impl Stage {
             // What is only rewritten must fit the client's side as it is.
             house.backends.iter().try_for_each(|host| host.namespace.mtu(LINK, PATH_MTU))?;
         }
-        let fleet = Fleet::start(&house, set.forward)?;
+        if set.mode.is_tc() {
+            house.offload()?;
+        }
+        let fleet = Fleet::start(&house, set.forward, set.mode)?;
         let text = write(&house);
         let daemon = Daemon::start_with(&house.balancer, &house.interfaces, set.mode, &text)?;
         Ok(Self { daemon, fleet, house, set })

@@ -134,6 +134,17 @@ impl House {
         hosts.chain([&self.client, &self.balancer]).chain(between).try_for_each(Namespace::settle)
     }
 
+    /// Gives the hosts and the balancer of a routed house back the offloads that [`plain`] took, as virtual machines and
+    /// containers have them: checksums are left to be completed, and packets come and go many in one.
+    pub fn offload(&self) -> Result<()> {
+        let hosts = self.backends.iter().map(|host| &host.namespace).chain([&self.client]);
+        for host in hosts {
+            xdp::detach_pass(host, LINK)?;
+            offload(host, LINK)?;
+        }
+        self.interfaces.iter().try_for_each(|link| offload(&self.balancer, link))
+    }
+
     /// Deletes the link to the backend at `index` of a routed house, at both ends.
     pub fn tear_out(&self, index: usize) -> Result<()> {
         self.balancer.delete(&self.interfaces[index + 1])
@@ -371,6 +382,17 @@ fn plain(namespace: &Namespace, link: &str) -> Result<()> {
         namespace.offload(link, offload, false)?;
     }
     namespace.up(link)
+}
+
+/// Switches a link's offloads on.
+fn offload(namespace: &Namespace, link: &str) -> Result<()> {
+    let offloads = [
+        Offload::TransmitChecksum,
+        Offload::TcpSegmentation,
+        Offload::GenericSegmentation,
+        Offload::GenericReceive,
+    ];
+    offloads.into_iter().try_for_each(|offload| namespace.offload(link, offload, true))
 }
 
 fn widen(namespace: &Namespace, link: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::BackendId;
 use super::address::{Ip, RRMXMX, address_difference};
-use crate::wire::checksum::Difference;
+use crate::wire::checksum::{Change, Difference};
 use crate::wire::ethernet::Addresses;
 use crate::wire::vlan::Tags;
 use crate::wire::{Ports, U32be, ipv6, tcp};
@@ -284,6 +284,17 @@ impl<A: Ip> Flow<A> {
             state: FlowState(0),
             last_seen: now,
             way_back,
+        }
+    }
+
+    /// What the translation does to a TCP or UDP checksum.
+    #[inline(always)]
+    #[must_use]
+    pub const fn change(&self, protocol: u8) -> Change {
+        Change {
+            all: self.difference,
+            addresses: self.address_difference,
+            is_optional: protocol == crate::wire::protocol::UDP,
         }
     }
 

@@ -54,3 +54,5 @@ pub const BUCKET_LINES: u32 = 1 << 16;
 pub const BLOCKS: u32 = 16_384;
 /// Prefixes of the guard's lists unless the configuration says otherwise.
 pub const LIST_PREFIXES: u32 = 1 << 18;
+/// Bytes that a capture may keep of one packet: all of what fits an Ethernet frame, and its outer headers.
+pub const CAPTURE_SNAP: u32 = 2047;

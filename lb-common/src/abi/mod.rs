@@ -4,6 +4,7 @@
 
 mod address;
 mod backend;
+mod capture;
 mod counters;
 mod flow;
 mod fragment;
@@ -20,6 +21,7 @@ mod stage;
 
 pub use address::{Address, Ip, address_difference};
 pub use backend::{Backend, BackendFlags, BackendId, Wrapped};
+pub use capture::{CaptureCount, CaptureEnds, CaptureFilter, CaptureRecord, CaptureSide};
 pub use counters::{BackendCount, Count};
 pub use flow::{Flow, FlowKey, FlowKind, FlowState, Hop, Ticks};
 pub use fragment::{Fragment, FragmentKey};

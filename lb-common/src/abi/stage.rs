@@ -32,6 +32,8 @@ pub enum Stage {
     GuardV4 = 12,
     /// The same for IPv6.
     GuardV6 = 13,
+    /// Hands a packet to whoever captures, now that it is finished.
+    Capture = 14,
 }
 
 impl Stage {
@@ -42,7 +44,7 @@ impl Stage {
     pub const GUARDED: [Self; 3] = [Self::Balance, Self::GuardV4, Self::GuardV6];
 
     /// Those that the balancer leaves packets to, in the order of their places.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::TransportV4,
         Self::NatV4,
         Self::NatFirstV4,
@@ -54,9 +56,10 @@ impl Stage {
         Self::DnatV6,
         Self::ControlV6,
         Self::Announce,
+        Self::Capture,
     ];
 
-    /// The name of its program.
+    /// The name of its program for XDP.
     #[must_use]
     pub const fn program(self) -> &'static str {
         match self {
@@ -74,6 +77,29 @@ impl Stage {
             Self::Balance => "lb_balance",
             Self::GuardV4 => "lb_guard4",
             Self::GuardV6 => "lb_guard6",
+            Self::Capture => "lb_capture",
+        }
+    }
+
+    /// The name of its program for TC.
+    #[must_use]
+    pub const fn tc_program(self) -> &'static str {
+        match self {
+            Self::TransportV4 => "lbtc_transport4",
+            Self::NatV4 => "lbtc_nat4",
+            Self::NatFirstV4 => "lbtc_nat_first4",
+            Self::DnatV4 => "lbtc_dnat4",
+            Self::ControlV4 => "lbtc_control4",
+            Self::TransportV6 => "lbtc_transport6",
+            Self::NatV6 => "lbtc_nat6",
+            Self::NatFirstV6 => "lbtc_nat_first6",
+            Self::DnatV6 => "lbtc_dnat6",
+            Self::ControlV6 => "lbtc_control6",
+            Self::Announce => "lbtc_announce",
+            Self::Balance => "lbtc_balance",
+            Self::GuardV4 => "lbtc_guard4",
+            Self::GuardV6 => "lbtc_guard6",
+            Self::Capture => "lbtc_capture",
         }
     }
 }

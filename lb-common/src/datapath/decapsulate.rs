@@ -30,7 +30,7 @@ fn unwrap<A: Family>(packet: &mut impl Packet, gue_port: U16be) -> Result<(), Re
     let words: [U32be; 3] = frame.link.words();
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "offsets below 64 KiB")]
     let stripped = (inner - frame.l3) as i32;
-    packet.move_front(stripped).ok_or(Reason::NoHeadroom)?;
+    packet.strip(stripped, ethertype == ethernet::IPV6).ok_or(Reason::NoHeadroom)?;
     link_header(packet, &frame, words, ethertype).ok_or(Reason::Inconsistent)
 }
 
@@ -52,7 +52,7 @@ fn inside<A: Family>(packet: &impl Packet, frame: &Frame<A>, gue_port: U16be) ->
 
 /// The frame's type for the IP header at an offset.
 #[inline(always)]
-fn version_at(packet: &impl Packet, offset: usize) -> Option<U16be> {
+pub(super) fn version_at(packet: &impl Packet, offset: usize) -> Option<U16be> {
     let v4: Option<<U32be as Family>::Header> = packet.read(offset);
     if v4.is_some_and(|header| header.is_valid()) {
         return Some(ethernet::IPV4);

@@ -25,7 +25,7 @@ pub(super) fn forward<A: Family>(
     let choice = track::owner(tables, &Asked { service, key, segment, now: arrival.now })?;
     let backend = link::backend(tables, choice.backend)?;
     let way = Way::to(backend)?;
-    if encap::fits::<A>(&frame.ip, backend, 0).is_err() {
+    if encap::fits(packet, frame, backend, 0).is_err() {
         return too_big::answer(packet, frame, backend.mtu, arrival);
     }
     nat::rewrite(packet, frame, segment, &towards(key, backend, choice.backend))?;

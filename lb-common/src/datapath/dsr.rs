@@ -84,7 +84,7 @@ fn tunnel<A: Family, const V6: bool, const UDP: bool>(
     (service, backend, hash): (&Service, &Backend, u32),
 ) -> Result<u32, Reason> {
     let way = Way::to(backend)?;
-    encap::fits::<A>(&frame.ip, backend, Outer::<V6, UDP>::LENGTH as u16)?;
+    encap::fits(packet, frame, backend, Outer::<V6, UDP>::LENGTH as u32)?;
     let measures = (A::total_length(&frame.ip), A::traffic_class(&frame.ip));
     let outer = Outer::<V6, UDP>::around::<A>(measures, service, backend, (hash, tables.spread(V6)));
     link::wrap(packet, frame, way, &outer)?;
@@ -95,7 +95,7 @@ fn tunnel<A: Family, const V6: bool, const UDP: bool>(
 #[inline(always)]
 fn hand_on<A: Family>(packet: &mut impl Packet, frame: &Frame<A>, backend: &Backend) -> Result<u32, Reason> {
     let way = Way::to(backend)?;
-    encap::fits::<A>(&frame.ip, backend, 0)?;
+    encap::fits(packet, frame, backend, 0)?;
     link::address(packet, frame, way)?;
     Ok(way.ifindex)
 }

@@ -4,8 +4,9 @@
 
 use super::Reason;
 use super::family::Family;
+use super::parse::Frame;
 use crate::abi::{Backend, Service, Wrapped};
-use crate::wire::{Packet, Ports, U16be, U32be, ethernet, ipv4, ipv6, protocol, udp};
+use crate::wire::{Outside, Packet, Ports, U16be, U32be, ethernet, ipv4, ipv6, protocol, udp};
 
 /// An outer header, to be made when its place is there: of IPv6 or IPv4, with a UDP header between or without. Each of
 /// the four is code of its own, in which all lengths and offsets are constants.
@@ -29,6 +30,8 @@ impl<'a, const V6: bool, const UDP: bool> Outer<'a, V6, UDP> {
     /// The same, as a packet's start is moved by.
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "at most 48")]
     pub(super) const ROOM: i32 = Self::LENGTH as i32;
+    /// What it is made of.
+    pub(super) const OUTSIDE: Outside = Outside { v6: V6, udp: UDP };
     /// The frame's type with it.
     pub(super) const ETHERTYPE: U16be = if V6 { ethernet::IPV6 } else { ethernet::IPV4 };
 
@@ -79,8 +82,16 @@ impl<'a, const V6: bool, const UDP: bool> Outer<'a, V6, UDP> {
 
 /// Whether a packet fits the backend's interface with `overhead` more bytes.
 #[inline(always)]
-pub(super) fn fits<A: Family>(ip: &A::Header, backend: &Backend, overhead: u16) -> Result<(), Reason> {
-    if A::total_length(ip) + u32::from(overhead) > u32::from(backend.mtu) {
+pub(super) fn fits<A: Family>(
+    packet: &impl Packet,
+    frame: &Frame<A>,
+    backend: &Backend,
+    overhead: u32,
+) -> Result<(), Reason> {
+    let length = A::total_length(&frame.ip);
+    let leaves = packet.wire_length(length, overhead, frame.transport());
+    // What leaves in several packets has a header of 16 bits, too, until it is parted.
+    if leaves > u32::from(backend.mtu) || u16::try_from(length + overhead).is_err() {
         return Err(Reason::TooBig);
     }
     Ok(())

@@ -79,12 +79,12 @@ pub(super) fn wrap<A: Family, const V6: bool, const UDP: bool>(
 ) -> Result<(), Reason> {
     let (length, ethertype) = (Outer::<V6, UDP>::LENGTH, Outer::<V6, UDP>::ETHERTYPE);
     if way.tags.count() == 0 {
-        move_front(packet, frame.l3, ethernet::LENGTH + length)?;
+        make_room(packet, outer, frame.l3, ethernet::LENGTH + length)?;
         outer.write(packet, ethernet::LENGTH).ok_or(Reason::Inconsistent)?;
         write_untagged(packet, way.link, ethertype).ok_or(Reason::Inconsistent)
     } else {
         let header = header_length(way.tags);
-        move_front(packet, frame.l3, header + length)?;
+        make_room(packet, outer, frame.l3, header + length)?;
         outer.write(packet, header).ok_or(Reason::Inconsistent)?;
         write_tagged(packet, way, ethertype).ok_or(Reason::Inconsistent)
     }
@@ -113,6 +113,19 @@ pub(super) fn turn_back<A: Family>(
 #[inline(always)]
 const fn header_length(tags: Tags) -> usize {
     ethernet::LENGTH + tags.count() * vlan::LENGTH
+}
+
+/// Makes the room in front of the IP packet, which begins at `l3`, `needed` bytes, this outer header among them.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "offsets below 200")]
+fn make_room<const V6: bool, const UDP: bool>(
+    packet: &mut impl Packet,
+    _outer: &Outer<'_, V6, UDP>,
+    l3: usize,
+    needed: usize,
+) -> Result<(), Reason> {
+    let delta = l3 as i32 - needed as i32;
+    packet.make_room(delta, Outer::<V6, UDP>::OUTSIDE).ok_or(Reason::NoHeadroom)
 }
 
 /// Makes the room in front of the IP packet, which begins at `l3`, `needed` bytes.

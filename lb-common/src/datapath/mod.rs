@@ -6,6 +6,7 @@
 //! Laws: nothing but checked reads and writes of fixed size; loops with a named bound; no division; no panic.
 //! *Not ours* passes untouched, *ours but malformed* drops, *our own failure* drops under a reason of its own.
 
+mod capture;
 mod classify;
 mod decapsulate;
 mod dnat;
@@ -31,6 +32,7 @@ mod verdict;
 #[cfg(feature = "host")]
 mod host;
 
+pub use capture::{ends, is_wanted};
 pub use decapsulate::decapsulate;
 pub use family::{Family, Inside, Piece};
 #[cfg(feature = "host")]

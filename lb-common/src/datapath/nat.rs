@@ -9,7 +9,7 @@ use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::{Arrival, Direction, Outcome, Reason, Refused, Steered, TablesFor, encap, select, too_big};
 use crate::abi::{Backend, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
-use crate::wire::{Packet, Ports, U16be, checksum, protocol, tcp, udp};
+use crate::wire::{Packet, Ports, U16be, protocol, tcp, udp};
 
 /// Translates a client's packet by the records of its flow; `None` if those are to be made first.
 #[inline(always)]
@@ -58,7 +58,7 @@ fn towards<A: Family>(
 ) -> Outcome {
     let flow = tables.flow(key).ok_or(Reason::Inconsistent)?;
     let backend = link::backend(tables, flow.backend)?;
-    if encap::fits::<A>(&frame.ip, backend, 0).is_err() {
+    if encap::fits(packet, frame, backend, 0).is_err() {
         return too_big::answer(packet, frame, backend.mtu, arrival);
     }
     translate(packet, frame, segment, &flow, Way::to(backend)?, (reason, Direction::ToBackend))
@@ -259,9 +259,6 @@ fn transport<A: Family>(
     flow: &Flow<A>,
 ) -> Option<()> {
     packet.write(l4, flow.ports)?;
-    if segment.protocol == protocol::TCP {
-        packet.write(l4 + tcp::CHECKSUM, checksum::update(segment.checksum, flow.difference))
-    } else {
-        packet.write(l4 + udp::CHECKSUM, udp::update_checksum(segment.checksum, flow.difference))
-    }
+    let offset = if segment.protocol == protocol::TCP { tcp::CHECKSUM } else { udp::CHECKSUM };
+    packet.renew_checksum(l4 + offset, segment.checksum, flow.change(segment.protocol))
 }

@@ -4,7 +4,7 @@ use super::family::{Family, Inside, Piece};
 use super::{Reason, Tables, fragment};
 use crate::abi::{FlowKey, Ticks};
 use crate::wire::vlan::{self, Tags};
-use crate::wire::{Packet, Ports, U16be, ethernet, protocol, tcp, udp};
+use crate::wire::{Packet, Ports, Transport, U16be, ethernet, protocol, tcp, udp};
 
 /// The link and network layer of an IP packet.
 #[derive(Clone, Copy)]
@@ -23,6 +23,12 @@ impl<A: Family> Frame<A> {
     #[inline(always)]
     pub(super) const fn l4(&self) -> usize {
         self.inside.l4
+    }
+
+    /// Where the headers lie.
+    #[inline(always)]
+    pub(super) const fn transport(&self) -> Transport {
+        Transport { l3: self.l3, l4: self.inside.l4, protocol: self.inside.protocol }
     }
 
     /// Bytes behind options and extension headers, by the header's word.

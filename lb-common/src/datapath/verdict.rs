@@ -72,6 +72,7 @@ reasons! {
     NotAVip, "not_a_vip", Pass, "Neither for a service nor a reply of a backend.";
     IcmpNotOurs, "icmp_not_ours", Pass, "An ICMP message that is neither about a packet of ours nor an echo request to a VIP.";
     Local, "local", Pass, "For a service that this host serves itself.";
+    TagBeside, "tag_beside", Pass, "Its VLAN tag was taken out of the frame before TC; left to the VLAN's own interface.";
     DnatRouted, "dnat_routed", Pass, "A backend's reply, translated back, and left to the kernel to route.";
 
     Settled, "settled", Forward, "Sent to the slot's owner; nothing had to be remembered.";

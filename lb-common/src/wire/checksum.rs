@@ -99,11 +99,49 @@ impl Difference {
         sum.add(U16be(self.0))
     }
 
+    /// As the kernel's helpers take it: the words as they lie in memory, added.
+    #[inline(always)]
+    #[must_use]
+    pub const fn raw(self) -> u16 {
+        self.0
+    }
+
     /// The difference as a sum that more words can be added to.
     #[inline(always)]
     #[must_use]
     pub const fn sum(self) -> Sum {
         Sum::resume(self.0)
+    }
+}
+
+/// What a translation of addresses and ports does to a TCP or UDP checksum.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// What all that changes does.
+    pub all: Difference,
+    /// What the addresses alone do, which the checksum covers by way of the pseudo-header.
+    pub addresses: Difference,
+    /// Whether a checksum of zero says that there is none, as it does for UDP.
+    pub is_optional: bool,
+}
+
+impl Change {
+    /// What the ports alone do.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ports(self) -> Difference {
+        self.all.sum().subtract(U16be(self.addresses.0)).difference()
+    }
+
+    /// The checksum after the translation.
+    #[inline(always)]
+    #[must_use]
+    pub const fn applied_to(self, checksum: U16be) -> U16be {
+        if self.is_optional {
+            super::udp::update_checksum(checksum, self.all)
+        } else {
+            update(checksum, self.all)
+        }
     }
 }
 
@@ -144,6 +182,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn addresses_and_ports_one_after_the_other_do_what_all_does_at_once(
+            (addresses, ports, before) in any::<(u32, u32, u16)>(),
+        ) {
+            let addresses = Sum::ZERO.add_long(U32be::new(addresses)).difference();
+            let all = addresses.sum().add_long(U32be::new(ports)).difference();
+            let change = Change { all, addresses, is_optional: false };
+            let stepwise = update(update(U16be::new(before), addresses), change.ports());
+            // Zero is written as all ones, too.
+            let folded = |checksum: U16be| checksum.raw() % u16::MAX;
+            prop_assert_eq!(folded(stepwise), folded(change.applied_to(U16be::new(before))));
+        }
+
         #[test]
         fn the_sum_agrees_with_a_naive_one(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             prop_assert_eq!(Sum::ZERO.add_bytes(&bytes).checksum().get(), naive(&bytes));

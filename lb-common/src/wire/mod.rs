@@ -22,7 +22,7 @@ pub mod vlan;
 pub use be::{U16be, U32be};
 #[cfg(feature = "host")]
 pub use packet::Buffer;
-pub use packet::{Packet, Plain};
+pub use packet::{Outside, Packet, Plain, Transport};
 
 /// IP protocol numbers. Source: IANA, "Assigned Internet Protocol Numbers".
 pub mod protocol {

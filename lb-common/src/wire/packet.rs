@@ -1,5 +1,8 @@
 //! The one door to packet bytes.
 
+use super::U16be;
+use super::checksum::Change;
+
 /// A type whose bytes may be copied from and to a packet or a map as they are.
 ///
 /// # Safety
@@ -15,6 +18,26 @@ macro_rules! plain {
         // SAFETY: repr(C) or transparent over integers only; the size check above excludes padding.
         unsafe impl $crate::wire::Plain for $type {}
     };
+}
+
+/// What an outer header is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// Whether it is IPv6, else IPv4.
+    pub v6: bool,
+    /// Whether a UDP header follows.
+    pub udp: bool,
+}
+
+/// Where a packet's headers lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Transport {
+    /// Where the IP header begins.
+    pub l3: usize,
+    /// Where the transport header begins.
+    pub l4: usize,
+    /// The transport protocol.
+    pub protocol: u8,
 }
 
 /// A packet from its Ethernet header on.
@@ -45,6 +68,29 @@ pub trait Packet {
     /// Moves the start of the packet: a negative `delta` makes room in front, a positive one strips bytes.
     /// `None` if there is no such room; the packet is then as before.
     fn move_front(&mut self, delta: i32) -> Option<()>;
+
+    /// Moves the start of the packet for an outer header to be written: by `delta`, as [`Self::move_front`] does. Kernel
+    /// buffers of several packets in one have to be told what will be around each.
+    fn make_room(&mut self, delta: i32, _outer: Outside) -> Option<()> {
+        self.move_front(delta)
+    }
+
+    /// Strips `delta` bytes with an outer header among them; `v6` says what the packet inside is.
+    fn strip(&mut self, delta: i32, _v6: bool) -> Option<()> {
+        self.move_front(delta)
+    }
+
+    /// Bytes of the largest IP packet that leaves for this one of `length` bytes with `overhead` more in front: another
+    /// number where the kernel put several packets of a connection into one, to part them again later.
+    fn wire_length(&self, length: u32, overhead: u32, _transport: Transport) -> u32 {
+        length + overhead
+    }
+
+    /// Applies a translation to the transport checksum at an offset, which is `before`. Where the kernel left the checksum
+    /// to be completed later, only a part of it lies there.
+    fn renew_checksum(&mut self, offset: usize, before: U16be, change: Change) -> Option<()> {
+        self.write(offset, change.applied_to(before))
+    }
 
     /// The same offset, which must lie below 4096. The kernel's packets make its verifier forget what it knows of it: ways
     /// that found an offset by different headers are then one way to it, not one each through all that follows.

@@ -68,6 +68,20 @@ pub(super) const MAX_FRAGMENTS: u64 = 1_048_576;
 pub(super) const DEFAULT_FRAGMENTS: u32 = limits::FRAGMENTS;
 pub(super) const MAX_NEW_FLOWS: u64 = 1_000_000_000;
 
+pub(super) const MIN_CAPTURE_RING: u64 = 4096;
+pub(super) const MAX_CAPTURE_RING: u64 = 64 << 20;
+/// A second's worth of packets at the rate and length below, several times over.
+pub(super) const DEFAULT_CAPTURE_RING: u32 = 1 << 20;
+/// What the daemon hands on beside its work; above it, packets wait for the reader and are lost anyway.
+pub(super) const MAX_CAPTURE_RATE: u64 = 100_000;
+/// More than a person reads, and nothing to a machine.
+pub(super) const DEFAULT_CAPTURE_RATE: u32 = 1_000;
+/// An Ethernet, an IPv4 and a TCP header, and some.
+pub(super) const MIN_CAPTURE_SNAP: u64 = 64;
+pub(super) const MAX_CAPTURE_SNAP: u64 = limits::CAPTURE_SNAP as u64;
+/// All headers, also with an outer one, and the first words of what they carry.
+pub(super) const DEFAULT_CAPTURE_SNAP: u32 = 256;
+
 /// The port that most implementations take GUE on. Source: draft-ietf-intarea-gue, section 8.1.
 pub(super) const DEFAULT_GUE_PORT: u16 = 6080;
 /// Server identifiers that a connection identifier has room for beside what else it holds.

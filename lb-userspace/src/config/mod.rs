@@ -37,8 +37,8 @@ pub use diagnostic::{Diagnostic, Mistakes, Place, Related, Severity};
 pub use duration::parse as parse_duration;
 pub use guard::{Guard, ServiceGuard};
 pub use model::{
-    Backend, Check, CheckKind, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Select, Service,
-    StatusRange, Tracking, Vip,
+    Backend, Capture, Check, CheckKind, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Select,
+    Service, StatusRange, Tracking, Vip,
 };
 pub use reference::reference;
 

@@ -6,8 +6,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::bounds::{
-    DEFAULT_FALL, DEFAULT_FLOWS, DEFAULT_FRAGMENTS, DEFAULT_INTERVAL, DEFAULT_JITTER, DEFAULT_RISE,
-    DEFAULT_SEED, DEFAULT_STATUS, DEFAULT_TIMEOUT,
+    DEFAULT_CAPTURE_RATE, DEFAULT_CAPTURE_RING, DEFAULT_CAPTURE_SNAP, DEFAULT_FALL, DEFAULT_FLOWS,
+    DEFAULT_FRAGMENTS, DEFAULT_INTERVAL, DEFAULT_JITTER, DEFAULT_RISE, DEFAULT_SEED, DEFAULT_STATUS,
+    DEFAULT_TIMEOUT,
 };
 use super::guard::{Guard, ServiceGuard};
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub guard: Option<Guard>,
     /// What the guard does for what goes to a VIP but to no port of it: what `[guard]` says for all services.
     pub host_guard: ServiceGuard,
+    /// Whether packets may be captured, and how many.
+    pub capture: Capture,
     /// Whether the packet path logs rare events, for debugging. Default false: the counters tell the same for less.
     pub log_packets: bool,
 }
@@ -46,6 +49,7 @@ impl Default for Config {
             encap: Encap::default(),
             guard: None,
             host_guard: ServiceGuard::OFF,
+            capture: Capture::default(),
             log_packets: false,
         }
     }
@@ -443,5 +447,29 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { flows: DEFAULT_FLOWS, fragments: DEFAULT_FRAGMENTS, new_flows: 0 }
+    }
+}
+
+/// Captures of packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Whether there may be any. Default false.
+    pub enabled: bool,
+    /// Packets captured in a second at most, over all CPUs. Default 1,000.
+    pub rate: u32,
+    /// Bytes kept of a packet, 64 to 2,047. Default 256.
+    pub snap: u32,
+    /// Bytes of the buffer they wait in, a power of two. Default 1 MiB.
+    pub ring: u32,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            rate: DEFAULT_CAPTURE_RATE,
+            snap: DEFAULT_CAPTURE_SNAP,
+            ring: DEFAULT_CAPTURE_RING,
+        }
     }
 }

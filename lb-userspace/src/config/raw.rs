@@ -25,6 +25,7 @@ pub(super) struct File {
     pub(super) spread: Found<bool>,
     pub(super) source_v4: Found<(Ipv4Addr, u8)>,
     pub(super) source_v6: Found<(Ipv6Addr, u8)>,
+    pub(super) capture: Capture,
     pub(super) seed: Found<u64>,
     pub(super) log_packets: Found<bool>,
     pub(super) guard: Found<Guard>,
@@ -52,6 +53,14 @@ pub(super) struct ServiceGuard {
     pub(super) service_flows: Found<u32>,
     pub(super) source_v4: Found<u8>,
     pub(super) source_v6: Found<u8>,
+}
+
+/// The `[capture]`.
+pub(super) struct Capture {
+    pub(super) enabled: Found<bool>,
+    pub(super) rate: Found<u32>,
+    pub(super) snap: Found<u32>,
+    pub(super) ring: Found<u32>,
 }
 
 /// A `[[service]]`.
@@ -128,6 +137,7 @@ impl File {
             spread: section(&encap, |encap| encap.read("spread", value::flag, report)),
             source_v4: section(&encap, |encap| encap.read("source_v4", value::prefix_v4, report)),
             source_v6: section(&encap, |encap| encap.read("source_v6", value::prefix_v6, report)),
+            capture: Capture::read(&file, report),
             seed: file.read("seed", value::seed, report),
             log_packets: file.read("log_packets", value::flag, report),
             guard: file.table("guard", report).map(|guard| Guard::read(&guard, report)),
@@ -138,6 +148,20 @@ impl File {
 /// The one key of a section, which is absent where the section is.
 fn section<T>(section: &Found<Reader<'_, '_>>, read: impl FnOnce(&Reader<'_, '_>) -> Found<T>) -> Found<T> {
     section.given().map_or(Found::Absent, read)
+}
+
+impl Capture {
+    fn read(file: &Reader<'_, '_>, report: &mut Report) -> Self {
+        let capture = file.table("capture", report);
+        let number =
+            |name, report: &mut Report| section(&capture, |table| table.read(name, value::narrow, report));
+        Self {
+            rate: number("rate", report),
+            snap: number("snap", report),
+            ring: number("ring", report),
+            enabled: section(&capture, |table| table.read("enabled", value::flag, report)),
+        }
+    }
 }
 
 impl Service {

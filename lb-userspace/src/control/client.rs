@@ -59,6 +59,20 @@ pub fn ask(path: &Path, request: &Request) -> Result<Response, Error> {
     serde_json::from_str(&line).map_err(|source| Error::Unknown { path: path.to_owned(), source })
 }
 
+/// Asks the daemon for what it answers with many responses; they are waited for as long as it takes.
+pub fn follow(
+    path: &Path,
+    request: &Request,
+) -> Result<impl Iterator<Item = Result<Response, Error>> + use<>, Error> {
+    let mut stream = UnixStream::connect(path).map_err(|source| unreached(path.to_owned(), source))?;
+    send(&mut stream, request).map_err(|source| broken(path.to_owned(), source))?;
+    let path = path.to_owned();
+    Ok(BufReader::new(stream).lines().map(move |line| {
+        let line = line.map_err(|source| broken(path.clone(), source))?;
+        serde_json::from_str(&line).map_err(|source| Error::Unknown { path: path.clone(), source })
+    }))
+}
+
 fn unreached(path: PathBuf, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::PermissionDenied => Error::Permission { path, source },
@@ -75,14 +89,18 @@ fn broken(path: PathBuf, source: io::Error) -> Error {
 
 fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_string(request)?;
-    line.push('\n');
-    stream.write_all(line.as_bytes())?;
+    send(&mut stream, request)?;
     let mut answer = String::new();
     if BufReader::new(stream).read_line(&mut answer)? == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it gave no answer"));
     }
     Ok(answer)
+}
+
+fn send(stream: &mut UnixStream, request: &Request) -> io::Result<()> {
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())
 }
 
 #[cfg(test)]

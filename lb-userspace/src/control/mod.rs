@@ -1,16 +1,18 @@
 //! The control socket: how the operator's commands reach the running daemon.
 //!
-//! One JSON object a line each way over a Unix socket. [`server`] hands requests to the daemon and decides nothing;
+//! One JSON object a line each way over a Unix socket; a capture is answered with many. [`server`] hands requests to the daemon and decides nothing;
 //! [`client`] is the command line's side; [`Status`] is what the daemon tells of itself, and [`table`] shows it to people.
 
+mod capture;
 pub mod client;
 pub mod server;
 mod status;
 pub mod table;
 
+pub use capture::{CaptureOrder, CapturedPacket, Peer};
 pub use status::{
     BackendStatus, BlockStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
-    ReasonStatus, ServiceStatus, Status, Traffic,
+    ReasonStatus, RefusedMode, ServiceStatus, Status, Traffic,
 };
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +54,8 @@ pub enum Request {
         /// Take an earlier drain back.
         undo: bool,
     },
+    /// Show packets as they come, until enough were shown or the other side has gone.
+    Capture(CaptureOrder),
 }
 
 /// What the daemon answers.
@@ -69,6 +73,20 @@ pub enum Response {
     Done {
         /// The sentence.
         message: String,
+    },
+    /// A capture has begun; packets follow.
+    Capturing {
+        /// Bytes that are kept of each.
+        snap: u32,
+    },
+    /// One of them.
+    Packet(Box<CapturedPacket>),
+    /// No more follow.
+    Captured {
+        /// Packets that were asked for and came by.
+        wanted: u64,
+        /// Those of them that were not captured: more came than the rate allows, or than were read in time.
+        missed: u64,
     },
     /// It was not done, and nothing changed.
     Refused {

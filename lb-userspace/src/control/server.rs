@@ -19,7 +19,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(100);
 
 /// A request, and where its answer goes.
-pub type Asked = (Request, oneshot::Sender<Response>);
+pub type Asked = (Request, oneshot::Sender<Answer>);
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub enum Answer {
+    /// One response.
+    One(Response),
+    /// Responses as they come. Dropped when whoever asked has gone.
+    Many(mpsc::Receiver<Response>),
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self::One(response)
+    }
+}
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -140,8 +155,29 @@ async fn converse(stream: UnixStream, queue: mpsc::UnboundedSender<Asked>) -> io
             }
             Read::End => return Ok(()),
         };
-        let response = ask(request, &queue).await;
-        timeout(PATIENCE, send(&mut writer, &response)).await??;
+        match ask(request, &queue).await {
+            Answer::One(response) => timeout(PATIENCE, send(&mut writer, &response)).await??,
+            Answer::Many(responses) => return relay(responses, &mut reader, &mut writer).await,
+        }
+    }
+}
+
+/// Hands on what comes, until no more does. A word from the other side ends it, too, and so does its going.
+async fn relay(
+    mut responses: mpsc::Receiver<Response>,
+    reader: &mut BufReader<tokio::io::Take<OwnedReadHalf>>,
+    writer: &mut OwnedWriteHalf,
+) -> io::Result<()> {
+    reader.get_mut().set_limit(LONGEST_REQUEST);
+    loop {
+        tokio::select! {
+            biased;
+            gone = reader.fill_buf() => return gone.map(drop),
+            response = responses.recv() => match response {
+                Some(response) => timeout(PATIENCE, send(writer, &response)).await??,
+                None => return Ok(()),
+            },
+        }
     }
 }
 
@@ -177,11 +213,11 @@ async fn send(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()
 }
 
 /// Puts a request into the daemon's queue and waits for its answer.
-async fn ask(request: Request, queue: &mpsc::UnboundedSender<Asked>) -> Response {
+async fn ask(request: Request, queue: &mpsc::UnboundedSender<Asked>) -> Answer {
     let (sender, receiver) = oneshot::channel();
     // Fails only while the daemon stops, and then the receiver does, too.
     let _ = queue.send((request, sender));
-    let stopping = |_| Response::Refused { message: "the daemon is stopping".to_owned() };
+    let stopping = |_| Response::Refused { message: "the daemon is stopping".to_owned() }.into();
     receiver.await.unwrap_or_else(stopping)
 }
 

@@ -59,8 +59,20 @@ pub struct InterfaceStatus {
     pub name: String,
     /// Its index; 0 while it is absent.
     pub index: u32,
-    /// `native`, `generic`, or `absent` while an interface of that name is waited for.
+    /// `native`, `generic`, `tc`, `clsact`, or `absent` while an interface of that name is waited for.
     pub mode: String,
+    /// The modes that were tried before, and why each was refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedMode>,
+}
+
+/// A mode that an interface could not be attached to in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedMode {
+    /// The mode.
+    pub mode: String,
+    /// What the kernel's refusal means, and what would mend it.
+    pub reason: String,
 }
 
 /// The guard against floods of new flows.

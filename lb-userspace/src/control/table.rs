@@ -4,7 +4,9 @@
 
 mod text;
 
-use super::{BackendStatus, FloodGuardStatus, GuardStatus, ReasonStatus, ServiceStatus, Status};
+use super::{
+    BackendStatus, FloodGuardStatus, GuardStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status,
+};
 use std::fmt::Write as _;
 use text::{bytes, columns, duration, grouped, wrapped};
 
@@ -16,6 +18,9 @@ const INDENT: usize = 2;
 pub fn render(status: &Status, width: usize) -> String {
     let mut text = wrapped(&head(status), width, INDENT);
     text.push_str(&wrapped(&head_of_flows(status), width, INDENT));
+    for refusal in status.interfaces.iter().flat_map(refusals) {
+        text.push_str(&wrapped(&refusal, width, INDENT));
+    }
     if let Some(told) = status.guard.as_ref().map(guard) {
         text.push_str(&wrapped(&told, width, INDENT));
     }
@@ -42,6 +47,11 @@ fn head(status: &Status) -> String {
         status.generation,
         status.config,
     )
+}
+
+/// Why an interface is not attached to in a better mode.
+fn refusals(port: &InterfaceStatus) -> impl Iterator<Item = String> {
+    port.refused.iter().map(|step| format!("{}: not {}, {}", port.name, step.mode, step.reason))
 }
 
 fn head_of_flows(status: &Status) -> String {
@@ -193,7 +203,7 @@ fn reasons(status: &Status, verdict: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HealthStatus, InterfaceStatus, ListenerStatus, Traffic};
+    use super::super::{HealthStatus, ListenerStatus, RefusedMode, Traffic};
     use super::*;
 
     fn up() -> BackendStatus {
@@ -263,7 +273,12 @@ mod tests {
             generation: 7,
             config: "/etc/lb/lb.toml".into(),
             transport: "io_uring".into(),
-            interfaces: vec![InterfaceStatus { name: "eth0".into(), index: 2, mode: "native".into() }],
+            interfaces: vec![InterfaceStatus {
+                name: "eth0".into(),
+                index: 2,
+                mode: "native".into(),
+                refused: Vec::new(),
+            }],
             services,
             reasons: vec![reason("no_backend", 12), reason("time_to_live", 0), reason("malformed", 1234)],
             ..Status::default()
@@ -344,6 +359,14 @@ pass:    none
         let service = ServiceStatus { unrouted: Some("no permission".into()), ..local(None) };
         let text = render(&status(vec![service]), 120);
         assert!(text.contains("\n  not addresses of this host: no permission\n"), "{text}");
+    }
+
+    #[test]
+    fn a_mode_that_was_refused_is_told_with_the_reason() {
+        let mut status = status(Vec::new());
+        let refused = RefusedMode { mode: "native".into(), reason: "its driver has none".into() };
+        status.interfaces[0].refused.push(refused);
+        assert_eq!(render(&status, 120).lines().nth(2), Some("eth0: not native, its driver has none"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What changes it otherwise stands beside it: [`super::orders`], [`super::tables`], [`super::flows`].
 
 use super::Error;
+use super::capture::Captures;
 use super::checks::{Checks, keys};
 use super::flows::Look;
 use super::guard::Guard;
@@ -17,7 +18,9 @@ use crate::config::{self, Config, Encap, Forward, Service, Vip};
 use crate::guard::rules;
 use crate::health::{Report, Transport};
 use crate::kernel::guard::Guarding;
-use crate::kernel::{Datapath, Link, Links, Mode, NextHops, Prefix, Program, Resolver, Settings, Tables};
+use crate::kernel::{
+    CaptureSettings, Datapath, Link, Links, Mode, NextHops, Prefix, Program, Resolver, Settings, Tables,
+};
 use crate::plan::{BackendKey, Planner};
 use lb_common::abi::BackendId;
 use std::collections::BTreeSet;
@@ -49,6 +52,8 @@ pub(super) struct Balancer {
     pub(super) listeners: Listeners,
     pub(super) guard: Guard,
     pub(super) shield: Shield,
+    /// What captures need, if the programs were loaded for them.
+    pub(super) captures: Option<Captures>,
 }
 
 /// What the programs were loaded with, which a reload cannot change.
@@ -61,6 +66,7 @@ pub(super) struct LoadedWith {
     pub(super) encap: Encap,
     /// Prefixes that the guard has room for, if it was loaded.
     pub(super) guard: Option<u32>,
+    pub(super) capture: config::Capture,
 }
 
 impl LoadedWith {
@@ -72,6 +78,7 @@ impl LoadedWith {
             log_packets: config.log_packets,
             encap: config.encap,
             guard: room_for_prefixes(config),
+            capture: config.capture.clone(),
         }
     }
 }
@@ -88,8 +95,8 @@ impl Balancer {
         if let Some(warning) = &ports.warning {
             tracing::warn!("{warning}");
         }
-        let loaded = Datapath::load_aside(settings(&config, links, &ports)).await;
-        let Datapath { programs, tables, log } = loaded?;
+        let loaded = Datapath::load_aside(settings(&config, (links, mode), &ports)).await;
+        let Datapath { programs, tables, log, capture } = loaded?;
         if let Some(log) = log {
             tokio::task::spawn_local(log.run());
         }
@@ -113,6 +120,7 @@ impl Balancer {
             listeners: Listeners::inherit(),
             guard: Guard::default(),
             shield: Shield::default(),
+            captures: capture.map(|capture| Captures::new(capture.into())),
         };
         balancer.follow_config();
         Ok(balancer)
@@ -171,7 +179,7 @@ impl Balancer {
     }
 
     /// What the operator calls a backend.
-    fn names(&self, key: &BackendKey) -> (String, String) {
+    pub(super) fn names(&self, key: &BackendKey) -> (String, String) {
         let service = self.config.services.iter().find(|service| service.vip == key.service);
         let backends = service.map_or(&[][..], |service| &service.backends);
         let backend = backends.iter().find(|backend| backend.addr == key.addr);
@@ -246,7 +254,7 @@ pub(super) fn listen_rule(service: &Service) -> ListenRule {
     }
 }
 
-fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
+fn settings(config: &Config, (links, mode): (&[Link], Mode), ports: &Ports) -> Settings {
     Settings {
         seed: config.seed,
         ports: ports.nat,
@@ -257,8 +265,13 @@ fn settings(config: &Config, links: &[Link], ports: &Ports) -> Settings {
         new_flows: share_of_a_cpu(config.limits.new_flows),
         spread: spread(&config.encap),
         gue_port: 0,
+        at_tc: mode.is_tc(),
         guard: room_for_prefixes(config)
             .map(|prefixes| Guarding { nodes: rules::nodes(prefixes), keys: rules::draw_keys() }),
+        capture: config.capture.enabled.then(|| CaptureSettings {
+            rate: share_of_a_cpu(config.capture.rate),
+            ring: config.capture.ring,
+        }),
     }
 }
 

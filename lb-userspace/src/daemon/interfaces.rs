@@ -1,8 +1,8 @@
 //! The interfaces the balancer is attached to, kept attached: one that is deleted and made again gets its program back.
 
 use super::{Error, announce};
-use crate::control::InterfaceStatus;
-use crate::kernel::{Attachment, Link, Mode, Program, Programs};
+use crate::control::{InterfaceStatus, RefusedMode};
+use crate::kernel::{self, Attachment, Link, Mode, Program, Programs};
 
 /// The interfaces the operator named, in that order.
 #[derive(Debug)]
@@ -114,11 +114,16 @@ impl Port {
     }
 
     fn status(&self) -> InterfaceStatus {
-        let (index, mode) = match &self.state {
-            State::Attached(attachment) => (attachment.interface.index, attachment.mode.to_string()),
-            State::Absent(_) => (0, "absent".to_owned()),
-        };
-        InterfaceStatus { name: self.name.clone(), index, mode }
+        let name = self.name.clone();
+        match &self.state {
+            State::Attached(Attachment { interface, mode, steps, .. }) => InterfaceStatus {
+                name,
+                index: interface.index,
+                mode: mode.to_string(),
+                refused: steps.iter().map(told).collect(),
+            },
+            State::Absent(_) => InterfaceStatus { name, mode: "absent".into(), ..InterfaceStatus::default() },
+        }
     }
 
     fn detach(self) -> Result<(), Error> {
@@ -128,6 +133,10 @@ impl Port {
         }
         Ok(())
     }
+}
+
+fn told(step: &kernel::Step) -> RefusedMode {
+    RefusedMode { mode: step.mode.to_string(), reason: step.reason.clone() }
 }
 
 /// By index, because a program stays with an interface that is renamed.

@@ -7,6 +7,7 @@
 //! operator's requests, signals, and the time for the next look at the flow table.
 
 mod balancer;
+mod capture;
 mod checks;
 pub mod decap;
 mod error;
@@ -248,8 +249,8 @@ impl Signals {
 fn announce(attachment: &Attachment) {
     let (interface, mode) = (&attachment.interface.name, attachment.mode);
     tracing::info!(%interface, %mode, "attached");
-    if let Some(why) = &attachment.fallback {
-        tracing::info!(%interface, "native mode was refused: {why}");
+    for step in &attachment.steps {
+        tracing::info!(%interface, "{} mode was refused: {}", step.mode, step.reason);
     }
     if let Some(warning) = attachment.warning {
         tracing::warn!(%interface, "{warning}");

@@ -1,17 +1,18 @@
-//! What the operator orders: status, reload and drain. Every answer says what happened, or why nothing did.
+//! What the operator orders: status, reload, drain and captures. Every answer says what happened, or why nothing did.
 
 use super::Error;
 use super::balancer::{Balancer, LoadedWith, chain};
 use super::tables::Cause;
 use crate::config::{Config, Service};
+use crate::control::server::Answer;
 use crate::control::{Request, Response};
 use crate::plan::{BackendKey, Plan};
 use std::time::Duration;
 
 impl Balancer {
     /// Does what the operator asks.
-    pub(super) async fn obey(&mut self, request: &Request) -> Response {
-        match request {
+    pub(super) async fn obey(&mut self, request: &Request) -> Answer {
+        let response = match request {
             Request::Status => match self.status() {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Refused { message: chain(&error) },
@@ -23,7 +24,9 @@ impl Balancer {
             Request::Unblock { address } => answer(self.unblock(*address)),
             Request::Blocks => Response::Blocks { blocks: self.list_blocks() },
             Request::Drain { service, backend, undo } => answer(self.drain(service, backend, *undo)),
-        }
+            Request::Capture(order) => return self.capture(order),
+        };
+        response.into()
     }
 
     /// Reads the configuration again because of a signal: the log is the only answer.
@@ -94,15 +97,20 @@ fn tried_again(error: &Error) -> String {
 
 /// A backend by its names, and whether the file drains it.
 fn find(services: &[Service], service: &str, backend: &str) -> Result<(BackendKey, bool), String> {
-    let found = services.iter().find(|candidate| candidate.name == service).ok_or_else(|| {
-        let present = list(services.iter().map(|service| service.name.as_str()));
-        format!("there is no service `{service}`; there are: {present}")
-    })?;
+    let found = find_service(services, service)?;
     let member = found.backends.iter().find(|candidate| candidate.name == backend).ok_or_else(|| {
         let present = list(found.backends.iter().map(|backend| backend.name.as_str()));
         format!("service `{service}` has no backend `{backend}`; it has: {present}")
     })?;
     Ok((BackendKey::of(found, member), member.drain))
+}
+
+/// A service by its name.
+pub(super) fn find_service<'a>(services: &'a [Service], service: &str) -> Result<&'a Service, String> {
+    services.iter().find(|candidate| candidate.name == service).ok_or_else(|| {
+        let present = list(services.iter().map(|service| service.name.as_str()));
+        format!("there is no service `{service}`; there are: {present}")
+    })
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
@@ -143,6 +151,7 @@ fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
         ("log_packets", loaded.log_packets != now.log_packets),
         ("encap", loaded.encap != now.encap),
         ("guard", loaded.guard != LoadedWith::of(now).guard),
+        ("capture", loaded.capture != now.capture),
     ];
     let changed: Vec<_> = keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect();
     match changed.as_slice() {
@@ -213,7 +222,7 @@ mod tests {
     #[test]
     fn the_reference_says_of_the_same_keys_that_they_are_read_at_start() {
         let all = "seed = 7\nlog_packets = true\nlimits = { flows = 4096 }\nnat = { ports = \"2000-3000\" }\n\
-                   encap = { spread = false }\nping = false\nguard = {}";
+                   encap = { spread = false }\nping = false\ncapture = { enabled = true }\nguard = {}";
         let told = needs_restart(&LoadedWith::of(&example("")), &example(all));
         let reference = config::reference();
         let said = |line: &&str| line.contains("Read at start");

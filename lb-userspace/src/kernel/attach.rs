@@ -1,11 +1,12 @@
-//! Attaching programs to interfaces, natively where the driver can, generically else.
+//! Attaching programs to interfaces: natively where the driver can, generically else, at TC where neither goes.
 //!
-//! By a link wherever the kernel has them (5.9 and later): a link goes with the process that holds it, so that a dead
-//! daemon leaves nothing behind.
+//! By a link wherever the kernel has them (5.9 and later for XDP, 6.6 for TC): a link goes with the process that holds it,
+//! so that a dead daemon leaves nothing behind.
 
 use super::occupant::Occupant;
-use super::{AttachError, Link, Program, Programs};
+use super::{AttachError, Link, Program, Programs, classifier, remedy};
 use aya::programs::links::{FdLink, Link as _};
+use aya::programs::tc::{SchedClassifierLink, TcError};
 use aya::programs::xdp::{XdpError, XdpLink};
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::util::KernelVersion;
@@ -14,13 +15,37 @@ use std::{fmt, io};
 /// Where a program may run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
-    /// In the driver if it can, else generically.
+    /// In the driver if it can, else generically, else at TC.
     #[default]
     Auto,
     /// In the driver, before the kernel makes a packet buffer: several times faster.
     Native,
     /// After the kernel made a packet buffer: works on every interface.
     Generic,
+    /// At TC, after the kernel put packets of a connection together.
+    Tc,
+    /// At TC by a filter instead of a link, as on kernels before 6.6.
+    Clsact,
+}
+
+impl Mode {
+    /// Whether it is TC and nothing else.
+    #[must_use]
+    pub const fn is_tc(self) -> bool {
+        matches!(self, Self::Tc | Self::Clsact)
+    }
+
+    /// What is tried, in this order.
+    const fn ladder(self) -> &'static [AttachedMode] {
+        use AttachedMode::{Clsact, Generic, Native, Tc};
+        match self {
+            Self::Auto => &[Native, Generic, Tc, Clsact],
+            Self::Native => &[Native],
+            Self::Generic => &[Generic],
+            Self::Tc => &[Tc, Clsact],
+            Self::Clsact => &[Clsact],
+        }
+    }
 }
 
 /// Where a program runs.
@@ -30,6 +55,10 @@ pub enum AttachedMode {
     Native,
     /// After the kernel made a packet buffer.
     Generic,
+    /// At TC, held by a link.
+    Tc,
+    /// At TC, held by a filter.
+    Clsact,
 }
 
 impl AttachedMode {
@@ -39,14 +68,14 @@ impl AttachedMode {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
+            Self::Clsact => "clsact",
         }
     }
 
-    const fn flag(self) -> XdpMode {
-        match self {
-            Self::Native => XdpMode::Driver,
-            Self::Generic => XdpMode::Skb,
-        }
+    /// Whether there is but one place, which somebody else's program may have.
+    const fn is_xdp(self) -> bool {
+        matches!(self, Self::Native | Self::Generic)
     }
 }
 
@@ -56,6 +85,15 @@ impl fmt::Display for AttachedMode {
     }
 }
 
+/// A mode that was tried, and why it was not to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The mode.
+    pub mode: AttachedMode,
+    /// Why the kernel refused, and what would mend it.
+    pub reason: String,
+}
+
 /// A program on an interface. Dropping it detaches the program.
 #[derive(Debug)]
 pub struct Attachment {
@@ -63,8 +101,8 @@ pub struct Attachment {
     pub interface: Link,
     /// Where the program runs.
     pub mode: AttachedMode,
-    /// Why it does not run natively, where that was tried first.
-    pub fallback: Option<String>,
+    /// The modes that were tried before.
+    pub steps: Vec<Step>,
     /// What the operator should know, if anything.
     pub warning: Option<&'static str>,
     held: Held,
@@ -77,6 +115,8 @@ enum Held {
     Link(FdLink),
     /// The interface itself, on kernels without links; only we can take it away.
     Interface(XdpLink),
+    /// A filter; the same.
+    Filter(SchedClassifierLink),
 }
 
 /// Said when a veth is used natively, because frames are then lost without any error being counted.
@@ -90,6 +130,7 @@ impl Attachment {
         let result = match self.held {
             Held::Link(link) => link.detach(),
             Held::Interface(link) => link.detach(),
+            Held::Filter(link) => link.detach(),
         };
         result.map_err(|error| explain(&self.interface, self.mode, error))
     }
@@ -102,43 +143,54 @@ impl Attachment {
 }
 
 impl Programs {
-    /// Attaches a program to an interface.
+    /// Attaches a program to an interface, in the first mode of the ladder that the kernel grants.
     pub fn attach(
         &mut self,
         program: Program,
         interface: &Link,
         mode: Mode,
     ) -> Result<Attachment, AttachError> {
-        let loaded = self.load(program)?;
-        let attached = match mode {
-            Mode::Native => attach(loaded, interface, AttachedMode::Native),
-            Mode::Generic => attach(loaded, interface, AttachedMode::Generic),
-            Mode::Auto => attach_somehow(loaded, interface),
-        }?;
-        let sends = matches!(program, Program::Balance | Program::Guard);
-        let needs_far_end = sends && interface.is_veth && attached.mode == AttachedMode::Native;
-        Ok(Attachment { warning: needs_far_end.then_some(VETH_WARNING), ..attached })
-    }
-}
-
-/// Native, else generic; but an interface that is taken is taken in either mode.
-fn attach_somehow(program: &mut Xdp, interface: &Link) -> Result<Attachment, AttachError> {
-    match attach(program, interface, AttachedMode::Native) {
-        Err(AttachError::Refused { reason, source, .. }) => {
-            let attachment = attach(program, interface, AttachedMode::Generic)?;
-            Ok(Attachment { fallback: Some(format!("{reason} ({source})")), ..attachment })
+        let mut steps = Vec::new();
+        let (last, before) = mode.ladder().split_last().unwrap_or((&AttachedMode::Clsact, &[]));
+        for mode in before {
+            match self.attach_in(program, interface, *mode) {
+                Err(AttachError::Refused { mode, reason, source, .. }) => {
+                    steps.push(Step { mode, reason: format!("{reason} ({source})") });
+                }
+                attached => return attached.map(|attached| Attachment { steps, ..attached }),
+            }
         }
-        attached => attached,
+        self.attach_in(program, interface, *last).map(|attached| Attachment { steps, ..attached })
+    }
+
+    /// Attaches a program in this very mode.
+    fn attach_in(
+        &mut self,
+        program: Program,
+        interface: &Link,
+        mode: AttachedMode,
+    ) -> Result<Attachment, AttachError> {
+        let held = match mode {
+            AttachedMode::Native => hold(self.load(program)?, interface, XdpMode::Driver),
+            AttachedMode::Generic => hold(self.load(program)?, interface, XdpMode::Skb),
+            AttachedMode::Tc => {
+                classifier::hold_by_link(self.load_classifier(program)?, &interface.name).map(Held::Link)
+            }
+            AttachedMode::Clsact => {
+                let loaded = self.load_classifier(program)?;
+                classifier::hold_by_filter(loaded, program.tc_names(), &interface.name).map(Held::Filter)
+            }
+        };
+        let held = held.map_err(|error| explain(interface, mode, error))?;
+        let sends = matches!(program, Program::Balance | Program::Guard);
+        let needs_far_end = sends && interface.is_veth && mode == AttachedMode::Native;
+        let warning = needs_far_end.then_some(VETH_WARNING);
+        Ok(Attachment { interface: interface.clone(), mode, steps: Vec::new(), warning, held })
     }
 }
 
-fn attach(program: &mut Xdp, interface: &Link, mode: AttachedMode) -> Result<Attachment, AttachError> {
-    let held = hold(program, interface, mode).map_err(|error| explain(interface, mode, error))?;
-    Ok(Attachment { interface: interface.clone(), mode, fallback: None, warning: None, held })
-}
-
-fn hold(program: &mut Xdp, interface: &Link, mode: AttachedMode) -> Result<Held, ProgramError> {
-    let id = program.attach_to_if_index(interface.index, mode.flag())?;
+fn hold(program: &mut Xdp, interface: &Link, mode: XdpMode) -> Result<Held, ProgramError> {
+    let id = program.attach_to_if_index(interface.index, mode)?;
     let link = program.take_link(id)?;
     // aya falls back to netlink where the kernel has no links; which it was shows only in the conversion, which
     // consumes the link.
@@ -152,11 +204,11 @@ fn hold(program: &mut Xdp, interface: &Link, mode: AttachedMode) -> Result<Held,
 fn explain(interface: &Link, mode: AttachedMode, error: ProgramError) -> AttachError {
     let (source, said) = take_apart(error);
     match source.raw_os_error() {
-        Some(libc::EBUSY | libc::EEXIST) => occupied(interface),
+        Some(libc::EBUSY | libc::EEXIST) if mode.is_xdp() => occupied(interface),
         errno => AttachError::Refused {
             interface: interface.name.clone(),
             mode,
-            reason: said.unwrap_or_else(|| describe_errno(interface, mode, errno)),
+            reason: remedy::describe(interface, mode, errno, said),
             source,
         },
     }
@@ -181,29 +233,13 @@ fn take_apart(error: ProgramError) -> (io::Error, Option<String>) {
                 .map_or_else(|| io::Error::other("netlink"), io::Error::from_raw_os_error);
             (source, Some(error.to_string()))
         }
+        ProgramError::TcError(TcError::NetlinkError(error)) => {
+            let source = error
+                .raw_os_error()
+                .map_or_else(|| io::Error::other("netlink"), io::Error::from_raw_os_error);
+            (source, Some(error.to_string()))
+        }
         error => (io::Error::other(error), None),
-    }
-}
-
-/// What an errno of an attachment means, and what to try.
-fn describe_errno(interface: &Link, mode: AttachedMode, errno: Option<i32>) -> String {
-    match (errno, mode) {
-        (Some(libc::EPERM), _) => "not permitted; run as root or grant CAP_NET_ADMIN and CAP_BPF".into(),
-        (Some(libc::ENODEV), _) => "the interface is gone".into(),
-        (Some(libc::EOPNOTSUPP), AttachedMode::Native) => {
-            "its driver has no native XDP; use --mode auto or generic".into()
-        }
-        (Some(libc::ERANGE | libc::EINVAL), AttachedMode::Native) => format!(
-            "its driver does not take XDP with its settings, often for an MTU (now {}) beyond one buffer; lower the \
-             MTU (on a veth, also the other end's), or use --mode generic",
-            interface.mtu
-        ),
-        (Some(libc::ENOMEM | libc::ENOSPC), AttachedMode::Native) => {
-            "its driver lacks memory or queues for XDP; lower the number of channels (`ethtool -L`), or use \
-             --mode generic"
-                .into()
-        }
-        _ => "the kernel gave no reason; `dmesg` may".into(),
     }
 }
 
@@ -230,7 +266,6 @@ mod tests {
     fn a_refusal_names_interface_mode_and_what_to_try() {
         let said = refused(libc::EOPNOTSUPP, AttachedMode::Native);
         assert!(said.contains("`eth0` in native mode") && said.contains("--mode auto"), "{said}");
-        assert!(refused(libc::ERANGE, AttachedMode::Native).contains("9000"));
         assert!(refused(libc::EPERM, AttachedMode::Generic).contains("CAP_NET_ADMIN"));
     }
 
@@ -238,5 +273,16 @@ mod tests {
     fn a_taken_interface_is_no_refusal_to_fall_back_from() {
         assert!(refused(libc::EBUSY, AttachedMode::Native).contains("already runs an XDP program"));
         assert!(refused(libc::EEXIST, AttachedMode::Native).contains("already runs an XDP program"));
+    }
+    #[test]
+    fn the_ladder_goes_down_to_what_every_kernel_has() {
+        assert_eq!(Mode::Auto.ladder().first(), Some(&AttachedMode::Native));
+        assert_eq!(Mode::Auto.ladder().last(), Some(&AttachedMode::Clsact));
+        assert_eq!(Mode::Generic.ladder(), [AttachedMode::Generic]);
+    }
+
+    #[test]
+    fn another_program_at_tc_is_a_neighbour_and_no_occupant() {
+        assert!(refused(libc::EEXIST, AttachedMode::Clsact).contains("`eth0` in clsact mode"));
     }
 }

@@ -142,6 +142,32 @@ pub(super) fn run_over(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32
     Ok(run.result)
 }
 
+/// Has a test run tell the kernel that it knows the sum over the packet, and compare that afterwards (Linux 6.17 and later).
+const CHECKSUM_COMPLETE: u32 = 1 << 2;
+
+/// Runs a loaded TC program once over a packet, as if it came whole or with its sum known; gives what it returns and the
+/// packet's bytes afterwards.
+pub(super) fn run_classifier(
+    program: BorrowedFd<'_>,
+    packet: &[u8],
+    output: &mut [u8],
+    is_summed: bool,
+) -> io::Result<(u32, usize)> {
+    let mut run = TestRun {
+        program: number(program),
+        input: address(packet.as_ptr()),
+        input_length: u32::try_from(packet.len()).map_err(io::Error::other)?,
+        output: address(output.as_mut_ptr()),
+        output_length: u32::try_from(output.len()).map_err(io::Error::other)?,
+        repeat: 1,
+        flags: if is_summed { CHECKSUM_COMPLETE } else { 0 },
+        ..TestRun::default()
+    };
+    // SAFETY: the packet and the room for the output live through the call and have the lengths given.
+    unsafe { call(PROG_TEST_RUN, &mut run) }?;
+    Ok((run.result, run.output_length as usize))
+}
+
 /// A loaded program's instructions as the verifier left them: eight bytes each, or twice eight.
 pub(super) fn instructions(program: BorrowedFd<'_>) -> io::Result<Vec<[u8; 8]>> {
     let length = describe(program, &mut [])?;

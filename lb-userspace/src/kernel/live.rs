@@ -242,9 +242,9 @@ fn attach_detach_and_collide() {
     attached.detach().unwrap();
     let lo = Link::find("lo").unwrap();
     let attached = programs.attach(Program::Pass, &lo, Mode::Auto).unwrap();
-    println!("{:?}", attached.fallback);
+    println!("{:?}", attached.steps);
     assert_eq!(attached.mode, AttachedMode::Generic);
-    assert!(attached.fallback.is_some_and(|reason| reason.contains("no native XDP")));
+    assert!(attached.steps.iter().any(|step| step.reason.contains("no native XDP")));
 }
 
 #[test]

@@ -5,10 +5,13 @@
 
 pub mod attach;
 mod bpf;
+pub mod capture;
 pub mod census;
+mod classifier;
 mod direct;
 mod dump;
 mod error;
+mod ethtool;
 pub mod expire;
 pub mod guard;
 pub mod link;
@@ -24,9 +27,11 @@ pub mod occupant;
 pub mod owner;
 pub mod prefix;
 pub mod records;
+mod remedy;
 pub mod waiting;
 
-pub use attach::{AttachedMode, Attachment, Mode};
+pub use attach::{AttachedMode, Attachment, Mode, Step};
+pub use capture::{Capture, CaptureSettings};
 pub use error::{AttachError, LoadError, NetlinkError, TableError};
 pub use link::Link;
 pub use listener::{Door, ListenError};

@@ -2,7 +2,7 @@
 
 use super::error::{kernel_release, parse_verifier_log};
 use super::guard::Guarding;
-use super::{LoadError, Tables, bpf};
+use super::{Capture, CaptureSettings, LoadError, Tables, bpf};
 use aya::maps::{MapError, ProgramArray};
 use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
@@ -57,6 +57,25 @@ impl Program {
         all
     };
 
+    /// The name of its counterpart for TC, if it has one.
+    pub(super) const fn tc_name(self) -> Option<&'static str> {
+        match self {
+            Self::Balance => Some("lbtc_balance"),
+            Self::Guard => Some("lbtc_guard"),
+            Self::Stage(stage) => Some(stage.tc_program()),
+            Self::Decap => Some("lbtc_decap"),
+            Self::Pass | Self::Clock | Self::Write => None,
+        }
+    }
+
+    /// The names of all those for TC of which one may be in the place of another.
+    pub(super) const fn tc_names(self) -> &'static [&'static str] {
+        match self {
+            Self::Balance | Self::Guard | Self::Stage(_) => &["lbtc_balance", "lbtc_guard"],
+            _ => &["lbtc_decap"],
+        }
+    }
+
     /// Its name in the object and in `bpftool prog`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -94,8 +113,12 @@ pub struct Settings {
     pub spread: [u32; 2],
     /// Port of outer UDP headers that [`Program::Decap`] takes off; 0 for none.
     pub gue_port: u16,
+    /// Whether the programs are wanted for TC, else for XDP. Those of the other kind are loaded when they are attached.
+    pub at_tc: bool,
     /// What the guard is told, where there is to be one.
     pub guard: Option<Guarding>,
+    /// Whether packets may be captured, and how many.
+    pub capture: Option<CaptureSettings>,
 }
 
 impl Default for Settings {
@@ -110,7 +133,9 @@ impl Default for Settings {
             new_flows: 0,
             spread: [0; 2],
             gue_port: 0,
+            at_tc: false,
             guard: None,
+            capture: None,
         }
     }
 }
@@ -124,6 +149,8 @@ pub struct Datapath {
     pub tables: Tables,
     /// The packet log, if the settings ask for one.
     pub log: Option<PacketLog>,
+    /// What captures need, if the settings allow them.
+    pub capture: Option<Capture>,
 }
 
 impl Datapath {
@@ -142,17 +169,18 @@ impl Datapath {
     /// Creates the maps and loads the balancer and the clock; nothing is attached yet.
     pub fn load(settings: &Settings) -> Result<Self, LoadError> {
         let mut programs = Programs(open(settings, settings.flows, None)?);
-        programs.load(Program::Balance)?;
-        programs.load_stages(&Stage::ALL)?;
-        if settings.guard.is_some() {
-            programs.load(Program::Guard)?;
-            programs.load_stages(&Stage::GUARDED)?;
+        let first = if settings.guard.is_some() { Program::Guard } else { Program::Balance };
+        if settings.at_tc {
+            programs.load_classifier(first)?;
+        } else {
+            programs.load_all(first)?;
         }
         let (clock, writer) = (programs.handle(Program::Clock)?, programs.handle(Program::Write)?);
         let guard_writer = programs.handle(Program::Write)?;
         let log = settings.log_packets.then(|| PacketLog::open(&mut programs.0)).transpose()?;
+        let capture = settings.capture.map(|_| Capture::take(&mut programs.0)).transpose()?;
         let tables = Tables::take(&mut programs.0, clock, [writer, guard_writer])?;
-        Ok(Self { programs, tables, log })
+        Ok(Self { programs, tables, log, capture })
     }
 }
 
@@ -166,18 +194,33 @@ impl Programs {
         open(&Settings { gue_port, ..Settings::default() }, 1, Some(1)).map(Self)
     }
 
-    /// Loads what the balancer or the guard leaves packets to, and puts it where it is found. The kernel empties that map when nobody
+    /// Loads the balancer or the guard, and all that they leave packets to.
+    fn load_all(&mut self, first: Program) -> Result<(), LoadError> {
+        self.load(first)?;
+        self.load_stages(&Stage::ALL)?;
+        if first == Program::Guard { self.load_stages(&Stage::GUARDED) } else { Ok(()) }
+    }
+
+    /// Loads what other programs leave packets to, and puts it where it is found. The kernel empties that map when nobody
     /// holds it any more, so it stays with the object.
     fn load_stages(&mut self, stages: &[Stage]) -> Result<(), LoadError> {
-        const OPERATION: &str = "put a program into the map of stages";
-        const MAP: &str = "STAGES";
-        for stage in stages {
+        stages.iter().try_for_each(|stage| {
             let program = self.handle(Program::Stage(*stage))?;
-            let map = self.0.map_mut(MAP).ok_or(LoadError::Incomplete { what: "map", name: MAP })?;
-            let mut stages = ProgramArray::try_from(map).map_err(|error| refused(OPERATION, error))?;
-            stages.set(*stage as u32, &program, 0).map_err(|error| refused(OPERATION, error))?;
-        }
-        Ok(())
+            self.put_stage("STAGES", *stage, &program)
+        })
+    }
+
+    /// Puts a program into a map of stages.
+    pub(super) fn put_stage(
+        &mut self,
+        map: &'static str,
+        stage: Stage,
+        program: &ProgramFd,
+    ) -> Result<(), LoadError> {
+        const OPERATION: &str = "put a program into a map of stages";
+        let map = self.0.map_mut(map).ok_or(LoadError::Incomplete { what: "map", name: map })?;
+        let mut stages = ProgramArray::try_from(map).map_err(|error| refused(OPERATION, error))?;
+        stages.set(stage as u32, program, 0).map_err(|error| refused(OPERATION, error))
     }
 
     /// What the kernel says of a program.
@@ -327,6 +370,7 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
     let keys = settings.guard.map_or([1; 4], |guard| guard.keys.map(|key| key | 1));
     // Nothing where there is no guard.
     let guarded = |entries| settings.guard.map_or(1, |_| entries);
+    let capture_rate = settings.capture.map_or(0, |capture| capture.rate);
     let mut loader = EbpfLoader::new();
     loader
         .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS)
@@ -346,6 +390,7 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
         .map_max_entries(super::guard::BLOCKS, guarded(limits::BLOCKS))
         .override_global("GUE_PORT", &settings.gue_port, true)
         .override_global("LOUD", &loud, true)
+        .override_global("CAPTURE_RATE", &capture_rate, true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .map_max_entries(super::maps::FLOWS, flows)
         .map_max_entries(super::maps::FLOWS_V6, flows)
@@ -353,6 +398,7 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
     for map in super::maps::LARGE {
         entries.map(|entries| loader.map_max_entries(map, entries));
     }
+    settings.capture.map(|capture| loader.map_max_entries(super::capture::CAPTURED, capture.ring));
     loader.load(OBJECT).map_err(explain)
 }
 
@@ -423,7 +469,7 @@ fn explain_refusal(program: &str, source: io::Error, log: &str) -> LoadError {
     LoadError::Verifier { program: program.to_owned(), kernel: kernel_release(), line, source }
 }
 
-fn refused(
+pub(super) fn refused(
     operation: impl Into<String>,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> LoadError {

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn without_colours_the_text_is_bare() {
-        let page = |colours| Page { output: io::stdout(), colours };
+        let page = |colours| Page { colours, ..Page::kept() };
         assert_eq!(page(false).verdict(true), "PASS");
         assert_eq!(page(true).verdict(false), "\x1b[31mFAIL\x1b[0m");
     }

@@ -64,7 +64,7 @@ impl Scene {
     pub(super) fn build() -> Result<Self> {
         let house = House::build(Layout::Routed, 3)?;
         house.backends_own(VIPS)?;
-        let mut fleet = Fleet::start(&house, Forward::Nat)?;
+        let mut fleet = Fleet::start(&house, Forward::Nat, Mode::Auto)?;
         fleet.decapsulate(&house)?;
         let mut scene = Self { daemon: None, fleet, house };
         scene.start_daemon()?;

@@ -7,6 +7,7 @@ pub mod link;
 pub mod offload;
 pub mod option;
 pub mod tap;
+pub mod tc;
 pub mod tunnel;
 pub mod xdp;
 

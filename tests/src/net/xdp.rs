@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rtnetlink::LinkUnspec;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp};
 
-use super::{describe, netlink};
+use super::{describe, netlink, tc};
 use crate::netns::Namespace;
 
 /// `r0 = XDP_PASS; exit`, in the encoding of linux/bpf.h.
@@ -25,6 +25,10 @@ pub enum Attached {
     Native,
     /// In the stack, on socket buffers.
     Generic,
+    /// At TC, by a link.
+    Tc,
+    /// At TC, by a filter.
+    Clsact,
 }
 
 impl Attached {
@@ -34,6 +38,8 @@ impl Attached {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
+            Self::Clsact => "clsact",
         }
     }
 }
@@ -60,8 +66,15 @@ fn replace(namespace: &Namespace, link: &str, descriptor: RawFd) -> Result<()> {
         .with_context(|| format!("pass program on {link} in {}", namespace.name()))
 }
 
-/// How a program is attached to `link`, if one is.
+/// How a program is attached to `link`, if one is, for XDP or at TC.
 pub fn attached(namespace: &Namespace, link: &str) -> Result<Option<Attached>> {
+    match attached_for_xdp(namespace, link)? {
+        Some(attached) => Ok(Some(attached)),
+        None => tc::attached(namespace, link),
+    }
+}
+
+fn attached_for_xdp(namespace: &Namespace, link: &str) -> Result<Option<Attached>> {
     let message = namespace.run(|| netlink(async |handle| describe(&handle, link).await))?;
     let xdp = message.attributes.into_iter().find_map(|attribute| match attribute {
         LinkAttribute::Xdp(facts) => Some(facts),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Claim, GENERIC, NATIVE, routed};
+use super::{Claim, GENERIC, NATIVE, TC, routed};
 use crate::daemon::Mode;
 use crate::net::xdp::{self, Attached};
 use crate::runner::Case;
@@ -22,7 +22,8 @@ const CONNECTIONS: usize = 50;
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
-    let sets: Vec<Set> = NATIVE.into_iter().chain(GENERIC).collect();
+    let sets: Vec<Set> =
+        NATIVE.into_iter().chain(GENERIC).chain([TC[0], routed(Forward::DsrIpip, Mode::Clsact)]).collect();
     let auto = [routed(Forward::Nat, Mode::Auto)];
     let attached: Claim = ("the_program_is_attached_as_asked_and_the_status_says_so", attached_as_asked);
     let mut cases = super::cases("lifecycle", &auto, &[attached]);
@@ -46,6 +47,8 @@ fn attached_as_asked(set: Set) -> Result<()> {
         // A veth can.
         Mode::Auto | Mode::Native => Attached::Native,
         Mode::Generic => Attached::Generic,
+        Mode::Tc => Attached::Tc,
+        Mode::Clsact => Attached::Clsact,
     };
     let status = stage.daemon.status()?;
     for link in &stage.house.interfaces {

@@ -1,5 +1,6 @@
 //! The claims, each a case with a sentence for a name, tried with every set-up that it holds for.
 
+mod capture;
 mod change;
 mod churn;
 mod crash;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         local::cases(),
         churn::cases(),
         guard::cases(),
+        capture::cases(),
     ];
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
 }
@@ -122,6 +124,8 @@ fn every_encapsulation() -> Vec<Set> {
 const NATIVE: [Set; 2] = [routed(Forward::Nat, Mode::Native), routed(Forward::DsrIpip, Mode::Native)];
 /// Both ways to forward, attached in the stack.
 const GENERIC: [Set; 2] = [routed(Forward::Nat, Mode::Generic), routed(Forward::DsrIpip, Mode::Generic)];
+/// Both ways to forward, attached at TC, with all offloads on.
+const TC: [Set; 2] = [routed(Forward::Nat, Mode::Tc), routed(Forward::DsrIpip, Mode::Tc)];
 /// Both ways to forward, by a balancer with one interface.
 const ONE_ARMED: [Set; 2] = [
     routed(Forward::Nat, Mode::Native).laid_out(Layout::OneArmed),

@@ -28,7 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         let claims = [claims, several_interfaces::claims(set), mtu::claims(set)].concat();
         sharing::cases(set, move || Stage::build(set, &WITH_A_GUEST), &claims)
     });
-    let plain = in_the_stack().into_iter().chain(one_armed());
+    let plain = in_the_stack().into_iter().chain(at_tc()).chain(one_armed());
     let plain = plain.flat_map(|set| sharing::cases(set, move || Stage::build(set, &WEIGHTS), &CLAIM));
     whole.chain(plain).collect()
 }
@@ -43,6 +43,18 @@ fn in_the_stack() -> [Set; 4] {
         routed(Forward::Dnat, Mode::Generic),
         routed(Forward::DsrIpip, Mode::Generic).families(Family::V6, Family::V4),
         routed(Forward::DsrGue, Mode::Generic).families(Family::V4, Family::V6),
+    ]
+}
+
+/// Some of every kind, attached at TC, among packets that are many in one and whose checksums are to be completed.
+fn at_tc() -> [Set; 6] {
+    [
+        routed(Forward::Nat, Mode::Clsact),
+        routed(Forward::Nat, Mode::Tc).families(Family::V6, Family::V6),
+        routed(Forward::Dnat, Mode::Tc),
+        routed(Forward::DsrIpip, Mode::Tc).families(Family::V6, Family::V4),
+        routed(Forward::DsrGue, Mode::Tc),
+        routed(Forward::DsrGue, Mode::Tc).families(Family::V4, Family::V6),
     ]
 }
 

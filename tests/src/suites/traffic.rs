@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Claim, GENERIC, NATIVE, ONE_ARMED, sharing};
+use super::{Claim, GENERIC, NATIVE, ONE_ARMED, TC, sharing};
 use crate::fleet;
 use crate::runner::Case;
 use crate::service::Kind;
@@ -22,7 +22,7 @@ pub(super) const WEIGHTS: [u16; 3] = [3, 2, 1];
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
-    let sets = || NATIVE.into_iter().chain(GENERIC).chain(ONE_ARMED);
+    let sets = || NATIVE.into_iter().chain(GENERIC).chain(TC).chain(ONE_ARMED);
     let together = sets().flat_map(|set| sharing::cases(set, move || Stage::build(set, &WEIGHTS), &CLAIMS));
     let alone: Claim = ("a_dead_server_refuses_connections_at_the_client", dead_server_refuses);
     together.chain(super::cases("traffic", &sets().collect::<Vec<_>>(), &[alone])).collect()

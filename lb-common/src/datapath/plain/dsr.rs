@@ -55,10 +55,10 @@ fn tunnelled_in<A: Family, const PROTOCOL: u8, const V6: bool, const UDP: bool>(
     (id, reason): (BackendId, Reason),
 ) -> Option<Outcome> {
     let outer = Outer::<V6, UDP>::LENGTH;
-    if !takes(backend, length + outer as u32) {
+    if !takes::<A, PROTOCOL>(packet, backend, (length, outer as u32)) {
         return None;
     }
-    packet.move_front(-Outer::<V6, UDP>::ROOM)?;
+    packet.make_room(-Outer::<V6, UDP>::ROOM, Outer::<V6, UDP>::OUTSIDE)?;
     if wrap::<A, V6, UDP>(packet, (service, backend, (hash, tables.spread(V6)))).is_none() {
         return Some(inconsistent(tables, packet));
     }
@@ -97,7 +97,7 @@ pub(super) fn handed_on<A: Family, const PROTOCOL: u8>(
         (slot.current(), Reason::Settled)
     };
     let backend = tables.backend(id)?;
-    if !takes(backend, length) {
+    if !takes::<A, PROTOCOL>(packet, backend, (length, 0)) {
         return None;
     }
     link::write_untagged(packet, &backend.link, A::ETHERTYPE)?;

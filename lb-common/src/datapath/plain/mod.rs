@@ -11,7 +11,7 @@ mod peek;
 use super::family::Family;
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, classify};
 use crate::abi::{Backend, BackendFlags, BackendId, Contents, Forward, Service, ServiceKey};
-use crate::wire::{Packet, Ports, U16be, ethernet, protocol};
+use crate::wire::{Packet, Ports, Transport, U16be, ethernet, protocol};
 pub(super) use peek::least;
 use peek::{L3, l4, sound_length};
 
@@ -98,12 +98,18 @@ pub(super) fn of_nobody(packet: &impl Packet, tables: &impl Tables) -> Option<Ou
     Some(Err(Reason::NotAVip))
 }
 
-/// Whether a backend's next hop is known, without tags, and takes an IP packet of this length.
+/// Whether a backend's next hop is known, without tags, and takes an IP packet of this length with so much more.
 #[inline(always)]
-pub(super) fn takes(backend: &Backend, length: u32) -> bool {
+pub(super) fn takes<A: Family, const PROTOCOL: u8>(
+    packet: &impl Packet,
+    backend: &Backend,
+    (length, overhead): (u32, u32),
+) -> bool {
+    let transport = Transport { l3: L3, l4: l4::<A>(), protocol: PROTOCOL };
     backend.flags.has(BackendFlags::RESOLVED)
         && backend.vlan == U16be::ZERO
-        && length <= u32::from(backend.mtu)
+        && packet.wire_length(length, overhead, transport) <= u32::from(backend.mtu)
+        && u16::try_from(length + overhead).is_ok()
 }
 
 /// What became of a packet that goes to a backend.

@@ -5,7 +5,7 @@ use super::super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, link
 use super::peek::{L3, came_by, flags, key, l4, sound_length};
 use super::{of_nobody, sent, takes, to_backend};
 use crate::abi::{BackendFlags, Flow, FlowKind};
-use crate::wire::{Packet, checksum, protocol, tcp, udp};
+use crate::wire::{Packet, protocol, tcp, udp};
 
 /// Translates a client's packet of this length by its flow's record.
 #[inline(always)]
@@ -18,7 +18,7 @@ pub(super) fn translated<A: Family, const PROTOCOL: u8>(
     let mut flow = tables.flow(&key::<A, PROTOCOL>(packet)?)?;
     let backend = tables.backend(flow.backend)?;
     let flags = flags::<A, PROTOCOL>(packet, L3)?;
-    let usable = backend.flags.has(BackendFlags::ALIVE) && takes(backend, length);
+    let usable = backend.flags.has(BackendFlags::ALIVE) && takes::<A, PROTOCOL>(packet, backend, (length, 0));
     let Arrival { ifindex, now } = arrival();
     if !usable || !nat::goes_on(&flow, flags) || !came_by(packet, &flow.way_back, ifindex)? {
         return None;
@@ -58,11 +58,7 @@ fn rewrite<A: Family, const PROTOCOL: u8>(packet: &mut impl Packet, flow: &Flow<
     A::send_on(packet, L3, (flow.source, flow.destination), flow.address_difference)?;
     let l4 = l4::<A>();
     packet.write(l4, flow.ports)?;
-    if PROTOCOL == protocol::TCP {
-        let before = packet.peek(l4 + tcp::CHECKSUM)?;
-        packet.write(l4 + tcp::CHECKSUM, checksum::update(before, flow.difference))
-    } else {
-        let before = packet.peek(l4 + udp::CHECKSUM)?;
-        packet.write(l4 + udp::CHECKSUM, udp::update_checksum(before, flow.difference))
-    }
+    let at = l4 + if PROTOCOL == protocol::TCP { tcp::CHECKSUM } else { udp::CHECKSUM };
+    let before = packet.peek(at)?;
+    packet.renew_checksum(at, before, flow.change(PROTOCOL))
 }

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use super::bounds::{DEFAULT_FLOWS, DEFAULT_FRAGMENTS, DEFAULT_SEED, MAX_BACKENDS, MAX_RANGES, MAX_SERVICES};
 use super::finding::{Finding, Report};
-use super::model::{Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Service, Vip};
+use super::model::{Capture, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Service, Vip};
 use super::raw;
 use super::source::Source;
 
@@ -39,6 +39,7 @@ pub(super) fn config(raw: &raw::File, source: &Source<'_>, report: &mut Report) 
         },
         ping: raw.ping.or(true).unwrap_or_default(),
         encap: encap(raw),
+        capture: capture(&raw.capture),
         seed: raw.seed.or(DEFAULT_SEED).unwrap_or_default(),
         guard: raw.guard.given().map(guard::build),
         host_guard: guard::base(raw),
@@ -52,6 +53,16 @@ fn encap(raw: &raw::File) -> Encap {
         spread: raw.spread.or(default.spread).unwrap_or_default(),
         source_v4: raw.source_v4.or(default.source_v4).unwrap_or(default.source_v4),
         source_v6: raw.source_v6.or(default.source_v6).unwrap_or(default.source_v6),
+    }
+}
+
+fn capture(raw: &raw::Capture) -> Capture {
+    let default = Capture::default();
+    Capture {
+        enabled: raw.enabled.or(default.enabled).unwrap_or_default(),
+        rate: raw.rate.or(default.rate).unwrap_or_default(),
+        snap: raw.snap.or(default.snap).unwrap_or_default(),
+        ring: raw.ring.or(default.ring).unwrap_or_default().next_power_of_two(),
     }
 }
 

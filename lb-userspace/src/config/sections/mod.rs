@@ -5,15 +5,17 @@ mod guard;
 pub(super) use guard::{GUARD, SERVICE_GUARD};
 
 use super::bounds::{
-    MAX_FLOWS, MAX_FRAGMENTS, MAX_IDLE_MS, MAX_INTERVAL_MS, MAX_JITTER, MAX_NEW_FLOWS, MAX_SERVER_ID_BYTES,
-    MAX_STREAK, MAX_WEIGHT, MIN_FLOWS, MIN_FRAGMENTS, MIN_IDLE_MS, MIN_INTERVAL_MS, MIN_TIMEOUT_MS,
+    MAX_CAPTURE_RATE, MAX_CAPTURE_RING, MAX_CAPTURE_SNAP, MAX_FLOWS, MAX_FRAGMENTS, MAX_IDLE_MS,
+    MAX_INTERVAL_MS, MAX_JITTER, MAX_NEW_FLOWS, MAX_SERVER_ID_BYTES, MAX_STREAK, MAX_WEIGHT,
+    MIN_CAPTURE_RING, MIN_CAPTURE_SNAP, MIN_FLOWS, MIN_FRAGMENTS, MIN_IDLE_MS, MIN_INTERVAL_MS,
+    MIN_TIMEOUT_MS,
 };
 use super::keys::{Form, Key, Presence, Section, Unit, Value};
 use super::model::{Forward, Protocol, Tracking};
 
 /// The sections in the order of the reference.
-pub(super) static ALL: [&Section; 9] =
-    [&FILE, &SERVICE, &BACKEND, &HEALTH, &SERVICE_GUARD, &NAT, &ENCAP, &GUARD, &LIMITS];
+pub(super) static ALL: [&Section; 10] =
+    [&FILE, &SERVICE, &BACKEND, &HEALTH, &SERVICE_GUARD, &NAT, &ENCAP, &GUARD, &LIMITS, &CAPTURE];
 
 /// The top of the file.
 pub(super) static FILE: Section = Section {
@@ -58,6 +60,14 @@ pub(super) static FILE: Section = Section {
             presence: Presence::Optional("every key of `[limits]` at its default"),
             example: "[limits]",
             meaning: "Sizes of the kernel's tables.",
+            why: "",
+        },
+        Key {
+            name: "capture",
+            value: Value::Table(&CAPTURE),
+            presence: Presence::Optional("every key of `[capture]` at its default"),
+            example: "[capture]",
+            meaning: "Whether `lb-userspace capture` can show packets.",
             why: "",
         },
         Key {
@@ -457,6 +467,47 @@ pub(super) static LIMITS: Section = Section {
                       there are no more. Flows that need none go on as before, others of `dsr` services go to their slot's \
                       settled owner, and new ones of `nat` are dropped. 0 is no bound.",
             why: "Only the operator knows what is a flood and what is a good day.",
+        },
+    ],
+};
+
+/// Captures of packets.
+pub(super) static CAPTURE: Section = Section {
+    title: "[capture]",
+    meaning: "Captures of packets with what became of them, by `lb-userspace capture`. Read at start.",
+    keys: &[
+        Key {
+            name: "enabled",
+            value: Value::Flag,
+            presence: Presence::Default("false"),
+            example: "enabled = true",
+            meaning: "Allows captures. Without it the programs are loaded without a trace of them.",
+            why: "Off, because even while nobody captures, every packet has to look whether somebody does.",
+        },
+        Key {
+            name: "rate",
+            value: Value::Number(Unit::Plain, 1..=MAX_CAPTURE_RATE),
+            presence: Presence::Default("1000"),
+            example: "rate = 1000",
+            meaning: "Packets captured in a second at most, shared out evenly over the CPUs. Those beyond are counted and not \
+                      captured; they go their way all the same.",
+            why: "More than a person reads, and too few to slow a balancer down, whatever a filter asks for.",
+        },
+        Key {
+            name: "snap",
+            value: Value::Number(Unit::Plain, MIN_CAPTURE_SNAP..=MAX_CAPTURE_SNAP),
+            presence: Presence::Default("256"),
+            example: "snap = 256",
+            meaning: "Bytes of a packet that are kept.",
+            why: "All headers, an outer one included, and little of what clients say to servers.",
+        },
+        Key {
+            name: "ring",
+            value: Value::Number(Unit::Size, MIN_CAPTURE_RING..=MAX_CAPTURE_RING),
+            presence: Presence::Default("1048576"),
+            example: "ring = \"1M\"",
+            meaning: "Bytes of the buffer in which packets wait for the daemon, rounded up to a power of two.",
+            why: "Several seconds' worth at the default rate, should the daemon be busy.",
         },
     ],
 };

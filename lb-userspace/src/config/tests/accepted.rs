@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::row::{GOOD, first, in_service, instead, last};
 use crate::config::{
-    Backend, Check, CheckKind, Config, Forward, Limits, Loaded, NatPorts, Protocol, Select, Service,
+    Backend, Capture, Check, CheckKind, Config, Forward, Limits, Loaded, NatPorts, Protocol, Select, Service,
     ServiceGuard, StatusRange, Tracking, Vip, parse,
 };
 
@@ -132,6 +132,12 @@ fn the_sections_and_top_level_keys_are_taken_over() {
     assert!(config.log_packets);
     assert_eq!(config.nat.ports, NatPorts::Range(20_000..=60_000));
     assert_eq!(config.limits, Limits { flows: 1_048_576, ..Limits::default() });
+}
+
+#[test]
+fn a_capture_s_buffer_is_a_power_of_two() {
+    let capture = load("[capture]\nenabled = true\nring = \"5k\"\nsnap = 64\n").config.capture;
+    assert_eq!(capture, Capture { enabled: true, ring: 8192, snap: 64, ..Capture::default() });
 }
 
 #[test]

@@ -72,13 +72,14 @@ fn the_defaults_of_the_reference_are_those_of_the_code() {
     let all = lines(sections::SERVICE.keys);
     let service: Vec<_> = all.lines().filter(of_one_mode).collect();
     let spelled = format!(
-        "{}{}\n{}[nat]\n{}[encap]\n{}[limits]\n{}",
+        "{}{}\n{}[nat]\n{}[encap]\n{}[limits]\n{}[capture]\n{}",
         lines(sections::FILE.keys),
         in_service(&service.join("\n")),
         lines(sections::BACKEND.keys),
         lines(sections::NAT.keys),
         lines(sections::ENCAP.keys),
         lines(sections::LIMITS.keys),
+        lines(sections::CAPTURE.keys),
     );
     let mut spelled = parse("spelled", &spelled).unwrap().config;
     let silent = parse("silent", GOOD).unwrap().config;

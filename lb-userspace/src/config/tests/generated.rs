@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::config::{
-    Backend, Check, CheckKind, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Select, Service,
-    ServiceGuard, StatusRange, Tracking, Vip, parse,
+    Backend, Capture, Check, CheckKind, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Select,
+    Service, ServiceGuard, StatusRange, Tracking, Vip, parse,
 };
 
 /// Whether a VIP is an address, and its ports.
@@ -184,8 +184,8 @@ fn config() -> impl Strategy<Value = Config> {
     let limits = (1024u32..=16_777_216, 64u32..=1_048_576, 0u32..=1_000_000_000)
         .prop_map(|(flows, fragments, new_flows)| Limits { flows, fragments, new_flows });
     let sites = (site(1), site(2), site(3));
-    (sites, ports, encap, limits, any::<(u64, bool, bool)>()).prop_map(
-        |((one, two, three), ports, encap, limits, (seed, ping, log_packets))| Config {
+    (sites, ports, encap, limits, capture(), any::<(u64, bool, bool)>()).prop_map(
+        |((one, two, three), ports, encap, limits, capture, (seed, ping, log_packets))| Config {
             services: [one, two, three].concat(),
             nat: Nat { ports },
             limits,
@@ -194,14 +194,20 @@ fn config() -> impl Strategy<Value = Config> {
             encap,
             guard: None,
             host_guard: ServiceGuard::OFF,
+            capture,
             log_packets,
         },
     )
 }
 
+fn capture() -> impl Strategy<Value = Capture> {
+    (any::<bool>(), 1u32..=100_000, 64u32..=2047, 12u32..=26)
+        .prop_map(|(enabled, rate, snap, bits)| Capture { enabled, rate, snap, ring: 1 << bits })
+}
+
 /// A configuration as an operator would write it who leaves nothing out.
 fn print(config: &Config) -> String {
-    let Config { nat, limits, encap, .. } = config;
+    let Config { nat, limits, encap, capture, .. } = config;
     let ports = match &nat.ports {
         NatPorts::Auto => "auto".to_owned(),
         NatPorts::Range(range) => format!("{}-{}", range.start(), range.end()),
@@ -210,7 +216,7 @@ fn print(config: &Config) -> String {
     let mut text = format!(
         "seed = \"{:#x}\"\nping = {}\nlog_packets = {}\n[nat]\nports = \"{ports}\"\n[limits]\nflows = {}\n\
          fragments = {}\nnew_flows = {}\n[encap]\nspread = {}\nsource_v4 = \"{v4}/{v4_bits}\"\n\
-         source_v6 = \"{v6}/{v6_bits}\"\n",
+         source_v6 = \"{v6}/{v6_bits}\"\n[capture]\nenabled = {}\nrate = {}\nsnap = {}\nring = {}\n",
         config.seed,
         config.ping,
         config.log_packets,
@@ -218,6 +224,10 @@ fn print(config: &Config) -> String {
         limits.fragments,
         limits.new_flows,
         encap.spread,
+        capture.enabled,
+        capture.rate,
+        capture.snap,
+        capture.ring,
     );
     config.services.iter().for_each(|service| text.push_str(&print_service(service)));
     text

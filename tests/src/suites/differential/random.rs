@@ -1,6 +1,6 @@
 //! Random traffic through tables that change all the while, in programs loaded once.
 
-use super::twins::Twins;
+use super::twins::{Hook, Twins};
 use crate::packets::{Medley, Mix, PORTS, Random, Side, TOWN_PORTS, Traffic, change, town};
 use crate::runner::Case;
 use crate::skip::Need;
@@ -105,7 +105,7 @@ fn seed() -> Result<u64> {
 
 fn send_all(seed: u64, mix: Mix, room: usize, aims: Aims) -> Result<()> {
     let (mut random, mut traffic) = (Random::new(!seed), Traffic::new(seed, mix));
-    let mut twins = Twins::load(town(seed, room), TOWN_PORTS)?;
+    let mut twins = Twins::load(Hook::Xdp, town(seed, room), TOWN_PORTS)?;
     for number in 0..PACKETS {
         if number % CALM == 0 {
             change(&mut twins.host, &mut random);
@@ -122,7 +122,7 @@ fn send_all(seed: u64, mix: Mix, room: usize, aims: Aims) -> Result<()> {
 
 fn send_medley(seed: u64) -> Result<()> {
     let mut medley = Medley::new(seed);
-    let mut twins = Twins::load(Medley::tables(), PORTS)?;
+    let mut twins = Twins::load(Hook::Xdp, Medley::tables(), PORTS)?;
     for number in 0..PACKETS {
         if number % CALM == CALM - 1 {
             medley.change(&mut twins.host);

@@ -15,11 +15,24 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// XDP's return codes. Source: include/uapi/linux/bpf.h, `enum xdp_action`.
+/// What the kernel's programs return. Source: include/uapi/linux/bpf.h, `enum xdp_action`, and `pkt_cls.h`, `TC_ACT_*`.
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;
+const TC_UNSPEC: u32 = u32::MAX;
+const TC_SHOT: u32 = 2;
+const TC_REDIRECT: u32 = 7;
+
+/// The kernel programs that packets are sent through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    Xdp,
+    /// At TC, the packet as it comes from a card that sums nothing.
+    Tc,
+    /// The same, with the sum over its bytes known, which the kernel compares afterwards.
+    TcSummed,
+}
 
 type Records<A> = HashMap<FlowKey<A>, Flow<A>>;
 
@@ -27,6 +40,7 @@ type Records<A> = HashMap<FlowKey<A>, Flow<A>>;
 pub(super) struct Twins {
     pub(super) host: HostTables,
     settings: Settings,
+    pub(super) hook: Hook,
     /// Gone only while it is handed on.
     kernel: Option<Datapath>,
     _here: Pinned,
@@ -61,7 +75,7 @@ static IDLE: Mutex<Option<(Settings, Datapath)>> = Mutex::new(None);
 
 impl Twins {
     /// Writes the host's tables into the maps of kernel programs with their settings.
-    pub(super) fn load(host: HostTables, ports: [u16; 4]) -> Result<Self> {
+    pub(super) fn load(hook: Hook, host: HostTables, ports: [u16; 4]) -> Result<Self> {
         let flows = if host.room == 0 { limits::FLOWS } else { u32::try_from(host.room)? };
         let spread = host.spread.map(U32be::raw);
         let base = Settings { seed: host.seed, ports, flows, ..Settings::default() };
@@ -73,7 +87,7 @@ impl Twins {
             None => Datapath::load(&settings).context("load the kernel programs")?,
         };
         kernel.tables.reset(SLOTS).context("empty the tables")?;
-        let mut twins = Self { host, settings, kernel: Some(kernel), _here: Pinned::here()? };
+        let mut twins = Self { host, settings, hook, kernel: Some(kernel), _here: Pinned::here()? };
         twins.copy()?;
         Ok(twins)
     }
@@ -108,10 +122,21 @@ impl Twins {
             Side::Guard => Program::Guard,
             Side::Decap => Program::Decap,
         };
-        let (code, bytes) = self.kernel()?.programs.run(program, packet)?;
-        ensure!(code == code_of(&outcome), "kernel returned {code}, host {outcome:?}");
+        let (code, bytes) = self.run(program, packet)?;
+        let expected_code = self.hook.code_of(&outcome);
+        ensure!(code == expected_code, "kernel returned {code}, host {outcome:?}");
         ensure!(bytes == expected, "bytes differ:\nkernel {bytes:02x?}\nhost   {expected:02x?}");
         Ok((outcome, bytes))
+    }
+
+    fn run(&mut self, program: Program, packet: &[u8]) -> Result<(u32, Vec<u8>)> {
+        let hook = self.hook;
+        let programs = &mut self.kernel()?.programs;
+        Ok(match hook {
+            Hook::Xdp => programs.run(program, packet)?,
+            Hook::Tc => programs.run_classifier(program, packet, false)?,
+            Hook::TcSummed => programs.run_classifier(program, packet, true)?,
+        })
     }
 
     /// Records and counters must be the same in the end.
@@ -151,12 +176,18 @@ impl Drop for Twins {
     }
 }
 
-fn code_of(outcome: &Outcome) -> u32 {
-    match outcome {
-        Ok(steered) if steered.ifindex == ARRIVAL_IFINDEX => XDP_TX,
-        Ok(_) => XDP_REDIRECT,
-        Err(reason) if reason.verdict() == Verdict::Pass => XDP_PASS,
-        Err(_) => XDP_DROP,
+impl Hook {
+    fn code_of(self, outcome: &Outcome) -> u32 {
+        let [pass, drop, back, on] = match self {
+            Self::Xdp => [XDP_PASS, XDP_DROP, XDP_TX, XDP_REDIRECT],
+            Self::Tc | Self::TcSummed => [TC_UNSPEC, TC_SHOT, TC_REDIRECT, TC_REDIRECT],
+        };
+        match outcome {
+            Ok(steered) if steered.ifindex == ARRIVAL_IFINDEX => back,
+            Ok(_) => on,
+            Err(reason) if reason.verdict() == Verdict::Pass => pass,
+            Err(_) => drop,
+        }
     }
 }
 
