@@ -10,8 +10,8 @@ pub(super) const ROWS: &[Row] = &[
     ),
     understood(
         "a GET may have a body",
-        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 44\r\n\r\nGET /admin HTTP/1.1\r\nHost: a\r\nX-Padding: 12\r\n",
-        &["GET a / \"GET /admin HTTP/1.1\\r\\nHost: a\\r\\nX-Padding: 1\""],
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 45\r\n\r\nGET /admin HTTP/1.1\r\nHost: a\r\nX-Padding: 12\r\n",
+        &["GET a / \"GET /admin HTTP/1.1\\r\\nHost: a\\r\\nX-Padding: 12\\r\\n\""],
     ),
     refused("a length and chunks", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG", "two_lengths"),
     refused("chunks and a length", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\nGPOST", "two_lengths"),

@@ -1,26 +1,26 @@
 //! Paths, made such that routing and backends see the same.
-//!
-//! What is routed is what is forwarded: a path is either brought into one form, and goes on in that form, or refused.
-//!
-//! | in the path | becomes |
-//! |---|---|
-//! | `%41`, `%7e`: encoded unreserved | decoded (RFC 3986, section 6.2.2.2) |
-//! | `%c3`: other encoded bytes | the same with capital digits (section 6.2.2.1) |
-//! | `/a/./b`, `/a/x/../b` | `/a/b` (section 5.2.4) |
-//! | `/../a` | refused: no client that means well writes it |
-//! | `//a` | `/a`: many backends read it so |
-//! | `%2F` | stays: it is data of its segment, as package registries use it |
-//! | `%2F..`, `..;x`: dot segments to readers who decode slashes or cut parameters | refused |
-//! | `\`, `%5C` | refused: some backends take it for a slash |
-//! | `%00`–`%1F`, `%7F` | refused: the end of a line, or of a string, to those who decode |
-//!
-//! A rule on `/admin` does not match `/admin%2Fx`. Where a backend decodes such slashes, its route should name the segment by
-//! an expression, or refuse `%2F` by one.
 
 use super::Refusal;
 use std::borrow::Cow;
 
 /// Brings a path, which begins with `/`, into the one form. It copies only what changes.
+///
+/// What is routed is what is forwarded: a path is either brought into one form, and goes on in that form, or refused.
+///
+/// | in the path | becomes |
+/// |---|---|
+/// | `%41`, `%7e`: encoded unreserved | decoded (RFC 3986, section 6.2.2.2) |
+/// | `%c3`: other encoded bytes | the same with capital digits (section 6.2.2.1) |
+/// | `/a/./b`, `/a/x/../b` | `/a/b` (section 5.2.4) |
+/// | `/../a` | refused: no client that means well writes it |
+/// | `//a` | `/a`: many backends read it so |
+/// | `%2F` | stays: it is data of its segment, as package registries use it |
+/// | `%2F..`, `..;x`: dot segments to readers who decode slashes or cut parameters | refused |
+/// | `\`, `%5C` | refused: some backends take it for a slash |
+/// | `%00`–`%1F`, `%7F` | refused: the end of a line, or of a string, to those who decode |
+///
+/// A rule on `/admin` does not match `/admin%2Fx`. Where a backend decodes such slashes, its route should name the segment by
+/// an expression, or refuse `%2F` by one.
 pub fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     if is_plain(path.as_bytes()) {
         return Ok(Cow::Borrowed(path));

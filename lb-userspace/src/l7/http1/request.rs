@@ -108,7 +108,7 @@ impl<'b, 'f> Head<'b, 'f> {
         })
     }
 
-    /// The path, [normalised](super::path): the one to route by and the one to forward. `*` of OPTIONS for the whole server,
+    /// The path, [normalised](normalise): the one to route by and the one to forward. `*` of OPTIONS for the whole server,
     /// empty of CONNECT, which has none.
     pub fn path(&self) -> Result<Cow<'b, str>, Refusal> {
         match self.form {

@@ -1,6 +1,7 @@
 //! The kernel's own test run against the host build: verdict, bytes, flow records and counters must agree, for every
 //! packet fixture and for random traffic.
 
+mod corpus;
 mod random;
 mod rows;
 mod twins;
@@ -9,7 +10,7 @@ use crate::packets::Row;
 use crate::runner::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    rows::cases().into_iter().chain(random::cases()).collect()
+    rows::cases().into_iter().chain(random::cases()).chain(corpus::cases()).collect()
 }
 
 /// Fixtures that the same loaded programs do for: loading them anew takes an emulated machine many seconds.

@@ -1,6 +1,5 @@
 //! Paths.
 
-use super::super::path::normalise;
 use super::*;
 use proptest::prelude::*;
 
