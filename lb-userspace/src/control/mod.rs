@@ -9,8 +9,8 @@ mod status;
 pub mod table;
 
 pub use status::{
-    BackendStatus, BlockStatus, FloodGuardStatus, FrontListenerStatus, FrontStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
-    ReasonStatus, ServiceStatus, Status, Traffic,
+    BackendStatus, BlockStatus, FloodGuardStatus, FrontListenerStatus, FrontStatus, GuardStatus,
+    HealthStatus, InterfaceStatus, ListenerStatus, ReasonStatus, ServiceStatus, Status, Traffic,
 };
 
 use serde::{Deserialize, Serialize};

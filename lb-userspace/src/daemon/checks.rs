@@ -113,7 +113,11 @@ fn wanted(config: &Config, ports: Option<&RangeInclusive<u16>>) -> HashMap<Backe
 }
 
 /// How a backend is probed.
-pub(super) fn params(check: &Check, backend: SocketAddr, source_ports: Option<RangeInclusive<u16>>) -> Params {
+pub(super) fn params(
+    check: &Check,
+    backend: SocketAddr,
+    source_ports: Option<RangeInclusive<u16>>,
+) -> Params {
     let kind = match &check.kind {
         CheckKind::Tcp => health::Kind::Tcp,
         CheckKind::Http { path, status, host } => {

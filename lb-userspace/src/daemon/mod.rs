@@ -132,7 +132,10 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
 
 /// Services that packets are balanced for need an interface where they arrive.
 fn needs_no_interface(config: &Config) -> Result<(), Error> {
-    config.services.first().map_or(Ok(()), |service| Err(proxy::Error::NoInterface(service.name.clone()).into()))
+    config
+        .services
+        .first()
+        .map_or(Ok(()), |service| Err(proxy::Error::NoInterface(service.name.clone()).into()))
 }
 
 /// The interfaces of these names, each once.

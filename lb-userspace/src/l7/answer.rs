@@ -71,7 +71,13 @@ const fn reframe(from: Framing, version: Version) -> Framing {
     }
 }
 
-fn render<W>(head: &ResponseHead<'_, '_>, ask: &Ask<W>, towards: Towards<'_>, to: Framing, keeps: bool) -> Vec<u8> {
+fn render<W>(
+    head: &ResponseHead<'_, '_>,
+    ask: &Ask<W>,
+    towards: Towards<'_>,
+    to: Framing,
+    keeps: bool,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len + 128);
     status_line(&mut out, head.status);
     let context = ResponseContext {

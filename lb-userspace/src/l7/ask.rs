@@ -1,12 +1,12 @@
 //! From a request's bytes to what is done with it, without waiting: head, route, and the head that a backend is sent.
 
 use super::balance::key_of;
-use super::route::all_cookies;
 use super::http1::{Form, Framing, Head, Limits, Text, Version, length_field, request_line, room};
 use super::message::{FieldSink as _, Fields, Request};
 use super::reply::{self, Reply};
 use super::respond::Failure;
 use super::rewrite::{Peer, RequestContext};
+use super::route::all_cookies;
 use super::settings::{Action, Listener, Route};
 use super::site::{Site, Upstreams};
 use super::transport::Watch;
@@ -101,7 +101,12 @@ pub fn read<W: Watch>(
 
 fn limits(limits: &ClientLimits) -> Limits {
     let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
-    Limits { head: size(limits.head), line: size(limits.line), fields: limits.fields.into(), ..Limits::DEFAULT }
+    Limits {
+        head: size(limits.head),
+        line: size(limits.line),
+        fields: limits.fields.into(),
+        ..Limits::DEFAULT
+    }
 }
 
 fn decide<W: Watch>(site: &Site<W>, asker: &Asker<'_>, head: &Head<'_, '_>) -> Result<Verdict<W>, Failure> {

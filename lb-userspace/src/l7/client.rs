@@ -197,7 +197,9 @@ impl<W: Watch> Client<W> {
 async fn read_proxy_header<W: Watch>(wire: &mut Wire<W>, input: &mut Buffer) -> io::Result<Proxied> {
     loop {
         let read = proxy_protocol::parse(input.bytes());
-        if let Some((proxied, len)) = read.map_err(|refusal| io::Error::new(io::ErrorKind::InvalidData, refusal))? {
+        if let Some((proxied, len)) =
+            read.map_err(|refusal| io::Error::new(io::ErrorKind::InvalidData, refusal))?
+        {
             input.consume(len);
             return Ok(proxied);
         }

@@ -114,7 +114,11 @@ impl<W: Watch> Wire<W> {
 }
 
 impl Tls {
-    fn poll_handshake<W: Watch>(&mut self, cx: &mut Context<'_>, stream: &mut Stream<W>) -> Poll<io::Result<()>> {
+    fn poll_handshake<W: Watch>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream<W>,
+    ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_flush(cx, stream))?;
             if !self.connection.is_handshaking() {

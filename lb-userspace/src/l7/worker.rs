@@ -1,7 +1,7 @@
 //! A worker: one thread, one runtime, sockets and pools of its own. It shares nothing that changes with the others.
 
-use super::deadline::{Clock, TICK};
 use super::client::{Accepted, Client};
+use super::deadline::{Clock, TICK};
 use super::http1::DateCache;
 use super::settings::{ListenerId, Settings};
 use super::site::{Site, Snapshot};

@@ -71,7 +71,8 @@ impl Alone {
             Request::Status => Response::Status(Box::new(self.status())),
             Request::Reload => self.reload().await,
             _ => Response::Refused {
-                message: "this is about services of layer 4, and the daemon runs without an interface".to_owned(),
+                message: "this is about services of layer 4, and the daemon runs without an interface"
+                    .to_owned(),
             },
         }
     }

@@ -100,8 +100,13 @@ fn a_client_of_http_1_0_is_answered_without_chunks_and_the_connection_ends() {
 fn an_upgraded_connection_passes_bytes_both_ways_until_each_side_ends() {
     let socket = backend(|mut client| {
         let head = client.head().unwrap();
-        assert!(head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n"), "{head}");
-        client.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello");
+        assert!(
+            head.contains("upgrade: websocket\r\n") && head.contains("connection: upgrade\r\n"),
+            "{head}"
+        );
+        client.send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello",
+        );
         let heard = client.rest();
         client.send(&heard);
     });

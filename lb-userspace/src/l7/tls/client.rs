@@ -40,16 +40,19 @@ impl Shared {
                 None => files::authorities(system_authorities())?,
             })
         } else {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(Arc::clone(self.provider()))))
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Unverified(Arc::clone(self.provider()))))
         };
         let mut config = match &tls.certificate {
             Some((cert, key)) => builder.with_client_auth_cert(files::chain(cert)?, files::key(key)?)?,
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let name = tls.sni.as_ref().map(|name| {
-            ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone()))
-        });
+        let name = tls
+            .sni
+            .as_ref()
+            .map(|name| ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone())));
         Ok(ClientTls { config: Arc::new(config), name: name.transpose()? })
     }
 }

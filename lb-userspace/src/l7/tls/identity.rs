@@ -37,7 +37,8 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         // Source: RFC 4648, section 10.
-        let rows = [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
+        let rows =
+            [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];
         for (text, expected) in rows {
             assert_eq!(encode(text), expected);
         }

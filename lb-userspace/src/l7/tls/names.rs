@@ -30,10 +30,8 @@ impl Certificates {
         for source in sources {
             let certified = files::certified(provider, (&source.cert, &source.key), source.ocsp.as_deref())?;
             let certified = Arc::new(certified);
-            let names = names(&certified).map_err(|reason| TlsError::Certificate {
-                path: source.cert.clone(),
-                reason,
-            })?;
+            let names = names(&certified)
+                .map_err(|reason| TlsError::Certificate { path: source.cert.clone(), reason })?;
             if *first.get_or_insert_with(|| names.clone()) == names {
                 add(&mut certificates.otherwise, &certified);
             }

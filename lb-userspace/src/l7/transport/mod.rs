@@ -13,7 +13,6 @@ mod listener;
 mod ring;
 mod stream;
 
-
 use crate::health;
 use socket2::Socket;
 use std::future::Future;
