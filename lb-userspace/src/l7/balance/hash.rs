@@ -27,13 +27,7 @@ impl Hashed {
         };
         let member = |backend: &Backend| Member { address: backend.addr, weight: weight(backend) };
         let members: Vec<Member> = backends.iter().map(member).collect();
-        Self {
-            owners: maglev::build(
-                &members,
-                Size::for_weights(members.iter().map(|member| member.weight)),
-                seed,
-            ),
-        }
+        Self { owners: maglev::build(&members, Size::for_weights(members.iter().map(|member| member.weight)), seed) }
     }
 
     /// The owners of a key's slot and of those behind it: who comes next where the first cannot.

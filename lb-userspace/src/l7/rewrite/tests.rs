@@ -1,8 +1,7 @@
 //! Heads on their way, in and out.
 
 use super::{
-    Authorities, PathEdit, Peer, Redirect, RequestContext, RequestEdits, ResponseContext, ResponseEdits,
-    request_id,
+    Authorities, PathEdit, Peer, Redirect, RequestContext, RequestEdits, ResponseContext, ResponseEdits, request_id,
 };
 use crate::config::proxy::{self, Edits, Field, Forwarded, Network, PathChange, PathPattern, Proxy};
 use crate::l7::message::{FieldSink, Request};
@@ -52,8 +51,7 @@ const RANDOM: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
 
 impl Way {
     fn sends(&self, lines: &[&str]) -> Vec<String> {
-        let trusted =
-            if self.trusted { vec![Network { addr: [192, 0, 2, 0].into(), bits: 24 }] } else { Vec::new() };
+        let trusted = if self.trusted { vec![Network { addr: [192, 0, 2, 0].into(), bits: 24 }] } else { Vec::new() };
         let peer = Peer::new([192, 0, 2, 7].into(), 443, self.https, &trusted);
         let peer = if self.certificate { peer.with_certificate("x-cert", b":AA==:") } else { peer };
         let fields = headers(lines);
@@ -68,8 +66,7 @@ impl Way {
             client: ([192, 0, 2, 7], 1).into(),
         };
         let upgrade = self.upgrade.then_some(&b"websocket"[..]);
-        let context =
-            RequestContext { peer: &peer, host: self.host, random: RANDOM, upgrade, http2: self.http2 };
+        let context = RequestContext { peer: &peer, host: self.host, random: RANDOM, upgrade, http2: self.http2 };
         let (mut sink, mut scratch) = (Lines::default(), String::new());
         let edits = RequestEdits::new(&self.edits, self.forwarded, "lb", ["x-cert"]);
         edits.apply(&request, &context, &mut scratch, &mut sink);
@@ -78,8 +75,7 @@ impl Way {
 
     /// What it sends besides what is always there.
     fn passes(&self, lines: &[&str]) -> Vec<String> {
-        let always =
-            ["host: example.org:8443", "via: 1.1 lb", "x-request-id: 0123456789abcdef0123456789abcdef"];
+        let always = ["host: example.org:8443", "via: 1.1 lb", "x-request-id: 0123456789abcdef0123456789abcdef"];
         let mut sent = self.sends(lines);
         sent.retain(|line| !always.contains(&line.as_str()));
         sent
@@ -126,8 +122,7 @@ fn fields_of_one_hop_stay_behind() {
 
 #[test]
 fn a_name_in_other_clothes_is_the_same_name() {
-    let lines =
-        ["X_Forwarded_For: 1.2.3.4", "content_length: 7", "x-forwarded_proto: https", "client_cert: :x:"];
+    let lines = ["X_Forwarded_For: 1.2.3.4", "content_length: 7", "x-forwarded_proto: https", "client_cert: :x:"];
     assert_eq!(PLAIN.passes(&lines), [""; 0]);
 }
 
@@ -149,10 +144,7 @@ fn an_upgrade_keeps_its_two_fields_alone() {
 fn trailers_are_asked_for_by_http2_alone() {
     let way = Way { http2: true, ..PLAIN };
     let sent = way.sends(&["te: gzip, trailers", "host: x"]);
-    assert!(
-        sent.contains(&"te: trailers".to_owned()) && !sent.iter().any(|line| line.starts_with("host")),
-        "{sent:?}"
-    );
+    assert!(sent.contains(&"te: trailers".to_owned()) && !sent.iter().any(|line| line.starts_with("host")), "{sent:?}");
 }
 
 #[test]
@@ -241,10 +233,8 @@ fn an_identifier_is_its_bits_in_hexadecimal_digits() {
 
 fn answers(edits: &Edits, server: Option<&str>, lines: &[&str]) -> Vec<String> {
     let hide = Proxy::HIDDEN.map(str::to_owned);
-    let backends = Authorities::new(
-        [([10, 0, 0, 11], 8080).into(), ([10, 0, 0, 12], 80).into()],
-        Some("Backend.internal"),
-    );
+    let backends =
+        Authorities::new([([10, 0, 0, 11], 8080).into(), ([10, 0, 0, 12], 80).into()], Some("Backend.internal"));
     let context = ResponseContext {
         https: true,
         host: "example.org",

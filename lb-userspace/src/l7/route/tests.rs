@@ -175,17 +175,17 @@ fn conditions_are_held_against_every_value() {
 fn rank(route: &Route, index: usize, asked: &Asked) -> Option<impl Ord + use<>> {
     let host = route.hosts.iter().filter_map(|pattern| match pattern {
         HostPattern::Exact(host) => (*host == asked.host).then_some((0, Reverse(0))),
-        HostPattern::Wildcard(rest) => (asked.host.len() > rest.len() && asked.host.ends_with(rest.as_str()))
-            .then_some((1, Reverse(rest.len()))),
+        HostPattern::Wildcard(rest) => {
+            (asked.host.len() > rest.len() && asked.host.ends_with(rest.as_str())).then_some((1, Reverse(rest.len())))
+        }
     });
     let host = if route.hosts.is_empty() { (2, Reverse(0)) } else { host.min()? };
     let path = match &route.path {
         None => (2, Reverse(0)),
         Some(PathPattern::Exact(path)) => (*path == asked.path).then_some((0, Reverse(0)))?,
-        Some(PathPattern::Regex(text)) => regex::Regex::new(&format!("^(?:{text})$"))
-            .unwrap()
-            .is_match(&asked.path)
-            .then_some((1, Reverse(0)))?,
+        Some(PathPattern::Regex(text)) => {
+            regex::Regex::new(&format!("^(?:{text})$")).unwrap().is_match(&asked.path).then_some((1, Reverse(0)))?
+        }
         Some(PathPattern::Prefix(prefix)) => {
             let rest = asked.path.strip_prefix(prefix.as_str())?;
             (rest.is_empty() || rest.starts_with('/')).then_some((2, Reverse(prefix.len())))?
@@ -193,19 +193,15 @@ fn rank(route: &Route, index: usize, asked: &Asked) -> Option<impl Ord + use<>> 
     };
     let method = route.methods.is_empty() || route.methods.contains(&asked.method);
     let fields = route.headers.iter().all(|condition| {
-        let mut values =
-            asked.fields.iter().filter(|(name, _)| *name == condition.name).map(|(_, value)| value);
+        let mut values = asked.fields.iter().filter(|(name, _)| *name == condition.name).map(|(_, value)| value);
         match &condition.test {
             Test::Is(value) => values.any(|other| other == value),
             Test::Absent => values.next().is_none(),
             _ => values.next().is_some(),
         }
     });
-    let conditions = if path.0 == 1 {
-        (true, Reverse(0))
-    } else {
-        (route.methods.is_empty(), Reverse(route.headers.len()))
-    };
+    let conditions =
+        if path.0 == 1 { (true, Reverse(0)) } else { (route.methods.is_empty(), Reverse(route.headers.len())) };
     (method && fields).then_some((host, path, conditions, index))
 }
 
@@ -219,16 +215,11 @@ fn naive(routes: &[Route], asked: &Asked) -> Option<String> {
 }
 
 fn any_route() -> impl Strategy<Value = Route> {
-    let host = prop_oneof![
-        "[ab](\\.[ab]){0,2}".prop_map(HostPattern::Exact),
-        "(\\.[ab]){1,2}".prop_map(HostPattern::Wildcard)
-    ];
+    let host = prop_oneof!["[ab](\\.[ab]){0,2}".prop_map(HostPattern::Exact), "(\\.[ab]){1,2}".prop_map(HostPattern::Wildcard)];
     let path = prop_oneof![
         "(/[ab]?){1,3}".prop_map(PathPattern::Exact),
         "(/[ab]){0,3}".prop_map(PathPattern::Prefix),
-        "/[ab.*]{1,3}"
-            .prop_filter("an expression", |text| regex::Regex::new(text).is_ok())
-            .prop_map(PathPattern::Regex),
+        "/[ab.*]{1,3}".prop_filter("an expression", |text| regex::Regex::new(text).is_ok()).prop_map(PathPattern::Regex),
     ];
     let test = prop_oneof!["[12]".prop_map(Test::Is), Just(Test::Present), Just(Test::Absent)];
     let condition = ("x-[ab]", test).prop_map(|(name, test)| Condition { name, test });
@@ -247,8 +238,13 @@ fn empty() -> Route {
 
 fn any_request() -> impl Strategy<Value = Asked> {
     let fields = proptest::collection::vec(("x-[ab]", "[12]"), 0..3);
-    ("GET|PUT|POST", "([ab](\\.[ab]){0,3})?", "(/[ab]?){1,4}", fields)
-        .prop_map(|(method, host, path, fields)| Asked { method, host, path, query: None, fields })
+    ("GET|PUT|POST", "([ab](\\.[ab]){0,3})?", "(/[ab]?){1,4}", fields).prop_map(|(method, host, path, fields)| Asked {
+        method,
+        host,
+        path,
+        query: None,
+        fields,
+    })
 }
 
 proptest! {

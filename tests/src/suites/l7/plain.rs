@@ -48,7 +48,7 @@ fn pipelined(scene: &mut Scene) -> Result<()> {
     let lengths = [1, 22, 333, 4444];
     let request = |length| format!("GET /bytes/{length} HTTP/1.1\r\nHost: h\r\n\r\n");
     let all = lengths.map(request).concat();
-    let answers = scene.talk(PLAIN, &(all + "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))?;
+    let answers = scene.talk(PLAIN, (all + "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))?;
     let told = answers.lines().filter_map(|line| line.strip_prefix("content-length: "));
     let told: Vec<usize> = told.filter_map(|length| length.parse().ok()).take(4).collect();
     ensure!(told == lengths, "lengths {told:?}");
@@ -138,7 +138,7 @@ fn slow_head(scene: &mut Scene) -> Result<()> {
 fn proxy_v1(scene: &mut Scene) -> Result<()> {
     let header = "PROXY TCP4 192.0.2.7 192.0.2.1 5555 80\r\n";
     let body =
-        scene.talk(PROXIED, &format!("{header}GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))?;
+        scene.talk(PROXIED, format!("{header}GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))?;
     ensure!(body.starts_with("HTTP/1.1 200 ") && body.contains("name=web"), "{body}");
     Ok(())
 }
