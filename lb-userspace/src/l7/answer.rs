@@ -46,7 +46,7 @@ pub fn read<W>(bytes: &[u8], ask: &Ask<W>, towards: Towards<'_>) -> Result<Optio
         return Ok(None);
     }
     let mut room = room();
-    let asked = Asked { head: ask.facts.is_head, upgrade: ask.facts.upgrade };
+    let asked = Asked { head: ask.facts.is_head(), upgrade: ask.facts.upgrade };
     let head = ResponseHead::parse(bytes, &mut room, asked, &Limits::BACKEND).map_err(Failure::BadAnswer)?;
     let Some(head) = head else { return Ok(None) };
     let to = reframe(head.framing, ask.facts.version);

@@ -1,12 +1,12 @@
 //! From a request's bytes to what is done with it, without waiting: head, route, and the head that a backend is sent.
 
 use super::balance::key_of;
-use super::route::all_cookies;
 use super::http1::{Form, Framing, Head, Limits, Text, Version, length_field, request_line, room};
 use super::message::{FieldSink as _, Fields, Request};
 use super::reply::{self, Reply};
 use super::respond::Failure;
 use super::rewrite::{Peer, RequestContext};
+use super::route::all_cookies;
 use super::settings::{Action, Listener, Route};
 use super::site::{Site, Upstreams};
 use super::transport::Watch;
@@ -51,10 +51,8 @@ pub struct Facts {
     pub version: Version,
     /// Where its body ends.
     pub framing: Framing,
-    /// Whether it asked for the head alone.
-    pub is_head: bool,
-    /// Whether asking twice is as good as asking once (RFC 9110 section 9.2.2).
-    pub is_idempotent: bool,
+    /// What its method means to us.
+    pub method: Method,
     /// Whether the client may ask again on this connection.
     pub keep_alive: bool,
     /// Whether it wants to speak another protocol.
@@ -63,6 +61,41 @@ pub struct Facts {
     pub host: Box<str>,
     /// The port that it asked for.
     pub port: Option<u16>,
+}
+
+/// What a method means to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// HEAD: the answer has no body. May be repeated.
+    Head,
+    /// Asking twice is as good as asking once (RFC 9110 section 9.2.2).
+    Repeatable,
+    /// Any other.
+    Once,
+}
+
+impl Method {
+    fn of(name: &str) -> Self {
+        match name {
+            "HEAD" => Self::Head,
+            "GET" | "PUT" | "DELETE" | "OPTIONS" | "TRACE" => Self::Repeatable,
+            _ => Self::Once,
+        }
+    }
+}
+
+impl Facts {
+    /// Whether there is no body in the answer, whatever it says.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.method == Method::Head
+    }
+
+    /// Whether the request can be sent again without harm, and is at hand to be sent: it has no body.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.method != Method::Once && self.framing == Framing::NONE
+    }
 }
 
 /// Who asks, and where.
@@ -157,8 +190,7 @@ fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {
     Facts {
         version: head.version,
         framing: head.framing,
-        is_head: head.method == "HEAD",
-        is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE"),
+        method: Method::of(head.method),
         keep_alive: head.keep_alive && keeps,
         upgrade: head.upgrade.is_some(),
         host: head.host.as_ref().into(),

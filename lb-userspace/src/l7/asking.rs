@@ -3,7 +3,6 @@
 use super::answer::{self, Answer, Towards};
 use super::ask::Ask;
 use super::client::Client;
-use super::http1::Framing;
 use super::pool::Upstream;
 use super::pump::{Broken, Patience, Pump};
 use super::respond::Failure;
@@ -97,8 +96,7 @@ impl Asking {
         let is_safe = failure == Failure::BackendEnded
             && upstream.is_reused()
             && upstream.input.is_empty()
-            && ask.facts.is_idempotent
-            && ask.facts.framing == Framing::NONE;
+            && ask.facts.is_repeatable();
         Lost { failure, head: is_safe.then(|| self.pump.into_head()) }
     }
 }

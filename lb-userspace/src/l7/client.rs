@@ -86,10 +86,10 @@ impl<W: Watch> Client<W> {
         let mut wire = Wire::plain(Stream::accepted(socket)?, timer);
         let (mut input, mut address) = (Buffer::default(), from);
         wire.timer.set(listener.config.deadlines.handshake);
-        if listener.config.proxy_protocol.iter().any(|network| network.covers(from.ip())) {
-            if let Proxied::Client { client, server } = read_proxy_header(&mut wire, &mut input).await? {
-                (address, to) = (client, server.port());
-            }
+        if listener.config.proxy_protocol.iter().any(|network| network.covers(from.ip()))
+            && let Proxied::Client { client, server } = read_proxy_header(&mut wire, &mut input).await?
+        {
+            (address, to) = (client, server.port());
         }
         let site = worker.site();
         if let Some(tls) = site.snapshot.tls.accept(id) {

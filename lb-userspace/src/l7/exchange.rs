@@ -94,7 +94,7 @@ impl<W: Watch> Client<W> {
         let pool = ask.upstreams.pool(turn.addr);
         let config = &ask.upstreams.service.config;
         // With a PROXY header a connection belongs to one client.
-        let must_live = !ask.facts.is_idempotent || ask.facts.framing != Framing::NONE;
+        let must_live = !ask.facts.is_repeatable();
         if !fresh
             && config.proxy_protocol.is_none()
             && let Some(upstream) = pool.take(must_live)

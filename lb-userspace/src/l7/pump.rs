@@ -63,6 +63,7 @@ enum Source {
 
 impl Pump {
     /// A head as it shall be written, and how the body behind it is framed where it comes from and where it goes.
+    #[must_use]
     pub fn new(head: Vec<u8>, from: Framing, to: Framing, patience: Patience) -> Self {
         let source = match from {
             Framing::Length(0) => Source::Ended,

@@ -37,7 +37,7 @@ pub fn redirect<F: ?Sized>(redirect: &Redirect, request: &Request<'_, F>, facts:
 pub fn failure(failure: Failure, facts: &Facts, date: &str) -> Reply {
     let keeps = keeps(facts) && failure.keeps();
     let mut bytes = Vec::new();
-    failure.write(keeps, facts.is_head, date, &mut bytes);
+    failure.write(keeps, facts.is_head(), date, &mut bytes);
     Reply { bytes, status: failure.status(), keeps }
 }
 
@@ -67,7 +67,7 @@ fn write(status: u16, (name, value): (&str, &[u8]), body: &[u8], facts: &Facts) 
         Text(&mut bytes).put("connection", b"close");
     }
     Text(&mut bytes).end();
-    if has_body && !facts.is_head {
+    if has_body && !facts.is_head() {
         bytes.extend_from_slice(body);
     }
     Reply { bytes, status, keeps }

@@ -113,6 +113,7 @@ impl<W: Watch> Upstreams<W> {
     }
 
     /// The connections to a backend.
+    #[must_use]
     pub fn pool(&self, addr: SocketAddr) -> Rc<Pool<W>> {
         let mut pools = self.pools.borrow_mut();
         Rc::clone(pools.entry(addr).or_insert_with(|| Rc::new(Pool::new(addr))))

@@ -110,7 +110,7 @@ async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
         ticks.tick().await;
         worker.clock.tick();
         worker.tell_time(&mut dates);
-        if worker.clock.now() % POOL_TICKS == 0 {
+        if worker.clock.now().is_multiple_of(POOL_TICKS) {
             worker.expire_idle();
         }
     }

@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a case over each transport.
 pub(super) fn over_both(case: impl Fn(&dyn Fn(Proxy) -> Lab)) {
-    case(&Lab::start::<Epoll>);
-    case(&Lab::start::<Ring>);
+    case(&|proxy| Lab::start::<Epoll>(&proxy));
+    case(&|proxy| Lab::start::<Ring>(&proxy));
 }
 
 /// A worker at work. Its drop drains it.
@@ -34,9 +34,9 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    fn start<W: Watch>(proxy: Proxy) -> Self {
+    fn start<W: Watch>(proxy: &Proxy) -> Self {
         let address = proxy.listeners[0].addresses[0];
-        let settings = Arc::new(Settings::build(&proxy, None).unwrap());
+        let settings = Arc::new(Settings::build(proxy, None).unwrap());
         let tls = Arc::new(Store::read(&Shared::new().unwrap(), &settings).unwrap());
         let snapshot = Snapshot { settings, tls, signer: Signer::new(b"secret"), workers: 1 };
         let (orders, received) = unbounded_channel();

@@ -32,8 +32,9 @@ fn requests_sent_at_once_are_answered_in_order() {
     over_both(|start| {
         let lab = start(to(mirror()));
         let mut client = lab.connect();
-        let requests: String = (0..20).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
-        client.send(&requests);
+        for n in 0..20 {
+            client.send(&format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        }
         for n in 0..20 {
             assert!(client.receive().unwrap().text().starts_with(&format!("GET /{n} ")));
         }
@@ -107,8 +108,8 @@ fn an_upgraded_connection_passes_bytes_both_ways_until_each_side_ends() {
         client.send(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello",
         );
-        let heard = client.rest();
-        client.send(&heard);
+        let said = client.rest();
+        client.send(&said);
     });
     over_both(|start| {
         let lab = start(to(socket));

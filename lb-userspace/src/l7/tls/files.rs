@@ -33,8 +33,9 @@ pub(super) fn certified(
     ocsp: Option<&Path>,
 ) -> Result<CertifiedKey, TlsError> {
     let unusable = |source| TlsError::Key { path: key_path.to_owned(), source };
+    let chain = chain(cert)?;
     let signer = provider.key_provider.load_private_key(key(key_path)?).map_err(unusable)?;
-    let mut certified = CertifiedKey::new(chain(cert)?, signer);
+    let mut certified = CertifiedKey::new(chain, signer);
     if certified.keys_match() == Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) {
         return Err(TlsError::Mismatch { cert: cert.to_owned(), key: key_path.to_owned() });
     }

@@ -42,7 +42,8 @@ impl Kept {
         while !answer.ends_with("\r\n\r\n") {
             ensure!(self.0.read_line(&mut answer)? > 0, "the connection ended after {answer:?}");
         }
-        let length = answer.lines().find_map(|line| line.strip_prefix("content-length: ")).context("no length")?;
+        let length =
+            answer.lines().find_map(|line| line.strip_prefix("content-length: ")).context("no length")?;
         let mut body = vec![0; length.parse()?];
         self.0.read_exact(&mut body)?;
         Ok(answer + &String::from_utf8_lossy(&body))
@@ -67,7 +68,9 @@ fn down_and_back(scene: &mut Scene) -> Result<()> {
         backend.kill()?;
     }
     let code = |scene: &Scene| {
-        scene.curl(&["-o", "/dev/null", "-w", "%{http_code}", &format!("http://{PLAIN}/")]).unwrap_or_default()
+        scene
+            .curl(&["-o", "/dev/null", "-w", "%{http_code}", &format!("http://{PLAIN}/")])
+            .unwrap_or_default()
     };
     scene.wait_for("503 without backends", |scene| code(scene) == "503")?;
     let back = scene.start_backend(2, BACKENDS[1])?;
@@ -85,7 +88,8 @@ fn reload(scene: &mut Scene) -> Result<()> {
     scene.wait_for("the new listener", |scene| scene.curl(&["http://127.0.0.1:8090/"]).is_ok())?;
     ensure!(kept.get("/hello")?.ends_with("hi there"), "the old connection does not see the new route");
     scene.daemon.reload_text(&scene.config(""))?;
-    scene.wait_for("the end of the new listener", |scene| scene.curl(&["http://127.0.0.1:8090/"]).is_err())?;
+    scene
+        .wait_for("the end of the new listener", |scene| scene.curl(&["http://127.0.0.1:8090/"]).is_err())?;
     ensure!(kept.get("/")?.contains("name=web"), "the old connection ended");
     Ok(())
 }

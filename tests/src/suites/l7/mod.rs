@@ -16,12 +16,16 @@ type Claim = (&'static str, fn(&mut Scene) -> Result<()>);
 /// The cases of all suites of layer 7.
 pub(super) fn cases() -> Vec<Case> {
     let suites = [("plain", plain::CLAIMS), ("tls", tls::CLAIMS), ("life", life::CLAIMS)];
-    suites.into_iter().flat_map(|(name, claims)| Io::BOTH.into_iter().flat_map(move |io| with(name, io, claims))).collect()
+    suites
+        .into_iter()
+        .flat_map(|(name, claims)| Io::BOTH.into_iter().flat_map(move |io| with(name, io, claims)))
+        .collect()
 }
 
 fn with(name: &'static str, io: Io, claims: &'static [Claim]) -> impl Iterator<Item = Case> {
     claims.iter().map(move |(sentence, run)| {
-        let case = Case::new(format!("l7::{name}::{}::{sentence}", io.word()), move || run(&mut Scene::build(io)?));
+        let case =
+            Case::new(format!("l7::{name}::{}::{sentence}", io.word()), move || run(&mut Scene::build(io)?));
         let case = case.needs(&[Need::Root, Need::Command("curl"), Need::Command("openssl")]);
         if io == Io::Uring { case.needs(&[Need::IoUring]) } else { case }
     })

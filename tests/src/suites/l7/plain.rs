@@ -38,7 +38,8 @@ fn each_in_turn(scene: &mut Scene) -> Result<()> {
 
 fn connection_is_kept(scene: &mut Scene) -> Result<()> {
     let url = format!("http://{PLAIN}/");
-    let connects = scene.curl(&["-o", "/dev/null", "-o", "/dev/null", "-w", "%{num_connects} ", &url, &url])?;
+    let connects =
+        scene.curl(&["-o", "/dev/null", "-o", "/dev/null", "-w", "%{num_connects} ", &url, &url])?;
     ensure!(connects == "1 0 ", "connections made: {connects}");
     Ok(())
 }
@@ -47,7 +48,7 @@ fn pipelined(scene: &mut Scene) -> Result<()> {
     let lengths = [1, 22, 333, 4444];
     let request = |length| format!("GET /bytes/{length} HTTP/1.1\r\nHost: h\r\n\r\n");
     let all = lengths.map(request).concat();
-    let answers = scene.talk(PLAIN, &(all + "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))?;
+    let answers = scene.talk(PLAIN, (all + "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))?;
     let told = answers.lines().filter_map(|line| line.strip_prefix("content-length: "));
     let told: Vec<usize> = told.filter_map(|length| length.parse().ok()).take(4).collect();
     ensure!(told == lengths, "lengths {told:?}");
@@ -84,7 +85,13 @@ fn upload(scene: &Scene, more: &[&str]) -> Result<()> {
 const ECHOED: usize = 60_000;
 
 fn download(scene: &mut Scene) -> Result<()> {
-    let straight = scene.curl(&["-o", "/dev/null", "-w", "%{size_download}", &format!("http://{PLAIN}/bytes/{LARGE}")])?;
+    let straight = scene.curl(&[
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{size_download}",
+        &format!("http://{PLAIN}/bytes/{LARGE}"),
+    ])?;
     ensure!(straight == LARGE.to_string(), "{straight} bytes");
     let path = |name: &str| scene.files.path().join(name).display().to_string();
     let (through, direct) = (path("through"), path("direct"));
@@ -130,7 +137,8 @@ fn slow_head(scene: &mut Scene) -> Result<()> {
 
 fn proxy_v1(scene: &mut Scene) -> Result<()> {
     let header = "PROXY TCP4 192.0.2.7 192.0.2.1 5555 80\r\n";
-    let body = scene.talk(PROXIED, &format!("{header}GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))?;
+    let body =
+        scene.talk(PROXIED, format!("{header}GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))?;
     ensure!(body.starts_with("HTTP/1.1 200 ") && body.contains("name=web"), "{body}");
     Ok(())
 }

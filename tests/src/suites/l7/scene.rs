@@ -100,7 +100,11 @@ impl Scene {
         let Output { status, stdout, stderr } = self.attempt(program, arguments)?;
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
         let stderr = String::from_utf8_lossy(&stderr);
-        ensure!(status.success(), "{program} {arguments:?} gave {status}:\n{stdout}{stderr}{}", self.daemon.log());
+        ensure!(
+            status.success(),
+            "{program} {arguments:?} gave {status}:\n{stdout}{stderr}{}",
+            self.daemon.log()
+        );
         Ok(stdout)
     }
 
@@ -152,11 +156,13 @@ const CERTIFICATES: [(&str, &str); 3] =
 fn certify(files: &Path, name: &str, key: &str) -> Result<()> {
     let host = name.trim_end_matches("-rsa").replace("star.", "*.");
     let path = |end: &str| files.join(format!("{name}.{end}")).display().to_string();
-    let kind: &[&str] = if key == "ec" { &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] } else { &["rsa:2048"] };
+    let kind: &[&str] =
+        if key == "ec" { &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] } else { &["rsa:2048"] };
     let names = format!("subjectAltName=DNS:{host}");
     let subject = format!("/CN={host}/O={key}");
     let (cert, key_file) = (path("crt"), path("key"));
-    let rest = ["-nodes", "-days", "3", "-subj", &subject, "-addext", &names, "-keyout", &key_file, "-out", &cert];
+    let rest =
+        ["-nodes", "-days", "3", "-subj", &subject, "-addext", &names, "-keyout", &key_file, "-out", &cert];
     let made = Command::new("openssl").args(["req", "-x509", "-newkey"]).args(kind).args(rest).output()?;
     ensure!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
     ensure!(fs::exists(&cert)?, "openssl wrote nothing");

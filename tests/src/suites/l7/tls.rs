@@ -69,7 +69,9 @@ fn by_name(scene: &mut Scene) -> Result<()> {
 }
 
 fn by_algorithm(scene: &mut Scene) -> Result<()> {
-    for (algorithms, organisation) in [("ECDSA+SHA256:RSA-PSS+SHA256", "O = ec"), ("RSA-PSS+SHA256", "O = rsa")] {
+    for (algorithms, organisation) in
+        [("ECDSA+SHA256:RSA-PSS+SHA256", "O = ec"), ("RSA-PSS+SHA256", "O = rsa")]
+    {
         let said = s_client(scene, &["-servername", "one.example.org", "-sigalgs", algorithms])?;
         ensure!(said.contains(organisation), "{algorithms} was shown: {said}");
     }
