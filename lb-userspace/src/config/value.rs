@@ -9,7 +9,7 @@ mod web;
 pub(super) use address::{endpoint, listener, network, prefix_v4, prefix_v6, server, vip};
 pub(super) use web::{
     authority, body, cookie_name, field, field_value, hash_on, host_pattern, is_https, method, prefix_path,
-    redirect_status, regex,
+    redirect_status, regex, route_path,
 };
 
 use std::ops::RangeInclusive;

@@ -62,9 +62,25 @@ pub(in super::super) fn regex(key: &Key, value: &Written<'_>) -> Result<String, 
     }
 }
 
+/// A path as requests are routed by: without a query, and as it is after dot segments are resolved.
+pub(in super::super) fn route_path(key: &Key, value: &Written<'_>) -> Result<String, Finding> {
+    let path = path(key, value)?;
+    if path.contains(['?', '#']) {
+        return Err(unfit(key, value)
+            .label("expected a path without a query")
+            .help("match parameters by `query`"));
+    }
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(unfit(key, value)
+            .label("expected a path without `.` and `..`")
+            .help("write it as it is when these are resolved"));
+    }
+    Ok(path)
+}
+
 /// The path of a prefix, without a slash at its end.
 pub(in super::super) fn prefix_path(key: &Key, value: &Written<'_>) -> Result<String, Finding> {
-    path(key, value).map(|path| path.trim_end_matches('/').to_owned())
+    route_path(key, value).map(|path| path.trim_end_matches('/').to_owned())
 }
 
 pub(in super::super) fn redirect_status(key: &Key, value: &Written<'_>) -> Result<u16, Finding> {

@@ -193,7 +193,7 @@ impl RequestEdits {
                 Some(Treatment::Own(own)) if context.peer.trusted => {
                     let first = !there.has(own);
                     there.add(own);
-                    first && !(own.is_list() && self.set.has(own))
+                    if own.is_list() { !self.set.has(own) } else { first }
                 }
                 Some(Treatment::Drop | Treatment::Connection | Treatment::Own(_)) => false,
             };

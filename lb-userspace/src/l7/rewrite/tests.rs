@@ -206,6 +206,13 @@ fn a_trusted_proxy_is_believed_and_added_to() {
 }
 
 #[test]
+fn a_trusted_proxys_list_that_is_not_added_to_passes_whole() {
+    let way = Way { trusted: true, ..PLAIN };
+    let lines = ["forwarded: for=198.51.100.1", "forwarded: for=10.0.0.1"];
+    assert_eq!(way.passes(&lines), lines);
+}
+
+#[test]
 fn a_certificate_is_told_of_by_the_proxy_alone() {
     let way = Way { certificate: true, ..PLAIN };
     assert_eq!(way.passes(&["x-cert: :forged:"]), ["x-cert: :AA==:"]);

@@ -14,6 +14,9 @@
 //!
 //! Between two expressions only the last of these counts.
 //!
+//! Expressions need working memory, which they take from a pool of their own by an atomic operation: routes without them share
+//! nothing between workers.
+//!
 //! Pure. A lookup allocates nothing, but for a percent-encoded query parameter that is matched by an expression.
 
 mod condition;

@@ -158,7 +158,7 @@ impl Path {
     fn of_table(path: &Reader<'_, '_>, report: &mut Report) -> Self {
         Self {
             span: path.span(),
-            exact: path.read("exact", value::path, report),
+            exact: path.read("exact", value::route_path, report),
             prefix: path.read("prefix", value::prefix_path, report),
             regex: path.read("regex", value::regex, report),
         }
@@ -202,7 +202,7 @@ impl Redirect {
             scheme: redirect.read("scheme", value::is_https, report),
             host: redirect.read("host", value::host, report),
             port: redirect.read("port", value::narrow, report),
-            path: redirect.read("path", value::path, report),
+            path: redirect.read("path", value::route_path, report),
             prefix: redirect.read("prefix", value::prefix_path, report),
         }
     }
@@ -212,7 +212,7 @@ impl Rewrite {
     fn read(rewrite: &Reader<'_, '_>, report: &mut Report) -> Self {
         Self {
             span: rewrite.span(),
-            path: rewrite.read("path", value::path, report),
+            path: rewrite.read("path", value::route_path, report),
             prefix: rewrite.read("prefix", value::prefix_path, report),
             regex: rewrite.read("regex", value::regex, report),
             to: rewrite.read("to", value::field_value, report),

@@ -466,6 +466,16 @@ fn mistakes_in_what_routes_take_are_refused_with_their_remedy() {
             .says(r#"`path` cannot be "api""#)
             .marks("expected text starting with `/`, printable ASCII without spaces; or a table in braces")
             .helps(r#"as in `path = { prefix = "/api" }`"#),
+        row("a path with a query", leading("path = \"/a?b=c\""))
+            .at("16:8")
+            .says(r#"`path` cannot be "/a?b=c""#)
+            .marks("expected a path without a query")
+            .helps("match parameters by `query`"),
+        row("a path that is resolved before it is routed", leading("path = { exact = \"/a/../b\" }"))
+            .at("16:18")
+            .says(r#"`exact` cannot be "/a/../b""#)
+            .marks("expected a path without `.` and `..`")
+            .helps("write it as it is when these are resolved"),
         row("a path of two kinds", leading("path = { exact = \"/a\", prefix = \"/a\" }"))
             .at("16:33")
             .says("`path` has both `exact` and `prefix`")
