@@ -69,7 +69,7 @@ impl<W: Watch> Client<W> {
     /// Serves a connection from its first byte to its last.
     pub async fn serve(accepted: Accepted, worker: Rc<Worker<W>>) {
         // One that fails here was ended by the client, who need not be told.
-        let Ok(mut client) = Self::welcome(accepted, worker).await else { return };
+        let Ok(mut client) = Box::pin(Self::welcome(accepted, worker)).await else { return };
         let left = loop {
             match client.turn().await {
                 Left::Open => {}
@@ -105,7 +105,8 @@ impl<W: Watch> Client<W> {
     /// One request and its answer.
     async fn turn(&mut self) -> Left {
         match self.read_request().await {
-            Ok(Some(Verdict::Forward(ask))) => self.forward(ask).await,
+            // On the heap, so that a connection that waits does not hold room for what an exchange needs.
+            Ok(Some(Verdict::Forward(ask))) => Box::pin(self.forward(ask)).await,
             Ok(Some(Verdict::Reply(reply))) => self.tell(reply).await,
             Ok(None) => Left::Done,
             Err(failure) => self.tell(reply::refusal(failure, &self.worker.date())).await,
