@@ -74,7 +74,8 @@ impl Scene {
             scene.backends.push(backend);
         }
         scene.daemon.wait_until_ready()?;
-        scene.wait_for("answers", |scene| scene.get(&["/"]).is_ok_and(|body| body.contains("name=web")))?;
+        let is_whole = |said: &str| said.contains("name=web1") && said.contains("name=web2");
+        scene.wait_for("both backends answer", |scene| scene.get(&["/"; 4]).is_ok_and(|said| is_whole(&said)))?;
         Ok(scene)
     }
 
