@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod differential;
 mod first_run;
+mod flood;
 mod fragments;
 mod guard;
 mod hairpin;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Case> {
         local::cases(),
         churn::cases(),
         guard::cases(),
+        flood::cases(),
         capture::cases(),
     ];
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
