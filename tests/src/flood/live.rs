@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -66,9 +67,9 @@ impl Namespace {
 }
 
 impl Generator {
-    /// Sends so many frames from the calling thread's CPU and namespace.
+    /// Sends so many frames from the calling thread's CPU and namespace, and says how long that took.
     #[expect(unsafe_code, reason = "no dependency of ours has live test runs")]
-    pub(super) fn send(&self, frames: u32) -> io::Result<()> {
+    pub(super) fn send(&self, frames: u32) -> io::Result<Duration> {
         let bytes = u32::try_from(self.bytes.len()).map_err(io::Error::other)?;
         let context =
             Context32 { data: 0, data_end: bytes, data_meta: 0, link: self.link, queue: 0, egress: 0 };
@@ -85,6 +86,10 @@ impl Generator {
         // SAFETY: the kernel reads and writes `run`, and reads the frame and the context, all of which outlive the call.
         let answer =
             unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut run, size_of::<Run>()) };
-        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if answer < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // Nanoseconds a frame.
+        Ok(Duration::from_nanos(run.duration.into()) * frames)
     }
 }

@@ -41,24 +41,46 @@ const OR_VALUE_32: u8 = 0x44;
 const XOR_VALUE_32: u8 = 0xa4;
 const SHIFT_RIGHT_VALUE_32: u8 = 0x74;
 const LOAD_32: u8 = 0x61;
+const STORE_VALUE_32: u8 = 0x62;
+const STORE_VALUE_8: u8 = 0x72;
 const STORE_32: u8 = 0x63;
 const STORE_16: u8 = 0x6b;
 const JUMP_GREATER: u8 = 0x2d;
 /// `bpf_get_prandom_u32`.
 const RANDOM: i32 = 7;
 
-/// Puts a random source into a packet, and what makes up for it in one's complement arithmetic (RFC 1071), which is the
-/// same in either byte order.
+/// Writes a packet, puts a random source into it, and what makes up for that in one's complement arithmetic (RFC 1071), which
+/// is the same in either byte order.
+///
+/// All of it each time: the kernel takes a frame's page again once the frame is gone, with what its receiver made of it.
 pub(super) fn program(shape: &Shape, aim: Aim) -> Vec<Instruction> {
     let length = i32::try_from(shape.bytes.len()).unwrap_or(i32::MAX);
-    // A word as it is stored: the packet's first byte is the lowest.
-    let stored = |word: u32| word.swap_bytes().cast_signed();
-    let mut code = vec![
+    let body = [written(&shape.bytes), drawn(shape), ended(aim)].concat();
+    let start = [
         instruction(LOAD_32, [7, 1], 0, 0),
         instruction(LOAD_32, [2, 1], 4, 0),
         instruction(MOVE, [3, 7], 0, 0),
         instruction(ADD_VALUE, [3, 0], 0, length),
-        instruction(JUMP_GREATER, [3, 2], to_the_end(shape), 0),
+        instruction(JUMP_GREATER, [3, 2], i16::try_from(body.len()).unwrap_or(i16::MAX), 0),
+    ];
+    [&start[..], &body, &ended(Aim::Nowhere)].concat()
+}
+
+/// Puts these bytes into the packet.
+fn written(bytes: &[u8]) -> Vec<Instruction> {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let word =
+        |(at, word): (i16, &[u8; 4])| instruction(STORE_VALUE_32, [7, 0], at, i32::from_le_bytes(*word));
+    let byte = |(at, byte): (i16, &u8)| instruction(STORE_VALUE_8, [7, 0], at, i32::from(*byte));
+    let behind = i16::try_from(bytes.len() - rest.len()).unwrap_or(i16::MAX);
+    (0..).step_by(4).zip(words).map(word).chain((behind..).zip(rest).map(byte)).collect()
+}
+
+/// Puts a random source into it, and what makes up for that.
+fn drawn(shape: &Shape) -> Vec<Instruction> {
+    // A word as it is stored: the packet's first byte is the lowest.
+    let stored = |word: u32| word.swap_bytes().cast_signed();
+    let mut code = vec![
         instruction(CALL, [0, 0], 0, RANDOM),
         instruction(AND_VALUE_32, [0, 0], 0, stored(shape.sources.drawn)),
         instruction(OR_VALUE_32, [0, 0], 0, stored(shape.sources.base)),
@@ -74,13 +96,9 @@ pub(super) fn program(shape: &Shape, aim: Aim) -> Vec<Instruction> {
         instruction(XOR_VALUE_32, [0, 0], 0, 0xffff),
     ];
     code.extend(shape.spare_at.iter().map(|at| instruction(STORE_16, [7, 0], *at, 0)));
-    code.extend([instruction(MOVE_VALUE, [0, 0], 0, aim.code()), instruction(EXIT, [0, 0], 0, 0)]);
-    code.extend([instruction(MOVE_VALUE, [0, 0], 0, Aim::Nowhere.code()), instruction(EXIT, [0, 0], 0, 0)]);
     code
 }
 
-/// From behind the comparison with the packet's end to the last two instructions.
-fn to_the_end(shape: &Shape) -> i16 {
-    const BETWEEN: i16 = 14;
-    BETWEEN + i16::try_from(shape.spare_at.len()).unwrap_or(0)
+fn ended(aim: Aim) -> Vec<Instruction> {
+    vec![instruction(MOVE_VALUE, [0, 0], 0, aim.code()), instruction(EXIT, [0, 0], 0, 0)]
 }

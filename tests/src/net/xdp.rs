@@ -14,6 +14,8 @@ use crate::netns::Namespace;
 
 /// `r0 = XDP_PASS; exit`, in the encoding of linux/bpf.h.
 const PASS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+/// `r0 = XDP_DROP; exit`.
+const DROP: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 1, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
@@ -49,6 +51,12 @@ impl Attached {
 /// A veth sends `XDP_TX` and redirected frames only to a peer that has a program of its own; else they are lost silently.
 pub fn attach_pass(namespace: &Namespace, link: &str) -> Result<()> {
     let program = load(&PASS).context("loading the pass program")?;
+    replace(namespace, link, program.as_raw_fd())
+}
+
+/// Attaches a program that drops everything, natively, until the link goes.
+pub fn attach_drop(namespace: &Namespace, link: &str) -> Result<()> {
+    let program = load(&DROP).context("loading the drop program")?;
     replace(namespace, link, program.as_raw_fd())
 }
 
