@@ -3,6 +3,7 @@
 mod capture;
 mod change;
 mod churn;
+mod cookies;
 mod crash;
 mod demo;
 mod differential;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Case> {
         churn::cases(),
         guard::cases(),
         flood::cases(),
+        cookies::cases(),
         capture::cases(),
     ];
     suites.into_iter().flatten().filter(is_awaited_no_more).collect()
