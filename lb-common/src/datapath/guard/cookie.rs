@@ -44,7 +44,9 @@ const SEGMENT_OPTION: u32 = 2 << 24 | 4 << 16;
 /// Where the kind and the length are.
 const OPTION_MASK: u32 = 0xffff_0000;
 /// The data offset of a header with this option.
-const DATA_OFFSET: u8 = ((LENGTH / 4) as u8) << 4;
+const DATA_OFFSET: u8 = 6 << 4;
+/// As a packet's header says it.
+const BYTES: u16 = 24;
 /// The window that an answer offers: as much as goes without scaling, which a cookie has no room to agree on.
 const WINDOW: u16 = u16::MAX;
 
@@ -101,9 +103,7 @@ fn answer<A: Family>(
     let cookie = cookies.cookie(&frame.ip, &asking).ok_or(Reason::ServiceNewFlows)?;
     let (client, service) = A::addresses(&frame.ip);
     let answer = answer_to::<A>(syn, cookie, (service, client));
-    packet
-        .write(frame.l3, A::segment_header((service, client), LENGTH as u16))
-        .ok_or(Reason::Inconsistent)?;
+    packet.write(frame.l3, A::segment_header((service, client), BYTES)).ok_or(Reason::Inconsistent)?;
     packet.write(frame.l3 + A::LENGTH, answer).ok_or(Reason::Inconsistent)?;
     packet.cut(frame.l3 + A::LENGTH + LENGTH).ok_or(Reason::Inconsistent)?;
     link::turn_back(packet, frame, 0)?;
@@ -155,7 +155,6 @@ fn answer_to<A: Family>(syn: &tcp::Header, cookie: U32be, addresses: (A, A)) -> 
 impl Asking {
     /// The sum over it and its pseudo-header (RFC 9293, section 3.1).
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     fn sum<A: Family>(&self, (source, destination): (A, A)) -> Sum {
         let header = &self.header;
         let control = U16be::new(u16::from(header.data_offset) << 8 | u16::from(header.flags.0));
@@ -164,7 +163,7 @@ impl Asking {
             .chain([header.ports.word(), header.sequence, header.acknowledgment, self.segment])
             .fold(Sum::ZERO, Sum::add_long)
             .add(U16be::new(u16::from(protocol::TCP)))
-            .add(U16be::new(LENGTH as u16))
+            .add(U16be::new(BYTES))
             .add(control)
             .add(header.window)
             .add(header.checksum)
@@ -189,7 +188,7 @@ mod tests {
 
     impl<A: Family> Cookies<A> for Kernel {
         fn cookie(&self, _: &A::Header, syn: &Asking) -> Option<U32be> {
-            assert_eq!((syn.header.length(), syn.segment.get()), (LENGTH, SEGMENT_OPTION | 1400));
+            assert_eq!((syn.header.length(), syn.segment.get()), (LENGTH, SEGMENT_OPTION + 1400));
             Some(U32be::new(COOKIE))
         }
 
@@ -271,8 +270,8 @@ mod tests {
             Buffer::new(&header).read::<tcp::Header>(0).unwrap()
         };
         let option = |bytes: [u8; 4]| U32be::from(bytes);
-        assert_eq!(asked(option([2, 4, 5, 120]), &syn(&OPTIONS)).unwrap().get(), SEGMENT_OPTION | 1400);
-        assert_eq!(asked(option([1, 3, 3, 7]), &syn(&OPTIONS)).unwrap().get(), SEGMENT_OPTION | 536);
+        assert_eq!(asked(option([2, 4, 5, 120]), &syn(&OPTIONS)).unwrap().get(), SEGMENT_OPTION + 1400);
+        assert_eq!(asked(option([1, 3, 3, 7]), &syn(&OPTIONS)).unwrap().get(), SEGMENT_OPTION + 536);
         assert_eq!(asked(option([2, 4, 5, 120]), &syn(&[])), None);
     }
 
