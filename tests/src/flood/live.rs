@@ -1,4 +1,4 @@
-//! The kernel's live test run: a program's frames, sent for good. Source: linux/bpf.h and net/bpf/test_run.c, Linux 5.18.
+//! The kernel's live test run: a program's frames, sent for good. Source: linux/bpf.h and `net/bpf/test_run.c`, Linux 5.18.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -47,6 +47,9 @@ struct Context32 {
     egress: u32,
 }
 
+const CONTEXT_BYTES: u32 = 24;
+const _: () = assert!(size_of::<Context32>() == 24);
+
 /// A loaded program, and the frame that it starts from.
 pub(super) struct Generator {
     program: OwnedFd,
@@ -78,7 +81,7 @@ impl Generator {
             data_bytes: bytes,
             data: self.bytes.as_ptr().addr() as u64,
             repeat: frames,
-            context_bytes: size_of::<Context32>() as u32,
+            context_bytes: CONTEXT_BYTES,
             context: (&raw const context).addr() as u64,
             flags: LIVE_FRAMES,
             ..Run::default()

@@ -70,7 +70,7 @@ impl Site {
         Ok(site)
     }
 
-    /// SYNs from everywhere, and acknowledgements of nothing.
+    /// Requests for connections from everywhere, and acknowledgements of nothing.
     fn flood(&self, cpu: usize) -> Result<Flood> {
         let way = Way {
             from: self.stranger.namespace.link_address(LINK)?,
@@ -113,7 +113,7 @@ impl Site {
 
 /// Whether listeners take cookies.
 const SWITCH: &str = "net.ipv4.tcp_syncookies";
-/// Source: Linux, include/net/tcp_states.h.
+/// Source: Linux, `include/net/tcp_states.h`.
 const SYN_RECEIVED: &str = "03";
 
 fn text(family: Family) -> String {
