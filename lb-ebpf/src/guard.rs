@@ -52,6 +52,16 @@ static GUARD_KEY_2: Global<u64> = Global::new(1);
 #[unsafe(no_mangle)]
 static GUARD_KEY_3: Global<u64> = Global::new(1);
 
+/// Whether any service may be answered for with cookies.
+#[unsafe(no_mangle)]
+static SENDS_COOKIES: Global<u8> = Global::new(0);
+
+/// The same as a truth; what is behind it is removed when the programs are loaded without.
+#[inline(always)]
+pub(crate) fn sends_cookies() -> bool {
+    SENDS_COOKIES.load() != 0
+}
+
 /// The guard, in the balancer's place where any guard is on.
 #[xdp]
 #[inline(always)]

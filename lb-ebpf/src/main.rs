@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "the attribute `xdp` leaves the documentation of what it wraps behind")]
 
 mod capture;
+mod cookie;
 mod direct;
 mod guard;
 mod listen;

@@ -115,6 +115,7 @@ impl Hook for XdpContext {
 
     const PASS: u32 = xdp_action::XDP_PASS;
     const DROP: u32 = xdp_action::XDP_DROP;
+    const ANSWERS_SYNS: bool = true;
 
     #[inline(always)]
     fn view<const HELD: bool>(&self) -> XdpPacket<'_, HELD> {

@@ -2,12 +2,14 @@
 //! packet of its hook, and turns the outcome into the hook's code.
 
 use crate::capture;
+use crate::cookie::Kernel;
+use crate::guard::sends_cookies;
 use crate::maps::{self, KernelTables};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_jiffies64;
 use core::ffi::c_void;
 use lb_common::abi::{CaptureRecord, Stage, Ticks};
-use lb_common::datapath::guard::{self, Glance};
+use lb_common::datapath::guard::{self, Cookies, Glance};
 use lb_common::datapath::{self, Arrival, Family, Next, Outcome, Reason, Steered, TablesFor, Verdict, Version};
 use lb_common::wire::{Packet, U32be, ipv6};
 
@@ -22,6 +24,9 @@ pub(crate) trait Hook: EbpfContext {
     const PASS: u32;
     /// The packet ends here.
     const DROP: u32;
+
+    /// Whether SYNs of a flood can be answered there.
+    const ANSWERS_SYNS: bool = false;
 
     /// The packet as it is now.
     fn view<const HELD: bool>(&self) -> Self::View<'_, HELD>;
@@ -100,11 +105,13 @@ pub(crate) fn guard<H: Hook>(ctx: &H) -> u32 {
         return H::PASS;
     }
     // One call site each, which the kernel makes a jump.
-    match guard::glance(&packet, &tables, now) {
+    match guard::glance(&packet, &tables, now, H::ANSWERS_SYNS && sends_cookies()) {
         Glance::Stop(reason) => stop(ctx, reason),
         Glance::GoOn => go_on(ctx, Stage::Balance),
         Glance::Look(Version::V4) => go_on(ctx, Stage::GuardV4),
         Glance::Look(Version::V6) => go_on(ctx, Stage::GuardV6),
+        Glance::Challenge(Version::V4) => go_on(ctx, Stage::CookieV4),
+        Glance::Challenge(Version::V6) => go_on(ctx, Stage::CookieV6),
     }
 }
 
@@ -116,6 +123,19 @@ where
 {
     match guard::look::<A>(&ctx.view::<false>(), &KernelTables::new(ctx), now()) {
         Some(reason) => stop(ctx, reason),
+        None => go_on(ctx, Stage::Balance),
+    }
+}
+
+/// What a flood makes suspect.
+#[inline(always)]
+pub(crate) fn challenge<'a, A: Stages, H: Hook>(ctx: &'a H) -> u32
+where
+    Kernel<'a, H>: Cookies<A>,
+{
+    let (mut packet, tables) = (ctx.view::<false>(), KernelTables::new(ctx));
+    match guard::challenge::<A>(&mut packet, &tables, &Kernel(ctx), arrival(ctx)) {
+        Some(outcome) => finish(ctx, &outcome),
         None => go_on(ctx, Stage::Balance),
     }
 }

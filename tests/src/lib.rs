@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod demo;
 pub mod family;
 pub mod fleet;
+pub mod flood;
 pub mod guest;
 pub mod interrupt;
 pub mod net;

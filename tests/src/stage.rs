@@ -94,7 +94,11 @@ impl Stage {
     /// any backend.
     pub fn furnish(set: Set, backends: usize, write: impl FnOnce(&House) -> String) -> Result<Self> {
         let backends = u8::try_from(backends).context("a house of so many backends")?;
-        let house = House::build(set.layout, backends)?;
+        Self::within(House::build(set.layout, backends)?, set, write)
+    }
+
+    /// The same in a house that was built before.
+    pub fn within(house: House, set: Set, write: impl FnOnce(&House) -> String) -> Result<Self> {
         if set.forward.is_direct() {
             house.backends_own(VIPS)?;
         }

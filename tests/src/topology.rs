@@ -95,6 +95,7 @@ const fn bits(family: Family) -> u8 {
 impl Net {
     const CLIENT: Self = Self { second: 10, third: 0 };
     const SEGMENT: Self = Self { second: 30, third: 0 };
+    const STRANGER: Self = Self { second: 60, third: 0 };
     const DISTANT: Self = Self { second: 40, third: 0 };
 
     const fn backend(number: u8) -> Self {
@@ -126,6 +127,16 @@ impl House {
         }?;
         house.settle()?;
         Ok(house)
+    }
+
+    /// Wires one more host to the balancer, by a link of its own that the daemon is to serve, too: somebody else on the
+    /// Internet than the client.
+    pub fn join(&mut self, role: &str) -> Result<Host> {
+        let (namespace, link) = (quiet(role)?, format!("{role}0"));
+        wire(&self.balancer, &namespace, &link, Net::STRANGER)?;
+        self.interfaces.push(link);
+        self.settle().and_then(|()| namespace.settle())?;
+        Ok(Host { namespace, addresses: Net::STRANGER.host(2) })
     }
 
     fn settle(&self) -> Result<()> {

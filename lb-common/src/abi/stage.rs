@@ -34,14 +34,21 @@ pub enum Stage {
     GuardV6 = 13,
     /// Hands a packet to whoever captures, now that it is finished.
     Capture = 14,
+    /// Answers SYNs of a flood with cookies, and checks what comes back, over IPv4.
+    CookieV4 = 15,
+    /// The same over IPv6.
+    CookieV6 = 16,
 }
 
 impl Stage {
     /// How many places there are.
-    pub const PLACES: usize = Self::ALL.len() + Self::GUARDED.len();
+    pub const PLACES: usize = Self::ALL.len() + Self::GUARDED.len() + Self::COOKIES.len();
 
     /// Those that the guard leaves packets to.
     pub const GUARDED: [Self; 3] = [Self::Balance, Self::GuardV4, Self::GuardV6];
+
+    /// Those that the guard leaves packets to where it sends cookies, which it does for XDP alone.
+    pub const COOKIES: [Self; 2] = [Self::CookieV4, Self::CookieV6];
 
     /// Those that the balancer leaves packets to, in the order of their places.
     pub const ALL: [Self; 12] = [
@@ -78,13 +85,15 @@ impl Stage {
             Self::GuardV4 => "lb_guard4",
             Self::GuardV6 => "lb_guard6",
             Self::Capture => "lb_capture",
+            Self::CookieV4 => "lb_cookie4",
+            Self::CookieV6 => "lb_cookie6",
         }
     }
 
-    /// The name of its program for TC.
+    /// The name of its program for TC, if it has one.
     #[must_use]
-    pub const fn tc_program(self) -> &'static str {
-        match self {
+    pub const fn tc_program(self) -> Option<&'static str> {
+        Some(match self {
             Self::TransportV4 => "lbtc_transport4",
             Self::NatV4 => "lbtc_nat4",
             Self::NatFirstV4 => "lbtc_nat_first4",
@@ -100,6 +109,7 @@ impl Stage {
             Self::GuardV4 => "lbtc_guard4",
             Self::GuardV6 => "lbtc_guard6",
             Self::Capture => "lbtc_capture",
-        }
+            Self::CookieV4 | Self::CookieV6 => return None,
+        })
     }
 }

@@ -44,6 +44,8 @@ pub trait Family: Ip {
     fn turned(header: &Self::Header) -> Self::Header;
     /// The header of an ICMP message of ours of this many bytes.
     fn control_header(addresses: (Self, Self), length: u16) -> Self::Header;
+    /// The header of a TCP segment of ours of this many bytes.
+    fn segment_header(addresses: (Self, Self), length: u16) -> Self::Header;
     /// The protocol, if the transport header follows at once and the packet is no fragment.
     fn plain_protocol(header: &Self::Header) -> Option<u8>;
     /// What lies between the header at `l3` and the transport header.
@@ -156,6 +158,14 @@ impl Family for U32be {
     fn control_header(addresses: (Self, Self), length: u16) -> ipv4::Header {
         let length = length.wrapping_add(ipv4::LENGTH as u16);
         let bare = ipv4::Header::new(addresses, protocol::ICMP, HOPS, length, CONTROL_CLASS);
+        bare.with_checksum(bare.sum().checksum())
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
+    fn segment_header(addresses: (Self, Self), length: u16) -> ipv4::Header {
+        let length = length.wrapping_add(ipv4::LENGTH as u16);
+        let bare = ipv4::Header::new(addresses, protocol::TCP, HOPS, length, 0);
         bare.with_checksum(bare.sum().checksum())
     }
 
@@ -293,6 +303,11 @@ impl Family for ipv6::Address {
     #[inline(always)]
     fn control_header(addresses: (Self, Self), length: u16) -> ipv6::Header {
         ipv6::Header::new(addresses, protocol::ICMPV6, HOPS, length, (CONTROL_CLASS, 0))
+    }
+
+    #[inline(always)]
+    fn segment_header(addresses: (Self, Self), length: u16) -> ipv6::Header {
+        ipv6::Header::new(addresses, protocol::TCP, HOPS, length, (0, 0))
     }
 
     #[inline(always)]

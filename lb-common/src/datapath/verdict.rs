@@ -87,6 +87,7 @@ reasons! {
     NatReply, "nat_reply", Forward, "A backend's reply, translated back to the client.";
     DnatReply, "dnat_reply", Forward, "A backend's reply, given the VIP as its source, and sent to the client.";
     FragmentationNeeded, "fragmentation_needed", Forward, "It did not fit the way to the backend; its sender was told the size that does.";
+    SynCookie, "syn_cookie", Forward, "A SYN of a flood, answered with a cookie in the listener's place.";
     Ping, "ping", Forward, "An echo request to a VIP, answered.";
     IcmpForward, "icmp_forward", Forward, "An ICMP error about a service's packet, sent on to the backend that owns the flow.";
     IcmpReply, "icmp_reply", Forward, "An ICMP error from a backend's side, translated back to the client.";
@@ -113,6 +114,7 @@ reasons! {
     SourceRate, "source_rate", Drop, "Its source sends more packets than it may.";
     SourceNewFlows, "source_new_flows", Drop, "Its source begins more flows than it may.";
     ServiceNewFlows, "service_new_flows", Drop, "More flows of its service begin than may.";
+    SynCookieBad, "syn_cookie_bad", Drop, "Of no connection, and acknowledges no cookie, while its service is flooded.";
 
     NotEncapsulated, "not_encapsulated", Pass, "No IP packet in an outer header; left to the stack (decap only).";
     Decapsulated, "decapsulated", Pass, "The outer header was taken off, and the rest went to the stack (decap only).";

@@ -43,6 +43,8 @@ pub struct ServiceGuard {
     pub source_flows: u32,
     /// New flows a second of all.
     pub service_flows: u32,
+    /// Whether SYNs above that are answered with cookies; only for TCP to this host.
+    pub syn_cookies: bool,
     /// Bits of an IPv4 address that are one source.
     pub source_v4: u8,
     /// Bits of an IPv6 address.
@@ -63,6 +65,7 @@ impl ServiceGuard {
         source_packets: 0,
         source_flows: 0,
         service_flows: 0,
+        syn_cookies: false,
         source_v4: 32,
         source_v6: 64,
     };

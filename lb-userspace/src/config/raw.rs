@@ -58,6 +58,8 @@ pub(super) struct ServiceGuard {
     pub(super) source_packets: Found<u32>,
     pub(super) source_flows: Found<u32>,
     pub(super) service_flows: Found<u32>,
+    /// A service's alone.
+    pub(super) syn_cookies: Found<bool>,
     pub(super) source_v4: Found<u8>,
     pub(super) source_v6: Found<u8>,
 }
@@ -289,7 +291,15 @@ impl ServiceGuard {
             },
             report,
         );
-        guard.map(|table| table.map(|table| Self::read(&table.opened(report), report)))
+        guard.map(|table| {
+            table.map(|table| {
+                let guard = table.opened(report);
+                Self {
+                    syn_cookies: guard.read("syn_cookies", value::flag, report),
+                    ..Self::read(&guard, report)
+                }
+            })
+        })
     }
 
     fn read(guard: &Reader<'_, '_>, report: &mut Report) -> Self {
@@ -302,6 +312,7 @@ impl ServiceGuard {
             source_packets: guard.read("source_packets", value::narrow, report),
             source_flows: guard.read("source_flows", value::narrow, report),
             service_flows: guard.read("service_flows", value::narrow, report),
+            syn_cookies: Found::Absent,
             source_v4: guard.read("source_v4", value::narrow, report),
             source_v6: guard.read("source_v6", value::narrow, report),
         }

@@ -68,8 +68,8 @@ pub(super) struct LoadedWith {
     pub(super) limits: config::Limits,
     pub(super) log_packets: bool,
     pub(super) encap: Encap,
-    /// Prefixes that the guard has room for, if it was loaded.
-    pub(super) guard: Option<u32>,
+    /// Prefixes that the guard has room for, if it was loaded, and whether it sends SYN cookies.
+    pub(super) guard: Option<(u32, bool)>,
     pub(super) capture: config::Capture,
     pub(super) workers: Option<NonZeroU16>,
     pub(super) io: Io,
@@ -83,7 +83,7 @@ impl LoadedWith {
             limits: config.limits.clone(),
             log_packets: config.log_packets,
             encap: config.encap,
-            guard: room_for_prefixes(config),
+            guard: guarding(config),
             capture: config.capture.clone(),
             workers: config.proxy.workers,
             io: config.proxy.io,
@@ -278,8 +278,11 @@ fn settings(config: &Config, (links, mode): (&[Link], Mode), ports: &Ports) -> S
         spread: spread(&config.encap),
         gue_port: 0,
         at_tc: mode.is_tc(),
-        guard: room_for_prefixes(config)
-            .map(|prefixes| Guarding { nodes: rules::nodes(prefixes), keys: rules::draw_keys() }),
+        guard: guarding(config).map(|(prefixes, cookies)| Guarding {
+            nodes: rules::nodes(prefixes),
+            keys: rules::draw_keys(),
+            cookies,
+        }),
         capture: config.capture.enabled.then(|| CaptureSettings {
             rate: share_of_a_cpu(config.capture.rate),
             ring: config.capture.ring,
@@ -287,9 +290,10 @@ fn settings(config: &Config, (links, mode): (&[Link], Mode), ports: &Ports) -> S
     }
 }
 
-/// Prefixes that the guard is to have room for, if there is to be one.
-fn room_for_prefixes(config: &Config) -> Option<u32> {
-    config.is_guarded().then(|| config.guard.clone().unwrap_or_default().prefixes)
+/// Prefixes that the guard is to have room for, if there is to be one, and whether it sends SYN cookies.
+fn guarding(config: &Config) -> Option<(u32, bool)> {
+    let cookies = config.services.iter().any(|service| service.guard.syn_cookies);
+    config.is_guarded().then(|| (config.guard.clone().unwrap_or_default().prefixes, cookies))
 }
 
 /// What each CPU may do of what all may do together; 0 stays none.

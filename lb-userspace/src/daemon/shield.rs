@@ -143,10 +143,10 @@ fn write_rules(
     config: &Config,
     second: u32,
 ) -> Result<(), TableError> {
-    for planned in planner.services() {
-        let service = config.services.iter().find(|service| service.vip == planned.vip);
+    for (vip, number) in planner.numbered() {
+        let service = config.services.iter().find(|service| service.vip == vip);
         let rule = service.map_or(GuardRule::UNGUARDED, |service| rules::rule(&service.guard, second));
-        tables.guard.write_rule(planned.number.into(), &rule)?;
+        tables.guard.write_rule(number.into(), &rule)?;
     }
     tables.guard.write_rule(limits::GUARD_HOSTS, &rules::rule(&config.host_guard, second))
 }

@@ -28,6 +28,7 @@ fn flags(guard: &ServiceGuard) -> GuardFlags {
         (guard.source_packets > 0, GuardFlags::SOURCE_PACKETS),
         (guard.source_flows > 0, GuardFlags::SOURCE_FLOWS),
         (guard.service_flows > 0, GuardFlags::SERVICE_FLOWS),
+        (guard.syn_cookies, GuardFlags::SYN_COOKIES),
     ];
     let on = switches.into_iter().filter(|(on, _)| *on);
     on.fold(GuardFlags::default(), |flags, (_, flag)| flags.with(flag))

@@ -33,6 +33,20 @@ pub enum LoadError {
          the daemon again"
     )]
     Starved,
+    /// The operator must have listeners look for cookies.
+    #[error(
+        "`syn_cookies` needs listeners that take SYN cookies at any time, and `net.ipv4.tcp_syncookies` is {found}: run \
+         `sysctl -w net.ipv4.tcp_syncookies=2`, or remove `syn_cookies`"
+    )]
+    CookiesRefused {
+        /// What it is set to.
+        found: String,
+    },
+    /// The kernel cannot make cookies, or not for programs.
+    #[error(
+        "`syn_cookies` needs Linux 6.0 or newer, with CONFIG_SYN_COOKIES: remove it, and `service_flows` still bounds a flood"
+    )]
+    NoCookies,
     /// The kernel's verifier turned a program down.
     #[error(
         "this kernel ({kernel}) refuses program `{program}`: {line}; Linux {OLDEST_KERNEL} or newer is needed, \

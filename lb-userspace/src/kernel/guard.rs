@@ -22,6 +22,8 @@ pub struct Guarding {
     pub nodes: u32,
     /// Secret factors of the hash of sources.
     pub keys: [u64; 4],
+    /// Whether any service may be answered for with SYN cookies.
+    pub cookies: bool,
 }
 
 /// Handles of the guard's maps.

@@ -8,6 +8,7 @@ mod bpf;
 pub mod capture;
 pub mod census;
 mod classifier;
+mod cookies;
 mod direct;
 mod dump;
 mod error;

@@ -1,5 +1,6 @@
 //! The embedded kernel object: its settings, loading it, and what the kernel says of each program.
 
+use super::cookies;
 use super::error::{kernel_release, parse_verifier_log};
 use super::guard::Guarding;
 use super::{Capture, CaptureSettings, LoadError, Tables, bpf};
@@ -40,8 +41,8 @@ pub enum Program {
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 8 + Stage::ALL.len()] = {
-        let mut all = [Self::Balance; 8 + Stage::ALL.len()];
+    pub const ALL: [Self; 10 + Stage::ALL.len()] = {
+        let mut all = [Self::Balance; 10 + Stage::ALL.len()];
         let mut place = 0;
         while place < Stage::ALL.len() {
             all[1 + place] = Self::Stage(Stage::ALL[place]);
@@ -54,6 +55,8 @@ impl Program {
         all[5 + place] = Self::Guard;
         all[6 + place] = Self::Stage(Stage::GuardV4);
         all[7 + place] = Self::Stage(Stage::GuardV6);
+        all[8 + place] = Self::Stage(Stage::CookieV4);
+        all[9 + place] = Self::Stage(Stage::CookieV6);
         all
     };
 
@@ -62,7 +65,7 @@ impl Program {
         match self {
             Self::Balance => Some("lbtc_balance"),
             Self::Guard => Some("lbtc_guard"),
-            Self::Stage(stage) => Some(stage.tc_program()),
+            Self::Stage(stage) => stage.tc_program(),
             Self::Decap => Some("lbtc_decap"),
             Self::Pass | Self::Clock | Self::Write => None,
         }
@@ -121,6 +124,13 @@ pub struct Settings {
     pub capture: Option<CaptureSettings>,
 }
 
+impl Settings {
+    /// Whether SYN cookies are wanted.
+    fn sends_cookies(&self) -> bool {
+        self.guard.is_some_and(|guard| guard.cookies)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -174,6 +184,9 @@ impl Datapath {
             programs.load_classifier(first)?;
         } else {
             programs.load_all(first)?;
+            if settings.sends_cookies() {
+                programs.load_cookies()?;
+            }
         }
         let (clock, writer) = (programs.handle(Program::Clock)?, programs.handle(Program::Write)?);
         let guard_writer = programs.handle(Program::Write)?;
@@ -208,6 +221,12 @@ impl Programs {
             let program = self.handle(Program::Stage(*stage))?;
             self.put_stage("STAGES", *stage, &program)
         })
+    }
+
+    /// Loads what sends SYN cookies, where the kernel can make them.
+    fn load_cookies(&mut self) -> Result<(), LoadError> {
+        cookies::ask_for()?;
+        self.load_stages(&Stage::COOKIES).map_err(cookies::explain)
     }
 
     /// Puts a program into a map of stages.
@@ -369,6 +388,7 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
     let loud = u8::from(settings.log_packets);
     let keys = settings.guard.map_or([1; 4], |guard| guard.keys.map(|key| key | 1));
     // Nothing where there is no guard.
+    let cookies = u8::from(settings.sends_cookies());
     let guarded = |entries| settings.guard.map_or(1, |_| entries);
     let capture_rate = settings.capture.map_or(0, |capture| capture.rate);
     let mut loader = EbpfLoader::new();
@@ -385,6 +405,7 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
         .override_global("GUARD_KEY_1", &keys[1], true)
         .override_global("GUARD_KEY_2", &keys[2], true)
         .override_global("GUARD_KEY_3", &keys[3], true)
+        .override_global("SENDS_COOKIES", &cookies, true)
         .map_max_entries(super::guard::LISTS, settings.guard.map_or(1, |guard| 2 * guard.nodes))
         .map_max_entries(super::guard::BUCKETS, guarded(limits::BUCKET_LINES))
         .map_max_entries(super::guard::BLOCKS, guarded(limits::BLOCKS))

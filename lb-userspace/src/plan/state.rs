@@ -188,6 +188,12 @@ impl State {
         })
     }
 
+    /// The numbers of services, those without backends included.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (Vip, u16)> {
+        let balanced = self.services.values().map(|service| (service.vip, service.number));
+        balanced.chain(self.locals.iter().map(|(vip, number)| (*vip, *number)))
+    }
+
     /// The entries of services, those without backends included.
     fn service_entries(&self) -> impl Iterator<Item = (Vip, u16, Service)> {
         let local = |(vip, number): (&Vip, &u16)| {

@@ -56,6 +56,11 @@ impl Planner {
         self.state.services.values().map(service_view)
     }
 
+    /// The numbers of all services by VIP, those that end on this host included.
+    pub fn numbered(&self) -> impl Iterator<Item = (Vip, u16)> {
+        self.state.numbered()
+    }
+
     /// The backends of a service by address, with those that are leaving. Counts slots, so not for every packet.
     #[must_use]
     pub fn backends(&self, vip: Vip) -> Vec<BackendView> {

@@ -42,3 +42,8 @@ async fn describe(handle: &Handle, name: &str) -> Result<LinkMessage> {
 async fn index(handle: &Handle, name: &str) -> Result<u32> {
     Ok(describe(handle, name).await?.header.index)
 }
+
+/// The index of a link of the calling thread's namespace.
+pub(crate) fn link_index(name: &str) -> Result<u32> {
+    netlink(async |handle| index(&handle, name).await)
+}

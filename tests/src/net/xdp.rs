@@ -14,6 +14,8 @@ use crate::netns::Namespace;
 
 /// `r0 = XDP_PASS; exit`, in the encoding of linux/bpf.h.
 const PASS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+/// `r0 = XDP_DROP; exit`.
+const DROP: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 1, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
@@ -48,7 +50,13 @@ impl Attached {
 ///
 /// A veth sends `XDP_TX` and redirected frames only to a peer that has a program of its own; else they are lost silently.
 pub fn attach_pass(namespace: &Namespace, link: &str) -> Result<()> {
-    let program = load_pass_uninterrupted().context("loading the pass program")?;
+    let program = load(&PASS).context("loading the pass program")?;
+    replace(namespace, link, program.as_raw_fd())
+}
+
+/// Attaches a program that drops everything, natively, until the link goes.
+pub fn attach_drop(namespace: &Namespace, link: &str) -> Result<()> {
+    let program = load(&DROP).context("loading the drop program")?;
     replace(namespace, link, program.as_raw_fd())
 }
 
@@ -103,27 +111,28 @@ struct Load {
 /// Attempts at a load: the verifier breaks one off with EAGAIN when a signal waits for the thread.
 const LOAD_ATTEMPTS: usize = 10;
 
-fn load_pass_uninterrupted() -> io::Result<OwnedFd> {
+/// Loads a program for XDP, in the encoding of linux/bpf.h.
+pub(crate) fn load(code: &[[u8; 8]]) -> io::Result<OwnedFd> {
     for _ in 1..LOAD_ATTEMPTS {
-        match load_pass() {
+        match try_to_load(code) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_millis(1));
             }
             result => return result,
         }
     }
-    load_pass()
+    try_to_load(code)
 }
 
-#[expect(unsafe_code, reason = "two instructions do not earn an ELF object, and aya loads nothing else")]
-fn load_pass() -> io::Result<OwnedFd> {
+#[expect(unsafe_code, reason = "a few instructions do not earn an ELF object, and aya loads nothing else")]
+fn try_to_load(code: &[[u8; 8]]) -> io::Result<OwnedFd> {
     let load = Load {
         kind: BPF_PROG_TYPE_XDP,
-        instructions: 2,
-        code: PASS.as_ptr().addr() as u64,
+        instructions: u32::try_from(code.len()).map_err(io::Error::other)?,
+        code: code.as_ptr().addr() as u64,
         licence: c"GPL".as_ptr().addr() as u64,
     };
-    // SAFETY: the kernel reads `load` and the constants it points to; all outlive the call.
+    // SAFETY: the kernel reads `load` and what it points to; all outlive the call.
     let program = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
     if program < 0 {
         return Err(io::Error::last_os_error());

@@ -72,6 +72,15 @@ impl Ipv6 {
         self
     }
 
+    /// TCP options of a multiple of four bytes.
+    #[must_use]
+    pub fn tcp_options(mut self, options: &[u8]) -> Self {
+        let words = u8::try_from((20 + options.len()) / 4).unwrap_or(0xf);
+        self.payload.splice(12..=12, [words << 4]);
+        self.payload.splice(20..20, options.iter().copied());
+        self.summed_at(16)
+    }
+
     /// Without a UDP checksum, which only tunnels may do over IPv6 (RFC 6935).
     #[must_use]
     pub fn unsummed(mut self) -> Self {

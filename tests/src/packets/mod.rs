@@ -23,7 +23,7 @@ mod verify;
 mod watch;
 
 pub use annex::Annex;
-pub use build::{Network, Stack};
+pub use build::{Ipv4, Network, Stack};
 pub use house::{ARRIVAL_IFINDEX, GUE_PORT, PORTS, SEED, furnish, house};
 pub use ipv6::Ipv6;
 pub use medley::Medley;

@@ -16,7 +16,7 @@ use crate::patience;
 use crate::process::Process;
 use crate::runner::Case;
 use crate::service::{Forward, Service, config};
-use crate::stage::Set;
+use crate::stage::{Set, counted};
 use crate::topology::{House, Layout, VIPS};
 use crate::traffic::http;
 
@@ -37,6 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
         &[v4, v4.families(Family::V6, Family::V6)],
         &[
             ("a_range_and_a_prefix_land_on_one_listener", one_listener),
+            ("the_guard_holds_for_them_too", guarded),
             ("the_status_says_whether_a_listener_is_there", listener_is_told),
             ("the_routes_of_a_killed_daemon_go_with_the_next_one", routes_are_inherited),
         ],
@@ -66,6 +67,23 @@ fn one_listener(set: Set) -> Result<()> {
         ensure!(http::who(outside).is_err(), "{outside} is no service, and yet it answered");
         Ok(())
     })
+}
+
+/// Asks for more connections than may begin.
+fn guarded(set: Set) -> Result<()> {
+    let house = House::build(Layout::Routed, 0)?;
+    house.balancer.own_route(prefix(set.clients), set.clients.bits() - 8)?;
+    let _server = serve(&house, set.clients)?;
+    let text = format!("{}\n[guard]\nservice_flows = 1\n", config(&services(set.clients)));
+    let daemon = Daemon::start_with(&house.balancer, &house.interfaces, set.mode, &text)?;
+    let server = SocketAddr::new(VIPS.of(set.clients), PLAIN_PORT);
+    let refused = house.client.run(|| {
+        let refused = |_: &u8| TcpStream::connect_timeout(&server, LOOK * 10).is_err();
+        Ok((0..5).filter(refused).count())
+    })?;
+    ensure!(refused > 0, "five connections in half a second, and one a second may begin");
+    let counts = |status: &Value| counted(status, "service_new_flows") > 0;
+    daemon.wait_until("a SYN too many is counted", counts).map(drop)
 }
 
 /// A service's listener comes and goes, and the status says so, to people, too.

@@ -3,10 +3,12 @@
 mod capture;
 mod change;
 mod churn;
+mod cookies;
 mod crash;
 mod demo;
 mod differential;
 mod first_run;
+mod flood;
 mod fragments;
 mod guard;
 mod hairpin;
@@ -67,6 +69,8 @@ pub fn all() -> Vec<Case> {
         local::cases(),
         churn::cases(),
         guard::cases(),
+        flood::cases(),
+        cookies::cases(),
         capture::cases(),
         l7::cases(),
     ];

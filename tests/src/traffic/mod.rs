@@ -7,6 +7,7 @@
 
 pub mod crowd;
 pub mod download;
+pub mod eager;
 pub mod echo;
 pub mod hammer;
 pub mod http;

@@ -19,7 +19,7 @@ const SECOND: u32 = 250;
 
 /// Room for a list twice as long.
 pub(crate) const fn guarding() -> Guarding {
-    Guarding { nodes: 1 << 19, keys: [0x9e37_79b9_7f4a_7c15, 3, 5, 7] }
+    Guarding { nodes: 1 << 19, keys: [0x9e37_79b9_7f4a_7c15, 3, 5, 7], cookies: false }
 }
 
 /// Writes the lists, and the rules of the two services: everything on, and a packet a source but no more.

@@ -74,6 +74,13 @@ impl Bucket {
         };
         taken.is_some()
     }
+
+    /// Whether less than half is left.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_low(&self, rate: &Rate, now: Ticks) -> bool {
+        rate.after(self.debt, now.since(self.at)) > rate.room / 2
+    }
 }
 
 /// The buckets of one source.
@@ -198,6 +205,16 @@ mod tests {
         let mut bucket = Bucket::default();
         let admitted = (0..9).filter(|_| bucket.admits(&rate, Ticks(0))).count();
         assert_eq!(admitted, 3);
+    }
+
+    #[test]
+    fn a_bucket_is_low_until_half_of_it_is_back() {
+        let rate = Rate::new(100, 100, SECOND);
+        let mut bucket = Bucket::default();
+        assert!(!bucket.is_low(&rate, Ticks(0)));
+        while bucket.admits(&rate, Ticks(0)) {}
+        assert!(bucket.is_low(&rate, Ticks(0)) && bucket.is_low(&rate, Ticks(SECOND / 2 - 1)));
+        assert!(!bucket.is_low(&rate, Ticks(SECOND / 2)));
     }
 
     #[test]

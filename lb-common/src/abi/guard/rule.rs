@@ -28,6 +28,8 @@ impl GuardFlags {
     pub const SOURCE_FLOWS: Self = Self(64);
     /// New flows of all sources.
     pub const SERVICE_FLOWS: Self = Self(128);
+    /// SYNs above the new flows of all sources are answered with cookies.
+    pub const SYN_COOKIES: Self = Self(256);
 
     /// Those that ask the list where a source is from.
     pub const BY_ORIGIN: Self = Self::LISTS.with(Self::MARTIANS).with(Self::LAND).with(Self::BLOCKS);

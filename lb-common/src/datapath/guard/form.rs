@@ -57,6 +57,15 @@ impl Form {
         tcp::Flags(self.control as u8).opens()
     }
 
+    /// Whether it acknowledges something: what may be the answer to a cookie, if it is of no connection. Datagrams seem to,
+    /// and are asked for no cookie.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "the lower byte has them")]
+    pub(super) fn acknowledges(self) -> bool {
+        let (acknowledges, resets) = (tcp::Flags::ACK.0, tcp::Flags::RST.0);
+        self.control as u8 & (acknowledges | resets) == acknowledges
+    }
+
     /// What is wrong with it.
     #[inline(always)]
     pub(super) fn fault(self) -> Option<Reason> {

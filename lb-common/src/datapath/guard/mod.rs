@@ -7,11 +7,13 @@
 //! In this order, the cheapest first: the packet by itself ([`form`]), where it is from ([`list`], blocked addresses), how
 //! much comes from there ([`source`]), how much comes at all.
 
+mod cookie;
 mod form;
 mod list;
 mod source;
 mod tables;
 
+pub use cookie::{Asking, Cookies, challenge};
 pub use list::origin;
 pub use tables::GuardTables;
 
@@ -34,6 +36,8 @@ pub enum Glance {
     GoOn,
     /// [`look`] has to tell.
     Look(Version),
+    /// [`challenge`] has to: its service is flooded.
+    Challenge(Version),
 }
 
 /// A client's packet, as far as the guard sees it.
@@ -46,9 +50,11 @@ struct Seen<A> {
 /// Guards and balances: what the programs do one after another.
 #[inline(always)]
 pub fn balance(packet: &mut impl Packet, tables: &impl GuardTables, arrival: Arrival) -> Outcome {
-    let stopped = match glance(packet, tables, || arrival.now) {
+    // Cookies are the kernel's; here there is what there is without them.
+    let stopped = match glance(packet, tables, || arrival.now, false) {
         Glance::Stop(reason) => Some(reason),
         Glance::GoOn => None,
+        Glance::Challenge(_) => Some(Reason::Inconsistent),
         Glance::Look(Version::V4) => look::<U32be>(packet, tables, arrival.now),
         Glance::Look(Version::V6) => look::<ipv6::Address>(packet, tables, arrival.now),
     };
@@ -58,12 +64,18 @@ pub fn balance(packet: &mut impl Packet, tables: &impl GuardTables, arrival: Arr
     }
 }
 
-/// Judges the packets that come by the million: TCP and UDP without tag, option or fragment.
+/// Judges the packets that come by the million: TCP and UDP without tag, option or fragment. `sends_cookies` says whether
+/// any may be left to [`challenge`].
 #[inline(always)]
-pub fn glance(packet: &impl Packet, tables: &impl GuardTables, now: impl Fn() -> Ticks) -> Glance {
+pub fn glance(
+    packet: &impl Packet,
+    tables: &impl GuardTables,
+    now: impl Fn() -> Ticks,
+    sends_cookies: bool,
+) -> Glance {
     let plain = match packet.read(ethernet::TYPE) {
-        Some(ethernet::IPV4) => glance_at::<U32be>(packet, tables, now),
-        Some(ethernet::IPV6) => glance_at::<ipv6::Address>(packet, tables, now),
+        Some(ethernet::IPV4) => glance_at::<U32be>(packet, tables, now, sends_cookies),
+        Some(ethernet::IPV6) => glance_at::<ipv6::Address>(packet, tables, now, sends_cookies),
         _ => None,
     };
     plain.unwrap_or_else(|| match version(packet) {
@@ -78,6 +90,7 @@ fn glance_at<A: Family>(
     packet: &impl Packet,
     tables: &impl GuardTables,
     now: impl Fn() -> Ticks,
+    sends_cookies: bool,
 ) -> Option<Glance> {
     const L3: usize = ethernet::LENGTH;
     if !packet.holds(L3 + A::LENGTH + tcp::LENGTH) || packet.peek::<u8>(0)? & ethernet::GROUP != 0 {
@@ -95,7 +108,12 @@ fn glance_at<A: Family>(
     }
     let control: U16be = packet.peek(L3 + A::LENGTH + tcp::DATA_OFFSET)?;
     let form = Form::of(protocol, ports.source(), control);
-    let stopped = judge(tables, u32::from(service.id), &Seen { source, destination, form }, now);
+    let number = u32::from(service.id);
+    let stopped = judge(tables, number, &Seen { source, destination, form }, &now);
+    if sends_cookies && is_challenged(tables, number, form, (stopped, now())) == Some(true) {
+        let version = if A::VERSION == 4 { Version::V4 } else { Version::V6 };
+        return Some(Glance::Challenge(version));
+    }
     Some(stopped.map_or(Glance::GoOn, |reason| stop(packet, tables, reason)))
 }
 
@@ -203,6 +221,25 @@ fn judge<A: Family>(
     None
 }
 
+/// Whether a packet that was judged is left to cookies: a SYN above what its service may have, and while there are such,
+/// whatever acknowledges something.
+#[inline(always)]
+fn is_challenged(
+    tables: &impl GuardTables,
+    number: u32,
+    form: Form,
+    (stopped, now): (Option<Reason>, Ticks),
+) -> Option<bool> {
+    let rule = tables.guard_rule(number)?;
+    if !rule.flags.any(GuardFlags::SYN_COOKIES) {
+        return None;
+    }
+    match stopped {
+        Some(reason) => Some(reason == Reason::ServiceNewFlows),
+        None => Some(form.acknowledges() && tables.budget(number)?.is_low(&rule.service_flows, now)),
+    }
+}
+
 /// What is known of where a packet is from. What is allowed is neither denied nor blocked, but it may not be too much: an
 /// allowed address is as easily forged as any other.
 #[inline(always)]
@@ -244,5 +281,60 @@ fn listed(flags: GuardFlags, origin: Origin) -> Option<Reason> {
         Some(Reason::Martian)
     } else {
         None
+    }
+}
+
+#[cfg(all(test, feature = "host"))]
+mod tests {
+    use super::*;
+    use crate::abi::{Rate, SourceMask};
+    use crate::datapath::HostTables;
+    use crate::wire::Buffer;
+    use std::vec::Vec;
+
+    const VIP: [u8; 4] = [203, 0, 113, 10];
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+
+    fn packet(flags: u8) -> Buffer {
+        let ip = [0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1];
+        let tcp = [4, 0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0];
+        let link = [&[4; 6][..], &[2; 6], &[8, 0]].concat();
+        Buffer::new(&[&link, &ip[..], &VIP, &tcp].concat::<u8>())
+    }
+
+    /// A service of this host's that may begin two flows a second.
+    fn tables(flags: GuardFlags) -> HostTables {
+        let mut tables = HostTables::default();
+        let key = ServiceKey::v4(U32be::from(VIP), U16be::new(80), protocol::TCP);
+        assert!(tables.add_service(Service::new(key, Forward::Local, 0, 0, 0, ServiceFlags(0))));
+        let rule =
+            GuardRule::new(flags, SourceMask::new(32, 64), [Rate::NONE, Rate::NONE, Rate::new(2, 2, 250)]);
+        tables.guard.rules.insert(0, rule);
+        tables
+    }
+
+    fn glances(tables: &HostTables, sends_cookies: bool) -> Vec<Glance> {
+        let flags = [ACK, SYN, SYN, SYN, ACK];
+        flags.map(|flags| glance(&packet(flags), tables, || Ticks(1000), sends_cookies)).to_vec()
+    }
+
+    #[test]
+    fn more_syns_than_may_be_are_left_to_cookies_and_so_is_what_then_acknowledges() {
+        let tables = tables(GuardFlags::SERVICE_FLOWS.with(GuardFlags::SYN_COOKIES));
+        let challenge = Glance::Challenge(Version::V4);
+        let expected = [Glance::GoOn, Glance::GoOn, Glance::GoOn, challenge, challenge];
+        assert_eq!(glances(&tables, true), expected);
+        let later = |flags| glance(&packet(flags), &tables, || Ticks(2000), true);
+        assert_eq!([later(ACK), later(SYN)], [Glance::GoOn; 2], "the flood is over");
+    }
+
+    #[test]
+    fn without_cookies_they_are_dropped() {
+        let stop = Glance::Stop(Reason::ServiceNewFlows);
+        let expected = [Glance::GoOn, Glance::GoOn, Glance::GoOn, stop, Glance::GoOn];
+        assert_eq!(glances(&tables(GuardFlags::SERVICE_FLOWS), true), expected);
+        let with = GuardFlags::SERVICE_FLOWS.with(GuardFlags::SYN_COOKIES);
+        assert_eq!(glances(&tables(with), false), expected, "at TC");
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn build(
     check_mode(raw, report);
     check_dnat(raw, report);
     check_select(raw, report);
+    guard::check(raw, guard, report);
     backends::check(raw, report);
     let health = health::build(raw, report);
     Some(Service {

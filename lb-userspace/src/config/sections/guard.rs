@@ -75,6 +75,15 @@ const SERVICE_FLOWS_KEY: Key = Key {
     why: "As above.",
 };
 
+const SYN_COOKIES_KEY: Key = Key {
+    name: "syn_cookies",
+    value: Value::Flag,
+    presence: Presence::Default("false"),
+    example: "syn_cookies = true",
+    meaning: "Answers the SYNs above `service_flows` with SYN cookies (`syn_cookie`) instead of dropping them, and while there are such, drops what acknowledges none and is of no connection (`syn_cookie_bad`). Real clients connect during a flood, and the listener sees completed handshakes only. Only for TCP with `forward = \"local\"`, by XDP (at TC they are dropped), on Linux 6.0 or newer. Needs `sysctl -w net.ipv4.tcp_syncookies=2`, without which the listener would not take the handshakes; the daemon does not start until that is set. Such connections have neither window scaling nor selective acknowledgements. Read at start, that any service has it.",
+    why: "It asks for a setting of the whole host.",
+};
+
 const SOURCE_V4_KEY: Key = Key {
     name: "source_v4",
     value: Value::Number(Unit::Plain, 1..=32),
@@ -161,6 +170,7 @@ pub(in crate::config) static SERVICE_GUARD: Section = Section {
         SOURCE_PACKETS_KEY,
         SOURCE_FLOWS_KEY,
         SERVICE_FLOWS_KEY,
+        SYN_COOKIES_KEY,
         SOURCE_V4_KEY,
         SOURCE_V6_KEY,
     ],

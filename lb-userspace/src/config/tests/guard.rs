@@ -38,6 +38,46 @@ fn a_service_may_have_a_guard_alone() {
     assert!(config.is_guarded());
 }
 
+/// A service of this host's own with such a guard.
+fn of_this_host(guard: &str) -> String {
+    let service = "[[service]]\nname = \"web\"\nvip = \"203.0.113.10:80\"\nforward = \"local\"";
+    format!("{service}\nguard = {{ {guard} }}\n")
+}
+
+#[test]
+fn a_service_of_this_host_may_have_cookies() {
+    assert!(of_the_service(&of_this_host("service_flows = 10, syn_cookies = true")).syn_cookies);
+    assert!(!of_the_service(&of_this_host("service_flows = 10")).syn_cookies);
+    let bounded = format!("{}[guard]\nservice_flows = 10", of_this_host("syn_cookies = true"));
+    assert!(of_the_service(&bounded).syn_cookies);
+}
+
+#[test]
+fn cookies_are_for_connections_to_this_host_above_a_bound() {
+    let udp = of_this_host("service_flows = 1, syn_cookies = true")
+        .replace("forward", "protocol = \"udp\"\nforward");
+    let elsewhere = |text| {
+        row("cookies that nobody could take", text)
+            .says("`syn_cookies` has no meaning here")
+            .marks("expected only with `protocol = \"tcp\"` and `forward = \"local\"`")
+            .helps("remove `syn_cookies`; a backend's own listener sends cookies when its queue is full")
+    };
+    check([
+        elsewhere(in_service("guard = { service_flows = 1, syn_cookies = true }")).at("5:44"),
+        elsewhere(udp).at("6:44"),
+        row("cookies above no bound", of_this_host("syn_cookies = true"))
+            .at("5:25")
+            .says("`syn_cookies` without a bound of new flows")
+            .marks("expected `service_flows` beside it")
+            .helps("add `service_flows = \"10k\"`: SYNs above it are answered with cookies"),
+        row("cookies of all services", last("[guard]\nsyn_cookies = true"))
+            .at("10:1")
+            .says("unknown key `syn_cookies` in `[guard]`")
+            .marks("expected one of `deny`, `allow`, `bogons`, `prefixes`, `lists`, `martians`, `land`, `malformed`, `blocks`, `source_packets`, `source_flows`, `service_flows`, `source_v4`, `source_v6`")
+            .helps("`syn_cookies` belongs in `guard = { … }`"),
+    ]);
+}
+
 #[test]
 fn lists_are_named_by_their_whole_paths() {
     let guard = accepted(&last("[guard]\ndeny = \"/etc/lb/deny\"\nprefixes = \"1M\"")).guard.unwrap();
@@ -98,7 +138,7 @@ fn mistakes_are_refused_with_their_remedy() {
         row("a list of one service alone", in_service("guard = { deny = \"/etc/lb/deny\" }"))
             .at("5:11")
             .says("unknown key `deny` in `guard = { … }`")
-            .marks("expected one of `lists`, `martians`, `land`, `malformed`, `blocks`, `source_packets`, `source_flows`, `service_flows`, `source_v4`, `source_v6`")
+            .marks("expected one of `lists`, `martians`, `land`, `malformed`, `blocks`, `source_packets`, `source_flows`, `service_flows`, `syn_cookies`, `source_v4`, `source_v6`")
             .helps("`deny` belongs in `[guard]`: in TOML a key belongs to the last header above it"),
     ]);
 }

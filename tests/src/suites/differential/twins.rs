@@ -153,7 +153,7 @@ impl Twins {
 fn guarding(host: &HostTables) -> Result<Option<Guarding>> {
     let nodes = u32::try_from(host.guard.lists.len())?.next_power_of_two();
     let has_rules = !host.guard.rules.is_empty();
-    Ok(has_rules.then(|| Guarding { nodes, keys: host.guard_keys() }))
+    Ok(has_rules.then(|| Guarding { nodes, keys: host.guard_keys(), cookies: false }))
 }
 
 /// Blocks end as long after the kernel's now as they do after the host's, which is zero.
