@@ -36,6 +36,9 @@ static RESTORE_ALL: Global<u8> = Global::new(0);
 /// Number of flows to walk through less one, as a mask; 0 leaves the source address alone.
 #[unsafe(no_mangle)]
 static FLOW_MASK: Global<u32> = Global::new(0);
+/// What one flow is from the next, odd; 1 walks through them in order.
+#[unsafe(no_mangle)]
+static FLOW_STRIDE: Global<u32> = Global::new(1);
 /// What a tail call that did not happen returns; a load, so that the compiler cannot know that nothing else does.
 #[unsafe(no_mangle)]
 static NOT_CALLED: Global<u32> = Global::new(xdp_action::XDP_ABORTED);
@@ -100,6 +103,7 @@ fn prepare(ctx: &XdpContext, header: &Header) -> Option<()> {
     let mask = FLOW_MASK.load();
     if mask != 0 {
         let flow = increment(FLOW.get_ptr_mut(0)?);
+        let flow = flow.wrapping_mul(FLOW_STRIDE.load());
         let source = FIRST_SOURCE.wrapping_add(flow & mask).to_be();
         // SAFETY: within the bytes compared above.
         unsafe { put(start, SOURCE, source) };

@@ -31,6 +31,8 @@ pub(crate) struct Path {
     floor: &'static str,
     wrapping: Wrapping,
     before: Vec<Vec<u8>>,
+    /// Goes before once for each flow that is walked through.
+    opening: Option<Vec<u8>>,
     packet: Packet,
     program: Program,
     reason: Reason,
@@ -45,7 +47,7 @@ enum Packet {
 
 /// All paths that are measured.
 pub(crate) fn all() -> Vec<Path> {
-    use Wrapping::{Flows, Headers, Link};
+    use Wrapping::{Flows, Headers, Link, Scattered};
     let encap = Expected { action: XDP_TX, growth: OUTER };
     let dropped = Expected { action: XDP_DROP, growth: 0 };
     let rewrite = Expected { action: XDP_TX, growth: 0 };
@@ -54,6 +56,7 @@ pub(crate) fn all() -> Vec<Path> {
         floor,
         wrapping,
         before: Vec::new(),
+        opening: None,
         packet: Packet::Is(packet),
         program: Program::Balance,
         reason,
@@ -88,6 +91,15 @@ pub(crate) fn all() -> Vec<Path> {
         dsr("dsr-ipip.v4.tcp.new-tuples", "encap.walk", Flows(1 << 32), to(SETTLED_VIP, SYN)),
         path("dsr-ipip.v4.tcp.moving", "encap", Link, to(MOVING_VIP, ACK), Reason::Recorded, encap)
             .after(to(MOVING_VIP, SYN)),
+        path(
+            "dsr-ipip.v4.tcp.moving.1m",
+            "encap.walk",
+            Scattered(MILLION),
+            to(MOVING_VIP, ACK),
+            Reason::Recorded,
+            encap,
+        )
+        .opened_by(to(MOVING_VIP, SYN)),
         dsr("guard.off.v4.allow-hit", "encap", Link, to(GUARDED_VIP, ACK)),
         dsr("guard.v4.allow-hit", "encap", Link, to(GUARDED_VIP, ACK)).guarded(),
         path("guard.v4.deny", "drop", Link, denied(GUARDED_VIP), Reason::Denied, dropped).guarded(),
@@ -102,6 +114,11 @@ impl Path {
     fn after(mut self, packet: Vec<u8>) -> Self {
         self.before.push(packet);
         self
+    }
+
+    /// Every flow that is walked through begins with this packet, in order.
+    fn opened_by(self, packet: Vec<u8>) -> Self {
+        Self { opening: Some(packet), ..self }
     }
 
     /// By way of the guard.
@@ -163,6 +180,9 @@ pub(crate) fn case(datapath: &mut Datapath, bench: &BenchObject, path: Path) -> 
         Packet::RepliesToTheLast => reply(&last).with_context(|| path.name.to_owned())?,
     };
     let target = datapath.programs.descriptor(path.program)?;
+    if let Some(packet) = path.opening {
+        Wrapper::new(bench, target, packet, Wrapping::Flows(MILLION), path.expected)?.walk_once()?;
+    }
     let wrapper = Wrapper::new(bench, target, packet, path.wrapping, path.expected)
         .with_context(|| path.name.to_owned())?;
     Ok(Case::new(path.name, Kind::Path { floor: path.floor, reason: path.reason }, wrapper))

@@ -17,6 +17,8 @@ const HEADER_WORDS: usize = 7;
 pub(crate) const PACKETS_A_RUN: u32 = 10;
 const ETHERNET: usize = 14;
 const SOURCE: std::ops::Range<usize> = 26..30;
+/// The golden ratio of 2³²: odd, so that all flows are met, and none soon after its neighbour.
+const SCATTER: u32 = 0x9e37_79b1;
 
 /// How the wrapper puts the packet back before each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,9 @@ pub(crate) enum Wrapping {
     Headers,
     /// The Ethernet header and another source address each time, this many (a power of two) in turn.
     Flows(u64),
+    /// The same in no order to speak of. A kernel map lays records out as they come, and a walk in that order finds
+    /// the next one in the cache, which no traffic does.
+    Scattered(u64),
 }
 
 impl Wrapping {
@@ -36,9 +41,15 @@ impl Wrapping {
 
     fn flow_mask(self) -> u32 {
         match self {
-            Self::Flows(flows) => u32::try_from(flows.saturating_sub(1)).unwrap_or(u32::MAX),
+            Self::Flows(flows) | Self::Scattered(flows) => {
+                u32::try_from(flows.saturating_sub(1)).unwrap_or(u32::MAX)
+            }
             Self::Link | Self::Headers => 0,
         }
+    }
+
+    fn flow_stride(self) -> u32 {
+        if matches!(self, Self::Scattered(_)) { SCATTER } else { 1 }
     }
 
     /// Bytes in front that are written afresh before each run.
@@ -105,6 +116,7 @@ impl Wrapper {
         let mut object = EbpfLoader::new()
             .override_global("RESTORE_ALL", &wrapping.restores_all(), true)
             .override_global("FLOW_MASK", &wrapping.flow_mask(), true)
+            .override_global("FLOW_STRIDE", &wrapping.flow_stride(), true)
             .load(&bench.0)
             .context("the wrapper")?;
         let mut headers =
@@ -125,6 +137,12 @@ impl Wrapper {
         let result = program(&mut self.object, "wrapper")?.test_run(options)?;
         // The kernel gives the mean of a run in whole nanoseconds, rounded down.
         Ok((result.duration.as_secs_f64() * 1e9 + 0.5) / f64::from(PACKETS_A_RUN))
+    }
+
+    /// Walks through all flows once, and a few of them again.
+    pub(crate) fn walk_once(&mut self) -> Result<()> {
+        self.run(self.wrapping.flow_mask() / PACKETS_A_RUN + 1)?;
+        Ok(())
     }
 
     /// What came of the packets so far.
@@ -153,7 +171,7 @@ impl Wrapper {
         program(&mut self.object, "wrapper")?.test_run(options)?;
         let kept = |bytes: &[u8]| {
             let mut bytes = bytes.get(..PACKET).unwrap_or_default().to_vec();
-            if matches!(self.wrapping, Wrapping::Flows(_)) {
+            if self.wrapping.flow_mask() != 0 {
                 bytes.splice(SOURCE, [0; 4]);
             }
             bytes.split_off(self.wrapping.restored())
@@ -219,7 +237,9 @@ mod tests {
     fn a_walk_through_flows_is_a_mask_of_their_number() {
         assert_eq!(Wrapping::Flows(1 << 20).flow_mask(), 0x000f_ffff);
         assert_eq!(Wrapping::Flows(1 << 32).flow_mask(), u32::MAX);
+        assert_eq!(Wrapping::Scattered(1 << 20).flow_mask(), 0x000f_ffff);
         assert_eq!(Wrapping::Link.flow_mask(), 0);
+        assert_eq!(SCATTER % 2, 1, "or some flows are never met");
     }
 
     #[test]
