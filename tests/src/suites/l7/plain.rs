@@ -48,7 +48,7 @@ fn pipelined(scene: &mut Scene) -> Result<()> {
     let lengths = [1, 22, 333, 4444];
     let request = |length| format!("GET /bytes/{length} HTTP/1.1\r\nHost: h\r\n\r\n");
     let all = lengths.map(request).concat();
-    let answers = scene.talk(PLAIN, (all + "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))?;
+    let answers = scene.talk(PLAIN, all + "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")?;
     let told = answers.lines().filter_map(|line| line.strip_prefix("content-length: "));
     let told: Vec<usize> = told.filter_map(|length| length.parse().ok()).take(4).collect();
     ensure!(told == lengths, "lengths {told:?}");
