@@ -140,7 +140,7 @@ impl<W: Watch> Client<W> {
 
     /// Waits for the first byte of a request. Whether one came.
     async fn wait_for_request(&mut self) -> bool {
-        self.wire.timer.set_reading(self.listener.config.deadlines.idle);
+        self.wire.timer.set_idle(self.listener.config.deadlines.idle);
         let has_come = matches!(self.wire.fill(&mut self.input).await, Ok(1..));
         self.wire.timer.clear();
         has_come

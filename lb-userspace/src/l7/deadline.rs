@@ -29,8 +29,19 @@ pub struct Clock {
 struct Table {
     /// Ticks at which the sockets of the same places are late.
     due: Vec<u32>,
-    sockets: Vec<Option<(Rc<Socket>, Shutdown)>>,
+    sockets: Vec<Option<(Rc<Socket>, What)>>,
     free: Vec<u32>,
+}
+
+/// What of a connection a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// The whole of it.
+    All,
+    /// What the peer sends.
+    Reading,
+    /// The same, and nothing of it has come yet: the connection can be ended without loss.
+    Idle,
 }
 
 /// One connection's deadline.
@@ -43,7 +54,7 @@ pub struct Timer {
 impl Clock {
     /// A deadline for a socket, due never so far.
     pub fn watch(self: &Rc<Self>, socket: Rc<Socket>) -> Timer {
-        let place = self.table.borrow_mut().insert((socket, Shutdown::Both));
+        let place = self.table.borrow_mut().insert((socket, What::All));
         Timer { clock: Rc::clone(self), place }
     }
 
@@ -61,11 +72,20 @@ impl Clock {
         let late = due.iter_mut().zip(sockets).filter(|(due, _)| **due <= now);
         for (due, socket) in late {
             *due = EXPIRED;
-            if let Some((socket, how)) = socket {
+            if let Some((socket, what)) = socket {
+                let how = if *what == What::All { Shutdown::Both } else { Shutdown::Read };
                 // It fails where the connection has ended by itself.
-                let _ = socket.shutdown(*how);
+                let _ = socket.shutdown(how);
             }
         }
+    }
+
+    /// Has the connections expire with the next tick that wait for a request.
+    pub fn expire_idle(&self) {
+        let Table { due, sockets, .. } = &mut *self.table.borrow_mut();
+        let is_idle = |socket: &Option<(Rc<Socket>, What)>| matches!(socket, Some((_, What::Idle)));
+        let idle = due.iter_mut().zip(sockets).filter(|(due, socket)| **due < EXPIRED && is_idle(socket));
+        idle.for_each(|(due, _)| *due = 0);
     }
 
     /// Has everything that waits to read or write expire with the next tick, for an end that cannot wait.
@@ -75,7 +95,7 @@ impl Clock {
 }
 
 impl Table {
-    fn insert(&mut self, watched: (Rc<Socket>, Shutdown)) -> u32 {
+    fn insert(&mut self, watched: (Rc<Socket>, What)) -> u32 {
         let place = self.free.pop().unwrap_or_else(|| {
             self.due.push(NEVER);
             self.sockets.push(None);
@@ -96,17 +116,17 @@ impl Table {
     }
 
     /// Sets what has not been late yet.
-    fn set_open(&mut self, place: u32, due: u32, how: Shutdown) {
+    fn set_open(&mut self, place: u32, due: u32, what: What) {
         let place = index(place);
         if let (Some(entry), Some(Some(socket))) = (self.due.get_mut(place), self.sockets.get_mut(place))
             && *entry != EXPIRED
         {
             *entry = due;
-            socket.1 = how;
+            socket.1 = what;
         }
     }
 
-    fn remove(&mut self, place: u32) -> Option<(Rc<Socket>, Shutdown)> {
+    fn remove(&mut self, place: u32) -> Option<(Rc<Socket>, What)> {
         self.set(place, NEVER);
         self.free.push(place);
         self.sockets.get_mut(index(place))?.take()
@@ -116,22 +136,27 @@ impl Table {
 impl Timer {
     /// Ends the connection after this time from now, whatever was set before. One that was late stays so.
     pub fn set(&self, after: Duration) {
-        self.put(after, Shutdown::Both);
+        self.put(after, What::All);
     }
 
     /// Ends only what the peer sends, so that it can still be told what it was late with.
     pub fn set_reading(&self, after: Duration) {
-        self.put(after, Shutdown::Read);
+        self.put(after, What::Reading);
     }
 
-    fn put(&self, after: Duration, how: Shutdown) {
+    /// The same, while nothing of what is waited for has come.
+    pub fn set_idle(&self, after: Duration) {
+        self.put(after, What::Idle);
+    }
+
+    fn put(&self, after: Duration, what: What) {
         let due = self.clock.now().saturating_add(ticks(after)).min(EXPIRED - 1);
-        self.clock.table.borrow_mut().set_open(self.place, due, how);
+        self.clock.table.borrow_mut().set_open(self.place, due, what);
     }
 
     /// Lets the connection wait as long as it likes. One that was late stays so.
     pub fn clear(&self) {
-        self.clock.table.borrow_mut().set_open(self.place, NEVER, Shutdown::Both);
+        self.clock.table.borrow_mut().set_open(self.place, NEVER, What::All);
     }
 
     /// Whether the connection was ended for being late.
@@ -201,6 +226,19 @@ mod tests {
         timer.clear();
         (0..5).for_each(|_| clock.tick());
         assert!(!timer.has_expired());
+    }
+
+    #[test]
+    fn only_a_connection_that_waits_for_a_request_can_be_ended_for_being_idle() {
+        let (clock, timer, _far) = watched();
+        timer.set_reading(TICK * 10);
+        clock.expire_idle();
+        clock.tick();
+        assert!(!timer.has_expired());
+        timer.set_idle(TICK * 10);
+        clock.expire_idle();
+        clock.tick();
+        assert!(timer.has_expired());
     }
 
     #[test]

@@ -220,6 +220,8 @@ impl<W: Watch> Worker<W> {
         self.listening.take().values().for_each(Listening::close);
         let end = tokio::time::Instant::now() + patience;
         while self.connections.get() > 0 && tokio::time::Instant::now() < end {
+            // Also those whose last exchange has just ended.
+            self.clock.expire_idle();
             tokio::time::sleep(TICK).await;
         }
         self.clock.expire_all();

@@ -120,6 +120,19 @@ fn a_backend_that_is_down_is_not_asked() {
 }
 
 #[test]
+fn a_worker_that_drains_does_not_wait_for_clients_with_nothing_to_say() {
+    over_both(|start| {
+        let lab = start(to(mirror()));
+        let mut client = lab.connect();
+        assert_eq!(client.ask(GET).status(), 200);
+        let begin = Instant::now();
+        lab.orders.send(Order::Drain(Duration::from_secs(30))).unwrap();
+        assert_eq!(client.rest(), "");
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    });
+}
+
+#[test]
 fn a_worker_that_drains_finishes_what_has_begun() {
     let slow = backend(|mut client| {
         client.receive();
