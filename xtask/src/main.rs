@@ -9,6 +9,7 @@ mod bpf;
 mod build;
 mod demo;
 mod fingerprint;
+mod fuzz;
 mod process;
 mod setup;
 mod test;
@@ -16,6 +17,7 @@ mod vm;
 mod workspace;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -64,6 +66,14 @@ enum Command {
         /// Run only cases whose name contains this
         filter: Option<String>,
     },
+    /// Build the fuzz targets and run one, or all of them one after the other
+    Fuzz {
+        /// The target to run
+        target: Option<String>,
+        /// How long each runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Check format, clippy and, where installed, cargo-deny
     Lint,
 }
@@ -88,6 +98,9 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Test { suites } => return Ok(test::run(&workspace, suites)),
         Command::Vm { kernels, filter } => {
             return Ok(test::on_kernels(&workspace, kernels, filter.as_deref()));
+        }
+        Command::Fuzz { target, seconds } => {
+            fuzz::run(&workspace, target.as_deref(), Duration::from_secs(*seconds))?;
         }
         Command::Lint => return Ok(test::lint(&workspace)),
     }

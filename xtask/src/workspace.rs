@@ -36,6 +36,11 @@ impl Workspace {
         self.root.join("target/bpf-build")
     }
 
+    /// Cargo's folder for fuzz targets, whose instrumentation no other build shares, and what fuzzing finds.
+    pub(crate) fn fuzz_target_dir(&self) -> PathBuf {
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from).join("fuzz")
+    }
+
     /// Where the finished BPF objects lie for the daemon to embed. The path is fixed, whatever
     /// `CARGO_TARGET_DIR` says, because the daemon's build script must find it too.
     pub(crate) fn object_dir(&self) -> PathBuf {

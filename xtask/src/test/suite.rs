@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::report::Report;
 use super::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{process, vm};
+use crate::{fuzz, process, vm};
 
 /// In the order in which they run: what fails fastest comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,6 +23,8 @@ pub(crate) enum Suite {
     Host,
     /// Examples in the documentation
     Doc,
+    /// Fuzz targets, a few seconds each
+    Fuzz,
     /// Packet fixtures and network namespaces, in the kernel
     Kernel,
     /// Other kernels, in virtual machines
@@ -41,6 +43,7 @@ impl Suite {
             Self::Deny => "deny",
             Self::Host => "host",
             Self::Doc => "doc",
+            Self::Fuzz => "fuzz",
             Self::Kernel => "kernel",
             Self::Vm => "vm",
         }
@@ -53,6 +56,7 @@ impl Suite {
             Self::Deny => "deny: licences, bans and sources of dependencies",
             Self::Host => "host: unit and property tests",
             Self::Doc => "doc: examples in the documentation",
+            Self::Fuzz => "fuzz: bytes that nobody thought of",
             Self::Kernel => "kernel: packet fixtures and network namespaces",
             Self::Vm => "vm: other kernels, in virtual machines",
         }
@@ -62,6 +66,7 @@ impl Suite {
         match self {
             Self::Fmt | Self::Clippy | Self::Deny => self.run_check(workspace),
             Self::Host | Self::Doc | Self::Kernel => self.run_tests(workspace, daemon),
+            Self::Fuzz => fuzz::run_suite(workspace),
             Self::Vm => vm::run(workspace, daemon, &[], None),
         }
     }
@@ -121,13 +126,17 @@ impl Suite {
     /// What cargo is asked, one command a line.
     fn command_lines(self) -> &'static [&'static str] {
         match self {
-            Self::Fmt => &["fmt --all --check", "fmt --check --manifest-path lb-ebpf/Cargo.toml"],
+            Self::Fmt => &[
+                "fmt --all --check",
+                "fmt --check --manifest-path lb-ebpf/Cargo.toml",
+                "fmt --check --manifest-path tests/fuzz/Cargo.toml",
+            ],
             Self::Clippy => &["clippy --workspace --all-targets --locked --quiet -- -D warnings"],
             // Advisories need the network and change without a commit, so they are not a test.
             Self::Deny => &["deny --offline check licenses bans sources"],
             Self::Host => &["test --workspace --lib --bins --tests --locked --no-fail-fast"],
             Self::Doc => &["test --workspace --doc --locked --no-fail-fast"],
-            Self::Vm => &[],
+            Self::Fuzz | Self::Vm => &[],
             Self::Kernel => &["run --release --locked --quiet --package lb-tests --bin lb-tests"],
         }
     }

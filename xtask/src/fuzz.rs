@@ -1,0 +1,149 @@
+//! Builds the fuzz targets with the instrumentation that libFuzzer wants, which stable Rust can make, and runs them.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::test::Tally;
+use crate::workspace::Workspace;
+
+/// What is fuzzed, each a function of the crate `lb-fuzz`.
+const TARGETS: [&str; 8] = [
+    "request_head",
+    "response_head",
+    "chunked",
+    "proxy_protocol",
+    "config",
+    "packet_parser",
+    "packet_pipeline",
+    "packet_stateful",
+];
+
+/// How long each target runs as a suite: long enough for the seeds and what lies next to them, and two minutes for all.
+pub(crate) const IN_SUITE: Duration = Duration::from_secs(10);
+
+/// Counters of edges, a table of what they belong to, and the operands of comparisons. Source: LLVM, `SanitizerCoverage`.
+const FLAGS: [&str; 7] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "--cfg",
+    "fuzzing",
+];
+
+/// Memory above which an input counts as a failure.
+const MEMORY_MB: u32 = 1024;
+
+/// `cargo xtask fuzz`: builds, then runs one target or all, each for so long.
+pub(crate) fn run(workspace: &Workspace, target: Option<&str>, time: Duration) -> Result<()> {
+    let chosen = chosen(target)?;
+    if let Some(reason) = missing() {
+        bail!("{reason}");
+    }
+    let built = build(workspace)?;
+    chosen.iter().try_for_each(|target| run_one(workspace, &built, target, time))
+}
+
+/// The same as a suite: every target one item.
+pub(crate) fn run_suite(workspace: &Workspace) -> Tally {
+    if let Some(reason) = missing() {
+        return Tally::skip("fuzz", &reason);
+    }
+    let mut sum = Tally::default();
+    match build(workspace) {
+        Err(error) => sum.add(failed("build", &error)),
+        Ok(built) => {
+            for target in TARGETS {
+                let ran = run_one(workspace, &built, target, IN_SUITE);
+                sum.add(ran.map_or_else(|error| failed(target, &error), |()| Tally::pass()));
+            }
+        }
+    }
+    sum
+}
+
+fn failed(name: &str, error: &anyhow::Error) -> Tally {
+    println!("{error:#}");
+    Tally::failure(&format!("fuzz {name}"))
+}
+
+fn chosen(target: Option<&str>) -> Result<Vec<&str>> {
+    let known = TARGETS.join(", ");
+    match target {
+        None => Ok(TARGETS.to_vec()),
+        Some(target) if TARGETS.contains(&target) => Ok(vec![target]),
+        Some(target) => bail!("no fuzz target `{target}`: there are {known}"),
+    }
+}
+
+/// What libFuzzer, which is C++, cannot be built without.
+fn missing() -> Option<String> {
+    let compiler = env::var_os("CXX").map_or_else(|| PathBuf::from("c++"), PathBuf::from);
+    let there = process::succeeds(Command::new(&compiler).arg("--version"));
+    (!there).then(|| format!("libFuzzer needs a C++ compiler, and `{}` is missing", compiler.display()))
+}
+
+/// Compiles all targets; the folder they lie in.
+///
+/// The target is named although it is the host's own, so that build scripts and macros are not instrumented.
+fn build(workspace: &Workspace) -> Result<PathBuf> {
+    let triple = process::output(process::host_command(workspace.root()).args(["-vV"]))?;
+    let triple =
+        triple.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo names no host")?;
+    let folder = workspace.fuzz_target_dir();
+    let mut cargo = process::host_command(workspace.root());
+    cargo.args(["build", "--release", "--locked", "--quiet", "--target", triple, "--manifest-path"]);
+    cargo.arg(folder_of(workspace).join("Cargo.toml")).arg("--target-dir").arg(&folder);
+    process::run(cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f")))?;
+    Ok(folder.join(triple).join("release"))
+}
+
+fn folder_of(workspace: &Workspace) -> PathBuf {
+    workspace.root().join("tests/fuzz")
+}
+
+/// What is found new goes to a folder of its own; the seeds in the repository are only read.
+fn run_one(workspace: &Workspace, built: &Path, target: &str, time: Duration) -> Result<()> {
+    let found = workspace.fuzz_target_dir().join("corpus").join(target);
+    let failures = workspace.fuzz_target_dir().join("artifacts").join(target);
+    let seeds = folder_of(workspace).join("corpus").join(target);
+    for folder in [&found, &failures] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    println!("fuzzing {target} for {} s", time.as_secs());
+    let mut fuzzer = Command::new(built.join(target));
+    fuzzer.args([format!("-max_total_time={}", time.as_secs()), format!("-rss_limit_mb={MEMORY_MB}")]);
+    fuzzer.args(["-timeout=10", "-verbosity=0", "-print_final_stats=1"]);
+    fuzzer.arg(format!("-artifact_prefix={}/", failures.display())).arg(&found).arg(&seeds);
+    process::run(&mut fuzzer).with_context(|| format!("{target} broke a promise; see {}", failures.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_one_of_the_fuzz_crate_and_has_seeds() {
+        let folder = folder_of(&Workspace::locate().unwrap());
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        for target in TARGETS {
+            assert!(manifest.contains(&format!("name = \"{target}\"")), "{target}");
+            assert!(folder.join("corpus").join(target).read_dir().unwrap().next().is_some(), "{target}");
+        }
+        assert_eq!(manifest.matches("path = \"fuzz_targets/").count(), TARGETS.len());
+    }
+
+    #[test]
+    fn a_target_that_is_none_is_told_which_there_are() {
+        let error = chosen(Some("nothing")).unwrap_err().to_string();
+        assert!(error.contains("nothing") && error.contains("request_head"), "{error}");
+        assert_eq!(chosen(None).unwrap(), TARGETS);
+    }
+}
