@@ -87,9 +87,9 @@ fn measure(arguments: &Arguments, cpu: usize) -> Result<(Vec<Row>, Vec<String>)>
         }
     }
     let floor = measured.first().map_or(f64::NAN, |floor| floor.samples.median());
-    let rows = targets.iter().zip(measured).zip(before);
-    let row = |((target, measured), before): ((&Box<dyn Target>, Measured), Option<u64>)| {
-        row(target.as_ref(), &measured, before, floor)
+    let rows = targets.iter().map(AsRef::as_ref).zip(measured).zip(before);
+    let row = |((target, measured), before): ((&dyn Target, Measured), Option<u64>)| {
+        row(target, &measured, before, floor)
     };
     Ok((rows.map(row).collect::<Result<_>>()?, skipped))
 }

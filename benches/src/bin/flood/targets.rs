@@ -28,9 +28,12 @@ pub(crate) trait Target {
     fn dropped(&self) -> Result<Option<u64>>;
 }
 
+/// What takes turns.
+pub(crate) type Targets = Vec<Box<dyn Target>>;
+
 /// Every target, the floor first, and why others are missing.
-pub(crate) fn all() -> Result<(Vec<Box<dyn Target>>, Vec<String>)> {
-    let mut targets: Vec<Box<dyn Target>> = vec![Box::new(Floor::build()?), Box::new(Balancer::build()?)];
+pub(crate) fn all() -> Result<(Targets, Vec<String>)> {
+    let mut targets: Targets = vec![Box::new(Floor::build()?), Box::new(Balancer::build()?)];
     let lacking = missing(&[Need::Command("nft")]);
     if lacking.is_none() {
         targets.push(Box::new(Nftables::build()?));

@@ -64,9 +64,9 @@ fn main() -> Result<()> {
         );
     }
     let lines: Vec<Line> = lines.into_iter().map(|(work, samples)| line(work, &samples)).collect();
-    lines.iter().for_each(|line| {
-        println!("{:<42} {:>8.1} ns  [{:.1}, {:.1}]", line.work, line.ns, line.spread[0], line.spread[1])
-    });
+    for Line { work, ns, spread: [least, most], .. } in &lines {
+        println!("{work:<42} {ns:>8.1} ns  [{least:.1}, {most:.1}]");
+    }
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(&lines)? + "\n";
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

@@ -158,7 +158,9 @@ impl Heads {
     /// The floor: the same fields, copied.
     pub(super) fn copy(&mut self) -> usize {
         self.out.0.clear();
-        fields().each().for_each(|(name, value)| self.out.put(name, value));
+        for (name, value) in fields().each() {
+            self.out.put(name, value);
+        }
         self.out.0.len()
     }
 }

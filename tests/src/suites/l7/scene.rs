@@ -75,7 +75,9 @@ impl Scene {
         }
         scene.daemon.wait_until_ready()?;
         let is_whole = |said: &str| said.contains("name=web1") && said.contains("name=web2");
-        scene.wait_for("both backends answer", |scene| scene.get(&["/"; 4]).is_ok_and(|said| is_whole(&said)))?;
+        scene.wait_for("both backends answer", |scene| {
+            scene.get(&["/"; 4]).is_ok_and(|said| is_whole(&said))
+        })?;
         Ok(scene)
     }
 

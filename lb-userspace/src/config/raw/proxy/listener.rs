@@ -38,6 +38,7 @@ pub(in crate::config) struct Tls {
 
 impl Listener {
     pub(in super::super) fn read(listener: &Reader<'_, '_>, report: &mut Report) -> Self {
+        listener.await_effect(&["http2"], report);
         let tls = listener.table("tls", report).map(|tls| Tls::read(&tls, report));
         let hsts = listener.table("hsts", report).and_then(|table| hsts(&table, report));
         let limits = listener.table("limits", report).and_then(|table| limits(&table, report));
@@ -108,6 +109,7 @@ fn hsts(hsts: &Reader<'_, '_>, report: &mut Report) -> Option<Hsts> {
 }
 
 fn limits(limits: &Reader<'_, '_>, report: &mut Report) -> Option<ClientLimits> {
+    limits.await_effect(&["connections", "connections_per_address"], report);
     let default = ClientLimits::DEFAULT;
     let mut number = |name, default| limits.read(name, value::narrow, report).or(default);
     let (head, line) = (number("head", default.head), number("line", default.line));
@@ -126,6 +128,7 @@ fn limits(limits: &Reader<'_, '_>, report: &mut Report) -> Option<ClientLimits> 
 }
 
 fn deadlines(deadlines: &Reader<'_, '_>, report: &mut Report) -> Option<ClientDeadlines> {
+    deadlines.await_effect(&["request"], report);
     let default = ClientDeadlines::DEFAULT;
     let mut time = |name, default| deadlines.read(name, value::duration, report).or(default);
     let handshake = time("handshake", default.handshake);

@@ -38,7 +38,7 @@ pub(in crate::config) static LISTENER: Section = Section {
             value: Value::Flag,
             presence: Presence::Optional("true with `tls`, false without"),
             example: "http2 = false",
-            meaning: "Speaks HTTP/2 too: offered by ALPN with `tls`, by prior knowledge without.",
+            meaning: "Speaks HTTP/2 too: offered by ALPN with `tls`, by prior knowledge without. So far without effect: HTTP/1.1 is spoken.",
             why: "Browsers speak it by TLS alone.",
         },
         Key {
@@ -262,7 +262,7 @@ pub(in crate::config) static LIMITS: Section = Section {
             value: Value::Number(Unit::Size, 0..=100_000_000),
             presence: Presence::Default("0"),
             example: "connections = \"64k\"",
-            meaning: "Connections at a time, of all clients together. 0 is no bound but memory and descriptors.",
+            meaning: "Connections at a time, of all clients together. 0 is no bound but memory and descriptors. So far without effect.",
             why: "Only the operator knows what the host is for.",
         },
         Key {
@@ -270,7 +270,7 @@ pub(in crate::config) static LIMITS: Section = Section {
             value: Value::Number(Unit::Size, 0..=100_000_000),
             presence: Presence::Default("0"),
             example: "connections_per_address = 100",
-            meaning: "Connections at a time of one address, counted by each worker for itself. 0 is no bound.",
+            meaning: "Connections at a time of one address, counted by each worker for itself. 0 is no bound. So far without effect.",
             why: "Behind one address may be a whole company.",
         },
         Key {
@@ -334,7 +334,7 @@ pub(in crate::config) static DEADLINES: Section = Section {
             value: deadline(),
             presence: Presence::Optional("an exchange may take as long as it goes on"),
             example: "request = \"5m\"",
-            meaning: "For a whole exchange, from the first byte of the request to the last of the answer. Upgraded connections are exempt.",
+            meaning: "For a whole exchange, from the first byte of the request to the last of the answer. Upgraded connections are exempt. So far without effect.",
             why: "A large download takes as long as it takes.",
         },
     ],

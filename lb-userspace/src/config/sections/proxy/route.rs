@@ -146,7 +146,7 @@ pub(in crate::config) static ROUTE: Section = Section {
             value: Value::Text(Form::Name),
             presence: Presence::Optional("nobody"),
             example: "mirror = \"shadow\"",
-            meaning: "Service that gets a copy of each request; its answers are thrown away.",
+            meaning: "Service that gets a copy of each request; its answers are thrown away. So far without effect.",
             why: "",
         },
         Key {
@@ -462,7 +462,7 @@ pub(in crate::config) static ROUTE_DEADLINES: Section = Section {
             value: deadline(),
             presence: Presence::Optional("as the listener says"),
             example: "request = \"10s\"",
-            meaning: "For a whole exchange.",
+            meaning: "For a whole exchange. So far without effect.",
             why: "",
         },
     ],

@@ -20,7 +20,7 @@ fn a_service_that_nobody_leads_to() {
 fn a_mirror_leads_to_its_service() {
     let shadow = "[[service]]\nname = \"s\"\nkind = \"http\"\n[[service.backend]]\nname = \"a\"\naddr = \"10.0.0.2:80\"\n";
     let route = "[[route]]\nname = \"r\"\nservice = \"web\"\nmirror = \"s\"";
-    assert_eq!(warnings(&with(&format!("{shadow}{route}"))), []);
+    assert_eq!(warnings(&with(&format!("{shadow}{route}"))), [(22, "`mirror` has no effect yet".into())]);
 }
 
 #[test]
@@ -40,4 +40,10 @@ fn routes_without_a_listener() {
 fn backends_that_all_drain() {
     let text = service("").replace("addr = \"10.0.0.1:8080\"", "addr = \"10.0.0.1:8080\"\ndrain = true");
     assert_eq!(warnings(&text), [(6, "all backends of service \"web\" are draining".into())]);
+}
+
+#[test]
+fn what_has_no_effect_yet_is_told_of() {
+    let text = instead("service = \"web\"\n", "service = \"web\"\nlimits = { connections = 9 }\n");
+    assert_eq!(warnings(&text), [(5, "`connections` has no effect yet".into())]);
 }

@@ -17,7 +17,7 @@ fn refusal(head: &[u8]) -> Option<Refusal> {
 
 /// A head with this line and these fields.
 fn head(line: &str, fields: &[&str]) -> Vec<u8> {
-    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let fields = fields.iter().flat_map(|field| [*field, "\r\n"]).collect::<String>();
     format!("{line}\r\n{fields}\r\n").into_bytes()
 }
 
