@@ -180,7 +180,7 @@ fn belongs_into_head(name: &str) -> bool {
 fn check_unfinished(bytes: &[u8]) -> Result<(), Refusal> {
     let digits = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     match bytes.get(digits) {
-        None if digits > SIZE_DIGITS => Err(Refusal::ChunkTooLarge),
+        _ if digits > SIZE_DIGITS => Err(Refusal::ChunkTooLarge),
         Some(_) if digits == 0 => Err(Refusal::ChunkSize),
         _ if bytes.len() >= LINE => Err(Refusal::ChunkLineTooLong),
         _ => Ok(()),

@@ -56,6 +56,7 @@ fn bodies_are_decoded_or_refused_by_name() {
         ("g\r\n", Err(Refusal::ChunkSize)),
         ("1000000000000000\r\n", Err(Refusal::ChunkTooLarge)),
         ("fffffffffffffffffffffffffffffff", Err(Refusal::ChunkTooLarge)),
+        ("0000000000000000;a", Err(Refusal::ChunkTooLarge)),
         ("5\nhello\r\n", Err(Refusal::BareLf)),
         ("5\r\nhello\n", Err(Refusal::BareLf)),
         ("5\r\nhelloX\r\n", Err(Refusal::ChunkEnd)),
