@@ -60,8 +60,10 @@ fn check(file: &Path) -> Result<()> {
     for warning in &loaded.warnings {
         eprintln!("{warning}");
     }
-    let backends: usize = loaded.config.services.iter().map(|service| service.backends.len()).sum();
-    let services = loaded.config.services.len();
+    let (packets, requests) = (&loaded.config.services, &loaded.config.proxy.services);
+    let of_packets = packets.iter().map(|service| service.backends.len());
+    let backends: usize = of_packets.chain(requests.iter().map(|service| service.backends.len())).sum();
+    let services = packets.len() + requests.len();
     let counted = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
     println!(
         "{}: right, {} with {}",

@@ -44,6 +44,8 @@ pub struct FrontStatus {
     pub io: String,
     /// The listeners.
     pub listeners: Vec<FrontListenerStatus>,
+    /// The services.
+    pub services: Vec<FrontServiceStatus>,
     /// Connections accepted since start.
     pub accepted: u64,
     /// Connections open now.
@@ -61,6 +63,30 @@ pub struct FrontListenerStatus {
     pub addresses: Vec<String>,
     /// Whether by TLS.
     pub tls: bool,
+}
+
+/// A service of layer 7.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its backends, in the order of the file.
+    pub backends: Vec<FrontBackendStatus>,
+}
+
+/// A backend of layer 7.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontBackendStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Its share of requests relative to the others'.
+    pub weight: u16,
+    /// `up`, `down` or `unknown`; what is not probed is up.
+    pub state: String,
+    /// Whether it gets no new requests.
+    pub drain: bool,
 }
 
 /// The guard. What it dropped stands among the reasons.

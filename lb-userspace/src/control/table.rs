@@ -5,8 +5,8 @@
 mod text;
 
 use super::{
-    BackendStatus, FloodGuardStatus, FrontStatus, GuardStatus, InterfaceStatus, ReasonStatus, ServiceStatus,
-    Status,
+    BackendStatus, FloodGuardStatus, FrontBackendStatus, FrontStatus, GuardStatus, InterfaceStatus,
+    ReasonStatus, ServiceStatus, Status,
 };
 use std::fmt::Write as _;
 use text::{bytes, columns, duration, grouped, wrapped};
@@ -18,7 +18,10 @@ const INDENT: usize = 2;
 #[must_use]
 pub fn render(status: &Status, width: usize) -> String {
     let mut text = wrapped(&head(status), width, INDENT);
-    text.push_str(&wrapped(&head_of_flows(status), width, INDENT));
+    let has_flows = !status.interfaces.is_empty() || status.front.is_none();
+    if has_flows {
+        text.push_str(&wrapped(&head_of_flows(status), width, INDENT));
+    }
     for refusal in status.interfaces.iter().flat_map(refusals) {
         text.push_str(&wrapped(&refusal, width, INDENT));
     }
@@ -36,9 +39,11 @@ pub fn render(status: &Status, width: usize) -> String {
         }
         text.push_str(&backends(service, width));
     }
-    text.push('\n');
-    for verdict in ["forward", "drop", "pass"] {
-        text.push_str(&wrapped(&reasons(status, verdict), width, 9));
+    if has_flows {
+        text.push('\n');
+        for verdict in ["forward", "drop", "pass"] {
+            text.push_str(&wrapped(&reasons(status, verdict), width, 9));
+        }
     }
     text
 }
@@ -100,7 +105,17 @@ fn front(front: &FrontStatus) -> Vec<String> {
         let spoken = if listener.tls { "https" } else { "http" };
         format!("listener {}  {spoken} on {}", listener.name, listener.addresses.join(", "))
     });
-    [head, answers].into_iter().chain(listeners).collect()
+    let services = front.services.iter().map(|service| {
+        let backends: Vec<_> = service.backends.iter().map(front_backend).collect();
+        format!("service {}  {}", service.name, backends.join(", "))
+    });
+    [head, answers].into_iter().chain(listeners).chain(services).collect()
+}
+
+fn front_backend(backend: &FrontBackendStatus) -> String {
+    let FrontBackendStatus { name, address, weight, state, drain } = backend;
+    let draining = if *drain { ", draining" } else { "" };
+    format!("{name} {address} ({state}, weight {weight}{draining})")
 }
 
 fn service_head(service: &ServiceStatus) -> String {

@@ -61,6 +61,12 @@ impl Checks {
         self.running.keys().all(|key| self.verdicts.contains_key(key))
     }
 
+    /// How a backend is; who is not checked is taken to be up.
+    pub(super) fn state(&self, key: &Key) -> HealthState {
+        let checked = self.running.get(key);
+        checked.map_or(HealthState::Up, |_| self.verdicts.get(key).copied().unwrap_or(HealthState::Unknown))
+    }
+
     /// The backends that are checked and not up.
     pub(super) fn down(&self) -> Vec<Key> {
         let is_up = |key: &Key| self.verdicts.get(key).is_some_and(|state| *state == HealthState::Up);

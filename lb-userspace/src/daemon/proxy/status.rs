@@ -1,7 +1,8 @@
 //! What there is to tell of layer 7.
 
 use super::Front;
-use crate::control::{FrontListenerStatus, FrontStatus};
+use crate::config::proxy::Service;
+use crate::control::{FrontBackendStatus, FrontListenerStatus, FrontServiceStatus, FrontStatus};
 use crate::l7::worker::Counters;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,13 +22,26 @@ impl Front {
             addresses: listener.config.addresses.iter().map(ToString::to_string).collect(),
             tls: listener.config.tls.is_some(),
         });
+        let services = self.snapshot.settings.services.iter();
         Some(FrontStatus {
             workers: workers.counters().count(),
             io: workers.kind.as_str().to_owned(),
             listeners: listeners.collect(),
+            services: services.map(|(_, service)| self.tell(&service.config)).collect(),
             accepted: sum(|counters| &counters.accepted),
             open: sum(|counters| &counters.open),
             answers: std::array::from_fn(answers),
         })
+    }
+
+    fn tell(&self, service: &Service) -> FrontServiceStatus {
+        let backends = service.backends.iter().map(|backend| FrontBackendStatus {
+            name: backend.name.clone(),
+            address: backend.addr.to_string(),
+            weight: backend.weight,
+            state: self.checks.state(&(service.name.clone(), backend.addr)).as_str().to_owned(),
+            drain: backend.drain,
+        });
+        FrontServiceStatus { name: service.name.clone(), backends: backends.collect() }
     }
 }

@@ -125,6 +125,7 @@ fn status(scene: &mut Scene) -> Result<()> {
     ensure!(front["answers"][1].as_u64() >= Some(2) && front["answers"][3].as_u64() >= Some(1), "{front:#}");
     let page = scene.daemon.table()?;
     ensure!(page.contains(&format!("listener secure  https on {SECURE}")), "{page}");
+    ensure!(page.contains("(up, weight 1)"), "{page}");
     Ok(())
 }
 
