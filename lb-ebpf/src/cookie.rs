@@ -39,7 +39,8 @@ impl<H: EbpfContext> Kernel<'_, H> {
     fn holds_connection<const WORDS: usize>(&self, mut tuple: [U32be; WORDS]) -> bool {
         let (ctx, place) = (self.0.as_ptr(), (&raw mut tuple).cast::<bpf_sock_tuple>());
         // SAFETY: a helper call with a tuple on the stack and its size, which tells the kernel which family it is of.
-        let socket = unsafe { bpf_skc_lookup_tcp(ctx, place, size_of::<[U32be; WORDS]>() as u32, THIS_NAMESPACE, 0) };
+        let socket =
+            unsafe { bpf_skc_lookup_tcp(ctx, place, size_of::<[U32be; WORDS]>() as u32, THIS_NAMESPACE, 0) };
         if socket.is_null() {
             return false;
         }

@@ -10,7 +10,9 @@ use aya_ebpf::helpers::bpf_jiffies64;
 use core::ffi::c_void;
 use lb_common::abi::{CaptureRecord, Stage, Ticks};
 use lb_common::datapath::guard::{self, Cookies, Glance};
-use lb_common::datapath::{self, Arrival, Family, Next, Outcome, Reason, Steered, TablesFor, Verdict, Version};
+use lb_common::datapath::{
+    self, Arrival, Family, Next, Outcome, Reason, Steered, TablesFor, Verdict, Version,
+};
 use lb_common::wire::{Packet, U32be, ipv6};
 
 /// What a kind of program has of its own: its view of a packet, and the codes for what becomes of one.

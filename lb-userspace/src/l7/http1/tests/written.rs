@@ -64,7 +64,7 @@ proptest! {
         }
         let mut text = Text(&mut bytes);
         text.put("host", b"example.org");
-        for (name, value) in fields.iter() {
+        for (name, value) in &fields {
             text.put(name, value.as_bytes());
         }
         text.end();
