@@ -61,7 +61,7 @@ fn framing_and_the_connection_s_end_are_what_the_fields_say() {
         let fields: Vec<&str> = fields.iter().copied().chain(["Host: a"]).collect();
         let bytes = head(&format!("POST / HTTP/{version}"), &fields);
         parse_and(&bytes, |head| {
-            assert_eq!((head.framing, head.keep_alive), (framing, keep_alive), "{fields:?}")
+            assert_eq!((head.framing, head.keep_alive), (framing, keep_alive), "{fields:?}");
         });
     }
 }

@@ -64,7 +64,9 @@ proptest! {
         }
         let mut text = Text(&mut bytes);
         text.put("host", b"example.org");
-        fields.iter().for_each(|(name, value)| text.put(name, value.as_bytes()));
+        for (name, value) in &fields {
+            text.put(name, value.as_bytes());
+        }
         text.end();
 
         let mut room = room();
