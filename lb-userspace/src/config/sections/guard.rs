@@ -80,7 +80,7 @@ const SYN_COOKIES_KEY: Key = Key {
     value: Value::Flag,
     presence: Presence::Default("false"),
     example: "syn_cookies = true",
-    meaning: "Answers the SYNs above `service_flows` with SYN cookies (`syn_cookie`) instead of dropping them, and while there are such, drops what acknowledges none and is of no connection (`syn_cookie_bad`). Real clients connect during a flood, and the listener sees completed handshakes only. Only for TCP with `forward = \"local\"`, by XDP (at TC they are dropped), on Linux 6.0 or newer. Needs `sysctl -w net.ipv4.tcp_syncookies=2`, without which the listener would not take the handshakes; the daemon does not start until that is set. Such connections have neither window scaling nor selective acknowledgements. Read at start, that any service has it.",
+    meaning: "Answers the SYNs above `service_flows` with SYN cookies (`syn_cookie`) instead of dropping them, and while there are such, drops what acknowledges none and is of no connection (`syn_cookie_bad`). Real clients connect during a flood, and the listener sees completed handshakes only. Only for TCP with `forward = \"local\"`, by XDP (at TC they are dropped), on Linux 6.0 or newer. Needs `sysctl -w net.ipv4.tcp_syncookies=2`, without which the listener would not take the handshakes; the daemon does not start until that is set. Such connections have neither window scaling nor selective acknowledgements. The first service that has it takes a restart.",
     why: "It asks for a setting of the whole host.",
 };
 

@@ -17,8 +17,8 @@ fn refusal(head: &[u8]) -> Option<Refusal> {
 
 /// A head with this line and these fields.
 fn head(line: &str, fields: &[&str]) -> Vec<u8> {
-    let fields = fields.iter().flat_map(|field| [*field, "\r\n"]).collect::<String>();
-    format!("{line}\r\n{fields}\r\n").into_bytes()
+    let lines: Vec<&str> = [line].iter().chain(fields).copied().collect();
+    (lines.join("\r\n") + "\r\n\r\n").into_bytes()
 }
 
 #[test]
