@@ -12,8 +12,8 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::helpers::generated::bpf_ringbuf_output;
 use aya_ebpf::macros::btf_map;
 use core::ffi::c_void;
-use lb_common::abi::{CaptureCount, CaptureFilter, CaptureRecord, Stage, limits};
-use lb_common::datapath;
+use lb_common::abi::{BackendId, CaptureCount, CaptureFilter, CaptureRecord, Stage, limits};
+use lb_common::datapath::{self, Reason};
 use lb_common::wire::Packet as _;
 
 /// Packets that one CPU may capture in a second; 0 if nobody may capture.
@@ -53,17 +53,24 @@ pub(crate) fn is_on() -> bool {
     CAPTURE_RATE.load() != 0 && CAPTURE_FILTER.get(0).is_some_and(CaptureFilter::is_on)
 }
 
-/// Leaves a finished packet to the program that captures it; gives `code` if it cannot be.
+/// Leaves a finished packet to the program that captures it, with the backend it was steered to and the interface it is
+/// sent out by; gives `code` if it cannot be.
+///
+/// Field by field: a record made whole would be cleared by a call, whose frame some stages have no room for on the stack.
 #[inline(always)]
-pub(crate) fn show<H: Hook>(ctx: &H, record: CaptureRecord, code: u32) -> u32 {
+pub(crate) fn show<H: Hook>(
+    ctx: &H,
+    reason: Reason,
+    (backend, leaves_by): (BackendId, u32),
+    code: u32,
+) -> u32 {
     if is_on()
         && let Some(draft) = CAPTURE_DRAFT.get_ptr_mut(0)
     {
         // SAFETY: this CPU's own value, which nothing else uses while its programs run.
-        unsafe {
-            (*draft).code = code;
-            (*draft).record = record;
-        }
+        let draft = unsafe { &mut *draft };
+        draft.code = code;
+        draft.record.end(reason as u8, backend, leaves_by);
         ctx.tail_call(Stage::Capture);
     }
     code

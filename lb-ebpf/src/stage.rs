@@ -8,7 +8,7 @@ use crate::maps::{self, KernelTables};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_jiffies64;
 use core::ffi::c_void;
-use lb_common::abi::{CaptureRecord, Stage, Ticks};
+use lb_common::abi::{BackendId, Stage, Ticks};
 use lb_common::datapath::guard::{self, Cookies, Glance};
 use lb_common::datapath::{
     self, Arrival, Family, Next, Outcome, Reason, Steered, TablesFor, Verdict, Version,
@@ -243,8 +243,7 @@ fn finish<H: Hook>(ctx: &H, outcome: &Outcome) -> u32 {
             if !capture::is_on() {
                 return ctx.send(*ifindex);
             }
-            let record = CaptureRecord::new(*reason as u8, *backend, *ifindex);
-            capture::show(ctx, record, ctx.send(*ifindex))
+            capture::show(ctx, *reason, (*backend, *ifindex), ctx.send(*ifindex))
         }
         Err(reason) => stop(ctx, *reason),
     }
@@ -254,7 +253,7 @@ fn finish<H: Hook>(ctx: &H, outcome: &Outcome) -> u32 {
 #[inline(always)]
 fn stop<H: Hook>(ctx: &H, reason: Reason) -> u32 {
     let code = if reason.verdict() == Verdict::Pass { H::PASS } else { H::DROP };
-    if capture::is_on() { capture::show(ctx, CaptureRecord::stopped(reason as u8), code) } else { code }
+    if capture::is_on() { capture::show(ctx, reason, (BackendId::NONE, 0), code) } else { code }
 }
 
 /// The same, and tells userspace of trouble, if it wants to hear of it. A capture comes first, and goes on to tell.

@@ -204,18 +204,13 @@ pub struct CaptureRecord {
 plain!(CaptureRecord, 32);
 
 impl CaptureRecord {
-    /// A packet that is not sent out, for the reason of this number.
+    /// Writes down how the packet ended: for the reason of this number, steered to or from this backend, and sent out by
+    /// this interface, if it is. What else there is to say is left as it was, to be written by who keeps the record.
     #[inline(always)]
-    #[must_use]
-    pub const fn stopped(reason: u8) -> Self {
-        Self::new(reason, BackendId::NONE, 0)
-    }
-
-    /// A packet that is sent out by this interface.
-    #[inline(always)]
-    #[must_use]
-    pub const fn new(reason: u8, backend: BackendId, leaves_by: u32) -> Self {
-        Self { at_ns: 0, arrived_by: 0, leaves_by, length: 0, kept: 0, backend, reason, reserved: [0; 5] }
+    pub const fn end(&mut self, reason: u8, backend: BackendId, leaves_by: u32) {
+        self.reason = reason;
+        self.backend = backend;
+        self.leaves_by = leaves_by;
     }
 }
 

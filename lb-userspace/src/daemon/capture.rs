@@ -278,7 +278,9 @@ mod tests {
     }
 
     fn record(reason: Reason, backend: u16, leaves_by: u32) -> CaptureRecord {
-        CaptureRecord::new(reason as u8, BackendId::from_bits(backend), leaves_by)
+        let mut record = CaptureRecord::default();
+        record.end(reason as u8, BackendId::from_bits(backend), leaves_by);
+        record
     }
 
     #[test]
