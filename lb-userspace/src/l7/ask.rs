@@ -171,8 +171,10 @@ fn decide<W: Watch>(site: &Site<W>, asker: &Asker<'_>, head: &Head<'_, '_>) -> R
     let service = shares.pick(random).and_then(|service| site.upstreams(service));
     let upstreams = service.ok_or(Failure::NoRoute)?;
     let config = &upstreams.service.config;
+    // Of HTTP/1.0; an empty Host, which HTTP/1.1 would have, is refused by many servers.
+    let unnamed = request.host.is_empty().then_some(config.name.as_str());
     Ok(Verdict::Forward(Ask {
-        head: render(asker, &request, head, route, config.host.as_deref()),
+        head: render(asker, &request, head, route, config.host.as_deref().or(unnamed)),
         route: Arc::clone(route),
         upstreams: Rc::clone(upstreams),
         key: key_of(&config.balance, &request),

@@ -3,6 +3,7 @@
 mod life;
 mod plain;
 mod scene;
+mod smuggling;
 mod tls;
 
 use crate::runner::Case;
@@ -19,6 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
     suites
         .into_iter()
         .flat_map(|(name, claims)| Io::BOTH.into_iter().flat_map(move |io| with(name, io, claims)))
+        .chain(smuggling::cases())
         .collect()
 }
 
