@@ -87,6 +87,7 @@ fn main() -> Result<()> {
                 let place = (turn + round as usize) % Proxy::ALL.len();
                 match scene.measure(*work, Proxy::ALL[place], arguments.seconds) {
                     Ok(sample) => {
+                        eprintln!("{} {}: {:.1}", work.name(), Proxy::ALL[place], sample.cost);
                         measured[place].cost.push(sample.cost);
                         sample.per_second.into_iter().for_each(|rate| measured[place].per_second.push(rate));
                     }

@@ -108,7 +108,7 @@ kind = \"http\"
 fn nginx() -> String {
     let [first, second] = BACKENDS;
     format!(
-        "worker_processes 1; daemon off; pid nginx.pid; error_log stderr crit;
+        "daemon off; master_process off; pid nginx.pid; error_log stderr crit;
 events {{ worker_connections 19000; }}
 http {{
   access_log off; keepalive_timeout 120s; keepalive_requests 1000000000;
@@ -158,7 +158,7 @@ pub(crate) fn backend() -> String {
     let [first, second] = BACKENDS;
     let kilobyte = "x".repeat(1024);
     format!(
-        "worker_processes 1; daemon off; pid backend.pid; error_log stderr crit;
+        "daemon off; master_process off; pid backend.pid; error_log stderr crit;
 events {{ worker_connections 19000; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; keepalive_timeout 300s; keepalive_requests 1000000000;

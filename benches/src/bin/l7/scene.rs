@@ -63,6 +63,7 @@ impl Scene {
         fs::write(folder.path().join("100k"), vec![b'x'; 100 << 10])?;
         let mut command = Command::new("nginx");
         command.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("backend"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let backend = namespace.spawn(command)?;
         let scene = Self { namespace, folder, daemon: daemon::binary(), rate, _backend: backend };
         scene.wait_for(BACKENDS[0].parse()?)?;
