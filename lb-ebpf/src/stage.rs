@@ -98,17 +98,17 @@ pub(crate) fn balance<H: Hook>(ctx: &H) -> u32 {
     }
 }
 
-/// The guard in front of the balancer, after a glance at a packet.
+/// The guard in front of the balancer, and the balancer for what comes by the million.
 #[inline(always)]
 pub(crate) fn guard<H: Hook>(ctx: &H) -> u32 {
-    let (packet, tables) = (ctx.view::<true>(), KernelTables::new(ctx));
+    let (mut packet, tables) = (ctx.view::<true>(), KernelTables::new(ctx));
     if let Some(reason) = ctx.refuses() {
         maps::count(reason, packet.length());
         return H::PASS;
     }
     // One call site each, which the kernel makes a jump.
-    match guard::glance(&packet, &tables, now, H::ANSWERS_SYNS && sends_cookies()) {
-        Glance::Stop(reason) => stop(ctx, reason),
+    match guard::glance(&mut packet, &tables, || arrival(ctx), H::ANSWERS_SYNS && sends_cookies()) {
+        Glance::Done(outcome) => finish(ctx, &outcome),
         Glance::GoOn => go_on(ctx, Stage::Balance),
         Glance::Look(Version::V4) => go_on(ctx, Stage::GuardV4),
         Glance::Look(Version::V6) => go_on(ctx, Stage::GuardV6),

@@ -210,8 +210,10 @@ fn ask<W: Watch>(
     facts: &Facts,
 ) -> Ask<W> {
     let config = &upstreams.service.config;
+    // Of HTTP/1.0; an empty Host, which HTTP/1.1 would have, is refused by many servers.
+    let unnamed = request.host.is_empty().then_some(config.name.as_str());
     Ask {
-        head: render(asker, request, head, route, config.host.as_deref()),
+        head: render(asker, request, head, route, config.host.as_deref().or(unnamed)),
         route: Arc::clone(route),
         upstreams: Rc::clone(upstreams),
         key: key_of(&config.balance, request),

@@ -1,8 +1,9 @@
 //! The guard: whether a packet may go on to the balancer at all.
 //!
 //! It stands in front, a program of its own that is attached only where a guard is on, so that it costs nothing where
-//! none is. It looks at clients' packets to services and VIPs only, and changes none. Whatever it lets go on is
-//! parsed and checked again behind: what is malformed by its lengths has its reason there.
+//! none is. It looks at clients' packets to services and VIPs only. A plain one that it finds nothing wrong with goes the
+//! balancer's way at once, its service being known; any other is parsed and checked again behind: what is malformed
+//! by its lengths has its reason there.
 //!
 //! In this order, the cheapest first: the packet by itself ([`form`]), where it is from ([`list`], blocked addresses), how
 //! much comes from there ([`source`]), how much comes at all.
@@ -19,7 +20,9 @@ pub use tables::GuardTables;
 
 use super::family::{Family, Piece};
 use super::parse::Frame;
-use super::{Arrival, Outcome, Reason, TablesFor, Version, classify, fragment, parse, pipeline, version};
+use super::{
+    Arrival, Outcome, Reason, TablesFor, Version, classify, fragment, parse, pipeline, plain, version,
+};
 use crate::abi::{
     BlockKey, Contents, FlowKey, Forward, GuardFlags, GuardRule, Origin, Service, ServiceFlags, ServiceKey,
     Ticks, limits,
@@ -30,8 +33,8 @@ use form::Form;
 /// What the guard makes of a packet that it looked at briefly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glance {
-    /// It ends here.
-    Stop(Reason),
+    /// It is done with: stopped, or judged and steered.
+    Done(Outcome),
     /// It may go on to the balancer.
     GoOn,
     /// [`look`] has to tell.
@@ -51,8 +54,8 @@ struct Seen<A> {
 #[inline(always)]
 pub fn balance(packet: &mut impl Packet, tables: &impl GuardTables, arrival: Arrival) -> Outcome {
     // Cookies are the kernel's; here there is what there is without them.
-    let stopped = match glance(packet, tables, || arrival.now, false) {
-        Glance::Stop(reason) => Some(reason),
+    let stopped = match glance(packet, tables, || arrival, false) {
+        Glance::Done(outcome) => return outcome,
         Glance::GoOn => None,
         Glance::Challenge(_) => Some(Reason::Inconsistent),
         Glance::Look(Version::V4) => look::<U32be>(packet, tables, arrival.now),
@@ -64,18 +67,18 @@ pub fn balance(packet: &mut impl Packet, tables: &impl GuardTables, arrival: Arr
     }
 }
 
-/// Judges the packets that come by the million: TCP and UDP without tag, option or fragment. `sends_cookies` says whether
-/// any may be left to [`challenge`].
+/// Judges and steers the packets that come by the million: TCP and UDP without tag, option or fragment. `sends_cookies`
+/// says whether any may be left to [`challenge`].
 #[inline(always)]
 pub fn glance(
-    packet: &impl Packet,
+    packet: &mut impl Packet,
     tables: &impl GuardTables,
-    now: impl Fn() -> Ticks,
+    arrival: impl Fn() -> Arrival,
     sends_cookies: bool,
 ) -> Glance {
     let plain = match packet.read(ethernet::TYPE) {
-        Some(ethernet::IPV4) => glance_at::<U32be>(packet, tables, now, sends_cookies),
-        Some(ethernet::IPV6) => glance_at::<ipv6::Address>(packet, tables, now, sends_cookies),
+        Some(ethernet::IPV4) => glance_at::<U32be>(packet, tables, arrival, sends_cookies),
+        Some(ethernet::IPV6) => glance_at::<ipv6::Address>(packet, tables, arrival, sends_cookies),
         _ => None,
     };
     plain.unwrap_or_else(|| match version(packet) {
@@ -87,19 +90,34 @@ pub fn glance(
 /// The plain packets of one family; `None` for any other.
 #[inline(always)]
 fn glance_at<A: Family>(
-    packet: &impl Packet,
-    tables: &impl GuardTables,
-    now: impl Fn() -> Ticks,
+    packet: &mut impl Packet,
+    tables: &(impl GuardTables + TablesFor<A>),
+    arrival: impl Fn() -> Arrival,
+    sends_cookies: bool,
+) -> Option<Glance> {
+    if !packet.holds(plain::least::<A>()) || packet.peek::<u8>(0)? & ethernet::GROUP != 0 {
+        return None;
+    }
+    // Each by itself, as behind: what is known of the protocol need not be kept.
+    match A::peek_protocol(packet, ethernet::LENGTH)? {
+        protocol::TCP => carried::<A, { protocol::TCP }>(packet, tables, arrival, sends_cookies),
+        protocol::UDP => carried::<A, { protocol::UDP }>(packet, tables, arrival, sends_cookies),
+        _ => None,
+    }
+}
+
+/// Those of one protocol.
+#[inline(always)]
+fn carried<A: Family, const PROTOCOL: u8>(
+    packet: &mut impl Packet,
+    tables: &(impl GuardTables + TablesFor<A>),
+    arrival: impl Fn() -> Arrival,
     sends_cookies: bool,
 ) -> Option<Glance> {
     const L3: usize = ethernet::LENGTH;
-    if !packet.holds(L3 + A::LENGTH + tcp::LENGTH) || packet.peek::<u8>(0)? & ethernet::GROUP != 0 {
-        return None;
-    }
-    let protocol = A::peek_protocol(packet, L3).filter(|protocol| carries_ports(*protocol))?;
     let (source, destination) = A::peek_addresses(packet, L3)?;
     let ports: Ports = packet.peek(L3 + A::LENGTH)?;
-    let vip = ServiceKey::of(destination, ports.destination(), protocol);
+    let vip = ServiceKey::of(destination, ports.destination(), PROTOCOL);
     let Some(service) = classify::exact(tables, &vip) else {
         return (tables.contents() == Contents::default()).then_some(Glance::GoOn);
     };
@@ -107,20 +125,25 @@ fn glance_at<A: Family>(
         return Some(Glance::GoOn);
     }
     let control: U16be = packet.peek(L3 + A::LENGTH + tcp::DATA_OFFSET)?;
-    let form = Form::of(protocol, ports.source(), control);
+    let form = Form::of(PROTOCOL, ports.source(), control);
     let number = u32::from(service.id);
-    let stopped = judge(tables, number, &Seen { source, destination, form }, &now);
+    let now = || arrival().now;
+    let stopped = judge(tables, number, &Seen { source, destination, form }, now);
     if sends_cookies && is_challenged(tables, number, form, (stopped, now())) == Some(true) {
         let version = if A::VERSION == 4 { Version::V4 } else { Version::V6 };
         return Some(Glance::Challenge(version));
     }
-    Some(stopped.map_or(Glance::GoOn, |reason| stop(packet, tables, reason)))
+    if let Some(reason) = stopped {
+        return Some(stop(packet, tables, reason));
+    }
+    let steered = plain::of_a_service::<A, PROTOCOL>(packet, tables, service, arrival);
+    Some(steered.map_or(Glance::GoOn, Glance::Done))
 }
 
 #[inline(always)]
 fn stop(packet: &impl Packet, tables: &impl GuardTables, reason: Reason) -> Glance {
     tables.count(reason, packet.length());
-    Glance::Stop(reason)
+    Glance::Done(Err(reason))
 }
 
 const fn carries_ports(protocol: u8) -> bool {
@@ -316,7 +339,12 @@ mod tests {
 
     fn glances(tables: &HostTables, sends_cookies: bool) -> Vec<Glance> {
         let flags = [ACK, SYN, SYN, SYN, ACK];
-        flags.map(|flags| glance(&packet(flags), tables, || Ticks(1000), sends_cookies)).to_vec()
+        flags.map(|flags| glance_when(1000, tables, flags, sends_cookies)).to_vec()
+    }
+
+    fn glance_when(now: u32, tables: &HostTables, flags: u8, sends_cookies: bool) -> Glance {
+        let arrival = Arrival { now: Ticks(now), ifindex: 1 };
+        glance(&mut packet(flags), tables, || arrival, sends_cookies)
     }
 
     #[test]
@@ -325,13 +353,13 @@ mod tests {
         let challenge = Glance::Challenge(Version::V4);
         let expected = [Glance::GoOn, Glance::GoOn, Glance::GoOn, challenge, challenge];
         assert_eq!(glances(&tables, true), expected);
-        let later = |flags| glance(&packet(flags), &tables, || Ticks(2000), true);
+        let later = |flags| glance_when(2000, &tables, flags, true);
         assert_eq!([later(ACK), later(SYN)], [Glance::GoOn; 2], "the flood is over");
     }
 
     #[test]
     fn without_cookies_they_are_dropped() {
-        let stop = Glance::Stop(Reason::ServiceNewFlows);
+        let stop = Glance::Done(Err(Reason::ServiceNewFlows));
         let expected = [Glance::GoOn, Glance::GoOn, Glance::GoOn, stop, Glance::GoOn];
         assert_eq!(glances(&tables(GuardFlags::SERVICE_FLOWS), true), expected);
         let with = GuardFlags::SERVICE_FLOWS.with(GuardFlags::SYN_COOKIES);

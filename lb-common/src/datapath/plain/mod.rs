@@ -51,7 +51,7 @@ fn carried<A: Family, const PROTOCOL: u8>(
 
 /// A client's packet.
 #[inline(always)]
-fn of_a_service<A: Family, const PROTOCOL: u8>(
+pub(super) fn of_a_service<A: Family, const PROTOCOL: u8>(
     packet: &mut impl Packet,
     tables: &impl TablesFor<A>,
     service: &Service,

@@ -26,6 +26,9 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
     let source = Source::choose(options.config);
     let config = source.load()?;
     needs_no_interface(&config)?;
+    if config.proxy.listeners.is_empty() {
+        return Err(super::Error::Idle.into());
+    }
     let mut asked = serve_control(Socket::bind(&options.control)?);
     let (front, mut verdicts) = Front::new(&config, transport)?;
     let mut alone = Alone { source, front, transport, started: Instant::now() };

@@ -64,6 +64,12 @@ pub enum Error {
          kind = \"http\" need none"
     )]
     NoInterface(String),
+    /// Neither an interface nor a listener.
+    #[error(
+        "there is nothing to do: name an interface to balance packets on, as in `--iface eth0`, or in the configuration a \
+         [[listener]] to take requests"
+    )]
+    Idle,
 }
 
 /// Layer 7 as the daemon has it in hand.

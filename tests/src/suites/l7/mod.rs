@@ -4,6 +4,7 @@ mod life;
 mod plain;
 mod safety;
 mod scene;
+mod smuggling;
 mod soak;
 mod tls;
 
@@ -22,6 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     suites
         .into_iter()
         .flat_map(|(name, claims)| Io::BOTH.into_iter().flat_map(move |io| with(name, io, claims)))
+        .chain(smuggling::cases())
         .chain(soak::cases())
         .collect()
 }

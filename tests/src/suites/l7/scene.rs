@@ -141,6 +141,12 @@ impl Scene {
         })
     }
 
+    /// Whether somebody listens there.
+    pub(super) fn is_open(&self, address: &str) -> bool {
+        let connects = || Ok(std::net::TcpStream::connect(address)?);
+        self.namespace.run(connects).is_ok()
+    }
+
     /// Waits until something holds.
     pub(super) fn wait_for(&self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<()> {
         let deadline = Instant::now() + patience::of(PATIENCE);

@@ -135,7 +135,9 @@ pub(in crate::config) static HTTP_SERVICE: Section = Section {
         Key {
             name: "host",
             value: Value::Text(Form::Authority),
-            presence: Presence::Optional("what the client said"),
+            presence: Presence::Optional(
+                "what the client said; the service's name, where HTTP/1.0 said nothing",
+            ),
             example: "host = \"backend.example.org\"",
             meaning: "What the Host field says to backends.",
             why: "Servers that know their names build links with it.",
