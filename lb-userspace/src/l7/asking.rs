@@ -28,6 +28,8 @@ pub(super) struct Asking {
 #[derive(Debug)]
 pub(super) struct Lost {
     pub(super) failure: Failure,
+    /// Whether it went by a connection that was kept, and may have ended before.
+    pub(super) was_kept: bool,
     pub(super) head: Option<Vec<u8>>,
 }
 
@@ -119,12 +121,13 @@ impl Asking {
         self.pump.tape().filter(|_| self.was_sent()).and_then(|tape| tape.framed(framing))
     }
 
-    /// A request may be sent again if its connection was an old one that ended without a word, and it does no harm twice.
+    /// A request may be sent again if its connection ended without a word, and it does no harm twice.
     pub(super) fn lost<W: Watch>(self, failure: Failure, upstream: &Upstream<W>, ask: &Ask<W>) -> Lost {
         let is_safe = failure == Failure::BackendEnded
-            && upstream.is_reused()
             && upstream.input.is_empty()
+            && !self.has_told
             && ask.facts.is_repeatable();
-        Lost { failure, head: is_safe.then(|| self.pump.into_head()) }
+        let was_kept = upstream.is_reused();
+        Lost { failure, was_kept, head: is_safe.then(|| self.pump.into_head()) }
     }
 }

@@ -88,7 +88,7 @@ impl<W: Watch> Client<W> {
                 return Err(lost.failure);
             };
             ask.head = head;
-            if lost.failure == Failure::BackendEnded && !fresh {
+            if lost.failure == Failure::BackendEnded && lost.was_kept && !fresh {
                 // An old connection has ended, which says nothing of the backend.
                 fresh = true;
                 continue;
@@ -117,7 +117,9 @@ impl<W: Watch> Client<W> {
     ) -> Result<(Answer, Asking, Upstream<W>), Lost> {
         let mut upstream = match self.reach(ask, turn, fresh).await {
             Ok(upstream) => upstream,
-            Err(failure) => return Err(Lost { failure, head: Some(std::mem::take(&mut ask.head)) }),
+            Err(failure) => {
+                return Err(Lost { failure, was_kept: false, head: Some(std::mem::take(&mut ask.head)) });
+            }
         };
         if ask.end.is_some() {
             upstream.wire.timer.end_at(ask.end);

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A connection, to a client or to a backend: its task, its entries in the tables of the reactor and of deadlines.
-pub const CONNECTION: usize = 3 << 10;
+pub const CONNECTION: usize = 2 << 10;
 /// TLS on a connection, once its handshake is over.
-pub const TLS: usize = 10 << 10;
+pub const TLS: usize = 8 << 10;
 /// An exchange besides its buffers: heads, and the state of the way there and back.
 pub const EXCHANGE: usize = 6 << 10;
 
