@@ -11,6 +11,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("tls_1_1_is_not_spoken", version_1_1),
     ("a_client_is_shown_the_certificate_of_the_name_it_asks_for", by_name),
     ("a_client_that_knows_no_curves_is_shown_the_rsa_certificate_of_the_same_name", by_algorithm),
+    ("the_listener_chooses_among_the_ciphers_of_its_clients", cipher),
     ("http_1_1_is_agreed_on", agreed),
     ("a_session_is_resumed_by_its_ticket", resumed),
     ("a_large_download_arrives_whole", download),
@@ -74,6 +75,16 @@ fn by_algorithm(scene: &mut Scene) -> Result<()> {
     {
         let said = s_client(scene, &["-servername", "one.example.org", "-sigalgs", algorithms])?;
         ensure!(said.contains(organisation), "{algorithms} was shown: {said}");
+    }
+    Ok(())
+}
+
+fn cipher(scene: &mut Scene) -> Result<()> {
+    for order in
+        ["TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"]
+    {
+        let said = s_client(scene, &["-tls1_3", "-ciphersuites", order])?;
+        ensure!(said.contains("Cipher is TLS_AES_128_GCM_SHA256"), "{order}: {said}");
     }
     Ok(())
 }
