@@ -11,9 +11,9 @@ pub mod table;
 
 pub use capture::{CaptureOrder, CapturedPacket, Peer};
 pub use status::{
-    BackendStatus, BlockStatus, FloodGuardStatus, FrontBackendStatus, FrontListenerStatus,
-    FrontServiceStatus, FrontStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
-    ReasonStatus, RefusedMode, ServiceStatus, Status, Traffic,
+    BackendStatus, BlockStatus, FloodGuardStatus, FrontBackendStatus, FrontCertificateStatus,
+    FrontListenerStatus, FrontServiceStatus, FrontSheddingStatus, FrontStatus, GuardStatus, HealthStatus,
+    InterfaceStatus, ListenerStatus, ReasonStatus, RefusedMode, ServiceStatus, Status, Traffic,
 };
 
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,9 @@
 //! A client's connection: what comes before the first request, one request after the other, and the end.
 
-use super::ask::{self, Asker, Verdict};
+use super::ask::{self, Ask, Asker, Verdict};
 use super::buffer::Buffer;
+use super::census::Permit;
+use super::deadline::later;
 use super::proxy_protocol::{self, Proxied};
 use super::reply::{self, Reply};
 use super::respond::Failure;
@@ -10,7 +12,7 @@ use super::settings::{Listener, ListenerId};
 use super::tls::client_cert;
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
-use super::worker::Worker;
+use super::worker::{Worker, count};
 use socket2::Socket;
 use std::future::poll_fn;
 use std::io;
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 /// How long, and for how many bytes, a client that still sends is listened to after its connection was ended: if it were
 /// closed at once, what was sent last could be lost on the way (RFC 9112 section 9.6).
-const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+pub(super) const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
 
 /// A client's connection.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Client<W> {
     /// The listener, as it was set at the last request.
     pub(super) listener: Arc<Listener>,
     requests: u32,
+    /// The tick at which the request under way began.
+    began: u32,
     pub(super) worker: Rc<Worker<W>>,
 }
 
@@ -52,6 +56,8 @@ pub struct Accepted {
     pub id: ListenerId,
     /// The listener.
     pub listener: Arc<Listener>,
+    /// What it is counted by.
+    pub permit: Rc<Permit>,
 }
 
 /// How an exchange has left the client's connection.
@@ -81,7 +87,7 @@ impl<W: Watch> Client<W> {
 
     /// What comes before the first request: the PROXY header, if one is due, and the TLS handshake, if TLS is spoken.
     async fn welcome(accepted: Accepted, worker: Rc<Worker<W>>) -> io::Result<Self> {
-        let Accepted { socket, from, mut to, id, listener } = accepted;
+        let Accepted { socket, from, mut to, id, listener, permit } = accepted;
         let timer = worker.clock.watch(Rc::clone(&socket));
         let mut wire = Wire::plain(Stream::accepted(socket)?, timer);
         let (mut input, mut address) = (Buffer::default(), from);
@@ -90,6 +96,10 @@ impl<W: Watch> Client<W> {
             && let Proxied::Client { client, server } = read_proxy_header(&mut wire, &mut input).await?
         {
             (address, to) = (client, server.port());
+            if !permit.bear(client.ip(), listener.config.limits.connections_per_address) {
+                count(&worker.counters.refused);
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
         }
         let site = worker.site();
         if let Some(tls) = site.snapshot.tls.accept(id) {
@@ -99,12 +109,16 @@ impl<W: Watch> Client<W> {
         let trusted = &site.snapshot.settings.proxy.trusted;
         let peer = Peer::new(address.ip(), to, wire.tls().is_some(), trusted);
         let peer = identify(peer, &wire, &listener);
-        Ok(Self { wire, input, address, peer, id, listener, requests: 0, worker })
+        Ok(Self { wire, input, address, peer, id, listener, requests: 0, began: 0, worker })
     }
 
     /// One request and its answer.
     async fn turn(&mut self) -> Left {
         match self.read_request().await {
+            Ok(Some(Verdict::Forward(ask))) if self.worker.gauge.is_spent() => {
+                count(&self.worker.counters.shed);
+                self.tell(reply::failure(Failure::Shed, &ask.facts, &self.worker.date())).await
+            }
             // On the heap, so that a connection that waits does not hold room for what an exchange needs.
             Ok(Some(Verdict::Forward(ask))) => Box::pin(self.forward(ask)).await,
             Ok(Some(Verdict::Reply(reply))) => self.tell(reply).await,
@@ -119,6 +133,7 @@ impl<W: Watch> Client<W> {
             return Ok(None);
         }
         self.requests += 1;
+        self.began = self.worker.clock.now();
         let mut is_waiting = false;
         loop {
             if let Some((len, verdict)) = self.understand()? {
@@ -166,8 +181,18 @@ impl<W: Watch> Client<W> {
         ask::read(&site, &asker, self.input.bytes())
     }
 
+    /// The tick at which an exchange has to be over, by its route or by the listener.
+    pub(super) fn end_of(&self, ask: &Ask<W>) -> Option<u32> {
+        let within = ask.route.deadlines.request.or(self.listener.config.deadlines.request)?;
+        Some(later(self.began, within))
+    }
+
     /// Answers by ourselves.
     pub(super) async fn tell(&mut self, reply: Reply) -> Left {
+        let site = self.worker.site();
+        let server = site.snapshot.settings.proxy.server.as_deref().map(str::as_bytes);
+        let hsts = self.listener.hsts.as_deref();
+        let reply = reply.with([("server", server), ("strict-transport-security", hsts)]);
         self.worker.counters.count(reply.status);
         self.wire.timer.set(self.listener.config.deadlines.send);
         let told = self.wire.write_all(&reply.bytes).await;

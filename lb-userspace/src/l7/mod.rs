@@ -3,16 +3,20 @@
 //! Pure parts (`message`, `http1`, `route`, `rewrite`, `balance`) take bytes, `now` and snapshots and return values; `worker`,
 //! `transport`, `tls` and `pool` do the I/O.
 
+mod admission;
 pub mod answer;
 pub mod ask;
 mod asking;
 pub mod balance;
 pub mod buffer;
+pub mod census;
 pub mod client;
 pub mod deadline;
 mod exchange;
 pub mod http1;
+pub mod memory;
 pub mod message;
+mod mirror;
 pub mod pool;
 pub mod proxy_protocol;
 pub mod pump;

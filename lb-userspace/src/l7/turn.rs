@@ -46,7 +46,8 @@ impl<W: Watch> Turn<W> {
     }
 
     async fn wait(worker: &Rc<Worker<W>>, ask: &Ask<W>, not: Option<BackendId>) -> Result<Self, Failure> {
-        let deadline = worker.elapsed() + ask.upstreams.service.config.queue.timeout;
+        let patience = ask.within(ask.upstreams.service.config.queue.timeout, &worker.clock);
+        let deadline = worker.elapsed() + patience;
         while worker.elapsed() < deadline {
             tokio::time::sleep(LOOK).await;
             match pick(worker, ask, not) {
@@ -80,11 +81,18 @@ impl<W: Watch> Turn<W> {
     /// The exchange failed; if by the backend's fault, it counts against it.
     pub(super) const fn note_failure(&mut self, failure: Failure) {
         self.outcome = match failure {
-            Failure::ClientEnded | Failure::SlowBody | Failure::Refused(_) | Failure::BodyTooLong => {
-                Outcome::Abandoned
-            }
+            Failure::ClientEnded
+            | Failure::SlowBody
+            | Failure::Refused(_)
+            | Failure::BodyTooLong
+            | Failure::Deadline => Outcome::Abandoned,
             _ => Outcome::Failed,
         };
+    }
+
+    /// Whether there is another backend to ask.
+    pub(super) fn has_other(&self) -> bool {
+        self.upstreams.balance.borrow().has_other(self.id, self.worker.elapsed())
     }
 
     /// The field that binds the client to this backend, if the service has a cookie and the client has it not.

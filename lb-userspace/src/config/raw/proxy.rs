@@ -38,7 +38,6 @@ pub(in crate::config) struct Proxy {
 
 impl Proxy {
     pub(super) fn read(proxy: &Reader<'_, '_>, report: &mut Report) -> Self {
-        proxy.await_effect(&["memory"], report);
         Self {
             workers: proxy.read("workers", value::narrow, report),
             io: proxy.read("io", value::choice, report),

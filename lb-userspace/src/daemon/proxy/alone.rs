@@ -2,7 +2,7 @@
 
 use super::super::source::Source;
 use super::super::{Options, Signals, Told, needs_no_interface, serve_control};
-use super::{FIRST_LOOK, Front, Key};
+use super::{FIRST_LOOK, Front, Key, Looks};
 use crate::config::Config;
 use crate::control::server::Socket;
 use crate::control::{Request, Response, Status};
@@ -35,6 +35,7 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
     alone.first_look(&mut verdicts).await;
     alone.front.begin()?;
     tracing::info!(control = %options.control.display(), config = %alone.source, "ready");
+    let mut looks = Looks::new();
     loop {
         tokio::select! {
             biased;
@@ -44,6 +45,7 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
                 Told::Reload => drop(alone.reload().await),
             },
             Some(report) = verdicts.recv() => alone.front.judge(&report),
+            () = looks.next() => alone.front.look_at_files(),
             Some((request, answer)) = asked.recv() => {
                 // Whoever asked may have gone.
                 let _ = answer.send(alone.obey(&request).await.into());

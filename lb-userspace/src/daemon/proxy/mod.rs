@@ -3,10 +3,12 @@
 
 mod alone;
 mod checks;
+mod files;
 mod status;
 mod workers;
 
 pub(super) use alone::serve as serve_alone;
+pub(super) use files::Looks;
 
 use crate::config::Config;
 use crate::health::{self, Report};
@@ -77,11 +79,12 @@ pub(super) struct Front {
     snapshot: Snapshot,
     workers: Option<Workers>,
     checks: Checks,
+    watch: files::Watch,
 }
 
 /// A configuration that was read and found possible.
 #[derive(Debug)]
-pub(super) struct Prepared(Snapshot);
+pub(super) struct Prepared(Snapshot, files::Watch);
 
 impl Front {
     /// Begins to ask the backends, whose verdicts come by the queue. Nothing is served yet.
@@ -91,13 +94,14 @@ impl Front {
     ) -> Result<(Self, UnboundedReceiver<Report<Key>>), Error> {
         let shared = Shared::new()?;
         let settings = Arc::new(Settings::build(&config.proxy, None)?);
+        let watch = files::watch(&settings);
         let tls = Arc::new(Store::read(&shared, &settings)?);
         let (told, reports) = unbounded_channel();
         let mut checks = Checks::new(transport, told);
         checks.follow(&config.proxy);
         let signer = Signer::new(&secret(config.proxy.secret.as_deref())?);
         let snapshot = Snapshot { workers: workers::count(&settings.proxy), settings, tls, signer };
-        Ok((Self { shared, snapshot, workers: None, checks }, reports))
+        Ok((Self { shared, snapshot, workers: None, checks, watch }, reports))
     }
 
     /// Whether every backend has its first verdict.
@@ -133,14 +137,19 @@ impl Front {
     pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, Error> {
         let settings = Arc::new(Settings::build(&config.proxy, Some(&self.snapshot.settings))?);
         try_addresses(&settings, Some(&self.snapshot.settings))?;
+        let watch = files::watch(&settings);
         let tls = Arc::new(Store::read(&self.shared, &settings)?);
-        Ok(Prepared(Snapshot { settings, tls, ..self.snapshot.clone() }))
+        Ok(Prepared(Snapshot { settings, tls, ..self.snapshot.clone() }, watch))
     }
 
     /// Serves a prepared configuration from now on.
-    pub(super) fn take_up(&mut self, config: &Config, Prepared(snapshot): Prepared) -> Result<(), Error> {
+    pub(super) fn take_up(
+        &mut self,
+        config: &Config,
+        Prepared(snapshot, watch): Prepared,
+    ) -> Result<(), Error> {
         self.checks.follow(&config.proxy);
-        self.snapshot = snapshot;
+        (self.snapshot, self.watch) = (snapshot, watch);
         match &self.workers {
             Some(workers) => {
                 workers.serve(&self.snapshot);

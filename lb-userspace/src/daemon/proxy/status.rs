@@ -2,7 +2,11 @@
 
 use super::Front;
 use crate::config::proxy::Service;
-use crate::control::{FrontBackendStatus, FrontListenerStatus, FrontServiceStatus, FrontStatus};
+use crate::control::{
+    FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontServiceStatus, FrontSheddingStatus,
+    FrontStatus,
+};
+use crate::l7::tls::Shown;
 use crate::l7::worker::Counters;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,10 +21,12 @@ impl Front {
             let counted = workers.counters().filter_map(|counters| counters.answers.get(class));
             counted.map(|counter| counter.load(Ordering::Relaxed)).sum()
         };
-        let listeners = self.snapshot.settings.listeners.iter().map(|(_, listener)| FrontListenerStatus {
+        let listeners = self.snapshot.settings.listeners.iter().map(|(id, listener)| FrontListenerStatus {
             name: listener.config.name.clone(),
             addresses: listener.config.addresses.iter().map(ToString::to_string).collect(),
             tls: listener.config.tls.is_some(),
+            open: listener.tally.open(),
+            certificates: self.snapshot.tls.shown(id).iter().filter_map(certificate).collect(),
         });
         let services = self.snapshot.settings.services.iter();
         Some(FrontStatus {
@@ -31,6 +37,14 @@ impl Front {
             accepted: sum(|counters| &counters.accepted),
             open: sum(|counters| &counters.open),
             answers: std::array::from_fn(answers),
+            shedding: FrontSheddingStatus {
+                memory: self.snapshot.settings.ledger.total(),
+                memory_limit: self.snapshot.settings.proxy.memory,
+                refused: sum(|counters| &counters.refused),
+                shed: sum(|counters| &counters.shed),
+                copied: sum(|counters| &counters.copied),
+                uncopied: sum(|counters| &counters.uncopied),
+            },
         })
     }
 
@@ -44,4 +58,8 @@ impl Front {
         });
         FrontServiceStatus { name: service.name.clone(), backends: backends.collect() }
     }
+}
+
+fn certificate(shown: &Shown) -> Option<FrontCertificateStatus> {
+    Some(FrontCertificateStatus { file: shown.file.display().to_string(), expires: shown.expires? })
 }

@@ -44,7 +44,8 @@ impl Settings {
         )?;
         let proxy =
             Proxy { listeners: Vec::new(), routes: Vec::new(), services: Vec::new(), ..config.clone() };
-        Ok(Self { proxy, listeners, services, edits })
+        let ledger = former.map(|former| Arc::clone(&former.ledger)).unwrap_or_default();
+        Ok(Self { proxy, listeners, services, ledger, edits })
     }
 }
 
@@ -176,6 +177,7 @@ impl Compiler<'_> {
             redirect: config.redirect_to_https.map(Redirect::to_https),
             hsts: config.hsts.as_ref().map(|hsts| written_hsts(hsts).into_bytes().into()),
             otherwise: otherwise.map(Arc::new),
+            tally: before.map(|before| Arc::clone(&before.tally)).unwrap_or_default(),
             config,
             router,
             origin,

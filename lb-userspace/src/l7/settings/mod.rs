@@ -25,6 +25,8 @@ pub use route::{Action, Answer, Route, Shares};
 
 use std::sync::Arc;
 
+use super::census::Tally;
+use super::memory::Ledger;
 use super::message::{Fields, Request};
 use super::rewrite::{Authorities, Redirect};
 use super::route::Router;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub listeners: Numbered<Listener>,
     /// Who answers.
     pub services: Numbered<Service>,
+    /// What all workers hold. It outlives the settings.
+    pub ledger: Arc<Ledger>,
     edits: Arc<build::SharedEdits>,
 }
 
@@ -60,6 +64,8 @@ pub struct Listener {
     pub redirect: Option<Redirect>,
     /// What answers say as `Strict-Transport-Security`.
     pub hsts: Option<Box<[u8]>>,
+    /// Its connections. It outlives the settings, as they do.
+    pub tally: Arc<Tally>,
     origin: Arc<build::Origin>,
 }
 

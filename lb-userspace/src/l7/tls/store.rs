@@ -1,8 +1,10 @@
 //! The TLS of all listeners and services of one configuration, by their numbers.
 
-use super::{ClientTls, Shared, TlsError};
+use super::{ClientTls, Shared, Shown, TlsError};
+use crate::config::proxy::{Tls, UpstreamTls};
 use crate::l7::settings::{ListenerId, ServiceId, Settings};
 use rustls::{Connection, ServerConfig, ServerConnection};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What is spoken where. A listener or service that is not in it speaks plainly.
@@ -10,25 +12,64 @@ use std::sync::Arc;
 pub struct Store {
     servers: Vec<Option<Arc<ServerConfig>>>,
     clients: Vec<Option<ClientTls>>,
+    shown: Vec<Vec<Shown>>,
 }
 
 impl Store {
     /// Reads all files that the settings name.
     pub fn read(shared: &Shared, settings: &Settings) -> Result<Self, TlsError> {
-        let mut store = Self::default();
+        let (store, mistakes) = Self::default().follow(shared, settings, &mut |_| true);
+        mistakes.into_iter().next().map_or(Ok(store), Err)
+    }
+
+    /// The same with everything read again that is read from a file which changed. What cannot be used stays as it was, and
+    /// why is told.
+    pub fn follow(
+        &self,
+        shared: &Shared,
+        settings: &Settings,
+        has_changed: &mut dyn FnMut(&Path) -> bool,
+    ) -> (Self, Vec<TlsError>) {
+        let mut store =
+            Self { servers: self.servers.clone(), clients: self.clients.clone(), shown: self.shown.clone() };
         store.servers.resize_with(settings.listeners.places(), || None);
+        store.shown.resize_with(settings.listeners.places(), Vec::new);
         store.clients.resize_with(settings.services.places(), || None);
+        let mut mistakes = Vec::new();
         for (id, listener) in settings.listeners.iter() {
-            if let (Some(tls), Some(place)) = (&listener.config.tls, store.servers.get_mut(id.index())) {
-                *place = Some(shared.server(tls)?);
+            if let Some(tls) = &listener.config.tls
+                && files_shown(tls).any(&mut *has_changed)
+            {
+                mistakes.extend(store.take_server(id, shared, tls).err());
             }
         }
         for (id, service) in settings.services.iter() {
-            if let (Some(tls), Some(place)) = (&service.config.tls, store.clients.get_mut(id.index())) {
-                *place = Some(shared.client(tls)?);
+            if let (Some(tls), Some(place)) = (&service.config.tls, store.clients.get_mut(id.index()))
+                && (place.is_none() || files_asked(tls).any(&mut *has_changed))
+            {
+                match shared.client(tls) {
+                    Ok(client) => *place = Some(client),
+                    Err(mistake) => mistakes.push(mistake),
+                }
             }
         }
-        Ok(store)
+        (store, mistakes)
+    }
+
+    fn take_server(&mut self, id: ListenerId, shared: &Shared, tls: &Tls) -> Result<(), TlsError> {
+        let config = shared.server(tls)?;
+        let shown = tls.certificates.iter().map(Shown::read).collect::<Result<_, _>>()?;
+        if let (Some(server), Some(told)) = (self.servers.get_mut(id.index()), self.shown.get_mut(id.index()))
+        {
+            (*server, *told) = (Some(config), shown);
+        }
+        Ok(())
+    }
+
+    /// The certificates that a listener shows.
+    #[must_use]
+    pub fn shown(&self, id: ListenerId) -> &[Shown] {
+        self.shown.get(id.index()).map_or(&[], Vec::as_slice)
     }
 
     /// A new connection of a client to a listener that speaks TLS.
@@ -42,4 +83,24 @@ impl Store {
     pub fn client(&self, id: ServiceId) -> Option<&ClientTls> {
         self.clients.get(id.index())?.as_ref()
     }
+}
+
+/// All files that TLS is read from.
+pub fn files_of(settings: &Settings) -> impl Iterator<Item = &Path> {
+    let listeners = settings.listeners.iter().filter_map(|(_, listener)| listener.config.tls.as_ref());
+    let services = settings.services.iter().filter_map(|(_, service)| service.config.tls.as_ref());
+    listeners.flat_map(files_shown).chain(services.flat_map(files_asked))
+}
+
+fn files_shown(tls: &Tls) -> impl Iterator<Item = &Path> {
+    let each = tls
+        .certificates
+        .iter()
+        .flat_map(|one| [Some(one.cert.as_path()), Some(one.key.as_path()), one.ocsp.as_deref()]);
+    each.flatten().chain(tls.client.iter().map(|client| client.ca.as_path()))
+}
+
+fn files_asked(tls: &UpstreamTls) -> impl Iterator<Item = &Path> {
+    let own = tls.certificate.iter().flat_map(|(cert, key)| [cert.as_path(), key.as_path()]);
+    own.chain(tls.ca.as_deref())
 }

@@ -2,8 +2,10 @@
 
 mod life;
 mod plain;
+mod safety;
 mod scene;
 mod smuggling;
+mod soak;
 mod tls;
 
 use crate::runner::Case;
@@ -16,11 +18,13 @@ type Claim = (&'static str, fn(&mut Scene) -> Result<()>);
 
 /// The cases of all suites of layer 7.
 pub(super) fn cases() -> Vec<Case> {
-    let suites = [("plain", plain::CLAIMS), ("tls", tls::CLAIMS), ("life", life::CLAIMS)];
+    let suites =
+        [("plain", plain::CLAIMS), ("tls", tls::CLAIMS), ("life", life::CLAIMS), ("safety", safety::CLAIMS)];
     suites
         .into_iter()
         .flat_map(|(name, claims)| Io::BOTH.into_iter().flat_map(move |io| with(name, io, claims)))
         .chain(smuggling::cases())
+        .chain(soak::cases())
         .collect()
 }
 
