@@ -82,7 +82,7 @@ fn ends(scene: &mut Scene) -> Result<()> {
     let status = scene.daemon.status()?;
     let listeners = status["front"]["listeners"].as_array().cloned().unwrap_or_default();
     let certificates: Vec<_> =
-        listeners.iter().flat_map(|listener| listener["certificates"].as_array()).flatten().collect();
+        listeners.iter().filter_map(|listener| listener["certificates"].as_array()).flatten().collect();
     let file = scene.certificate(NAME).display().to_string();
     let told = certificates.iter().find(|certificate| certificate["file"] == file.as_str());
     let end = scene.run(
