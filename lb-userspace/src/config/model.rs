@@ -140,6 +140,12 @@ impl Vip {
     pub fn covers(&self, addr: IpAddr) -> bool {
         first_of(addr, self.bits) == Some(self.addr)
     }
+
+    /// Whether packets to this address and port are for it.
+    #[must_use]
+    pub fn takes(&self, (addr, port, protocol): (IpAddr, u16, Protocol)) -> bool {
+        self.protocol == protocol && (self.port..=self.last_port).contains(&port) && self.covers(addr)
+    }
 }
 
 /// Bits of a whole address.

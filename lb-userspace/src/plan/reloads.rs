@@ -88,9 +88,7 @@ fn expected(services: &[Service], own: &[IpAddr], (address, port, protocol): Des
     if own.contains(&address) && !is_vip {
         return None;
     }
-    let fits = |vip: &Vip| {
-        vip.protocol == protocol && vip.covers(address) && (vip.port..=vip.last_port).contains(&port)
-    };
+    let fits = |vip: &Vip| vip.takes((address, port, protocol));
     vips.filter(fits).min_by_key(|vip| (Reverse(vip.bits), vip.last_port - vip.port))
 }
 

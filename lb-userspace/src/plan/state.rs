@@ -180,10 +180,7 @@ impl State {
     pub(super) fn service_of(&self, (addr, port, protocol): (IpAddr, u16, Protocol)) -> Option<&Planned> {
         let exact = self.services.get(&Vip::new(addr, port, protocol));
         exact.or_else(|| {
-            let fits = |vip: &Vip| {
-                vip.protocol == protocol && (vip.port..=vip.last_port).contains(&port) && vip.covers(addr)
-            };
-            let found = self.services.values().filter(|service| fits(&service.vip));
+            let found = self.services.values().filter(|service| service.vip.takes((addr, port, protocol)));
             found.min_by_key(|service| (Reverse(service.vip.bits), service.vip.last_port - service.vip.port))
         })
     }
@@ -217,7 +214,7 @@ impl State {
     }
 
     /// The endpoints of services that translate the destination only. One that went to another service is that one's,
-    /// and one that became a VIP is none.
+    /// and one that became a VIP, by itself or within a range of ports, is none.
     fn endpoints(&self) -> impl Iterator<Item = (EntryName, Service)> {
         let all = |configured: bool| {
             let translated =
@@ -228,11 +225,16 @@ impl State {
                 backends.map(|(_, entry)| endpoint(service.vip, entry.key.addr))
             })
         };
-        all(false).chain(all(true)).filter_map(|(at, vip)| {
+        let vips = self.numbered().map(|(vip, _)| vip);
+        let ranges: Vec<Vip> = vips.filter(|vip| vip.is_address() && !vip.is_exact()).collect();
+        all(false).chain(all(true)).filter_map(move |(at, vip)| {
             let key = encode::endpoint_key(at, vip.protocol);
             let other = (encode::address(vip.addr), U16be::new(vip.port));
             let entry = (EntryName::Endpoint(at, vip.protocol), Service::endpoint(key, other));
-            (!self.has_service(Vip::new(at.ip(), at.port(), vip.protocol))).then_some(entry)
+            let to = (at.ip(), at.port(), vip.protocol);
+            let is_vip =
+                self.has_service(Vip::new(to.0, to.1, to.2)) || ranges.iter().any(|range| range.takes(to));
+            (!is_vip).then_some(entry)
         })
     }
 

@@ -13,6 +13,7 @@ use lb_tests::netns::Namespace;
 use lb_tests::process::Process;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -24,6 +25,8 @@ use crate::work::Work;
 /// The CPU that each proxy has to itself.
 const PROXY_CPU: usize = 0;
 const WARM_UP: Duration = Duration::from_secs(1);
+/// For a start, and for an end.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Idle connections, and how many there are when the counting begins.
 const IDLE: [usize; 2] = [64, 5000];
 
@@ -74,27 +77,37 @@ impl Scene {
     pub(crate) fn measure(&self, work: Work, proxy: Proxy, seconds: u64) -> Result<Sample> {
         let mut command = proxy.command(self.folder.path(), &self.daemon)?;
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let process = on_cpu(PROXY_CPU, || self.namespace.spawn(command))?;
+        let mut process = on_cpu(PROXY_CPU, || self.namespace.spawn(command))?;
+        let sample = self.measure_running(work, &process, Duration::from_secs(seconds));
+        // A process with a ring that is killed leaves its listening sockets for a moment, and the next shares its port with them.
+        process.signal(Signal::SIGTERM)?;
+        process.wait(PATIENCE)?;
+        sample
+    }
+
+    fn measure_running(&self, work: Work, process: &Process, lasting: Duration) -> Result<Sample> {
         for port in [HTTP, HTTPS] {
             self.wait_for((Ipv4Addr::LOCALHOST, port).into())?;
         }
-        let lasting = Duration::from_secs(seconds);
         match work {
-            Work::IdleTls => self.idle(&process, true),
-            Work::IdlePlain => self.idle(&process, false),
+            Work::IdleTls => self.idle(process, true),
+            Work::IdlePlain => self.idle(process, false),
             Work::P99 => self.latency(lasting),
-            _ => {
-                self.load(work, WARM_UP)?;
-                let (before, began) = (cpu_seconds(process.id())?, Instant::now());
-                let requests = self.load(work, lasting)?;
-                let (used, took) = (cpu_seconds(process.id())? - before, began.elapsed());
-                ensure!(requests > 0, "no request was answered");
-                #[allow(clippy::cast_precision_loss, reason = "requests of some seconds")]
-                let requests = requests as f64;
-                let rate = (work != Work::Fixed).then(|| requests / took.as_secs_f64());
-                Ok(Sample { cost: used * 1e6 / requests, per_second: rate })
-            }
+            _ => self.cpu(work, process, lasting),
         }
+    }
+
+    /// CPU time for each request.
+    fn cpu(&self, work: Work, process: &Process, lasting: Duration) -> Result<Sample> {
+        self.load(work, WARM_UP)?;
+        let (before, began) = (cpu_seconds(process.id())?, Instant::now());
+        let requests = self.load(work, lasting)?;
+        let (used, took) = (cpu_seconds(process.id())? - before, began.elapsed());
+        ensure!(requests > 0, "no request was answered");
+        #[allow(clippy::cast_precision_loss, reason = "requests of some seconds")]
+        let requests = requests as f64;
+        let rate = (work != Work::Fixed).then(|| requests / took.as_secs_f64());
+        Ok(Sample { cost: used * 1e6 / requests, per_second: rate })
     }
 
     /// Has the work done for so long; the number of requests.
@@ -162,7 +175,7 @@ impl Scene {
     }
 
     fn wait_for(&self, address: SocketAddr) -> Result<()> {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         while self.namespace.run(|| Ok(TcpStream::connect(address)?)).is_err() {
             if Instant::now() > end {
                 bail!("nobody listens on {address}");
