@@ -72,13 +72,35 @@ pub(crate) enum Command {
         #[command(flatten)]
         control: Control,
     },
-    /// Give a backend no new flows; those it has go on
+    /// Give a backend no new flows or requests; those it has go on
     Drain {
         /// Service and backend, as in `web/web1`
         #[arg(value_name = "SERVICE/BACKEND", value_parser = service_and_backend)]
         target: (String, String),
-        /// Give it new flows again
+        /// Give it new ones again
         #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Give a drained backend new flows or requests again
+    Undrain {
+        /// Service and backend, as in `web/web1`
+        #[arg(value_name = "SERVICE/BACKEND", value_parser = service_and_backend)]
+        target: (String, String),
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Give a backend another weight than the configuration's, until that is undone or the balancer restarts
+    Weight {
+        /// Service and backend, as in `web/web1`
+        #[arg(value_name = "SERVICE/BACKEND", value_parser = service_and_backend)]
+        target: (String, String),
+        /// From 1 to 1000
+        #[arg(required_unless_present = "undo", value_parser = clap::value_parser!(u16).range(1..=1000))]
+        weight: Option<u16>,
+        /// Give it the configuration's weight again
+        #[arg(long, conflicts_with = "weight")]
         undo: bool,
         #[command(flatten)]
         control: Control,

@@ -46,6 +46,12 @@ fn obey(command: Command) -> Result<()> {
         Command::Drain { target: (service, backend), undo, control } => {
             ask(&control, &Request::Drain { service, backend, undo })
         }
+        Command::Undrain { target: (service, backend), control } => {
+            ask(&control, &Request::Drain { service, backend, undo: true })
+        }
+        Command::Weight { target: (service, backend), weight, undo: _, control } => {
+            ask(&control, &Request::Weight { service, backend, weight })
+        }
         Command::Capture { options, control } => Ok(capture::run(options, &control.path)?),
         Command::Backend(options) => Ok(backend::run(options)?),
         Command::Decap { interfaces, mode, gue_port, log_format } => {

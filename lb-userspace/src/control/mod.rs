@@ -5,14 +5,20 @@
 
 mod capture;
 pub mod client;
+mod front;
+pub mod metrics;
+pub mod scrape;
 pub mod server;
 mod status;
 pub mod table;
 
 pub use capture::{CaptureOrder, CapturedPacket, Peer};
+pub use front::{
+    CertificateStatus, FrontBackendStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
+    FrontStatus, TimesStatus,
+};
 pub use status::{
-    BackendStatus, BlockStatus, FloodGuardStatus, FrontBackendStatus, FrontListenerStatus,
-    FrontServiceStatus, FrontStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
+    BackendStatus, BlockStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
     ReasonStatus, RefusedMode, ServiceStatus, Status, Traffic,
 };
 
@@ -28,6 +34,8 @@ pub const DEFAULT_SOCKET: &str = "/run/lb/control.sock";
 pub enum Request {
     /// Tell how things are.
     Status,
+    /// Tell how things are, for Prometheus.
+    Metrics,
     /// Read the configuration again.
     Reload,
     /// Drop what comes from an address, for a time.
@@ -55,6 +63,15 @@ pub enum Request {
         /// Take an earlier drain back.
         undo: bool,
     },
+    /// Give a backend a weight in the place of the configuration's, or none but that. Lasts until a restart or the undoing.
+    Weight {
+        /// Name of the service.
+        service: String,
+        /// Name of the backend.
+        backend: String,
+        /// The weight; none for the configuration's.
+        weight: Option<u16>,
+    },
     /// Show packets as they come, until enough were shown or the other side has gone.
     Capture(CaptureOrder),
 }
@@ -65,6 +82,11 @@ pub enum Request {
 pub enum Response {
     /// The answer to [`Request::Status`].
     Status(Box<Status>),
+    /// The answer to [`Request::Metrics`].
+    Metrics {
+        /// The text that is served.
+        text: String,
+    },
     /// The answer to [`Request::Blocks`].
     Blocks {
         /// The blocks, by address.

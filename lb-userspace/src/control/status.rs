@@ -1,5 +1,6 @@
 //! What the daemon tells of itself, as `status --json` prints it.
 
+use super::FrontStatus;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -33,60 +34,6 @@ pub struct Status {
     /// Layer 7; none where no listener is configured.
     #[serde(default)]
     pub front: Option<FrontStatus>,
-}
-
-/// Layer 7: who listens, and what was answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontStatus {
-    /// Worker threads.
-    pub workers: usize,
-    /// How they move bytes: `io_uring` or `epoll`.
-    pub io: String,
-    /// The listeners.
-    pub listeners: Vec<FrontListenerStatus>,
-    /// The services.
-    pub services: Vec<FrontServiceStatus>,
-    /// Connections accepted since start.
-    pub accepted: u64,
-    /// Connections open now.
-    pub open: u64,
-    /// Answers since start by the first digit of their status, from 1.
-    pub answers: [u64; 5],
-}
-
-/// A listener of layer 7.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontListenerStatus {
-    /// Its name.
-    pub name: String,
-    /// Where it listens.
-    pub addresses: Vec<String>,
-    /// Whether by TLS.
-    pub tls: bool,
-}
-
-/// A service of layer 7.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontServiceStatus {
-    /// Its name.
-    pub name: String,
-    /// Its backends, in the order of the file.
-    pub backends: Vec<FrontBackendStatus>,
-}
-
-/// A backend of layer 7.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontBackendStatus {
-    /// Its name.
-    pub name: String,
-    /// Where it listens.
-    pub address: String,
-    /// Its share of requests relative to the others'.
-    pub weight: u16,
-    /// `up`, `down` or `unknown`; what is not probed is up.
-    pub state: String,
-    /// Whether it gets no new requests.
-    pub drain: bool,
 }
 
 /// The guard. What it dropped stands among the reasons.

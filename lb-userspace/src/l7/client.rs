@@ -1,5 +1,6 @@
 //! A client's connection: what comes before the first request, one request after the other, and the end.
 
+use super::account::{Account, Asking, tls_name};
 use super::ask::{self, Asker, Verdict};
 use super::buffer::Buffer;
 use super::proxy_protocol::{self, Proxied};
@@ -7,10 +8,12 @@ use super::reply::{self, Reply};
 use super::respond::Failure;
 use super::rewrite::Peer;
 use super::settings::{Listener, ListenerId};
+use super::tally::WorkerCounts;
 use super::tls::client_cert;
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
 use super::worker::Worker;
+use rustls::{Connection, HandshakeKind};
 use socket2::Socket;
 use std::future::poll_fn;
 use std::io;
@@ -36,6 +39,8 @@ pub struct Client<W> {
     /// The listener, as it was set at the last request.
     pub(super) listener: Arc<Listener>,
     requests: u32,
+    /// What the exchange under way has done.
+    pub(super) account: Account,
     pub(super) worker: Rc<Worker<W>>,
 }
 
@@ -82,35 +87,46 @@ impl<W: Watch> Client<W> {
     /// What comes before the first request: the PROXY header, if one is due, and the TLS handshake, if TLS is spoken.
     async fn welcome(accepted: Accepted, worker: Rc<Worker<W>>) -> io::Result<Self> {
         let Accepted { socket, from, mut to, id, listener } = accepted;
+        let counts = &worker.counters.tally;
         let timer = worker.clock.watch(Rc::clone(&socket));
         let mut wire = Wire::plain(Stream::accepted(socket)?, timer);
         let (mut input, mut address) = (Buffer::default(), from);
         wire.timer.set(listener.config.deadlines.handshake);
         if listener.config.proxy_protocol.iter().any(|network| network.covers(from.ip()))
-            && let Proxied::Client { client, server } = read_proxy_header(&mut wire, &mut input).await?
+            && let Proxied::Client { client, server } = read_proxy_header(&mut wire, &mut input)
+                .await
+                .inspect_err(|_| counts.proxy_header_failures.add(1))?
         {
             (address, to) = (client, server.port());
         }
         let site = worker.site();
         if let Some(tls) = site.snapshot.tls.accept(id) {
-            wire.start_tls(tls.map_err(io::Error::other)?, &mut input).await?;
+            let agreed = wire.start_tls(tls.map_err(io::Error::other)?, &mut input).await;
+            agreed.inspect_err(|_| counts.handshake_failures.add(1))?;
+            wire.tls().into_iter().for_each(|tls| count_handshake(counts, tls));
         }
         wire.timer.clear();
         let trusted = &site.snapshot.settings.proxy.trusted;
         let peer = Peer::new(address.ip(), to, wire.tls().is_some(), trusted);
         let peer = identify(peer, &wire, &listener);
-        Ok(Self { wire, input, address, peer, id, listener, requests: 0, worker })
+        let account = Account::new(Rc::clone(&worker.books));
+        Ok(Self { wire, input, address, peer, id, listener, requests: 0, account, worker })
     }
 
     /// One request and its answer.
     async fn turn(&mut self) -> Left {
-        match self.read_request().await {
+        let left = match self.read_request().await {
             // On the heap, so that a connection that waits does not hold room for what an exchange needs.
             Ok(Some(Verdict::Forward(ask))) => Box::pin(self.forward(ask)).await,
             Ok(Some(Verdict::Reply(reply))) => self.tell(reply).await,
             Ok(None) => Left::Done,
-            Err(failure) => self.tell(reply::refusal(failure, &self.worker.date())).await,
-        }
+            Err(failure) => {
+                self.account.failed(failure);
+                self.tell(reply::refusal(failure, &self.worker.date())).await
+            }
+        };
+        self.account.close();
+        left
     }
 
     /// Waits for the head of a request and decides what becomes of it. `None`: the client is done.
@@ -119,6 +135,7 @@ impl<W: Watch> Client<W> {
             return Ok(None);
         }
         self.requests += 1;
+        self.account.begin();
         let mut is_waiting = false;
         loop {
             if let Some((len, verdict)) = self.understand()? {
@@ -133,6 +150,9 @@ impl<W: Watch> Client<W> {
             }
             if !matches!(self.wire.fill(&mut self.input).await, Ok(1..)) {
                 let is_late = self.wire.timer.has_expired();
+                if !is_late {
+                    self.account.forget();
+                }
                 return if is_late { Err(Failure::SlowClient) } else { Ok(None) };
             }
         }
@@ -153,6 +173,8 @@ impl<W: Watch> Client<W> {
         if let Some(current) = current.filter(|current| !Arc::ptr_eq(current, &self.listener)) {
             self.listener = Arc::clone(current);
         }
+        let asking = Asking { client: self.address, peer: &self.peer, tls: self.wire.tls() };
+        self.account.arrive(&self.listener, asking);
         let most = self.listener.config.limits.requests;
         let asker = Asker {
             listener: &self.listener,
@@ -163,14 +185,20 @@ impl<W: Watch> Client<W> {
             random: self.worker.draw(),
             date: &self.worker.date(),
         };
-        ask::read(&site, &asker, self.input.bytes())
+        ask::read(&site, &asker, &mut self.account, self.input.bytes())
     }
 
     /// Answers by ourselves.
     pub(super) async fn tell(&mut self, reply: Reply) -> Left {
         self.worker.counters.count(reply.status);
+        self.account.told(reply.status);
         self.wire.timer.set(self.listener.config.deadlines.send);
         let told = self.wire.write_all(&reply.bytes).await;
+        match &told {
+            Ok(()) => self.account.carried(0, reply.body_len()),
+            Err(_) if self.wire.timer.has_expired() => self.account.failed(Failure::SlowReader),
+            Err(_) => self.account.failed(Failure::ClientEnded),
+        }
         self.wire.timer.clear();
         match told {
             Err(_) => Left::Done,
@@ -193,6 +221,16 @@ impl<W: Watch> Client<W> {
             }
         }
     }
+}
+
+fn count_handshake(counts: &WorkerCounts, tls: &Connection) {
+    let [older, newer] = &counts.handshakes;
+    if tls_name(tls) == "TLSv1.3" {
+        newer.add(1)
+    } else {
+        older.add(1)
+    }
+    counts.resumed.add((tls.handshake_kind() == Some(HandshakeKind::Resumed)).into());
 }
 
 async fn read_proxy_header<W: Watch>(wire: &mut Wire<W>, input: &mut Buffer) -> io::Result<Proxied> {

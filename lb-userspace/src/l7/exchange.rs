@@ -1,5 +1,6 @@
 //! An exchange: from a request that was understood, by a backend's answer, to a connection that is ready for the next.
 
+use super::account::blame;
 use super::answer::Answer;
 use super::ask::Ask;
 use super::asking::{Asking, Lost};
@@ -35,9 +36,13 @@ impl<W: Watch> Client<W> {
         match self.ask_backends(&mut ask).await {
             Ok(begun) => self.answer(begun, &ask).await,
             Err(failure) if failure.is_told() => {
+                self.account.failed(failure);
                 self.tell(reply::failure(failure, &ask.facts, &self.worker.date())).await
             }
-            Err(_) => Left::Done,
+            Err(failure) => {
+                self.account.failed(failure);
+                Left::Done
+            }
         }
     }
 
@@ -49,6 +54,7 @@ impl<W: Watch> Client<W> {
         let (mut retries, mut not, mut fresh) = (rules.count, None, false);
         loop {
             let mut turn = Turn::take(&self.worker, ask, not).await?;
+            self.account.turned(&upstreams.service.config.name, |note| turn.sign(note));
             let lost = match self.ask_one(ask, &mut turn, fresh).await {
                 Ok((answer, asking, upstream)) => return Ok(Begun { answer, asking, upstream, _turn: turn }),
                 Err(lost) => lost,
@@ -69,6 +75,7 @@ impl<W: Watch> Client<W> {
                 return Err(lost.failure);
             }
             retries -= 1;
+            self.account.retried();
         }
     }
 
@@ -85,13 +92,13 @@ impl<W: Watch> Client<W> {
         };
         ask.set_cookie = turn.set_cookie(ask, self.wire.tls().is_some());
         let (answer, asking) = self.ask(ask, &mut upstream).await?;
-        turn.note_answer(answer.status);
+        self.account.answered(turn.note_answer(answer.status));
         Ok((answer, asking, upstream))
     }
 
     /// A connection to a backend.
     async fn reach(&self, ask: &Ask<W>, turn: &Turn<W>, fresh: bool) -> Result<Upstream<W>, Failure> {
-        let pool = ask.upstreams.pool(turn.addr);
+        let pool = &turn.pool;
         let config = &ask.upstreams.service.config;
         // With a PROXY header a connection belongs to one client.
         let must_live = !ask.facts.is_repeatable();
@@ -141,6 +148,7 @@ impl<W: Watch> Client<W> {
     async fn answer(&mut self, begun: Begun<W>, ask: &Ask<W>) -> Left {
         let Begun { answer, mut asking, mut upstream, _turn } = begun;
         self.worker.counters.count(answer.status);
+        self.account.told(answer.status);
         let service = &ask.upstreams.service.config;
         let idle = ask.route.deadlines.idle.unwrap_or(service.deadlines.idle);
         let patience = Patience { read: idle, write: self.listener.config.deadlines.send };
@@ -154,6 +162,11 @@ impl<W: Watch> Client<W> {
             pump.poll(cx, (&mut upstream.wire, &mut upstream.input), &mut self.wire)
         })
         .await;
+        self.account.carried(asking.passed(), pump.passed());
+        if let Err(broken) = &answered {
+            let late = (self.wire.timer.has_expired(), upstream.wire.timer.has_expired());
+            self.account.failed(blame(broken, late));
+        }
         let was_sent = asking.was_sent();
         if answered.is_ok() && was_sent && answer.keeps_upstream && service.proxy_protocol.is_none() {
             upstream.keep(&service.pool);
@@ -183,6 +196,7 @@ impl<W: Watch> Client<W> {
         });
         // However it ended, both sides are told by the end of their connections.
         let _ = passed.await;
+        self.account.carried(up.passed(), down.passed());
         Left::Done
     }
 }

@@ -3,6 +3,7 @@
 //! Pure parts (`message`, `http1`, `route`, `rewrite`, `balance`) take bytes, `now` and snapshots and return values; `worker`,
 //! `transport`, `tls` and `pool` do the I/O.
 
+pub mod account;
 pub mod answer;
 pub mod ask;
 mod asking;
@@ -12,6 +13,7 @@ pub mod client;
 pub mod deadline;
 mod exchange;
 pub mod http1;
+pub mod log;
 pub mod message;
 pub mod pool;
 pub mod proxy_protocol;
@@ -22,6 +24,7 @@ pub mod rewrite;
 pub mod route;
 pub mod settings;
 pub mod site;
+pub mod tally;
 pub mod tls;
 pub mod transport;
 mod turn;

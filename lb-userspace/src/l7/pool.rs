@@ -3,6 +3,7 @@
 use super::buffer::Buffer;
 use super::deadline::{Clock, TICK};
 use super::respond::Failure;
+use super::tally::BackendCounts;
 use super::tls::ClientTls;
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
@@ -10,6 +11,7 @@ use crate::config::proxy;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The connections of one worker to one backend.
@@ -17,6 +19,8 @@ use std::time::Duration;
 pub struct Pool<W> {
     addr: SocketAddr,
     idle: RefCell<Vec<Idle<W>>>,
+    /// What this worker had of the backend.
+    pub counts: Arc<BackendCounts>,
 }
 
 /// A connection that waits for a request.
@@ -55,8 +59,8 @@ pub struct Way<'a> {
 impl<W: Watch> Pool<W> {
     /// No connections yet.
     #[must_use]
-    pub const fn new(addr: SocketAddr) -> Self {
-        Self { addr, idle: RefCell::new(Vec::new()) }
+    pub const fn new(addr: SocketAddr, counts: Arc<BackendCounts>) -> Self {
+        Self { addr, idle: RefCell::new(Vec::new()), counts }
     }
 
     /// The connection that was used last, for the others may then grow old and close. One that must not fail is looked at
@@ -65,6 +69,7 @@ impl<W: Watch> Pool<W> {
         loop {
             let Idle { wire, requests, .. } = self.idle.borrow_mut().pop()?;
             if !must_live || wire.is_quiet() {
+                self.counts.reuses.add(1);
                 return Some(Upstream { wire, input: Buffer::default(), requests, pool: Rc::clone(self) });
             }
         }
@@ -73,6 +78,7 @@ impl<W: Watch> Pool<W> {
     /// A new connection, within the deadline.
     pub async fn connect(self: &Rc<Self>, way: &Way<'_>) -> Result<Upstream<W>, Failure> {
         let wire = open(self.addr, way).await?;
+        self.counts.connects.add(1);
         Ok(Upstream { wire, input: Buffer::default(), requests: 0, pool: Rc::clone(self) })
     }
 
@@ -80,6 +86,12 @@ impl<W: Watch> Pool<W> {
     pub fn expire(&self, now: u32, rules: &proxy::Pool) {
         let longest = u32::try_from(rules.idle_timeout.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
         self.idle.borrow_mut().retain(|idle| now.saturating_sub(idle.since) < longest);
+    }
+
+    /// How many connections wait.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.idle.borrow().len()
     }
 
     /// Closes all connections that wait.

@@ -18,6 +18,15 @@ pub struct Reply {
     pub keeps: bool,
 }
 
+impl Reply {
+    /// Bytes of its body.
+    #[must_use]
+    pub fn body_len(&self) -> u64 {
+        let head = self.bytes.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
+        (self.bytes.len() - head) as u64
+    }
+}
+
 /// What a route says itself.
 #[must_use]
 pub fn fixed(answer: &Answer, facts: &Facts) -> Reply {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::route::Shares;
 use super::{Action, Listener, Numbered, Route, Service, ServiceId, Settings};
 use crate::config::proxy::{self, Edits, Forwarded, Proxy, RouteDeadlines, Share};
+use crate::l7::log::Plan;
 use crate::l7::rewrite::{Authorities, PathEdit, Redirect, RequestEdits, ResponseEdits, written_hsts};
 use crate::l7::route::Router;
+use crate::l7::tally::Ledger;
 
 /// Why a configuration could not be compiled: what its check was to rule out.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +35,10 @@ pub enum Error {
 impl Settings {
     /// Compiles a configuration. What did not change since `former` is taken over, see the module.
     pub fn build(config: &Proxy, former: Option<&Self>) -> Result<Self, Error> {
-        let services = services(config, former)?;
+        let ledger = Ledger::follow(config, former.map(|former| &former.ledger));
+        let services = services(config, &ledger, former)?;
         let edits = SharedEdits::follow(config, former);
-        let compiler = Compiler { config, services: &services, edits: &edits };
+        let compiler = Compiler { config, services: &services, edits: &edits, ledger: &ledger };
         let listeners = Numbered::follow(
             former.map(|former| &former.listeners),
             &config.listeners,
@@ -44,16 +47,16 @@ impl Settings {
         )?;
         let proxy =
             Proxy { listeners: Vec::new(), routes: Vec::new(), services: Vec::new(), ..config.clone() };
-        Ok(Self { proxy, listeners, services, edits })
+        Ok(Self { proxy, listeners, services, ledger, edits })
     }
 }
 
-fn services(config: &Proxy, former: Option<&Settings>) -> Result<Numbered<Service>, Error> {
+fn services(config: &Proxy, ledger: &Ledger, former: Option<&Settings>) -> Result<Numbered<Service>, Error> {
     let build = |service: &proxy::Service, before: Option<&Arc<Service>>| {
         let now = proxy::Service { line: 0, ..service.clone() };
         Ok(match before.filter(|before| before.config == now) {
             Some(same) => Arc::clone(same),
-            None => Arc::new(Service::new(now)),
+            None => Arc::new(Service::new(now, ledger)),
         })
     };
     let former = former.map(|former| &former.services);
@@ -61,9 +64,11 @@ fn services(config: &Proxy, former: Option<&Settings>) -> Result<Numbered<Servic
 }
 
 impl Service {
-    fn new(config: proxy::Service) -> Self {
+    fn new(config: proxy::Service, ledger: &Ledger) -> Self {
         let addresses = config.backends.iter().map(|backend| backend.addr);
-        Self { authorities: Authorities::new(addresses, config.host.as_deref()), config }
+        let authorities = Authorities::new(addresses.clone(), config.host.as_deref());
+        let tallies = addresses.map(|addr| (addr, ledger.backend(&config.name, addr))).collect();
+        Self { authorities, tallies, config }
     }
 }
 
@@ -150,6 +155,7 @@ struct Compiler<'a> {
     config: &'a Proxy,
     services: &'a Numbered<Service>,
     edits: &'a Arc<SharedEdits>,
+    ledger: &'a Ledger,
 }
 
 impl Compiler<'_> {
@@ -168,7 +174,7 @@ impl Compiler<'_> {
         let config = config.map_or_else(|| Arc::new(now), Arc::clone);
         let (router, origin) = match router {
             Some(before) => (Arc::clone(&before.router), Arc::clone(&before.origin)),
-            None => (Arc::new(self.router(&origin.routes)?), Arc::new(origin)),
+            None => (Arc::new(self.router(&config.name, &origin.routes)?), Arc::new(origin)),
         };
         let otherwise =
             config.service.as_ref().map(|service| self.otherwise(&config.name, service)).transpose()?;
@@ -176,6 +182,8 @@ impl Compiler<'_> {
             redirect: config.redirect_to_https.map(Redirect::to_https),
             hsts: config.hsts.as_ref().map(|hsts| written_hsts(hsts).into_bytes().into()),
             otherwise: otherwise.map(Arc::new),
+            log: config.access_log.clone().map(|log| Arc::new(Plan::new(log))),
+            unrouted: self.ledger.route(&config.name, Ledger::NONE),
             config,
             router,
             origin,
@@ -200,13 +208,13 @@ impl Compiler<'_> {
         Ok(Origin { services, routes, edits: Arc::clone(self.edits) })
     }
 
-    fn router(&self, routes: &[proxy::Route]) -> Result<Router<Arc<Route>>, Error> {
-        let compiled = routes.iter().map(|route| Ok(Arc::new(self.route(route)?)));
+    fn router(&self, listener: &str, routes: &[proxy::Route]) -> Result<Router<Arc<Route>>, Error> {
+        let compiled = routes.iter().map(|route| Ok(Arc::new(self.route(listener, route)?)));
         let compiled = compiled.collect::<Result<Vec<_>, Error>>()?;
         Router::new(routes.iter().zip(compiled)).map_err(|source| expression("", source))
     }
 
-    fn route(&self, route: &proxy::Route) -> Result<Route, Error> {
+    fn route(&self, listener: &str, route: &proxy::Route) -> Result<Route, Error> {
         let path =
             route.rewrite.as_ref().map(|change| PathEdit::new(change, route.path.as_ref())).transpose();
         let mirror = route.mirror.as_ref().map(|service| self.service(&route.name, service));
@@ -220,6 +228,8 @@ impl Compiler<'_> {
             mirror: mirror.transpose()?,
             body_limit: route.body_limit,
             deadlines: route.deadlines,
+            log: route.log,
+            tally: self.ledger.route(listener, &route.name),
         })
     }
 
@@ -242,7 +252,7 @@ impl Compiler<'_> {
     /// The route of what no other takes.
     fn otherwise(&self, listener: &str, service: &str) -> Result<Route, Error> {
         Ok(Route {
-            name: listener.into(),
+            name: Ledger::OWN.into(),
             action: Action::Forward(Shares::new([(1, self.service(listener, service)?)])),
             path: None,
             host: None,
@@ -251,6 +261,8 @@ impl Compiler<'_> {
             mirror: None,
             body_limit: None,
             deadlines: RouteDeadlines::default(),
+            log: true,
+            tally: self.ledger.route(listener, Ledger::OWN),
         })
     }
 

@@ -23,11 +23,14 @@ pub use build::Error;
 pub use numbered::{Number, Numbered};
 pub use route::{Action, Answer, Route, Shares};
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::log::Plan;
 use super::message::{Fields, Request};
 use super::rewrite::{Authorities, Redirect};
 use super::route::Router;
+use super::tally::{BackendTally, Ledger, RouteTally};
 use crate::config::proxy;
 
 /// A listener's number.
@@ -44,6 +47,8 @@ pub struct Settings {
     pub listeners: Numbered<Listener>,
     /// Who answers.
     pub services: Numbered<Service>,
+    /// What was counted of them. It outlives reloads.
+    pub ledger: Ledger,
     edits: Arc<build::SharedEdits>,
 }
 
@@ -60,6 +65,10 @@ pub struct Listener {
     pub redirect: Option<Redirect>,
     /// What answers say as `Strict-Transport-Security`.
     pub hsts: Option<Box<[u8]>>,
+    /// Counts the requests that no route answers: refused ones, and those redirected as a whole.
+    pub unrouted: RouteTally,
+    /// How its requests are logged, if they are.
+    pub log: Option<Arc<Plan>>,
     origin: Arc<build::Origin>,
 }
 
@@ -78,4 +87,14 @@ pub struct Service {
     pub config: proxy::Service,
     /// What its backends call themselves.
     pub authorities: Authorities,
+    /// What was counted of each of its backends.
+    pub tallies: Vec<(SocketAddr, BackendTally)>,
+}
+
+impl Service {
+    /// What is counted of the backend at this address.
+    #[must_use]
+    pub fn tally(&self, addr: SocketAddr) -> Option<&BackendTally> {
+        self.tallies.iter().find(|(other, _)| *other == addr).map(|(_, tally)| tally)
+    }
 }

@@ -4,3 +4,4 @@ mod bodies;
 mod endings;
 mod lab;
 mod requests;
+mod seen;

@@ -6,6 +6,7 @@
 
 mod client;
 mod error;
+mod expiry;
 mod files;
 mod identity;
 mod names;
