@@ -5,6 +5,7 @@
 
 mod capture;
 pub mod client;
+pub mod explain;
 mod front;
 pub mod metrics;
 pub mod scrape;
@@ -13,6 +14,7 @@ mod status;
 pub mod table;
 
 pub use capture::{CaptureOrder, CapturedPacket, Peer};
+pub use explain::{Explanation, HttpExplanation, PacketExplanation, WayExplanation};
 pub use front::{
     CertificateStatus, FrontBackendStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
     FrontStatus, TimesStatus,
@@ -23,7 +25,7 @@ pub use status::{
 };
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Where the socket is unless `--control` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/lb/control.sock";
@@ -54,6 +56,8 @@ pub enum Request {
     },
     /// Tell which addresses are blocked.
     Blocks,
+    /// Tell which way a request or a packet goes, and why.
+    Explain(ExplainOrder),
     /// Give a backend no new flows, or (`undo`) give it new ones again. Lasts until a restart or the undoing.
     Drain {
         /// Name of the service.
@@ -76,6 +80,27 @@ pub enum Request {
     Capture(CaptureOrder),
 }
 
+/// What is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainOrder {
+    /// `https://host/path`, `http://…`, `tcp://address:port` or `udp://…`.
+    pub target: String,
+    /// The method of a request.
+    pub method: String,
+    /// Its fields.
+    pub headers: Vec<(String, String)>,
+    /// The client. An unspecified address is none.
+    pub client: SocketAddr,
+}
+
+impl ExplainOrder {
+    /// Whether it is of packets, not of a request.
+    #[must_use]
+    pub fn is_of_packets(&self) -> bool {
+        self.target.starts_with("tcp://") || self.target.starts_with("udp://")
+    }
+}
+
 /// What the daemon answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -87,6 +112,8 @@ pub enum Response {
         /// The text that is served.
         text: String,
     },
+    /// The answer to [`Request::Explain`].
+    Explained(Explanation),
     /// The answer to [`Request::Blocks`].
     Blocks {
         /// The blocks, by address.

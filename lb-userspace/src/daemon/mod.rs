@@ -11,6 +11,7 @@ mod capture;
 mod checks;
 pub mod decap;
 mod error;
+mod explain;
 mod flows;
 mod guard;
 mod interfaces;

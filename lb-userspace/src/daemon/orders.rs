@@ -5,7 +5,7 @@ use super::balancer::{Balancer, LoadedWith, chain};
 use super::tables::Cause;
 use crate::config::{Config, Service};
 use crate::control::server::Answer;
-use crate::control::{Request, Response, metrics};
+use crate::control::{Explanation, Request, Response, metrics};
 use crate::plan::{BackendKey, Plan};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ impl Balancer {
             }
             Request::Unblock { address } => answer(self.unblock(*address)),
             Request::Blocks => Response::Blocks { blocks: self.list_blocks() },
+            Request::Explain(order) => explained(self.explain(order).await),
             Request::Drain { service, backend, undo } => {
                 answer(self.order(service, backend, Ordered::Drain { undo: *undo }))
             }
@@ -187,6 +188,11 @@ pub(super) fn no_service<'a>(service: &str, present: impl Iterator<Item = &'a st
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names = names.collect::<Vec<_>>().join(", ");
     if names.is_empty() { "none".to_owned() } else { names }
+}
+
+/// The answer to who asked for an explanation.
+pub(super) fn explained(told: Result<Explanation, String>) -> Response {
+    told.map_or_else(|message| Response::Refused { message }, Response::Explained)
 }
 
 /// The answer to whoever asked; the log gets the same.

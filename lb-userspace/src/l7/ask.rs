@@ -192,7 +192,7 @@ fn decide<W: Watch>(
     }))
 }
 
-fn sticky_value(fields: &[Header<'_>], name: &str) -> Option<Box<[u8]>> {
+pub(super) fn sticky_value(fields: &[Header<'_>], name: &str) -> Option<Box<[u8]>> {
     all_cookies(fields, name).next().map(Into::into)
 }
 
@@ -208,7 +208,8 @@ fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {
     }
 }
 
-fn render(
+/// The head that a backend is sent.
+pub(super) fn render(
     asker: &Asker<'_>,
     request: &Request<'_, [Header<'_>]>,
     head: &Head<'_, '_>,

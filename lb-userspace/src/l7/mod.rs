@@ -12,6 +12,7 @@ pub mod buffer;
 pub mod client;
 pub mod deadline;
 mod exchange;
+pub mod explain;
 pub mod http1;
 pub mod log;
 pub mod message;

@@ -75,7 +75,7 @@ pub struct Look {
 }
 
 /// Seed of the hash that backends are chosen by: the same in all workers, so that they agree.
-const HASH_SEED: u64 = 0;
+pub const HASH_SEED: u64 = 0;
 
 impl<W: Watch> Site<W> {
     /// A worker's site of this snapshot, which takes over what it shares with the former.

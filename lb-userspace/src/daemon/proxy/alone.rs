@@ -1,12 +1,12 @@
 //! The daemon where there is no interface to balance on: layer 7 alone, and nothing of the kernel's is touched.
 
-use super::super::orders::{Ordered, answer};
+use super::super::orders::{Ordered, answer, explained};
 use super::super::source::Source;
 use super::super::{Options, Signals, Told, needs_no_interface, serve_control};
 use super::{FIRST_LOOK, Front, Key};
 use crate::config::Config;
 use crate::control::server::Socket;
-use crate::control::{Request, Response, Status, metrics};
+use crate::control::{Explanation, Request, Response, Status, metrics};
 use crate::daemon;
 use crate::health::{Report, Transport};
 use std::time::Instant;
@@ -73,6 +73,10 @@ impl Alone {
             Request::Status => Response::Status(Box::new(self.status().await)),
             Request::Metrics => Response::Metrics { text: metrics::render(&self.status().await) },
             Request::Reload => self.reload().await,
+            Request::Explain(order) if !order.is_of_packets() => {
+                let told = self.front.explain(order).await;
+                explained(told.map(|told| Explanation::Http(Box::new(told))))
+            }
             Request::Drain { service, backend, undo } => {
                 answer(self.front.order(service, backend, Ordered::Drain { undo: *undo }))
             }

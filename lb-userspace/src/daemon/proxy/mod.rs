@@ -3,6 +3,7 @@
 
 mod alone;
 mod checks;
+mod explain;
 mod orders;
 mod status;
 mod workers;

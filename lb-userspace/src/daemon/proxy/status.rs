@@ -73,11 +73,10 @@ impl Front {
     }
 
     fn tell_listener(&self, id: ListenerId, listener: &Listener) -> FrontListenerStatus {
-        let certificates =
-            self.snapshot.tls.expiries(id).iter().map(|(file, expires)| CertificateStatus {
-                file: file.display().to_string(),
-                expires: *expires,
-            });
+        let certificates = self.snapshot.tls.certificates(id).iter().map(|shown| CertificateStatus {
+            file: shown.file.display().to_string(),
+            expires: shown.expires,
+        });
         FrontListenerStatus {
             name: listener.name.clone(),
             addresses: listener.addresses.iter().map(ToString::to_string).collect(),
@@ -86,7 +85,7 @@ impl Front {
         }
     }
 
-    fn tell(&self, service: &Service, looks: &[Look]) -> FrontServiceStatus {
+    pub(super) fn tell(&self, service: &Service, looks: &[Look]) -> FrontServiceStatus {
         let name = &service.config.name;
         let backends = service.config.backends.iter().map(|backend| {
             let seen: Vec<_> =

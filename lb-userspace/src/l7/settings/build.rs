@@ -136,7 +136,7 @@ impl SharedEdits {
 #[derive(Debug)]
 pub(super) struct Origin {
     /// The listener's routes, without their lines.
-    routes: Vec<proxy::Route>,
+    pub(super) routes: Vec<proxy::Route>,
     /// The numbers of the services that they name, in the order in which they do.
     services: Vec<ServiceId>,
     edits: Arc<SharedEdits>,

@@ -73,6 +73,12 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Its routes as the file says them, in its order.
+    #[must_use]
+    pub fn routes(&self) -> &[proxy::Route] {
+        &self.origin.routes
+    }
+
     /// The route of a request: the router's, else the listener's own service.
     #[must_use]
     pub fn route<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<&Arc<Route>> {

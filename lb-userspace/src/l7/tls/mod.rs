@@ -17,4 +17,4 @@ pub use client::ClientTls;
 pub use error::TlsError;
 pub use identity::client_cert;
 pub use server::Shared;
-pub use store::Store;
+pub use store::{Shown, Store};

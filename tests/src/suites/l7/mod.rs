@@ -3,6 +3,7 @@
 mod life;
 mod plain;
 mod scene;
+mod seen;
 mod tls;
 
 use crate::runner::Case;
@@ -15,7 +16,8 @@ type Claim = (&'static str, fn(&mut Scene) -> Result<()>);
 
 /// The cases of all suites of layer 7.
 pub(super) fn cases() -> Vec<Case> {
-    let suites = [("plain", plain::CLAIMS), ("tls", tls::CLAIMS), ("life", life::CLAIMS)];
+    let suites =
+        [("plain", plain::CLAIMS), ("tls", tls::CLAIMS), ("life", life::CLAIMS), ("seen", seen::CLAIMS)];
     suites
         .into_iter()
         .flat_map(|(name, claims)| Io::BOTH.into_iter().flat_map(move |io| with(name, io, claims)))
