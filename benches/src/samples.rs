@@ -10,6 +10,18 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The middle one, or the mean of the two in the middle; not a number if there is none.
     #[must_use]
     pub fn median(&self) -> f64 {

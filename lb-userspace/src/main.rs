@@ -69,6 +69,9 @@ fn check(file: &Path) -> Result<()> {
     for warning in &loaded.warnings {
         eprintln!("{warning}");
     }
+    for warning in lb_userspace::l7::tls::warnings(&loaded.config.proxy, std::time::SystemTime::now()) {
+        eprintln!("warning: {warning}");
+    }
     let (packets, requests) = (&loaded.config.services, &loaded.config.proxy.services);
     let of_packets = packets.iter().map(|service| service.backends.len());
     let backends: usize = of_packets.chain(requests.iter().map(|service| service.backends.len())).sum();

@@ -163,6 +163,12 @@ impl Daemon {
         self.process.signal(signal)
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits until the daemon ends by itself.
     pub fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
         self.process.wait(bound).with_context(|| format!("its log:\n{}", self.log()))

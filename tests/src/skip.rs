@@ -23,6 +23,8 @@ pub enum Need {
     TunnelDevices,
     /// A command in `PATH`.
     Command(&'static str),
+    /// A variable of the environment, by which somebody asks for what takes long.
+    Asked(&'static str),
 }
 
 impl Need {
@@ -35,6 +37,7 @@ impl Need {
             Self::NativeXdp => native_xdp_refused().map(|why| format!("no native XDP on veth: {why}")),
             Self::TunnelDevices => tunnels_refused().map(|why| format!("no tunnel devices: {why}")),
             Self::Command(name) => (!in_path(name)).then(|| format!("command {name} is missing")),
+            Self::Asked(name) => env::var_os(name).is_none().then(|| format!("{name} is not set")),
         }
     }
 }

@@ -2,8 +2,12 @@
 
 use std::env;
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,8 +28,8 @@ const TARGETS: [&str; 8] = [
     "packet_stateful",
 ];
 
-/// How long each target runs as a suite: long enough for the seeds and what lies next to them, and two minutes for all.
-pub(crate) const IN_SUITE: Duration = Duration::from_secs(10);
+/// How long each target runs as a suite: long enough for the seeds and what lies next to them.
+pub(crate) const IN_SUITE: Duration = Duration::from_secs(30);
 
 /// Counters of edges, a table of what they belong to, and the operands of comparisons. Source: LLVM, `SanitizerCoverage`.
 const FLAGS: [&str; 7] = [
@@ -56,17 +60,28 @@ pub(crate) fn run_suite(workspace: &Workspace) -> Tally {
     if let Some(reason) = missing() {
         return Tally::skip("fuzz", &reason);
     }
-    let mut sum = Tally::default();
     match build(workspace) {
-        Err(error) => sum.add(failed("build", &error)),
-        Ok(built) => {
-            for target in TARGETS {
-                let ran = run_one(workspace, &built, target, IN_SUITE);
-                sum.add(ran.map_or_else(|error| failed(target, &error), |()| Tally::pass()));
-            }
-        }
+        Err(error) => failed("build", &error),
+        Ok(built) => run_side_by_side(workspace, &built),
     }
-    sum
+}
+
+/// As many at once as there are CPUs: a fuzzer keeps one busy.
+fn run_side_by_side(workspace: &Workspace, built: &Path) -> Tally {
+    let (next, sum) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+    let take_turns = || {
+        while let Some(target) = TARGETS.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let ran = run_one(workspace, built, target, IN_SUITE);
+            let tally = ran.map_or_else(|error| failed(target, &error), |()| Tally::pass());
+            sum.lock().unwrap_or_else(PoisonError::into_inner).add(tally);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(take_turns);
+        }
+    });
+    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failed(name: &str, error: &anyhow::Error) -> Tally {

@@ -1,6 +1,6 @@
 //! What `explain` tells, and how people read it.
 
-use super::{CertificateStatus, FrontBackendStatus};
+use super::{FrontBackendStatus, FrontCertificateStatus};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ pub struct HttpExplanation {
     /// The listener that it comes to; none where nobody listens.
     pub listener: Option<String>,
     /// The certificate that the client is shown.
-    pub certificate: Option<CertificateStatus>,
+    pub certificate: Option<FrontCertificateStatus>,
     /// The route that takes it; `*` for the listener's own service.
     pub route: Option<String>,
     /// Routes for its host that do not, and why.

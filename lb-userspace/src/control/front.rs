@@ -23,6 +23,9 @@ pub struct FrontStatus {
     pub open: u64,
     /// Answers since start by the first digit of their status, from 1.
     pub answers: [u64; 5],
+    /// What was not served, and what memory is left to serve with.
+    #[serde(default)]
+    pub shedding: FrontSheddingStatus,
     /// Exchanges that failed since start, by why.
     #[serde(default)]
     pub failures: BTreeMap<String, u64>,
@@ -52,18 +55,38 @@ pub struct FrontListenerStatus {
     pub addresses: Vec<String>,
     /// Whether by TLS.
     pub tls: bool,
+    /// Connections open now.
+    #[serde(default)]
+    pub open: u32,
     /// Its certificates.
     #[serde(default)]
-    pub certificates: Vec<CertificateStatus>,
+    pub certificates: Vec<FrontCertificateStatus>,
 }
 
-/// A certificate of a listener's.
+/// A certificate of a listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertificateStatus {
+pub struct FrontCertificateStatus {
     /// Its file.
     pub file: String,
-    /// When it expires, in seconds since 1970.
+    /// When it ends to be valid, in seconds of Unix time.
     pub expires: i64,
+}
+
+/// What layer 7 holds and turns away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontSheddingStatus {
+    /// Bytes that connections and exchanges hold.
+    pub memory: u64,
+    /// Bytes that they may hold.
+    pub memory_limit: u64,
+    /// Connections not let in since start, for the bounds of their listener.
+    pub refused: u64,
+    /// Connections and requests turned away, and idle connections closed, for want of memory.
+    pub shed: u64,
+    /// Copies of requests that a second service has answered.
+    pub copied: u64,
+    /// Copies that were not made, or not answered.
+    pub uncopied: u64,
 }
 
 /// What was answered by one route of one listener.

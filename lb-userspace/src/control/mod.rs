@@ -16,8 +16,8 @@ pub mod table;
 pub use capture::{CaptureOrder, CapturedPacket, Peer};
 pub use explain::{Explanation, HttpExplanation, PacketExplanation, WayExplanation};
 pub use front::{
-    CertificateStatus, FrontBackendStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
-    FrontStatus, TimesStatus,
+    FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
+    FrontSheddingStatus, FrontStatus, TimesStatus,
 };
 pub use status::{
     BackendStatus, BlockStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,

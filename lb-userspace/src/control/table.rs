@@ -5,8 +5,8 @@
 mod text;
 
 use super::{
-    BackendStatus, FloodGuardStatus, FrontBackendStatus, FrontStatus, GuardStatus, InterfaceStatus,
-    ReasonStatus, ServiceStatus, Status,
+    BackendStatus, FloodGuardStatus, FrontBackendStatus, FrontSheddingStatus, FrontStatus, GuardStatus,
+    InterfaceStatus, ReasonStatus, ServiceStatus, Status,
 };
 use std::fmt::Write as _;
 use text::{bytes, columns, duration, grouped, wrapped};
@@ -103,7 +103,8 @@ fn front(front: &FrontStatus) -> Vec<String> {
     let answers = format!("answers: {}", answers.collect::<Vec<_>>().join(", "));
     let listeners = front.listeners.iter().map(|listener| {
         let spoken = if listener.tls { "https" } else { "http" };
-        format!("listener {}  {spoken} on {}", listener.name, listener.addresses.join(", "))
+        let open = grouped(listener.open.into());
+        format!("listener {}  {spoken} on {}, {open} open", listener.name, listener.addresses.join(", "))
     });
     let services = front.services.iter().flat_map(|service| {
         let head = format!("service {}", service.name);
@@ -123,8 +124,19 @@ fn front(front: &FrontStatus) -> Vec<String> {
             classes(route.answers)
         )
     });
-    let told = [head, answers].into_iter().chain(listeners).chain(routes).chain(services);
-    told.collect()
+    let heads = [head, answers, shedding(&front.shedding)].into_iter();
+    heads.chain(listeners).chain(routes).chain(services).collect()
+}
+
+fn shedding(shedding: &FrontSheddingStatus) -> String {
+    let FrontSheddingStatus { memory, memory_limit, refused, shed, .. } = *shedding;
+    format!(
+        "memory: {} of {}, {} shed for want of it, {} connections refused",
+        bytes(memory),
+        bytes(memory_limit),
+        grouped(shed),
+        grouped(refused)
+    )
 }
 
 fn front_backend(backend: &FrontBackendStatus) -> String {

@@ -192,7 +192,7 @@ async fn first_look(balancer: &mut Balancer, inputs: &mut Inputs) {
 
 /// The life of the daemon: one thing after the other, until a signal ends it.
 async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signals) {
-    let mut next_look = Instant::now();
+    let (mut next_look, mut files) = (Instant::now(), proxy::Looks::new());
     loop {
         tokio::select! {
             biased;
@@ -203,6 +203,7 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
             },
             Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
             Some(report) = inputs.front.recv() => balancer.front.judge(&report),
+            () = files.next() => balancer.front.look_at_files(),
             changed = network_change(balancer) => match changed {
                 Changed::Ways => balancer.follow_ways(),
                 Changed::Links => balancer.follow_links(),

@@ -2,6 +2,7 @@
 
 use super::account::{Account, Asked};
 use super::balance::key_of;
+use super::deadline::Clock;
 use super::http1::{Form, Framing, Head, Limits, Text, Version, length_field, request_line, room};
 use super::message::{FieldSink as _, Fields, Request};
 use super::reply::{self, Reply};
@@ -16,6 +17,7 @@ use httparse::Header;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is to be done with a request.
 #[derive(Debug)]
@@ -43,6 +45,24 @@ pub struct Ask<W> {
     pub set_cookie: Option<String>,
     /// What its answer depends on.
     pub facts: Facts,
+    /// The tick at which the exchange has to be over.
+    pub end: Option<u32>,
+    /// What a second service is asked besides.
+    pub mirror: Option<Box<Self>>,
+}
+
+impl<W> Ask<W> {
+    /// As much of a time as the exchange has left.
+    #[must_use]
+    pub fn within(&self, time: Duration, clock: &Clock) -> Duration {
+        self.end.map_or(time, |end| time.min(clock.until(end)))
+    }
+
+    /// Whether the exchange should be over.
+    #[must_use]
+    pub fn is_over(&self, clock: &Clock) -> bool {
+        self.end.is_some_and(|end| end <= clock.now())
+    }
 }
 
 /// What the answer to a request depends on.
@@ -168,28 +188,51 @@ fn decide<W: Watch>(
     };
     let facts = facts(head, asker.keeps);
     if let Some(redirect) = &asker.listener.redirect {
-        return Ok(Verdict::Reply(reply::redirect(redirect, &request, &facts)));
+        return Ok(Verdict::Reply(reply::redirect(redirect, None, &request, &facts)));
     }
     let route = asker.listener.route(&request).ok_or(Failure::NoRoute)?;
     account.routed(route);
     let shares = match &route.action {
         Action::Forward(shares) => shares,
-        Action::Redirect(redirect) => return Ok(Verdict::Reply(reply::redirect(redirect, &request, &facts))),
-        Action::Respond(answer) => return Ok(Verdict::Reply(reply::fixed(answer, &facts))),
+        Action::Redirect(redirect) => {
+            let edits = Some(&*route.response);
+            return Ok(Verdict::Reply(reply::redirect(redirect, edits, &request, &facts)));
+        }
+        Action::Respond(answer) => return Ok(Verdict::Reply(reply::fixed(answer, &route.response, &facts))),
     };
     let random = u32::try_from(asker.random & u128::from(u32::MAX)).unwrap_or(0);
     let service = shares.pick(random).and_then(|service| site.upstreams(service));
     let upstreams = service.ok_or(Failure::NoRoute)?;
+    let mut ask = ask(asker, &request, head, (route, upstreams), &facts);
+    let second = route.mirror.and_then(|service| site.upstreams(service));
+    // Of a connection that becomes another protocol's there can be no copy.
+    ask.mirror = second
+        .filter(|_| !facts.upgrade)
+        .map(|second| Box::new(self::ask(asker, &request, head, (route, second), &facts)));
+    Ok(Verdict::Forward(ask))
+}
+
+fn ask<W: Watch>(
+    asker: &Asker<'_>,
+    request: &Request<'_, [Header<'_>]>,
+    head: &Head<'_, '_>,
+    (route, upstreams): (&Arc<Route>, &Rc<Upstreams<W>>),
+    facts: &Facts,
+) -> Ask<W> {
     let config = &upstreams.service.config;
-    Ok(Verdict::Forward(Ask {
-        head: render(asker, &request, head, route, config.host.as_deref()),
+    // Of HTTP/1.0; an empty Host, which HTTP/1.1 would have, is refused by many servers.
+    let unnamed = request.host.is_empty().then_some(config.name.as_str());
+    Ask {
+        head: render(asker, request, head, route, config.host.as_deref().or(unnamed)),
         route: Arc::clone(route),
         upstreams: Rc::clone(upstreams),
-        key: key_of(&config.balance, &request),
+        key: key_of(&config.balance, request),
         cookie: config.sticky.as_ref().and_then(|sticky| sticky_value(request.fields, &sticky.cookie)),
         set_cookie: None,
-        facts,
-    }))
+        facts: facts.clone(),
+        end: None,
+        mirror: None,
+    }
 }
 
 pub(super) fn sticky_value(fields: &[Header<'_>], name: &str) -> Option<Box<[u8]>> {

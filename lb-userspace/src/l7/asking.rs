@@ -1,8 +1,10 @@
 //! A request on its way to a backend, and the wait for the head of its answer.
 
 use super::answer::{self, Answer, Towards};
-use super::ask::Ask;
+use super::ask::{Ask, Facts};
 use super::client::Client;
+use super::http1::Framing;
+use super::memory::{EXCHANGE, Held};
 use super::pool::Upstream;
 use super::pump::{Broken, Patience, Pump};
 use super::respond::Failure;
@@ -16,7 +18,10 @@ pub(super) struct Asking {
     pump: Pump,
     /// Whether nothing more is sent.
     is_over: bool,
+    /// Whether the client was told something already.
+    pub(super) has_told: bool,
     first_byte: Duration,
+    _held: Held,
 }
 
 /// A request that got no answer, and its head if it can safely be sent again.
@@ -33,10 +38,13 @@ impl Asking {
         let patience = Patience { read: body, write: deadlines.idle };
         let framing = ask.facts.framing;
         let pump = Pump::new(std::mem::take(&mut ask.head), framing, framing, patience);
+        let pump = if ask.mirror.is_some() { pump.recording() } else { pump };
         Self {
             pump: pump.at_most(ask.route.body_limit.unwrap_or(u64::MAX)),
             is_over: false,
+            has_told: false,
             first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
+            _held: Held::new(EXCHANGE),
         }
     }
 
@@ -68,7 +76,12 @@ impl Asking {
             }
             if !matches!(ready!(upstream.wire.poll_fill(cx, &mut upstream.input)), Ok(1..)) {
                 let is_late = upstream.wire.timer.has_expired();
-                return Poll::Ready(Err(if is_late { Failure::SlowBackend } else { Failure::BackendEnded }));
+                return Poll::Ready(Err(match is_late {
+                    // It is not the backend that was waited for.
+                    true if !self.is_over && upstream.wire.timer.is_over() => Failure::Deadline,
+                    true => Failure::SlowBackend,
+                    false => Failure::BackendEnded,
+                }));
             }
         }
     }
@@ -94,6 +107,21 @@ impl Asking {
             Err(Broken::Framing(refusal)) => Err(Failure::Refused(refusal)),
             Err(Broken::TooLong) => Err(Failure::BodyTooLong),
         }
+    }
+
+    /// Whether another backend may be asked: this answer says that it may help, and the client need not know of it.
+    pub(super) fn may_ask_another(&self, status: u16, facts: &Facts) -> bool {
+        matches!(status, 502..=504) && !self.has_told && facts.is_repeatable()
+    }
+
+    /// The head again.
+    pub(super) fn into_head(self) -> Vec<u8> {
+        self.pump.into_head()
+    }
+
+    /// The body of a request that went whole, if it was recorded.
+    pub(super) fn recorded(&self, framing: Framing) -> Option<Vec<u8>> {
+        self.pump.tape().filter(|_| self.was_sent()).and_then(|tape| tape.framed(framing))
     }
 
     /// A request may be sent again if its connection was an old one that ended without a word, and it does no harm twice.

@@ -1,6 +1,7 @@
 //! Bytes that were read and are not used yet. An empty buffer has no memory of its own: it takes some when there is
 //! something to read, from what other connections of the worker gave back.
 
+use super::memory;
 use std::cell::RefCell;
 use std::io::IoSlice;
 
@@ -44,6 +45,7 @@ impl Buffer {
     pub fn room(&mut self) -> &mut [u8] {
         if self.room.is_empty() {
             self.room = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into());
+            memory::take(SIZE);
         }
         if self.end == self.room.len() {
             self.make_room();
@@ -56,6 +58,7 @@ impl Buffer {
             self.room.copy_within(self.start..self.end, 0);
         } else {
             let mut larger = vec![0; self.room.len() * 2];
+            memory::take(self.room.len());
             larger.iter_mut().zip(self.room.iter()).for_each(|(new, old)| *new = *old);
             self.room = larger.into();
         }
@@ -93,6 +96,7 @@ impl Buffer {
         }
         (self.start, self.end) = (0, 0);
         let room = std::mem::take(&mut self.room);
+        memory::give_back(room.len());
         if room.len() == SIZE {
             // At the end of a thread there is nobody to keep it for.
             let _ = SPARE.try_with(|spare| {

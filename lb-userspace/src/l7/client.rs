@@ -1,8 +1,10 @@
 //! A client's connection: what comes before the first request, one request after the other, and the end.
 
 use super::account::{Account, Asking, tls_name};
-use super::ask::{self, Asker, Verdict};
+use super::ask::{self, Ask, Asker, Verdict};
 use super::buffer::Buffer;
+use super::census::Permit;
+use super::deadline::later;
 use super::proxy_protocol::{self, Proxied};
 use super::reply::{self, Reply};
 use super::respond::Failure;
@@ -12,7 +14,7 @@ use super::tally::WorkerCounts;
 use super::tls::client_cert;
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
-use super::worker::Worker;
+use super::worker::{Worker, count};
 use rustls::{Connection, HandshakeKind};
 use socket2::Socket;
 use std::future::poll_fn;
@@ -24,7 +26,7 @@ use std::time::Duration;
 
 /// How long, and for how many bytes, a client that still sends is listened to after its connection was ended: if it were
 /// closed at once, what was sent last could be lost on the way (RFC 9112 section 9.6).
-const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+pub(super) const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
 
 /// A client's connection.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub struct Client<W> {
     requests: u32,
     /// What the exchange under way has done.
     pub(super) account: Account,
+    /// The tick at which the request under way began.
+    began: u32,
     pub(super) worker: Rc<Worker<W>>,
 }
 
@@ -57,6 +61,8 @@ pub struct Accepted {
     pub id: ListenerId,
     /// The listener.
     pub listener: Arc<Listener>,
+    /// What it is counted by.
+    pub permit: Rc<Permit>,
 }
 
 /// How an exchange has left the client's connection.
@@ -86,7 +92,7 @@ impl<W: Watch> Client<W> {
 
     /// What comes before the first request: the PROXY header, if one is due, and the TLS handshake, if TLS is spoken.
     async fn welcome(accepted: Accepted, worker: Rc<Worker<W>>) -> io::Result<Self> {
-        let Accepted { socket, from, mut to, id, listener } = accepted;
+        let Accepted { socket, from, mut to, id, listener, permit } = accepted;
         let counts = &worker.counters.tally;
         let timer = worker.clock.watch(Rc::clone(&socket));
         let mut wire = Wire::plain(Stream::accepted(socket)?, timer);
@@ -98,6 +104,10 @@ impl<W: Watch> Client<W> {
                 .inspect_err(|_| counts.proxy_header_failures.add(1))?
         {
             (address, to) = (client, server.port());
+            if !permit.bear(client.ip(), listener.config.limits.connections_per_address) {
+                count(&worker.counters.refused);
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
         }
         let site = worker.site();
         if let Some(tls) = site.snapshot.tls.accept(id) {
@@ -110,12 +120,17 @@ impl<W: Watch> Client<W> {
         let peer = Peer::new(address.ip(), to, wire.tls().is_some(), trusted);
         let peer = identify(peer, &wire, &listener);
         let account = Account::new(Rc::clone(&worker.books));
-        Ok(Self { wire, input, address, peer, id, listener, requests: 0, account, worker })
+        Ok(Self { wire, input, address, peer, id, listener, requests: 0, account, began: 0, worker })
     }
 
     /// One request and its answer.
     async fn turn(&mut self) -> Left {
         let left = match self.read_request().await {
+            Ok(Some(Verdict::Forward(ask))) if self.worker.gauge.is_spent() => {
+                count(&self.worker.counters.shed);
+                self.account.failed(Failure::Shed);
+                self.tell(reply::failure(Failure::Shed, &ask.facts, &self.worker.date())).await
+            }
             // On the heap, so that a connection that waits does not hold room for what an exchange needs.
             Ok(Some(Verdict::Forward(ask))) => Box::pin(self.forward(ask)).await,
             Ok(Some(Verdict::Reply(reply))) => self.tell(reply).await,
@@ -136,6 +151,7 @@ impl<W: Watch> Client<W> {
         }
         self.requests += 1;
         self.account.begin();
+        self.began = self.worker.clock.now();
         let mut is_waiting = false;
         loop {
             if let Some((len, verdict)) = self.understand()? {
@@ -188,8 +204,18 @@ impl<W: Watch> Client<W> {
         ask::read(&site, &asker, &mut self.account, self.input.bytes())
     }
 
+    /// The tick at which an exchange has to be over, by its route or by the listener.
+    pub(super) fn end_of(&self, ask: &Ask<W>) -> Option<u32> {
+        let within = ask.route.deadlines.request.or(self.listener.config.deadlines.request)?;
+        Some(later(self.began, within))
+    }
+
     /// Answers by ourselves.
     pub(super) async fn tell(&mut self, reply: Reply) -> Left {
+        let site = self.worker.site();
+        let server = site.snapshot.settings.proxy.server.as_deref().map(str::as_bytes);
+        let hsts = self.listener.hsts.as_deref();
+        let reply = reply.with([("server", server), ("strict-transport-security", hsts)]);
         self.worker.counters.count(reply.status);
         self.account.told(reply.status);
         self.wire.timer.set(self.listener.config.deadlines.send);

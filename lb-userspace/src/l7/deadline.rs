@@ -49,19 +49,33 @@ enum What {
 pub struct Timer {
     clock: Rc<Clock>,
     place: u32,
+    /// When the connection ends whatever else is set.
+    end: Cell<u32>,
 }
 
 impl Clock {
     /// A deadline for a socket, due never so far.
     pub fn watch(self: &Rc<Self>, socket: Rc<Socket>) -> Timer {
         let place = self.table.borrow_mut().insert((socket, What::All));
-        Timer { clock: Rc::clone(self), place }
+        Timer { clock: Rc::clone(self), place, end: Cell::new(NEVER) }
     }
 
     /// Ticks since the worker began.
     #[must_use]
     pub const fn now(&self) -> u32 {
         self.now.get()
+    }
+
+    /// The tick at which so much time has passed from now.
+    #[must_use]
+    pub fn due(&self, after: Duration) -> u32 {
+        later(self.now(), after)
+    }
+
+    /// Time from now to a tick.
+    #[must_use]
+    pub fn until(&self, tick: u32) -> Duration {
+        TICK * tick.saturating_sub(self.now())
     }
 
     /// Lets a tick pass, and ends what is late.
@@ -86,6 +100,29 @@ impl Clock {
         let is_idle = |socket: &Option<(Rc<Socket>, What)>| matches!(socket, Some((_, What::Idle)));
         let idle = due.iter_mut().zip(sockets).filter(|(due, socket)| **due < EXPIRED && is_idle(socket));
         idle.for_each(|(due, _)| *due = 0);
+    }
+
+    /// The same for so many of them: those that have waited longest. How many there were.
+    pub fn expire_longest_idle(&self, count: usize) -> usize {
+        let Table { due, sockets, .. } = &mut *self.table.borrow_mut();
+        let is_idle =
+            |at: usize, due: u32| due < EXPIRED && matches!(sockets.get(at), Some(Some((_, What::Idle))));
+        let mut idle: Vec<_> = due
+            .iter()
+            .enumerate()
+            .filter(|(at, due)| is_idle(*at, **due))
+            .map(|(at, due)| (*due, at))
+            .collect();
+        if count < idle.len() {
+            idle.select_nth_unstable(count);
+        }
+        idle.truncate(count);
+        for &(_, at) in &idle {
+            if let Some(due) = due.get_mut(at) {
+                *due = 0;
+            }
+        }
+        idle.len()
     }
 
     /// Has everything that waits to read or write expire with the next tick, for an end that cannot wait.
@@ -150,13 +187,26 @@ impl Timer {
     }
 
     fn put(&self, after: Duration, what: What) {
-        let due = self.clock.now().saturating_add(ticks(after)).min(EXPIRED - 1);
+        let (due, end) = (self.clock.due(after), self.end.get());
+        let (due, what) = if end < due { (end, What::All) } else { (due, what) };
         self.clock.table.borrow_mut().set_open(self.place, due, what);
+    }
+
+    /// Ends the connection at this tick at the latest, whatever is set; `None` takes that back.
+    pub fn end_at(&self, tick: Option<u32>) {
+        self.end.set(tick.unwrap_or(NEVER));
+        self.clear();
+    }
+
+    /// Whether the time has come that [`end_at`](Self::end_at) has set.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.end.get() <= self.clock.now()
     }
 
     /// Lets the connection wait as long as it likes. One that was late stays so.
     pub fn clear(&self) {
-        self.clock.table.borrow_mut().set_open(self.place, NEVER, What::All);
+        self.clock.table.borrow_mut().set_open(self.place, self.end.get(), What::All);
     }
 
     /// Whether the connection was ended for being late.
@@ -178,6 +228,12 @@ impl Drop for Timer {
         let watched = self.clock.table.borrow_mut().remove(self.place);
         drop(watched);
     }
+}
+
+/// The tick by which so much time has passed since another.
+#[must_use]
+pub fn later(tick: u32, after: Duration) -> u32 {
+    tick.saturating_add(ticks(after)).min(EXPIRED - 1)
 }
 
 /// At least as many ticks as the time has, for one of them has begun already.
@@ -239,6 +295,52 @@ mod tests {
         clock.expire_idle();
         clock.tick();
         assert!(timer.has_expired());
+    }
+
+    #[test]
+    fn an_end_that_was_set_holds_whatever_is_set_besides() {
+        let (clock, timer, _far) = watched();
+        timer.end_at(Some(clock.due(TICK)));
+        timer.set(TICK * 100);
+        timer.clear();
+        timer.set_idle(TICK * 100);
+        clock.tick();
+        assert!(!timer.has_expired() && !timer.is_over());
+        clock.tick();
+        assert!(timer.has_expired() && timer.is_over());
+    }
+
+    #[test]
+    fn an_end_that_is_taken_back_does_not_come() {
+        let (clock, timer, _far) = watched();
+        timer.end_at(Some(clock.due(TICK)));
+        timer.end_at(None);
+        (0..5).for_each(|_| clock.tick());
+        assert!(!timer.has_expired() && !timer.is_over());
+    }
+
+    #[test]
+    fn of_those_that_wait_for_a_request_the_longest_waiting_go_first() {
+        let clock = Rc::new(Clock::default());
+        let sockets: Vec<_> = (0..4).map(|_| watched()).collect();
+        let timers: Vec<_> = sockets
+            .iter()
+            .map(|(_, timer, _)| {
+                let socket = timer.clock.table.borrow().sockets[0].as_ref().unwrap().0.clone();
+                clock.watch(socket)
+            })
+            .collect();
+        timers[0].set_reading(TICK);
+        for (timer, after) in timers.iter().zip(1..).skip(1) {
+            timer.set_idle(TICK * 100 * after);
+        }
+        clock.expire_longest_idle(2);
+        clock.tick();
+        let expired: Vec<_> = timers.iter().map(Timer::has_expired).collect();
+        assert_eq!(expired, [false, true, true, false]);
+        clock.expire_longest_idle(100);
+        clock.tick();
+        assert!(timers[3].has_expired());
     }
 
     #[test]

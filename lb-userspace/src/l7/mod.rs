@@ -4,18 +4,22 @@
 //! `transport`, `tls` and `pool` do the I/O.
 
 pub mod account;
+mod admission;
 pub mod answer;
 pub mod ask;
 mod asking;
 pub mod balance;
 pub mod buffer;
+pub mod census;
 pub mod client;
 pub mod deadline;
 mod exchange;
 pub mod explain;
 pub mod http1;
 pub mod log;
+pub mod memory;
 pub mod message;
+mod mirror;
 pub mod pool;
 pub mod proxy_protocol;
 pub mod pump;

@@ -2,6 +2,7 @@
 
 use super::buffer::Buffer;
 use super::deadline::{Clock, TICK};
+use super::http1::Framing;
 use super::respond::Failure;
 use super::tally::BackendCounts;
 use super::tls::ClientTls;
@@ -29,6 +30,33 @@ struct Idle<W> {
     wire: Wire<W>,
     since: u32,
     requests: u32,
+    age: Age,
+}
+
+/// When a connection was made, and which part of its lifetime it gets: connections made at once shall not end at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Age {
+    born: u32,
+    part: u32,
+}
+
+impl Age {
+    /// Parts of a lifetime.
+    const WHOLE: u32 = 1 << 10;
+
+    /// Of one that is made now, of nine tenths of a lifetime or more as these bits say.
+    #[must_use]
+    pub fn new(now: u32, random: u64) -> Self {
+        let less = u32::try_from(random % u64::from(Self::WHOLE / 10)).unwrap_or(0);
+        Self { born: now, part: Self::WHOLE - less }
+    }
+
+    /// Whether it is not to be used again.
+    fn is_over(self, now: u32, lifetime: Option<Duration>) -> bool {
+        lifetime.is_some_and(|lifetime| {
+            TICK * now.saturating_sub(self.born) >= lifetime / Self::WHOLE * self.part
+        })
+    }
 }
 
 /// A connection that an exchange has to itself.
@@ -40,6 +68,7 @@ pub struct Upstream<W> {
     pub input: Buffer,
     /// Requests it has carried before this one.
     pub requests: u32,
+    age: Age,
     pool: Rc<Pool<W>>,
 }
 
@@ -50,6 +79,8 @@ pub struct Way<'a> {
     pub clock: &'a Rc<Clock>,
     /// Within which time.
     pub within: Duration,
+    /// Its age.
+    pub age: Age,
     /// The PROXY header that it begins with.
     pub header: Option<Vec<u8>>,
     /// The TLS that is spoken on it.
@@ -64,13 +95,15 @@ impl<W: Watch> Pool<W> {
     }
 
     /// The connection that was used last, for the others may then grow old and close. One that must not fail is looked at
-    /// first: a backend may have ended it meanwhile.
-    pub fn take(self: &Rc<Self>, must_live: bool) -> Option<Upstream<W>> {
+    /// first: a backend may have ended it meanwhile. None that has passed its lifetime.
+    pub fn take(self: &Rc<Self>, must_live: bool, lifetime: Option<Duration>) -> Option<Upstream<W>> {
         loop {
-            let Idle { wire, requests, .. } = self.idle.borrow_mut().pop()?;
-            if !must_live || wire.is_quiet() {
+            let Idle { wire, requests, age, .. } = self.idle.borrow_mut().pop()?;
+            let is_over = age.is_over(wire.timer.clock().now(), lifetime);
+            if !is_over && (!must_live || wire.is_quiet()) {
                 self.counts.reuses.add(1);
-                return Some(Upstream { wire, input: Buffer::default(), requests, pool: Rc::clone(self) });
+                let pool = Rc::clone(self);
+                return Some(Upstream { wire, input: Buffer::default(), requests, age, pool });
             }
         }
     }
@@ -79,13 +112,15 @@ impl<W: Watch> Pool<W> {
     pub async fn connect(self: &Rc<Self>, way: &Way<'_>) -> Result<Upstream<W>, Failure> {
         let wire = open(self.addr, way).await?;
         self.counts.connects.add(1);
-        Ok(Upstream { wire, input: Buffer::default(), requests: 0, pool: Rc::clone(self) })
+        Ok(Upstream { wire, input: Buffer::default(), requests: 0, age: way.age, pool: Rc::clone(self) })
     }
 
-    /// Closes connections that have waited for too long.
+    /// Closes connections that have waited for too long, or live too long.
     pub fn expire(&self, now: u32, rules: &proxy::Pool) {
         let longest = u32::try_from(rules.idle_timeout.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
-        self.idle.borrow_mut().retain(|idle| now.saturating_sub(idle.since) < longest);
+        self.idle.borrow_mut().retain(|idle| {
+            now.saturating_sub(idle.since) < longest && !idle.age.is_over(now, rules.lifetime)
+        });
     }
 
     /// How many connections wait.
@@ -129,14 +164,24 @@ async fn greet<W: Watch>(wire: &mut Wire<W>, addr: SocketAddr, way: &Way<'_>) ->
 impl<W: Watch> Upstream<W> {
     /// Gives the connection back for the next request, if the service keeps so many.
     pub fn keep(self, rules: &proxy::Pool) {
-        let Self { wire, input, requests, pool } = self;
-        let requests = requests + 1;
+        let Self { wire, input, requests, age, pool } = self;
+        wire.timer.end_at(None);
+        let (requests, now) = (requests + 1, wire.timer.clock().now());
         let mut idle = pool.idle.borrow_mut();
         let has_room = idle.len() < usize::try_from(rules.idle).unwrap_or(usize::MAX);
         let is_fresh = rules.requests == 0 || requests < rules.requests;
-        if has_room && is_fresh && input.is_empty() {
-            let since = wire.timer.clock().now();
-            idle.push(Idle { wire, since, requests });
+        if has_room && is_fresh && input.is_empty() && !age.is_over(now, rules.lifetime) {
+            idle.push(Idle { wire, since: now, requests, age });
+        }
+    }
+
+    /// The same after an answer whose body nobody wants, if all of that is there already.
+    pub fn keep_without(mut self, body: Framing, rules: &proxy::Pool) {
+        if let Framing::Length(length) = body
+            && self.input.len() as u64 == length
+        {
+            self.input.consume(self.input.len());
+            self.keep(rules);
         }
     }
 
@@ -144,5 +189,33 @@ impl<W: Watch> Upstream<W> {
     #[must_use]
     pub const fn is_reused(&self) -> bool {
         self.requests > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Option<Duration> = Some(Duration::from_mins(1));
+    const MINUTE_TICKS: u32 = 600;
+
+    #[test]
+    fn no_connection_grows_older_than_its_lifetime_and_none_loses_more_than_a_tenth_of_it() {
+        for random in 0..5000 {
+            let age = Age::new(7, random);
+            assert!(age.is_over(7 + MINUTE_TICKS, MINUTE));
+            assert!(!age.is_over(7 + MINUTE_TICKS * 9 / 10 - 1, MINUTE));
+        }
+    }
+
+    #[test]
+    fn connections_made_at_once_do_not_end_at_once() {
+        let over = |now| (0..1000).filter(|random| Age::new(0, *random).is_over(now, MINUTE)).count();
+        assert!((300..700).contains(&over(MINUTE_TICKS * 95 / 100)), "{}", over(MINUTE_TICKS * 95 / 100));
+    }
+
+    #[test]
+    fn without_a_lifetime_a_connection_is_used_as_long_as_it_lasts() {
+        assert!(!Age::new(0, 0).is_over(u32::MAX, None));
     }
 }

@@ -5,6 +5,7 @@
 
 use super::buffer::Buffer;
 use super::http1::{CHUNK_END, Chunk, Chunked, Framing, Refusal, chunk_line};
+use super::mirror::Tape;
 use super::transport::Watch;
 use super::wire::Wire;
 use std::io::{self, IoSlice};
@@ -52,6 +53,7 @@ pub struct Pump {
     patience: Patience,
     reads: bool,
     writes: bool,
+    tape: Option<Tape>,
 }
 
 /// Where in the incoming body we are.
@@ -85,6 +87,7 @@ impl Pump {
             patience,
             reads: false,
             writes: false,
+            tape: None,
         }
     }
 
@@ -93,6 +96,19 @@ impl Pump {
     pub const fn at_most(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
+    }
+
+    /// Records the body as it passes.
+    #[must_use]
+    pub fn recording(mut self) -> Self {
+        self.tape = Some(Tape::default());
+        self
+    }
+
+    /// What was recorded.
+    #[must_use]
+    pub const fn tape(&self) -> Option<&Tape> {
+        self.tape.as_ref()
     }
 
     /// Whether the end of the body was read, if not yet written.
@@ -124,6 +140,9 @@ impl Pump {
         loop {
             if self.data == 0 && self.behind.is_empty() {
                 self.stage(input)?;
+                if let Some(tape) = &mut self.tape {
+                    tape.record(input.bytes().get(..self.data).unwrap_or_default());
+                }
             }
             if self.written < self.staged() {
                 ready!(self.poll_write(cx, input, to)).map_err(Broken::Receiver)?;
@@ -188,7 +207,8 @@ impl Pump {
             from.timer.clear();
         }
         match (count, &self.source) {
-            (Ok(0), Source::UntilClose) => self.end(b"\r\n"),
+            // A sender that was ended for being late has not said that this was all.
+            (Ok(0), Source::UntilClose) if !from.timer.has_expired() => self.end(b"\r\n"),
             (Ok(0), _) => return Poll::Ready(Err(Broken::Sender(None))),
             (Err(error), _) => return Poll::Ready(Err(Broken::Sender(Some(error)))),
             _ => {}

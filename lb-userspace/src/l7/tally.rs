@@ -4,11 +4,11 @@
 //! daemon reads them all and adds them up. There is no lock and no operation of the memory bus on a request's way. What is
 //! counted by name is counted by configured names only, so nobody can make it grow by what they send.
 
-mod ledger;
 mod names;
+mod tallies;
 
-pub use ledger::{BackendTally, Ledger, RouteTally};
 pub use names::{FAILURES, Failures};
+pub use tallies::{BackendTally, RouteTally, Tallies};
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -48,7 +48,8 @@ impl<W: Watch> Turn<W> {
     }
 
     async fn wait(worker: &Rc<Worker<W>>, ask: &Ask<W>, not: Option<BackendId>) -> Result<Self, Failure> {
-        let deadline = worker.elapsed() + ask.upstreams.service.config.queue.timeout;
+        let patience = ask.within(ask.upstreams.service.config.queue.timeout, &worker.clock);
+        let deadline = worker.elapsed() + patience;
         while worker.elapsed() < deadline {
             tokio::time::sleep(LOOK).await;
             match pick(worker, ask, not) {
@@ -93,12 +94,19 @@ impl<W: Watch> Turn<W> {
     /// The exchange failed; if by the backend's fault, it counts against it.
     pub(super) fn note_failure(&mut self, failure: Failure) {
         self.outcome = match failure {
-            Failure::ClientEnded | Failure::SlowBody | Failure::Refused(_) | Failure::BodyTooLong => {
-                Outcome::Abandoned
-            }
+            Failure::ClientEnded
+            | Failure::SlowBody
+            | Failure::Refused(_)
+            | Failure::BodyTooLong
+            | Failure::Deadline => Outcome::Abandoned,
             _ => Outcome::Failed,
         };
         self.pool.counts.failures.add(u64::from(self.outcome == Outcome::Failed));
+    }
+
+    /// Whether there is another backend to ask.
+    pub(super) fn has_other(&self) -> bool {
+        self.upstreams.balance.borrow().has_other(self.id, self.worker.elapsed())
     }
 
     /// The field that binds the client to this backend, if the service has a cookie and the client has it not.

@@ -2,6 +2,7 @@
 
 use super::buffer::Buffer;
 use super::deadline::Timer;
+use super::memory::{CONNECTION, Held, TLS};
 use super::transport::{Stream, Watch};
 use rustls::Connection;
 use std::future::poll_fn;
@@ -16,6 +17,7 @@ pub struct Wire<W> {
     tls: Option<Box<Tls>>,
     /// Ends the connection when it is late.
     pub timer: Timer,
+    _held: Held,
 }
 
 /// What TLS adds. Records are made and read by rustls; the bytes move when the stream lets them.
@@ -24,17 +26,18 @@ struct Tls {
     connection: Connection,
     /// Decrypted bytes that nobody has taken yet.
     readable: usize,
+    _held: Held,
 }
 
 impl<W: Watch> Wire<W> {
     /// A connection without TLS, so far.
-    pub const fn plain(stream: Stream<W>, timer: Timer) -> Self {
-        Self { stream, tls: None, timer }
+    pub fn plain(stream: Stream<W>, timer: Timer) -> Self {
+        Self { stream, tls: None, timer, _held: Held::new(CONNECTION) }
     }
 
     /// Speaks TLS from now on, and shakes hands. `early` has been read from the stream already.
     pub async fn start_tls(&mut self, connection: Connection, early: &mut Buffer) -> io::Result<()> {
-        let mut tls = Box::new(Tls { connection, readable: 0 });
+        let mut tls = Box::new(Tls { connection, readable: 0, _held: Held::new(TLS) });
         while !early.is_empty() {
             let taken = tls.connection.read_tls(&mut early.bytes())?;
             early.consume(taken);

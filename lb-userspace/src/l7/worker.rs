@@ -1,10 +1,13 @@
 //! A worker: one thread, one runtime, sockets and pools of its own. It shares nothing that changes with the others.
 
 use super::account::Books;
+use super::admission::{admit, turn_away};
+use super::census::Permit;
 use super::client::{Accepted, Client};
 use super::deadline::{Clock, TICK};
 use super::http1::DateCache;
 use super::log::Desk;
+use super::memory::{CONNECTION, Gauge};
 use super::settings::{ListenerId, Settings};
 use super::site::{Look, Site, Snapshot};
 use super::tally::WorkerCounts;
@@ -25,6 +28,8 @@ use tokio::task::spawn_local;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Ticks between two looks at the pools.
 const POOL_TICKS: u32 = 10;
+/// Ticks between two looks at who has to go for want of memory: who was sent away before has gone by then.
+const SHED_TICKS: u32 = 5;
 
 /// What all connections of a worker share.
 #[derive(Debug)]
@@ -35,6 +40,10 @@ pub struct Worker<W> {
     pub counters: Arc<Counters>,
     /// Where its exchanges are counted and logged.
     pub books: Rc<Books>,
+    /// What memory is left.
+    pub gauge: Gauge,
+    /// Copies of requests under way.
+    pub copies: Cell<u32>,
     began: Instant,
     site: RefCell<Rc<Site<W>>>,
     listening: RefCell<HashMap<SocketAddr, Listening>>,
@@ -57,6 +66,14 @@ pub struct Counters {
     pub number: usize,
     /// What it counts besides.
     pub tally: WorkerCounts,
+    /// Connections not let in for the bounds of their listener.
+    pub refused: AtomicU64,
+    /// Connections and requests turned away for want of memory, and connections closed for it that waited for a request.
+    pub shed: AtomicU64,
+    /// Copies that a second service has answered.
+    pub copied: AtomicU64,
+    /// Copies that were not made, or not answered.
+    pub uncopied: AtomicU64,
 }
 
 impl Counters {
@@ -72,6 +89,11 @@ impl Counters {
             add(counter, 1);
         }
     }
+}
+
+/// Counts one more.
+pub(super) fn count(counter: &AtomicU64) {
+    add(counter, 1);
 }
 
 /// As only one thread writes, no operation of the memory bus is needed.
@@ -131,6 +153,7 @@ async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
         worker.clock.tick();
         worker.tell_time(&mut dates);
         worker.books.desk.flush(&worker.counters.tally);
+        worker.mind_memory();
         if worker.clock.now().is_multiple_of(POOL_TICKS) {
             worker.expire_idle();
         }
@@ -139,7 +162,10 @@ async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
 
 impl<W: Watch> Worker<W> {
     fn new(snapshot: Snapshot, counters: Arc<Counters>, seed: u64) -> Self {
+        let settings = &snapshot.settings;
         Self {
+            gauge: Gauge::new(Arc::clone(&settings.ledger), settings.proxy.memory),
+            copies: Cell::new(0),
             began: Instant::now(),
             clock: Rc::default(),
             books: Rc::new(Books { counters: Arc::clone(&counters), desk: Desk::new(snapshot.log.clone()) }),
@@ -241,6 +267,23 @@ impl<W: Watch> Worker<W> {
         self.site().all_upstreams().for_each(|upstreams| upstreams.expire(self.clock.now()));
     }
 
+    fn note_open(&self, connections: usize) {
+        self.connections.set(connections);
+        self.counters.open.store(connections as u64, Ordering::Relaxed);
+    }
+
+    /// Settles with the other workers, and closes connections that wait for a request where memory is tight.
+    fn mind_memory(&self) {
+        let site = self.site();
+        self.gauge.settle(site.snapshot.settings.proxy.memory);
+        let Some(excess) = self.gauge.excess().filter(|_| self.clock.now().is_multiple_of(SHED_TICKS)) else {
+            return;
+        };
+        let share = excess / u64::from(site.snapshot.workers.max(1)) / CONNECTION as u64;
+        let closed = self.clock.expire_longest_idle(usize::try_from(share).unwrap_or(usize::MAX) + 1);
+        add(&self.counters.shed, closed as u64);
+    }
+
     async fn drain(&self, patience: Duration) {
         self.draining.set(true);
         self.listening.take().values().for_each(Listening::close);
@@ -277,8 +320,17 @@ async fn accept<W: Watch>(mut acceptor: Acceptor<W>, (id, to): (ListenerId, u16)
         match acceptor.accept().await {
             Ok((socket, from)) => {
                 let Some(listener) = worker.site().listener(id).cloned() else { return };
-                let accepted = Accepted { socket, from, to, id, listener };
-                spawn_local(attend(accepted, Rc::clone(&worker)));
+                match admit(&worker, &listener, from.ip()) {
+                    Ok(permit) => {
+                        let permit = Rc::new(permit);
+                        worker.note_open(worker.connections.get() + 1);
+                        let accepted =
+                            Accepted { socket, from, to, id, listener, permit: Rc::clone(&permit) };
+                        spawn_local(attend(accepted, permit, Rc::clone(&worker)));
+                    }
+                    Err(why) => turn_away(&worker, &listener, socket, why),
+                }
+                add(&worker.counters.accepted, 1);
             }
             // Of a socket that was shut down.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
@@ -287,12 +339,9 @@ async fn accept<W: Watch>(mut acceptor: Acceptor<W>, (id, to): (ListenerId, u16)
     }
 }
 
-/// Serves a client and counts it meanwhile.
-async fn attend<W: Watch>(accepted: Accepted, worker: Rc<Worker<W>>) {
-    worker.connections.set(worker.connections.get() + 1);
-    add(&worker.counters.accepted, 1);
-    worker.counters.open.store(worker.connections.get() as u64, Ordering::Relaxed);
+/// Serves a client that is counted, and counts it out.
+async fn attend<W: Watch>(accepted: Accepted, permit: Rc<Permit>, worker: Rc<Worker<W>>) {
     Client::serve(accepted, Rc::clone(&worker)).await;
-    worker.connections.set(worker.connections.get().saturating_sub(1));
-    worker.counters.open.store(worker.connections.get() as u64, Ordering::Relaxed);
+    drop(permit);
+    worker.note_open(worker.connections.get().saturating_sub(1));
 }

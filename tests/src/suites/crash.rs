@@ -66,7 +66,8 @@ fn rivals(set: Set) -> Result<()> {
     let text = config(&stage.services(&[1, 1]));
     let (namespace, interfaces) = (&stage.house.balancer, &stage.house.interfaces);
     let mut rival = Daemon::launch(namespace, interfaces, set.mode, &text)?;
-    let status = rival.wait(Duration::from_secs(5))?;
+    // It loads all its programs before it finds the interfaces taken.
+    let status = rival.wait(Duration::from_secs(30))?;
     let said = rival.log();
     ensure!(!status.success() && said.contains("already runs an XDP program"), "the rival says:\n{said}");
     ensure!(said.contains("lb-userspace"), "the rival does not say whose program it is:\n{said}");

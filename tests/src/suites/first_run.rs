@@ -23,7 +23,7 @@ use crate::sweep;
 
 /// Who owns nothing.
 const NOBODY: u32 = 65_534;
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {

@@ -67,7 +67,9 @@ fn left_to_the_stack(set: Set) -> Result<()> {
         let vip = VIPS.of(family);
         ensure!(echoes(&stage, family, 56).is_err(), "nobody has {vip}, and yet it answered");
         stage.house.balancer.address("lo", vip, family.bits())?;
-        echoes(&stage, family, 56).with_context(|| format!("{vip}, which the balancer's host has"))?;
+        // The address is new, and a busy machine may lose the first.
+        let answered = (0..3).any(|_| echoes(&stage, family, 56).is_ok());
+        ensure!(answered, "{vip}, which the balancer's host has, does not answer");
     }
     Ok(())
 }

@@ -145,8 +145,8 @@ fn round_robin(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Connections that one backend holds.
-const HELD: usize = 60;
+/// Connections that one backend holds: more than the other gets meanwhile, for those that closed may still count.
+const HELD: usize = 150;
 /// Of two hundred new ones, at least so many go to the idle of two backends: three quarters should, half would if nobody
 /// looked.
 const IDLE_SHARE: u32 = 120;

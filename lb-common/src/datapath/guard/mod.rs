@@ -20,7 +20,9 @@ pub use tables::GuardTables;
 
 use super::family::{Family, Piece};
 use super::parse::Frame;
-use super::{Arrival, Outcome, Reason, TablesFor, Version, classify, fragment, parse, pipeline, plain, version};
+use super::{
+    Arrival, Outcome, Reason, TablesFor, Version, classify, fragment, parse, pipeline, plain, version,
+};
 use crate::abi::{
     BlockKey, Contents, FlowKey, Forward, GuardFlags, GuardRule, Origin, Service, ServiceFlags, ServiceKey,
     Ticks, limits,

@@ -42,7 +42,6 @@ pub(in crate::config) struct Proxy {
 impl Proxy {
     pub(super) fn read(proxy: &Reader<'_, '_>, report: &mut Report) -> Self {
         let log = proxy.table("access_log", report);
-        proxy.await_effect(&["memory"], report);
         Self {
             workers: proxy.read("workers", value::narrow, report),
             io: proxy.read("io", value::choice, report),

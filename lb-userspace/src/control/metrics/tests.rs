@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::{
-    CertificateStatus, FrontBackendStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
+    FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
     FrontStatus, InterfaceStatus, ReasonStatus, TimesStatus,
 };
 use std::collections::{HashMap, HashSet};
@@ -19,7 +19,7 @@ fn status() -> Status {
         workers: 2,
         listeners: vec![FrontListenerStatus {
             name: "main".into(),
-            certificates: vec![CertificateStatus { file: "/c.pem".into(), expires: 7 }],
+            certificates: vec![FrontCertificateStatus { file: "/c.pem".into(), expires: 7 }],
             ..Default::default()
         }],
         services: vec![FrontServiceStatus { name: "web".into(), backends: vec![backend] }],

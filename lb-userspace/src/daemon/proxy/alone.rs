@@ -3,7 +3,7 @@
 use super::super::orders::{Ordered, answer, explained};
 use super::super::source::Source;
 use super::super::{Options, Signals, Told, needs_no_interface, serve_control};
-use super::{FIRST_LOOK, Front, Key};
+use super::{FIRST_LOOK, Front, Key, Looks};
 use crate::config::Config;
 use crate::control::server::Socket;
 use crate::control::{Explanation, Request, Response, Status, metrics};
@@ -27,12 +27,16 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
     let source = Source::choose(options.config);
     let config = source.load()?;
     needs_no_interface(&config)?;
+    if config.proxy.listeners.is_empty() {
+        return Err(super::Error::Idle.into());
+    }
     let mut asked = serve_control(Socket::bind(&options.control)?, config.metrics).await?;
     let (front, mut verdicts) = Front::new(&config, transport)?;
     let mut alone = Alone { source, front, transport, started: Instant::now() };
     alone.first_look(&mut verdicts).await;
     alone.front.begin()?;
     tracing::info!(control = %options.control.display(), config = %alone.source, "ready");
+    let mut looks = Looks::new();
     loop {
         tokio::select! {
             biased;
@@ -43,6 +47,7 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
                 Told::Reopen => alone.front.reopen_logs(),
             },
             Some(report) = verdicts.recv() => alone.front.judge(&report),
+            () = looks.next() => alone.front.look_at_files(),
             Some((request, answer)) = asked.recv() => {
                 // Whoever asked may have gone.
                 let _ = answer.send(alone.obey(&request).await.into());

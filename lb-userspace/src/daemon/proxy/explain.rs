@@ -1,8 +1,9 @@
 //! `explain` of a request: the snapshot's answer, and what the workers know of the backends.
 
 use super::Front;
+use super::status::certificate;
 use crate::config::proxy::Balance;
-use crate::control::{CertificateStatus, ExplainOrder, HttpExplanation, WayExplanation};
+use crate::control::{ExplainOrder, HttpExplanation, WayExplanation};
 use crate::l7::balance::{Balancer, Choice, Wish};
 use crate::l7::explain::{Outcome, Question, Way};
 use crate::l7::settings::Service;
@@ -24,14 +25,11 @@ impl Front {
             None => Vec::new(),
         };
         let reading = question.read(settings, listener);
-        let shown = self.snapshot.tls.shown(id, &question.host);
+        let shown = self.snapshot.tls.shown_to(id, &question.host);
         let (outcome, status, ways) = told(reading.outcome);
         Ok(HttpExplanation {
             listener: Some(listener.config.name.clone()),
-            certificate: shown.map(|shown| CertificateStatus {
-                file: shown.file.display().to_string(),
-                expires: shown.expires,
-            }),
+            certificate: shown.and_then(certificate),
             route: reading.route.map(|route| route.name.to_string()),
             passed: reading.passed,
             routes_of_other_hosts: reading.elsewhere,

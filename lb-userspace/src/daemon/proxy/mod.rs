@@ -4,11 +4,13 @@
 mod alone;
 mod checks;
 mod explain;
+mod files;
 mod orders;
 mod status;
 mod workers;
 
 pub(super) use alone::serve as serve_alone;
+pub(super) use files::Looks;
 
 use crate::config::Config;
 use crate::config::proxy::{LogTarget, Proxy};
@@ -75,6 +77,12 @@ pub enum Error {
          kind = \"http\" need none"
     )]
     NoInterface(String),
+    /// Neither an interface nor a listener.
+    #[error(
+        "there is nothing to do: name an interface to balance packets on, as in `--iface eth0`, or in the configuration a \
+         [[listener]] to take requests"
+    )]
+    Idle,
 }
 
 /// Layer 7 as the daemon has it in hand.
@@ -88,11 +96,12 @@ pub(super) struct Front {
     file: Proxy,
     orders: Orders,
     checks: Checks,
+    watch: files::Watch,
 }
 
 /// A configuration that was read and found possible.
 #[derive(Debug)]
-pub(super) struct Prepared(Snapshot);
+pub(super) struct Prepared(Snapshot, files::Watch);
 
 impl Front {
     /// Begins to ask the backends, whose verdicts come by the queue. Nothing is served yet.
@@ -103,6 +112,7 @@ impl Front {
         let shared = Shared::new()?;
         let settings = Arc::new(Settings::build(&config.proxy, None)?);
         try_logs(&settings)?;
+        let watch = files::watch(&settings);
         let tls = Arc::new(Store::read(&shared, &settings)?);
         let (told, reports) = unbounded_channel();
         let mut checks = Checks::new(transport, told);
@@ -116,18 +126,8 @@ impl Front {
             tls,
             signer,
         };
-        Ok((
-            Self {
-                shared,
-                snapshot,
-                workers: None,
-                log,
-                file: config.proxy.clone(),
-                orders: Orders::default(),
-                checks,
-            },
-            reports,
-        ))
+        let (file, orders) = (config.proxy.clone(), Orders::default());
+        Ok((Self { shared, snapshot, workers: None, log, file, orders, checks, watch }, reports))
     }
 
     /// Whether every backend has its first verdict.
@@ -165,16 +165,21 @@ impl Front {
             Arc::new(Settings::build(&self.orders.over(&config.proxy), Some(&self.snapshot.settings))?);
         try_addresses(&settings, Some(&self.snapshot.settings))?;
         try_logs(&settings)?;
+        let watch = files::watch(&settings);
         let tls = Arc::new(Store::read(&self.shared, &settings)?);
-        Ok(Prepared(Snapshot { settings, tls, ..self.snapshot.clone() }))
+        Ok(Prepared(Snapshot { settings, tls, ..self.snapshot.clone() }, watch))
     }
 
     /// Serves a prepared configuration from now on.
-    pub(super) fn take_up(&mut self, config: &Config, Prepared(snapshot): Prepared) -> Result<(), Error> {
+    pub(super) fn take_up(
+        &mut self,
+        config: &Config,
+        Prepared(snapshot, watch): Prepared,
+    ) -> Result<(), Error> {
         self.checks.follow(&config.proxy);
         self.orders.follow(&config.proxy);
         self.file = config.proxy.clone();
-        self.snapshot = snapshot;
+        (self.snapshot, self.watch) = (snapshot, watch);
         match &self.workers {
             Some(workers) => {
                 workers.serve(&self.snapshot);

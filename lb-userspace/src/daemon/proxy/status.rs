@@ -2,14 +2,15 @@
 
 use super::Front;
 use super::workers::Workers;
-use crate::config::proxy::{Backend, Listener};
+use crate::config::proxy::Backend;
 use crate::control::{
-    CertificateStatus, FrontBackendStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
-    FrontStatus, TimesStatus,
+    FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
+    FrontSheddingStatus, FrontStatus, TimesStatus,
 };
-use crate::l7::settings::{ListenerId, Service};
+use crate::l7::settings::{Listener, ListenerId, Service};
 use crate::l7::site::Look;
 use crate::l7::tally::{BOUNDS, BackendCounts, Count, PerWorker, RouteCounts, Spread, Times, WorkerCounts};
+use crate::l7::tls::Shown;
 use crate::l7::worker::Counters;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ impl Front {
         let looks = workers.look().await;
         let settings = &self.snapshot.settings;
         let services = settings.services.iter().map(|(_, service)| self.tell(service, &looks));
-        let routes = settings.ledger.routes().filter_map(|(listener, route, tally)| {
+        let routes = settings.tallies.routes().filter_map(|(listener, route, tally)| {
             let counted = tally.each().next().is_some();
             counted.then(|| tell_route((listener, route), tally))
         });
@@ -32,7 +33,7 @@ impl Front {
             listeners: settings
                 .listeners
                 .iter()
-                .map(|(id, listener)| self.tell_listener(id, &listener.config))
+                .map(|(id, listener)| self.tell_listener(id, listener))
                 .collect(),
             services: services.collect(),
             routes: routes.collect(),
@@ -62,6 +63,14 @@ impl Front {
             accepted: sum(|counters| &counters.accepted),
             open: sum(|counters| &counters.open),
             answers: std::array::from_fn(answers),
+            shedding: FrontSheddingStatus {
+                memory: self.snapshot.settings.ledger.total(),
+                memory_limit: self.snapshot.settings.proxy.memory,
+                refused: sum(|counters| &counters.refused),
+                shed: sum(|counters| &counters.shed),
+                copied: sum(|counters| &counters.copied),
+                uncopied: sum(|counters| &counters.uncopied),
+            },
             failures,
             handshakes: versions.map(|(version, count)| (version.to_owned(), count)).into(),
             resumed: counted(|tally| &tally.resumed),
@@ -73,15 +82,13 @@ impl Front {
     }
 
     fn tell_listener(&self, id: ListenerId, listener: &Listener) -> FrontListenerStatus {
-        let certificates = self.snapshot.tls.certificates(id).iter().map(|shown| CertificateStatus {
-            file: shown.file.display().to_string(),
-            expires: shown.expires,
-        });
+        let config = &listener.config;
         FrontListenerStatus {
-            name: listener.name.clone(),
-            addresses: listener.addresses.iter().map(ToString::to_string).collect(),
-            tls: listener.tls.is_some(),
-            certificates: certificates.collect(),
+            name: config.name.clone(),
+            addresses: config.addresses.iter().map(ToString::to_string).collect(),
+            tls: config.tls.is_some(),
+            open: listener.tally.open(),
+            certificates: self.snapshot.tls.shown(id).iter().filter_map(certificate).collect(),
         }
     }
 
@@ -159,4 +166,8 @@ fn tell_times<'a>(all: impl Iterator<Item = &'a Times>) -> TimesStatus {
         count: spread.count(),
         sum_us: spread.sum_us,
     }
+}
+
+pub(super) fn certificate(shown: &Shown) -> Option<FrontCertificateStatus> {
+    Some(FrontCertificateStatus { file: shown.file.display().to_string(), expires: shown.expires? })
 }

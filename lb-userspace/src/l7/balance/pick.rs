@@ -30,6 +30,13 @@ impl Balancer {
         }
     }
 
+    /// Whether a request could go to another backend than this one.
+    #[must_use]
+    pub fn has_other(&self, than: BackendId, now: Duration) -> bool {
+        let wish = Wish { key: 0, cookie: None, not: Some(than) };
+        self.candidates(&wish, now).next().is_some()
+    }
+
     /// The backend that a cookie binds the request to, if that serves and has room.
     #[must_use]
     pub fn bound(&self, wish: &Wish<'_>, now: Duration) -> Option<BackendId> {

@@ -113,7 +113,8 @@ pub struct RequestEdits {
 pub struct RequestContext<'a> {
     /// Its connection.
     pub peer: &'a Peer,
-    /// What the Host field says in place of what the client said: the route's `host`, else the service's.
+    /// What the Host field says in place of what the client said: the route's `host`, else the service's, else for a client that
+    /// named none the service's name.
     pub host: Option<&'a str>,
     /// Bits for a new request identifier.
     pub random: u128,

@@ -92,6 +92,14 @@ impl ResponseEdits {
         self.constants.put(sink);
     }
 
+    /// The one field of an answer of our own, and what the route puts beside it or in its place.
+    pub fn edit_own(&self, (name, value): (&str, &[u8]), sink: &mut impl FieldSink) {
+        if self.names.find(name) != Some(Treatment::Drop) {
+            sink.put(name, value);
+        }
+        self.constants.put(sink);
+    }
+
     /// The fields that this proxy says on answers of its own, too.
     pub fn put_own(&self, context: &ResponseContext<'_>, sink: &mut impl FieldSink) {
         if let Some(token) = context.upgrade {

@@ -9,7 +9,7 @@ use crate::config::proxy::{self, Edits, Forwarded, Proxy, RouteDeadlines, Share}
 use crate::l7::log::Plan;
 use crate::l7::rewrite::{Authorities, PathEdit, Redirect, RequestEdits, ResponseEdits, written_hsts};
 use crate::l7::route::Router;
-use crate::l7::tally::Ledger;
+use crate::l7::tally::Tallies;
 
 /// Why a configuration could not be compiled: what its check was to rule out.
 #[derive(Debug, thiserror::Error)]
@@ -35,10 +35,10 @@ pub enum Error {
 impl Settings {
     /// Compiles a configuration. What did not change since `former` is taken over, see the module.
     pub fn build(config: &Proxy, former: Option<&Self>) -> Result<Self, Error> {
-        let ledger = Ledger::follow(config, former.map(|former| &former.ledger));
-        let services = services(config, &ledger, former)?;
+        let tallies = Tallies::follow(config, former.map(|former| &former.tallies));
+        let services = services(config, &tallies, former)?;
         let edits = SharedEdits::follow(config, former);
-        let compiler = Compiler { config, services: &services, edits: &edits, ledger: &ledger };
+        let compiler = Compiler { config, services: &services, edits: &edits, tallies: &tallies };
         let listeners = Numbered::follow(
             former.map(|former| &former.listeners),
             &config.listeners,
@@ -47,16 +47,21 @@ impl Settings {
         )?;
         let proxy =
             Proxy { listeners: Vec::new(), routes: Vec::new(), services: Vec::new(), ..config.clone() };
-        Ok(Self { proxy, listeners, services, ledger, edits })
+        let ledger = former.map(|former| Arc::clone(&former.ledger)).unwrap_or_default();
+        Ok(Self { proxy, listeners, services, tallies, ledger, edits })
     }
 }
 
-fn services(config: &Proxy, ledger: &Ledger, former: Option<&Settings>) -> Result<Numbered<Service>, Error> {
+fn services(
+    config: &Proxy,
+    tallies: &Tallies,
+    former: Option<&Settings>,
+) -> Result<Numbered<Service>, Error> {
     let build = |service: &proxy::Service, before: Option<&Arc<Service>>| {
         let now = proxy::Service { line: 0, ..service.clone() };
         Ok(match before.filter(|before| before.config == now) {
             Some(same) => Arc::clone(same),
-            None => Arc::new(Service::new(now, ledger)),
+            None => Arc::new(Service::new(now, tallies)),
         })
     };
     let former = former.map(|former| &former.services);
@@ -64,10 +69,10 @@ fn services(config: &Proxy, ledger: &Ledger, former: Option<&Settings>) -> Resul
 }
 
 impl Service {
-    fn new(config: proxy::Service, ledger: &Ledger) -> Self {
+    fn new(config: proxy::Service, all: &Tallies) -> Self {
         let addresses = config.backends.iter().map(|backend| backend.addr);
         let authorities = Authorities::new(addresses.clone(), config.host.as_deref());
-        let tallies = addresses.map(|addr| (addr, ledger.backend(&config.name, addr))).collect();
+        let tallies = addresses.map(|addr| (addr, all.backend(&config.name, addr))).collect();
         Self { authorities, tallies, config }
     }
 }
@@ -155,7 +160,7 @@ struct Compiler<'a> {
     config: &'a Proxy,
     services: &'a Numbered<Service>,
     edits: &'a Arc<SharedEdits>,
-    ledger: &'a Ledger,
+    tallies: &'a Tallies,
 }
 
 impl Compiler<'_> {
@@ -183,7 +188,8 @@ impl Compiler<'_> {
             hsts: config.hsts.as_ref().map(|hsts| written_hsts(hsts).into_bytes().into()),
             otherwise: otherwise.map(Arc::new),
             log: config.access_log.clone().map(|log| Arc::new(Plan::new(log))),
-            unrouted: self.ledger.route(&config.name, Ledger::NONE),
+            unrouted: self.tallies.route(&config.name, Tallies::NONE),
+            tally: before.map(|before| Arc::clone(&before.tally)).unwrap_or_default(),
             config,
             router,
             origin,
@@ -229,7 +235,7 @@ impl Compiler<'_> {
             body_limit: route.body_limit,
             deadlines: route.deadlines,
             log: route.log,
-            tally: self.ledger.route(listener, &route.name),
+            tally: self.tallies.route(listener, &route.name),
         })
     }
 
@@ -252,7 +258,7 @@ impl Compiler<'_> {
     /// The route of what no other takes.
     fn otherwise(&self, listener: &str, service: &str) -> Result<Route, Error> {
         Ok(Route {
-            name: Ledger::OWN.into(),
+            name: Tallies::OWN.into(),
             action: Action::Forward(Shares::new([(1, self.service(listener, service)?)])),
             path: None,
             host: None,
@@ -262,7 +268,7 @@ impl Compiler<'_> {
             body_limit: None,
             deadlines: RouteDeadlines::default(),
             log: true,
-            tally: self.ledger.route(listener, Ledger::OWN),
+            tally: self.tallies.route(listener, Tallies::OWN),
         })
     }
 

@@ -26,11 +26,13 @@ pub use route::{Action, Answer, Route, Shares};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::census::Tally;
 use super::log::Plan;
+use super::memory::Ledger;
 use super::message::{Fields, Request};
 use super::rewrite::{Authorities, Redirect};
 use super::route::Router;
-use super::tally::{BackendTally, Ledger, RouteTally};
+use super::tally::{BackendTally, RouteTally, Tallies};
 use crate::config::proxy;
 
 /// A listener's number.
@@ -48,7 +50,9 @@ pub struct Settings {
     /// Who answers.
     pub services: Numbered<Service>,
     /// What was counted of them. It outlives reloads.
-    pub ledger: Ledger,
+    pub tallies: Tallies,
+    /// What all workers hold. It outlives the settings.
+    pub ledger: Arc<Ledger>,
     edits: Arc<build::SharedEdits>,
 }
 
@@ -69,6 +73,8 @@ pub struct Listener {
     pub unrouted: RouteTally,
     /// How its requests are logged, if they are.
     pub log: Option<Arc<Plan>>,
+    /// Its connections. It outlives the settings, as they do.
+    pub tally: Arc<Tally>,
     origin: Arc<build::Origin>,
 }
 

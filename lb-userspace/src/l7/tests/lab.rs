@@ -102,7 +102,7 @@ pub(super) fn to(backend: SocketAddr) -> Proxy {
     }
 }
 
-fn service(backend: SocketAddr) -> Service {
+pub(super) fn service(backend: SocketAddr) -> Service {
     Service {
         name: "web".to_owned(),
         balance: Balance::RoundRobin,

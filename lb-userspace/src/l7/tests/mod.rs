@@ -4,4 +4,5 @@ mod bodies;
 mod endings;
 mod lab;
 mod requests;
+mod safety;
 mod seen;

@@ -154,7 +154,7 @@ fn every_request_is_counted_once_under_its_route_and_class() {
         }
         lab.connect().ask("GET / HTTP/1.1\r\n\r\n");
         lab.connect().finish();
-        let tally = |route: &str| lab.settings.ledger.route("front", route).of(0);
+        let tally = |route: &str| lab.settings.tallies.route("front", route).of(0);
         while tally("*").answers.get()[1] < 7 || tally("").answers.get()[3] < 1 {
             std::thread::yield_now();
         }
@@ -180,7 +180,7 @@ fn a_client_that_goes_before_its_answer_is_counted_as_499() {
         let mut client = lab.connect();
         client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
         drop(client);
-        let tally = lab.settings.ledger.route("front", "*").of(0);
+        let tally = lab.settings.tallies.route("front", "*").of(0);
         while tally.answers.get()[3] < 1 {
             std::thread::yield_now();
         }

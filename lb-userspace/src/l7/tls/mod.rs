@@ -1,20 +1,21 @@
 //! TLS: what the configuration asks for, read into what rustls needs. The only door to rustls but for [`super::wire`], which
 //! moves its records.
 //!
-//! Files are read when a configuration is taken up, by the daemon and once for all workers; what cannot be read leaves the
-//! former in use.
+//! Files are read when a configuration is taken up and when they change, by the daemon and once for all workers; what cannot
+//! be read leaves the former in use.
 
 mod client;
 mod error;
-mod expiry;
 mod files;
 mod identity;
 mod names;
 mod server;
 mod store;
+mod validity;
 
 pub use client::ClientTls;
 pub use error::TlsError;
 pub use identity::client_cert;
 pub use server::Shared;
-pub use store::{Shown, Store};
+pub use store::{Store, files_of};
+pub use validity::{Shown, warnings};

@@ -1,11 +1,10 @@
 //! The TLS of all listeners and services of one configuration, by their numbers.
 
-use super::names::dns_names;
-use super::{ClientTls, Shared, TlsError, expiry, files};
-use crate::config::proxy::Tls;
+use super::{ClientTls, Shared, Shown, TlsError};
+use crate::config::proxy::{Tls, UpstreamTls};
 use crate::l7::settings::{ListenerId, ServiceId, Settings};
 use rustls::{Connection, ServerConfig, ServerConnection};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What is spoken where. A listener or service that is not in it speaks plainly.
@@ -13,64 +12,80 @@ use std::sync::Arc;
 pub struct Store {
     servers: Vec<Option<Arc<ServerConfig>>>,
     clients: Vec<Option<ClientTls>>,
-    /// By listener: what is told of its certificates, in the order of the file.
     shown: Vec<Vec<Shown>>,
-}
-
-/// What is told of a certificate.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    /// Its file.
-    pub file: PathBuf,
-    /// When it expires, in seconds since 1970.
-    pub expires: i64,
-    /// Its names in lower case; wildcards by what stands behind their `*`.
-    names: Vec<Box<str>>,
 }
 
 impl Store {
     /// Reads all files that the settings name.
     pub fn read(shared: &Shared, settings: &Settings) -> Result<Self, TlsError> {
-        let mut store = Self::default();
+        let (store, mistakes) = Self::default().follow(shared, settings, &mut |_| true);
+        mistakes.into_iter().next().map_or(Ok(store), Err)
+    }
+
+    /// The same with everything read again that is read from a file which changed. What cannot be used stays as it was, and
+    /// why is told.
+    pub fn follow(
+        &self,
+        shared: &Shared,
+        settings: &Settings,
+        has_changed: &mut dyn FnMut(&Path) -> bool,
+    ) -> (Self, Vec<TlsError>) {
+        let mut store =
+            Self { servers: self.servers.clone(), clients: self.clients.clone(), shown: self.shown.clone() };
         store.servers.resize_with(settings.listeners.places(), || None);
-        store.clients.resize_with(settings.services.places(), || None);
         store.shown.resize_with(settings.listeners.places(), Vec::new);
+        store.clients.resize_with(settings.services.places(), || None);
+        let mut mistakes = Vec::new();
         for (id, listener) in settings.listeners.iter() {
-            if let (Some(tls), Some(place)) = (&listener.config.tls, store.servers.get_mut(id.index())) {
-                *place = Some(shared.server(tls)?);
-                if let Some(place) = store.shown.get_mut(id.index()) {
-                    *place = shown(tls);
-                }
+            if let Some(tls) = &listener.config.tls
+                && files_shown(tls).any(&mut *has_changed)
+            {
+                mistakes.extend(store.take_server(id, shared, tls).err());
             }
         }
         for (id, service) in settings.services.iter() {
-            if let (Some(tls), Some(place)) = (&service.config.tls, store.clients.get_mut(id.index())) {
-                *place = Some(shared.client(tls)?);
+            if let (Some(tls), Some(place)) = (&service.config.tls, store.clients.get_mut(id.index()))
+                && (place.is_none() || files_asked(tls).any(&mut *has_changed))
+            {
+                match shared.client(tls) {
+                    Ok(client) => *place = Some(client),
+                    Err(mistake) => mistakes.push(mistake),
+                }
             }
         }
-        Ok(store)
+        (store, mistakes)
     }
 
-    /// A new connection of a client to a listener that speaks TLS.
-    pub fn accept(&self, id: ListenerId) -> Option<Result<Connection, rustls::Error>> {
-        let config = self.servers.get(id.index())?.as_ref()?;
-        Some(ServerConnection::new(Arc::clone(config)).map(Connection::from))
+    fn take_server(&mut self, id: ListenerId, shared: &Shared, tls: &Tls) -> Result<(), TlsError> {
+        let config = shared.server(tls)?;
+        let shown = tls.certificates.iter().map(Shown::read).collect::<Result<_, _>>()?;
+        if let (Some(server), Some(told)) = (self.servers.get_mut(id.index()), self.shown.get_mut(id.index()))
+        {
+            (*server, *told) = (Some(config), shown);
+        }
+        Ok(())
     }
 
-    /// What is told of a listener's certificates.
+    /// The certificates that a listener shows.
     #[must_use]
-    pub fn certificates(&self, id: ListenerId) -> &[Shown] {
+    pub fn shown(&self, id: ListenerId) -> &[Shown] {
         self.shown.get(id.index()).map_or(&[], Vec::as_slice)
     }
 
     /// The first of a listener's certificates that who asks for this name is shown; of several for it, the client's algorithms
     /// decide.
     #[must_use]
-    pub fn shown(&self, id: ListenerId, name: &str) -> Option<&Shown> {
-        let all = self.certificates(id);
+    pub fn shown_to(&self, id: ListenerId, name: &str) -> Option<&Shown> {
+        let all = self.shown(id);
         let named = |name: &str| all.iter().find(|shown| shown.names.iter().any(|other| **other == *name));
         let wildcard = || named(name.get(name.find('.')?..)?);
         named(name).or_else(wildcard).or_else(|| all.first())
+    }
+
+    /// A new connection of a client to a listener that speaks TLS.
+    pub fn accept(&self, id: ListenerId) -> Option<Result<Connection, rustls::Error>> {
+        let config = self.servers.get(id.index())?.as_ref()?;
+        Some(ServerConnection::new(Arc::clone(config)).map(Connection::from))
     }
 
     /// How connections to a service's backends begin, if by TLS.
@@ -80,11 +95,22 @@ impl Store {
     }
 }
 
-fn shown(tls: &Tls) -> Vec<Shown> {
-    let of_file = |path: &PathBuf| {
-        let chain = files::chain(path).ok()?;
-        let leaf = chain.first()?;
-        Some(Shown { file: path.clone(), expires: expiry::of_der(leaf)?, names: dns_names(leaf).ok()? })
-    };
-    tls.certificates.iter().filter_map(|files| of_file(&files.cert)).collect()
+/// All files that TLS is read from.
+pub fn files_of(settings: &Settings) -> impl Iterator<Item = &Path> {
+    let listeners = settings.listeners.iter().filter_map(|(_, listener)| listener.config.tls.as_ref());
+    let services = settings.services.iter().filter_map(|(_, service)| service.config.tls.as_ref());
+    listeners.flat_map(files_shown).chain(services.flat_map(files_asked))
+}
+
+fn files_shown(tls: &Tls) -> impl Iterator<Item = &Path> {
+    let each = tls
+        .certificates
+        .iter()
+        .flat_map(|one| [Some(one.cert.as_path()), Some(one.key.as_path()), one.ocsp.as_deref()]);
+    each.flatten().chain(tls.client.iter().map(|client| client.ca.as_path()))
+}
+
+fn files_asked(tls: &UpstreamTls) -> impl Iterator<Item = &Path> {
+    let own = tls.certificate.iter().flat_map(|(cert, key)| [cert.as_path(), key.as_path()]);
+    own.chain(tls.ca.as_deref())
 }

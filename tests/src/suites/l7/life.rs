@@ -22,17 +22,17 @@ pub(super) const CLAIMS: &[Claim] = &[
 ];
 
 /// A connection that is kept, and asked again and again.
-struct Kept(BufReader<TcpStream>);
+pub(super) struct Kept(BufReader<TcpStream>);
 
 impl Kept {
-    fn connect(scene: &Scene) -> Result<Self> {
+    pub(super) fn connect(scene: &Scene) -> Result<Self> {
         let stream = scene.namespace.run(|| Ok(TcpStream::connect(PLAIN)?))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         Ok(Self(BufReader::new(stream)))
     }
 
     /// Head and body of the answer to a GET.
-    fn get(&mut self, path: &str) -> Result<String> {
+    pub(super) fn get(&mut self, path: &str) -> Result<String> {
         self.0.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())?;
         self.receive()
     }

@@ -2,8 +2,11 @@
 
 mod life;
 mod plain;
+mod safety;
 mod scene;
 mod seen;
+mod smuggling;
+mod soak;
 mod tls;
 
 use crate::runner::Case;
@@ -16,11 +19,18 @@ type Claim = (&'static str, fn(&mut Scene) -> Result<()>);
 
 /// The cases of all suites of layer 7.
 pub(super) fn cases() -> Vec<Case> {
-    let suites =
-        [("plain", plain::CLAIMS), ("tls", tls::CLAIMS), ("life", life::CLAIMS), ("seen", seen::CLAIMS)];
+    let suites = [
+        ("plain", plain::CLAIMS),
+        ("tls", tls::CLAIMS),
+        ("life", life::CLAIMS),
+        ("safety", safety::CLAIMS),
+        ("seen", seen::CLAIMS),
+    ];
     suites
         .into_iter()
         .flat_map(|(name, claims)| Io::BOTH.into_iter().flat_map(move |io| with(name, io, claims)))
+        .chain(smuggling::cases())
+        .chain(soak::cases())
         .collect()
 }
 

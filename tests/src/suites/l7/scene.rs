@@ -62,7 +62,7 @@ impl Scene {
         let namespace = Namespace::new("proxy")?;
         let files = sweep::scratch_directory()?;
         for (name, key) in CERTIFICATES {
-            certify(files.path(), name, key)?;
+            certify(files.path(), name, key, key)?;
         }
         let mut scene = Self {
             backends: Vec::new(),
@@ -143,6 +143,12 @@ impl Scene {
         })
     }
 
+    /// Whether somebody listens there.
+    pub(super) fn is_open(&self, address: &str) -> bool {
+        let connects = || Ok(std::net::TcpStream::connect(address)?);
+        self.namespace.run(connects).is_ok()
+    }
+
     /// Waits until something holds.
     pub(super) fn wait_for(&self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<()> {
         let deadline = Instant::now() + patience::of(PATIENCE);
@@ -158,13 +164,14 @@ impl Scene {
 const CERTIFICATES: [(&str, &str); 3] =
     [("one.example.org", "ec"), ("star.example.net", "ec"), ("one.example.org-rsa", "rsa")];
 
-fn certify(files: &Path, name: &str, key: &str) -> Result<()> {
+/// Makes a certificate and its key. `owner` is a part of its subject.
+pub(super) fn certify(files: &Path, name: &str, key: &str, owner: &str) -> Result<()> {
     let host = name.trim_end_matches("-rsa").replace("star.", "*.");
     let path = |end: &str| files.join(format!("{name}.{end}")).display().to_string();
     let kind: &[&str] =
         if key == "ec" { &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] } else { &["rsa:2048"] };
     let names = format!("subjectAltName=DNS:{host}");
-    let subject = format!("/CN={host}/O={key}");
+    let subject = format!("/CN={host}/O={owner}");
     let (cert, key_file) = (path("crt"), path("key"));
     let rest =
         ["-nodes", "-days", "3", "-subj", &subject, "-addext", &names, "-keyout", &key_file, "-out", &cert];

@@ -45,7 +45,7 @@ fn version_1_1(scene: &mut Scene) -> Result<()> {
 }
 
 /// What `openssl s_client` says of a connection.
-fn s_client(scene: &Scene, arguments: &[&str]) -> Result<String> {
+pub(super) fn s_client(scene: &Scene, arguments: &[&str]) -> Result<String> {
     let common = format!("echo | openssl s_client -connect {SECURE} {} 2>&1", arguments.join(" "));
     let said = scene.attempt("sh", &["-c", &common])?;
     Ok(String::from_utf8_lossy(&said.stdout).into_owned())

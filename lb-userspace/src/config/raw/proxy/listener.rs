@@ -117,7 +117,6 @@ fn hsts(hsts: &Reader<'_, '_>, report: &mut Report) -> Option<Hsts> {
 }
 
 fn limits(limits: &Reader<'_, '_>, report: &mut Report) -> Option<ClientLimits> {
-    limits.await_effect(&["connections", "connections_per_address"], report);
     let default = ClientLimits::DEFAULT;
     let mut number = |name, default| limits.read(name, value::narrow, report).or(default);
     let (head, line) = (number("head", default.head), number("line", default.line));
@@ -136,7 +135,6 @@ fn limits(limits: &Reader<'_, '_>, report: &mut Report) -> Option<ClientLimits> 
 }
 
 fn deadlines(deadlines: &Reader<'_, '_>, report: &mut Report) -> Option<ClientDeadlines> {
-    deadlines.await_effect(&["request"], report);
     let default = ClientDeadlines::DEFAULT;
     let mut time = |name, default| deadlines.read(name, value::duration, report).or(default);
     let handshake = time("handshake", default.handshake);

@@ -98,7 +98,6 @@ pub(in crate::config) struct Field {
 impl Route {
     pub(in super::super) fn read(route: &Reader<'_, '_>, report: &mut Report) -> Self {
         let name = |key, value: &Written<'_>| value::name(key, value);
-        route.await_effect(&["mirror"], report);
         let split = route.tables("split", report);
         Self {
             span: route.span(),
@@ -251,7 +250,6 @@ fn respond(respond: &Reader<'_, '_>, report: &mut Report) -> Option<Respond> {
 }
 
 fn deadlines(deadlines: &Reader<'_, '_>, report: &mut Report) -> Option<RouteDeadlines> {
-    deadlines.await_effect(&["request"], report);
     let mut time = |name| optional(&deadlines.read(name, value::duration, report));
     let (first_byte, idle, request) = (time("first_byte"), time("idle"), time("request"));
     Some(RouteDeadlines { first_byte: first_byte?, idle: idle?, request: request? })

@@ -134,7 +134,6 @@ fn queue(queue: &Reader<'_, '_>, report: &mut Report) -> Option<Queue> {
 }
 
 fn pool(pool: &Reader<'_, '_>, report: &mut Report) -> Option<Pool> {
-    pool.await_effect(&["lifetime"], report);
     let idle = pool.read("idle", value::narrow, report).or(Pool::DEFAULT.idle);
     let idle_timeout = pool.read("idle_timeout", value::duration, report).or(Pool::DEFAULT.idle_timeout);
     let requests = pool.read("requests", value::narrow, report).or(Pool::DEFAULT.requests);
@@ -151,7 +150,6 @@ fn deadlines(deadlines: &Reader<'_, '_>, report: &mut Report) -> Option<Upstream
 }
 
 fn retries(retries: &Reader<'_, '_>, report: &mut Report) -> Option<Retries> {
-    retries.await_effect(&["on_status"], report);
     let count = retries.read("count", value::narrow, report).or(Retries::DEFAULT.count);
     let budget = retries.read("budget", value::narrow, report).or(Retries::DEFAULT.budget);
     let reserve = retries.read("reserve", value::narrow, report).or(Retries::DEFAULT.reserve);

@@ -271,7 +271,7 @@ pub(in crate::config) static LIMITS: Section = Section {
             value: Value::Number(Unit::Size, 0..=100_000_000),
             presence: Presence::Default("0"),
             example: "connections = \"64k\"",
-            meaning: "Connections at a time, of all clients together. 0 is no bound but memory and descriptors. So far without effect.",
+            meaning: "Connections at a time, of all clients and workers together. One more is closed when it is accepted. 0 is no bound but memory and descriptors.",
             why: "Only the operator knows what the host is for.",
         },
         Key {
@@ -279,7 +279,7 @@ pub(in crate::config) static LIMITS: Section = Section {
             value: Value::Number(Unit::Size, 0..=100_000_000),
             presence: Presence::Default("0"),
             example: "connections_per_address = 100",
-            meaning: "Connections at a time of one address, counted by each worker for itself. 0 is no bound. So far without effect.",
+            meaning: "Connections at a time of one IPv4 address or IPv6 /64, over all workers. One more is closed when it is accepted; behind `proxy_protocol`, when its header has named the client. What is open already stays. 0 is no bound.",
             why: "Behind one address may be a whole company.",
         },
         Key {
@@ -343,7 +343,7 @@ pub(in crate::config) static DEADLINES: Section = Section {
             value: deadline(),
             presence: Presence::Optional("an exchange may take as long as it goes on"),
             example: "request = \"5m\"",
-            meaning: "For a whole exchange, from the first byte of the request to the last of the answer. Upgraded connections are exempt. So far without effect.",
+            meaning: "For a whole exchange, from the first byte of the request to the last of the answer. Before the answer has begun the client is told by 504, afterwards its connection is closed. Upgraded connections are exempt.",
             why: "A large download takes as long as it takes.",
         },
     ],

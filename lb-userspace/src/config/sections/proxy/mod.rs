@@ -54,7 +54,7 @@ pub(in crate::config) static PROXY: Section = Section {
             value: Value::Number(Unit::Size, 1_048_576..=1 << 40),
             presence: Presence::Default("\"256M\""),
             example: "memory = \"1024M\"",
-            meaning: "Bytes that buffers of all workers may take together. When they are spent, new requests are answered with 503 and `Retry-After`, and new connections wait. So far without effect.",
+            meaning: "Bytes that connections and exchanges of all workers may take together: their buffers, and what TLS and the rest are reckoned at. Above 80 % connections are closed that have waited longest for a request; above 90 % new ones are turned away, plain ones by 503 and `Retry-After`; when all is spent, new requests too.",
             why: "Room for some ten thousand busy connections. Shedding a request is better than losing all of them to a lack of memory.",
         },
         Key {

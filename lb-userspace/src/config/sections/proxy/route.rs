@@ -146,7 +146,7 @@ pub(in crate::config) static ROUTE: Section = Section {
             value: Value::Text(Form::Name),
             presence: Presence::Optional("nobody"),
             example: "mirror = \"shadow\"",
-            meaning: "Service that gets a copy of each request; its answers are thrown away. So far without effect.",
+            meaning: "Service that gets a copy of each request; its answers are thrown away, and nobody waits for it. Not copied are upgrades, bodies above 64 KiB, and what comes while 256 copies are under way in a worker or memory is tight.",
             why: "",
         },
         Key {
@@ -470,7 +470,7 @@ pub(in crate::config) static ROUTE_DEADLINES: Section = Section {
             value: deadline(),
             presence: Presence::Optional("as the listener says"),
             example: "request = \"10s\"",
-            meaning: "For a whole exchange. So far without effect.",
+            meaning: "For a whole exchange, in place of what the listener says.",
             why: "",
         },
     ],

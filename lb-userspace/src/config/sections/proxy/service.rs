@@ -135,7 +135,9 @@ pub(in crate::config) static HTTP_SERVICE: Section = Section {
         Key {
             name: "host",
             value: Value::Text(Form::Authority),
-            presence: Presence::Optional("what the client said"),
+            presence: Presence::Optional(
+                "what the client said; the service's name, where HTTP/1.0 said nothing",
+            ),
             example: "host = \"backend.example.org\"",
             meaning: "What the Host field says to backends.",
             why: "Servers that know their names build links with it.",
@@ -273,7 +275,7 @@ pub(in crate::config) static POOL: Section = Section {
             value: deadline(),
             presence: Presence::Optional("any age"),
             example: "lifetime = \"10m\"",
-            meaning: "Age at which one is closed after its exchange. So far without effect.",
+            meaning: "Age at which one is closed after its exchange. Each gets up to a tenth less, so that connections made at once do not end at once.",
             why: "",
         },
     ],
@@ -345,7 +347,7 @@ pub(in crate::config) static RETRIES: Section = Section {
             value: Value::Flag,
             presence: Presence::Default("false"),
             example: "on_status = true",
-            meaning: "Tries idempotent requests again that were answered with 502, 503 or 504. So far without effect.",
+            meaning: "Tries idempotent requests without a body again, on another backend, that were answered with 502, 503 or 504.",
             why: "Such an answer may be meant.",
         },
     ],

@@ -20,7 +20,7 @@ fn a_service_that_nobody_leads_to() {
 fn a_mirror_leads_to_its_service() {
     let shadow = "[[service]]\nname = \"s\"\nkind = \"http\"\n[[service.backend]]\nname = \"a\"\naddr = \"10.0.0.2:80\"\n";
     let route = "[[route]]\nname = \"r\"\nservice = \"web\"\nmirror = \"s\"";
-    assert_eq!(warnings(&with(&format!("{shadow}{route}"))), [(22, "`mirror` has no effect yet".into())]);
+    assert_eq!(warnings(&with(&format!("{shadow}{route}"))), []);
 }
 
 #[test]
@@ -44,6 +44,6 @@ fn backends_that_all_drain() {
 
 #[test]
 fn what_has_no_effect_yet_is_told_of() {
-    let text = instead("service = \"web\"\n", "service = \"web\"\nlimits = { connections = 9 }\n");
-    assert_eq!(warnings(&text), [(5, "`connections` has no effect yet".into())]);
+    let text = instead("service = \"web\"\n", "service = \"web\"\nhttp2 = true\n");
+    assert_eq!(warnings(&text), [(5, "`http2` has no effect yet".into())]);
 }

@@ -13,15 +13,15 @@ pub type BackendTally = Arc<PerWorker<BackendCounts>>;
 
 /// All tallies, by the names in the configuration.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Tallies {
     workers: usize,
-    /// By listener and route, see [`Ledger::NONE`] and [`Ledger::OWN`].
+    /// By listener and route, see [`Tallies::NONE`] and [`Tallies::OWN`].
     routes: BTreeMap<(String, String), RouteTally>,
     /// By service and address: a backend that is only renamed stays what it is.
     backends: BTreeMap<(String, SocketAddr), BackendTally>,
 }
 
-impl Ledger {
+impl Tallies {
     /// Stands for a route where a request had none. No name is like it.
     pub const NONE: &str = "";
     /// The route to a listener's own service. No name is like it.
@@ -80,6 +80,6 @@ impl Ledger {
 fn routes(config: &Proxy, listener: &str) -> impl Iterator<Item = (String, String)> {
     let is_its = |names: &[String]| names.is_empty() || names.iter().any(|name| name == listener);
     let named = config.routes.iter().filter(move |route| is_its(&route.listeners)).map(|route| &*route.name);
-    let all = named.chain([Ledger::NONE, Ledger::OWN]);
+    let all = named.chain([Tallies::NONE, Tallies::OWN]);
     all.map(|route| (listener.to_owned(), route.to_owned())).collect::<Vec<_>>().into_iter()
 }

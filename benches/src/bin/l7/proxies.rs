@@ -1,0 +1,174 @@
+//! The proxies: the same work for each, one worker, no access log, one certificate, backends by kept connections.
+
+use std::fmt::{self, Display, Formatter};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+/// Where each listens.
+pub(crate) const HTTP: u16 = 18080;
+pub(crate) const HTTPS: u16 = 18443;
+/// The backend's two addresses.
+pub(crate) const BACKENDS: [&str; 2] = ["127.0.0.1:19001", "127.0.0.1:19002"];
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    Uring,
+    Epoll,
+    Nginx,
+    Haproxy,
+}
+
+impl Proxy {
+    pub(crate) const ALL: [Self; 4] = [Self::Uring, Self::Epoll, Self::Nginx, Self::Haproxy];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Uring | Self::Epoll => "lb",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+        }
+    }
+
+    pub(crate) const fn transport(self) -> &'static str {
+        if matches!(self, Self::Uring) { "io_uring" } else { "epoll" }
+    }
+
+    /// The command that runs it in the foreground, its configuration written into a folder that has `cert.pem` and `key.pem`.
+    pub(crate) fn command(self, folder: &Path, daemon: &Path) -> Result<Command> {
+        let (config, program) = (folder.join(self.to_string()), self.program(daemon));
+        fs::write(&config, self.config(folder))?;
+        let mut command = Command::new(program);
+        match self {
+            Self::Uring | Self::Epoll => {
+                command.arg("--config").arg(&config).arg("--control").arg(folder.join("control"))
+            }
+            Self::Nginx => command.arg("-p").arg(folder).arg("-c").arg(&config),
+            Self::Haproxy => command.arg("-db").arg("-f").arg(&config),
+        };
+        command.current_dir(folder);
+        Ok(command)
+    }
+
+    fn program(self, daemon: &Path) -> &Path {
+        match self {
+            Self::Uring | Self::Epoll => daemon,
+            Self::Nginx => Path::new("nginx"),
+            Self::Haproxy => Path::new("haproxy"),
+        }
+    }
+
+    fn config(self, folder: &Path) -> String {
+        match self {
+            Self::Uring | Self::Epoll => ours(self.transport(), folder),
+            Self::Nginx => nginx(),
+            Self::Haproxy => haproxy(folder),
+        }
+    }
+}
+
+impl Display for Proxy {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}", self.name(), self.transport())
+    }
+}
+
+fn ours(io: &str, folder: &Path) -> String {
+    let [first, second] = BACKENDS;
+    let folder = folder.display();
+    format!(
+        "[proxy]
+io = \"{io}\"
+workers = 1
+[[listener]]
+name = \"plain\"
+addresses = [\"127.0.0.1:{HTTP}\"]
+service = \"web\"
+[[listener]]
+name = \"secure\"
+addresses = [\"127.0.0.1:{HTTPS}\"]
+service = \"web\"
+tls = {{ certificates = [{{ cert = \"{folder}/cert.pem\", key = \"{folder}/key.pem\" }}] }}
+[[service]]
+name = \"web\"
+kind = \"http\"
+  [[service.backend]]
+  name = \"one\"
+  addr = \"{first}\"
+  [[service.backend]]
+  name = \"two\"
+  addr = \"{second}\"
+"
+    )
+}
+
+fn nginx() -> String {
+    let [first, second] = BACKENDS;
+    format!(
+        "daemon off; master_process off; pid nginx.pid; error_log stderr crit;
+events {{ worker_connections 19000; }}
+http {{
+  access_log off; keepalive_timeout 120s; keepalive_requests 1000000000;
+  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
+  upstream up {{ server {first}; server {second}; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 120s; }}
+  server {{
+    listen 127.0.0.1:{HTTP} backlog=4096;
+    listen 127.0.0.1:{HTTPS} ssl http2 backlog=4096;
+    ssl_certificate cert.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.2 TLSv1.3;
+    location / {{ proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection \"\"; }}
+  }}
+}}
+"
+    )
+}
+
+fn haproxy(folder: &Path) -> String {
+    let [first, second] = BACKENDS;
+    let both = folder.join("both.pem").display().to_string();
+    format!(
+        "global
+  nbthread 1
+  maxconn 9000
+  ssl-default-bind-options ssl-min-ver TLSv1.2
+defaults
+  mode http
+  maxconn 9000
+  timeout connect 5s
+  timeout client 120s
+  timeout server 120s
+  option http-keep-alive
+  http-reuse always
+frontend f
+  bind 127.0.0.1:{HTTP} backlog 4096
+  bind 127.0.0.1:{HTTPS} ssl crt {both} alpn h2,http/1.1 backlog 4096
+  default_backend b
+backend b
+  balance roundrobin
+  server one {first}
+  server two {second}
+"
+    )
+}
+
+/// The backend of all: nginx with answers from memory and from a file.
+pub(crate) fn backend() -> String {
+    let [first, second] = BACKENDS;
+    let kilobyte = "x".repeat(1024);
+    format!(
+        "daemon off; master_process off; pid backend.pid; error_log stderr crit;
+events {{ worker_connections 19000; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; keepalive_timeout 300s; keepalive_requests 1000000000;
+  open_file_cache max=10;
+  client_body_temp_path u1; proxy_temp_path u2; fastcgi_temp_path u3; uwsgi_temp_path u4; scgi_temp_path u5;
+  server {{
+    listen {first} backlog=4096; listen {second} backlog=4096; root .;
+    location = /1k {{ return 200 \"{kilobyte}\"; }}
+  }}
+}}
+"
+    )
+}
