@@ -105,7 +105,8 @@ fn rotated(scene: &mut Scene) -> Result<()> {
         text.lines().filter(|line| line.starts_with("/bytes/") && line.ends_with(" 200")).count()
     };
     scene.wait_for("all lines in both files", |_| count(&old) + count(&path) == REQUESTS)?;
-    ensure!(count(&path) > 0 && count(&old) > REQUESTS / 3, "{} and {}", count(&old), count(&path));
+    // What is in a worker's hands when its file is opened anew goes into the new one.
+    ensure!(count(&path) > 0 && count(&old) > 0, "{} and {}", count(&old), count(&path));
     Ok(())
 }
 
