@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::spawn_local;
 
@@ -35,6 +36,8 @@ pub struct Worker<W> {
     pub clock: Rc<Clock>,
     /// What it has done.
     pub counters: Arc<Counters>,
+    /// Tells connections that wait that what is served has changed, or that the worker drains.
+    pub changed: Arc<Notify>,
     /// What memory is left.
     pub gauge: Gauge,
     /// Copies of requests under way.
@@ -148,6 +151,7 @@ impl<W: Watch> Worker<W> {
             began: Instant::now(),
             clock: Rc::default(),
             counters,
+            changed: Arc::default(),
             site: RefCell::new(Rc::new(Site::new(snapshot, None, Duration::ZERO))),
             listening: RefCell::default(),
             connections: Cell::new(0),
@@ -205,6 +209,7 @@ impl<W: Watch> Worker<W> {
         let site = Site::new(snapshot, Some(&self.site()), self.elapsed());
         let wanted = addresses(&site.snapshot.settings);
         self.site.replace(Rc::new(site));
+        self.changed.notify_waiters();
         self.listening.borrow_mut().retain(|address, listening| {
             let stays = wanted.get(address) == Some(&listening.id);
             if !stays {
@@ -260,6 +265,7 @@ impl<W: Watch> Worker<W> {
 
     async fn drain(&self, patience: Duration) {
         self.draining.set(true);
+        self.changed.notify_waiters();
         self.listening.take().values().for_each(Listening::close);
         let end = tokio::time::Instant::now() + patience;
         while self.connections.get() > 0 && tokio::time::Instant::now() < end {

@@ -2,6 +2,10 @@
 
 mod bodies;
 mod endings;
+mod frames;
+mod http2;
 mod lab;
 mod requests;
 mod safety;
+mod speak;
+mod upstream;
