@@ -1,5 +1,6 @@
 //! Layer 7: the real daemon without an interface, between curl or openssl and real backends, by both transports.
 
+mod http2;
 mod life;
 mod plain;
 mod safety;
@@ -18,8 +19,13 @@ type Claim = (&'static str, fn(&mut Scene) -> Result<()>);
 
 /// The cases of all suites of layer 7.
 pub(super) fn cases() -> Vec<Case> {
-    let suites =
-        [("plain", plain::CLAIMS), ("tls", tls::CLAIMS), ("life", life::CLAIMS), ("safety", safety::CLAIMS)];
+    let suites = [
+        ("plain", plain::CLAIMS),
+        ("tls", tls::CLAIMS),
+        ("http2", http2::CLAIMS),
+        ("life", life::CLAIMS),
+        ("safety", safety::CLAIMS),
+    ];
     suites
         .into_iter()
         .flat_map(|(name, claims)| Io::BOTH.into_iter().flat_map(move |io| with(name, io, claims)))
