@@ -35,15 +35,6 @@ impl<'t, 'a> Reader<'t, 'a> {
         self.table.contains_key(name)
     }
 
-    /// Warns of keys that are understood, and nothing comes of them so far.
-    pub(super) fn await_effect(&self, names: &[&str], report: &mut Report) {
-        for (key, value) in names.iter().filter_map(|name| self.entry(name)) {
-            let message = format!("`{}` has no effect yet", key.name);
-            let help = "this version reads it and does nothing: see README, limits";
-            report.add(Finding::warning(value.span(), message).help(help));
-        }
-    }
-
     /// The value of the key `name` as `parse` sees it.
     pub(super) fn read<T>(
         &self,

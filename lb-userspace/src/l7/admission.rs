@@ -60,7 +60,7 @@ async fn tell<W: Watch>(socket: Rc<Socket>, worker: &Worker<W>, why: Failure) ->
     let timer = worker.clock.watch(Rc::clone(&socket));
     let mut wire = Wire::plain(Stream::<W>::accepted(socket)?, timer);
     wire.timer.set(LINGER.0);
-    wire.write_all(&reply::refusal(why, &worker.date()).bytes).await?;
+    wire.write_all(&reply::refusal(why, &worker.date()).text()).await?;
     poll_fn(|cx| wire.poll_finish(cx)).await?;
     let (mut input, mut heard) = (Buffer::default(), 0);
     while heard < LINGER.1 {

@@ -1,10 +1,11 @@
 //! From the bytes of a backend's answer to the head that the client is sent, without waiting.
 
-use super::ask::{Ask, put_framing};
+use super::ask::{Ask, Facts, put_framing};
 use super::http1::{Asked, Framing, Limits, ResponseHead, Text, Version, length_field, room, status_line};
-use super::message::FieldSink as _;
+use super::message::{FieldSink as _, Fields};
 use super::respond::Failure;
 use super::rewrite::ResponseContext;
+use httparse::Header;
 
 /// An answer's head, as the client is sent it.
 #[derive(Debug)]
@@ -40,26 +41,70 @@ pub struct Towards<'a> {
     pub hsts: Option<&'a [u8]>,
 }
 
+/// What a backend's answer says, whichever codec read it.
+#[derive(Debug)]
+pub struct Told<'a, F: ?Sized> {
+    /// Its status.
+    pub status: u16,
+    /// Its fields.
+    pub fields: &'a F,
+    /// Where its body ends, as it comes.
+    pub framing: Framing,
+    /// The length that its body would have, were it sent.
+    pub length_elsewhere: Option<u64>,
+    /// What the connection is upgraded to.
+    pub upgrade: Option<&'a [u8]>,
+    /// Bytes of its head, about.
+    pub size: usize,
+}
+
 /// Reads an answer from the bytes. `None`: they do not reach to the end of its head.
 pub fn read<W>(bytes: &[u8], ask: &Ask<W>, towards: Towards<'_>) -> Result<Option<(usize, Answer)>, Failure> {
+    parse(bytes, &ask.facts, |told, keeps_upstream| text(told, keeps_upstream, ask, towards))
+}
+
+/// Reads an answer from the bytes and hands it to `render`, with whether the backend takes another request on its connection.
+pub fn parse<R>(
+    bytes: &[u8],
+    facts: &Facts,
+    render: impl FnOnce(&Told<'_, [Header<'_>]>, bool) -> R,
+) -> Result<Option<(usize, R)>, Failure> {
     if bytes.is_empty() {
         return Ok(None);
     }
     let mut room = room();
-    let asked = Asked { head: ask.facts.is_head(), upgrade: ask.facts.upgrade };
+    let asked = Asked { head: facts.is_head(), upgrade: facts.upgrade };
     let head = ResponseHead::parse(bytes, &mut room, asked, &Limits::BACKEND).map_err(Failure::BadAnswer)?;
     let Some(head) = head else { return Ok(None) };
-    let to = reframe(head.framing, ask.facts.version);
-    let keeps_client = ask.facts.keep_alive && to != Framing::UntilClose;
-    let answer = Answer {
+    let told = Told {
         status: head.status,
-        from: head.framing,
-        to,
-        keeps_upstream: head.keep_alive,
-        keeps_client,
-        head: render(&head, ask, towards, to, keeps_client),
+        fields: head.fields,
+        framing: head.framing,
+        length_elsewhere: head.length_elsewhere,
+        upgrade: head.upgrade,
+        size: head.len,
     };
-    Ok(Some((head.len, answer)))
+    Ok(Some((head.len, render(&told, head.keep_alive))))
+}
+
+/// The answer as a client of HTTP/1.1 is sent it.
+#[must_use]
+pub fn text<W, F: Fields + ?Sized>(
+    told: &Told<'_, F>,
+    keeps_upstream: bool,
+    ask: &Ask<W>,
+    towards: Towards<'_>,
+) -> Answer {
+    let to = reframe(told.framing, ask.facts.version);
+    let keeps_client = ask.facts.keep_alive && to != Framing::UntilClose;
+    Answer {
+        status: told.status,
+        from: told.framing,
+        to,
+        keeps_upstream,
+        keeps_client,
+        head: render(told, ask, towards, to, keeps_client),
+    }
 }
 
 /// HTTP/1.0 knows no chunks; others need not lose their connection where the end is not told before.
@@ -71,24 +116,16 @@ const fn reframe(from: Framing, version: Version) -> Framing {
     }
 }
 
-fn render<W>(
-    head: &ResponseHead<'_, '_>,
+fn render<W, F: Fields + ?Sized>(
+    head: &Told<'_, F>,
     ask: &Ask<W>,
     towards: Towards<'_>,
     to: Framing,
     keeps: bool,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(head.len + 128);
+    let mut out = Vec::with_capacity(head.size + 128);
     status_line(&mut out, head.status);
-    let context = ResponseContext {
-        https: towards.https,
-        host: &ask.facts.host,
-        port: ask.facts.port,
-        backends: &ask.upstreams.service.authorities,
-        hsts: towards.hsts,
-        cookie: ask.set_cookie.as_deref().map(str::as_bytes),
-        upgrade: head.upgrade,
-    };
+    let context = context(ask, towards, head.upgrade);
     ask.route.response.apply(head.fields, &context, &mut String::new(), &mut Text(&mut out));
     put_length(&mut out, head, to);
     if head.status >= 200 {
@@ -98,8 +135,25 @@ fn render<W>(
     out
 }
 
+/// What the answer's fields depend on.
+pub(super) fn context<'a, W>(
+    ask: &'a Ask<W>,
+    towards: Towards<'a>,
+    upgrade: Option<&'a [u8]>,
+) -> ResponseContext<'a> {
+    ResponseContext {
+        https: towards.https,
+        host: &ask.facts.host,
+        port: ask.facts.port,
+        backends: &ask.upstreams.service.authorities,
+        hsts: towards.hsts,
+        cookie: ask.set_cookie.as_deref().map(str::as_bytes),
+        upgrade,
+    }
+}
+
 /// The length that is told may be that of a body that is not sent (RFC 9110 section 8.6).
-fn put_length(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, to: Framing) {
+fn put_length<F: ?Sized>(out: &mut Vec<u8>, head: &Told<'_, F>, to: Framing) {
     match (head.length_elsewhere, to) {
         (Some(length), _) => length_field(out, length),
         // Where there is no body by the status, none has a length either.

@@ -4,6 +4,7 @@ use super::account::{Account, Asked};
 use super::balance::key_of;
 use super::deadline::Clock;
 use super::http1::{Form, Framing, Head, Limits, Text, Version, length_field, request_line, room};
+use super::http2;
 use super::message::{FieldSink as _, Fields, Request};
 use super::reply::{self, Reply};
 use super::respond::Failure;
@@ -13,7 +14,6 @@ use super::settings::{Action, Listener, Route};
 use super::site::{Site, Upstreams};
 use super::transport::Watch;
 use crate::config::proxy::ClientLimits;
-use httparse::Header;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct Ask<W> {
     /// The service it is for.
     pub upstreams: Rc<Upstreams<W>>,
     /// What a backend is sent.
-    pub head: Vec<u8>,
+    pub head: Outgoing,
     /// The hash that its service balances by.
     pub key: u64,
     /// The value of the sticky cookie that it came with.
@@ -62,6 +62,32 @@ impl<W> Ask<W> {
     #[must_use]
     pub fn is_over(&self, clock: &Clock) -> bool {
         self.end.is_some_and(|end| end <= clock.now())
+    }
+}
+
+/// The head of a request, as its backends are spoken to.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// In HTTP/1.1.
+    Text(Vec<u8>),
+    /// In HTTP/2.
+    Fields(Box<http::Request<()>>),
+}
+
+impl Outgoing {
+    /// Takes the text out of it.
+    pub fn take_text(&mut self) -> Vec<u8> {
+        std::mem::replace(self, Self::Text(Vec::new())).into_text()
+    }
+
+    fn into_text(self) -> Vec<u8> {
+        if let Self::Text(text) = self { text } else { Vec::new() }
+    }
+
+    /// The text; none in HTTP/2.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        if let Self::Text(text) = self { text } else { b"" }
     }
 }
 
@@ -96,7 +122,9 @@ pub enum Method {
 }
 
 impl Method {
-    fn of(name: &str) -> Self {
+    /// What the method of this name means.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
         match name {
             "HEAD" => Self::Head,
             "GET" | "PUT" | "DELETE" | "OPTIONS" | "TRACE" => Self::Repeatable,
@@ -138,6 +166,19 @@ pub struct Asker<'a> {
     pub date: &'a str,
 }
 
+/// A request as it was understood, whichever codec read it.
+#[derive(Debug)]
+pub struct Question<'a, F: ?Sized> {
+    /// What routing and rules see of it.
+    pub request: Request<'a, F>,
+    /// The protocol that it would rather speak.
+    pub upgrade: Option<&'a [u8]>,
+    /// Whether the client waits for 100 (Continue).
+    pub expects_continue: bool,
+    /// Bytes of its head, about.
+    pub size: usize,
+}
+
 /// Reads a request from the bytes and decides what becomes of it. `None`: the bytes do not reach to the end of its head.
 pub fn read<W: Watch>(
     site: &Site<W>,
@@ -149,9 +190,10 @@ pub fn read<W: Watch>(
     let limits = limits(&asker.listener.config.limits);
     let Some(head) = Head::parse(bytes, &mut room, &limits)? else { return Ok(None) };
     account.read(&Asked::by(&head), asker.peer, asker.random);
-    let verdict = decide(site, asker, account, &head).unwrap_or_else(|failure| {
+    let facts = facts(&head, asker.keeps);
+    let verdict = understand(site, asker, account, (&head, &facts)).unwrap_or_else(|failure| {
         account.failed(failure);
-        Verdict::Reply(reply::failure(failure, &facts(&head, asker.keeps), asker.date))
+        Verdict::Reply(reply::failure(failure, &facts, asker.date))
     });
     Ok(Some((head.len, verdict)))
 }
@@ -166,11 +208,11 @@ fn limits(limits: &ClientLimits) -> Limits {
     }
 }
 
-fn decide<W: Watch>(
+fn understand<W: Watch>(
     site: &Site<W>,
     asker: &Asker<'_>,
     account: &mut Account,
-    head: &Head<'_, '_>,
+    (head, facts): (&Head<'_, '_>, &Facts),
 ) -> Result<Verdict<W>, Failure> {
     if head.form == Form::Authority {
         return Err(Failure::Connect);
@@ -186,44 +228,62 @@ fn decide<W: Watch>(
         fields: head.fields,
         client: asker.client,
     };
-    let facts = facts(head, asker.keeps);
+    let question =
+        Question { request, upgrade: head.upgrade, expects_continue: head.expects_continue, size: head.len };
+    decide(site, asker, account, (&question, facts))
+}
+
+/// Finds the route of a request, and what becomes of it there.
+pub fn decide<W: Watch, F: Fields + ?Sized>(
+    site: &Site<W>,
+    asker: &Asker<'_>,
+    account: &mut Account,
+    (question, facts): (&Question<'_, F>, &Facts),
+) -> Result<Verdict<W>, Failure> {
+    let request = &question.request;
     if let Some(redirect) = &asker.listener.redirect {
-        return Ok(Verdict::Reply(reply::redirect(redirect, None, &request, &facts)));
+        return Ok(Verdict::Reply(reply::redirect(redirect, None, request, facts)));
     }
-    let route = asker.listener.route(&request).ok_or(Failure::NoRoute)?;
+    let route = asker.listener.route(request).ok_or(Failure::NoRoute)?;
     account.routed(route);
     let shares = match &route.action {
         Action::Forward(shares) => shares,
         Action::Redirect(redirect) => {
             let edits = Some(&*route.response);
-            return Ok(Verdict::Reply(reply::redirect(redirect, edits, &request, &facts)));
+            return Ok(Verdict::Reply(reply::redirect(redirect, edits, request, facts)));
         }
-        Action::Respond(answer) => return Ok(Verdict::Reply(reply::fixed(answer, &route.response, &facts))),
+        Action::Respond(answer) => return Ok(Verdict::Reply(reply::fixed(answer, &route.response, facts))),
     };
     let random = u32::try_from(asker.random & u128::from(u32::MAX)).unwrap_or(0);
     let service = shares.pick(random).and_then(|service| site.upstreams(service));
     let upstreams = service.ok_or(Failure::NoRoute)?;
-    let mut ask = ask(asker, &request, head, (route, upstreams), &facts);
-    let second = route.mirror.and_then(|service| site.upstreams(service));
+    let mut ask = ask(asker, question, (route, upstreams), facts)?;
     // Of a connection that becomes another protocol's there can be no copy.
-    ask.mirror = second
-        .filter(|_| !facts.upgrade)
-        .map(|second| Box::new(self::ask(asker, &request, head, (route, second), &facts)));
+    let second = route.mirror.filter(|_| !facts.upgrade).and_then(|service| site.upstreams(service));
+    if let Some(second) = second {
+        ask.mirror = Some(Box::new(self::ask(asker, question, (route, second), facts)?));
+    }
     Ok(Verdict::Forward(ask))
 }
 
-fn ask<W: Watch>(
+fn ask<W: Watch, F: Fields + ?Sized>(
     asker: &Asker<'_>,
-    request: &Request<'_, [Header<'_>]>,
-    head: &Head<'_, '_>,
+    question: &Question<'_, F>,
     (route, upstreams): (&Arc<Route>, &Rc<Upstreams<W>>),
     facts: &Facts,
-) -> Ask<W> {
+) -> Result<Ask<W>, Failure> {
+    let request = &question.request;
     let config = &upstreams.service.config;
     // Of HTTP/1.0; an empty Host, which HTTP/1.1 would have, is refused by many servers.
     let unnamed = request.host.is_empty().then_some(config.name.as_str());
-    Ask {
-        head: render(asker, request, head, route, config.host.as_deref().or(unnamed)),
+    let head = if config.http2 {
+        Outgoing::Fields(Box::new(http2::request(asker, question, facts.framing, route, config)?))
+    } else {
+        let host = config.host.as_deref().or(unnamed);
+        Outgoing::Text(render(asker, question, facts.framing, route, host))
+    };
+    Ok(Ask {
+        head,
         route: Arc::clone(route),
         upstreams: Rc::clone(upstreams),
         key: key_of(&config.balance, request),
@@ -232,10 +292,10 @@ fn ask<W: Watch>(
         facts: facts.clone(),
         end: None,
         mirror: None,
-    }
+    })
 }
 
-pub(super) fn sticky_value(fields: &[Header<'_>], name: &str) -> Option<Box<[u8]>> {
+pub(super) fn sticky_value<F: Fields + ?Sized>(fields: &F, name: &str) -> Option<Box<[u8]>> {
     all_cookies(fields, name).next().map(Into::into)
 }
 
@@ -252,37 +312,43 @@ fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {
 }
 
 /// The head that a backend is sent.
-pub(super) fn render(
+pub(super) fn render<F: Fields + ?Sized>(
     asker: &Asker<'_>,
-    request: &Request<'_, [Header<'_>]>,
-    head: &Head<'_, '_>,
+    question: &Question<'_, F>,
+    framing: Framing,
     route: &Route,
     host: Option<&str>,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(head.len + 320);
+    let request = &question.request;
+    let mut out = Vec::with_capacity(question.size + 320);
     let mut scratch = String::new();
-    let path = match &route.path {
-        Some(edit) if request.path.starts_with('/') => {
-            edit.push(request.path, &mut scratch);
-            scratch.as_str()
-        }
-        _ => request.path,
-    };
+    let path = rewritten(request.path, route, &mut scratch);
     request_line(&mut out, request.method, path, request.query);
     let context = RequestContext {
         peer: asker.peer,
         host: route.host.as_deref().or(host),
         random: asker.random,
-        upgrade: head.upgrade,
+        upgrade: question.upgrade,
         http2: false,
     };
     route.request.apply(request, &context, &mut scratch, &mut Text(&mut out));
-    if head.expects_continue {
+    if question.expects_continue {
         Text(&mut out).put("expect", b"100-continue");
     }
-    put_framing(&mut out, head.framing, Fields::first(request.fields, "content-length").is_some());
+    put_framing(&mut out, framing, request.fields.first("content-length").is_some());
     Text(&mut out).end();
     out
+}
+
+/// The path as the backend is asked for it.
+pub(super) fn rewritten<'a>(path: &'a str, route: &Route, scratch: &'a mut String) -> &'a str {
+    match &route.path {
+        Some(edit) if path.starts_with('/') => {
+            edit.push(path, scratch);
+            scratch
+        }
+        _ => path,
+    }
 }
 
 /// How the body behind a head is framed. `is_told` says whether a length of 0 is to be told.

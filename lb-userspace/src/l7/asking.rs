@@ -1,7 +1,8 @@
 //! A request on its way to a backend, and the wait for the head of its answer.
 
 use super::answer::{self, Answer, Towards};
-use super::ask::{Ask, Facts};
+use super::ask::{Ask, Facts, Outgoing};
+use super::attempt::Lost;
 use super::client::Client;
 use super::http1::Framing;
 use super::memory::{EXCHANGE, Held};
@@ -24,22 +25,13 @@ pub(super) struct Asking {
     _held: Held,
 }
 
-/// A request that got no answer, and its head if it can safely be sent again.
-#[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) failure: Failure,
-    /// Whether it went by a connection that was kept, and may have ended before.
-    pub(super) was_kept: bool,
-    pub(super) head: Option<Vec<u8>>,
-}
-
 impl Asking {
     /// Takes the head out of `ask`. The client may let its body wait for so long.
     pub(super) fn new<W>(ask: &mut Ask<W>, body: Duration) -> Self {
         let deadlines = &ask.upstreams.service.config.deadlines;
         let patience = Patience { read: body, write: deadlines.idle };
         let framing = ask.facts.framing;
-        let pump = Pump::new(std::mem::take(&mut ask.head), framing, framing, patience);
+        let pump = Pump::new(ask.head.take_text(), framing, framing, patience);
         let pump = if ask.mirror.is_some() { pump.recording() } else { pump };
         Self {
             pump: pump.at_most(ask.route.body_limit.unwrap_or(u64::MAX)),
@@ -126,13 +118,15 @@ impl Asking {
         self.pump.tape().filter(|_| self.was_sent()).and_then(|tape| tape.framed(framing))
     }
 
-    /// A request may be sent again if its connection ended without a word, and it does no harm twice.
-    pub(super) fn lost<W: Watch>(self, failure: Failure, upstream: &Upstream<W>, ask: &Ask<W>) -> Lost {
-        let is_safe = failure == Failure::BackendEnded
+    /// A request may be sent again if its connection ended without a word, and it does no harm twice. Gives its head back then.
+    pub(super) fn lost<W: Watch>(self, failure: Failure, upstream: &Upstream<W>, ask: &mut Ask<W>) -> Lost {
+        let may_repeat = failure == Failure::BackendEnded
             && upstream.input.is_empty()
             && !self.has_told
             && ask.facts.is_repeatable();
-        let was_kept = upstream.is_reused();
-        Lost { failure, was_kept, head: is_safe.then(|| self.pump.into_head()) }
+        if may_repeat {
+            ask.head = Outgoing::Text(self.pump.into_head());
+        }
+        Lost { failure, may_repeat, was_kept: upstream.is_reused() }
     }
 }

@@ -5,6 +5,7 @@ use super::ask::{self, Ask, Asker, Verdict};
 use super::buffer::Buffer;
 use super::census::Permit;
 use super::deadline::later;
+use super::http2;
 use super::proxy_protocol::{self, Proxied};
 use super::reply::{self, Reply};
 use super::respond::Failure;
@@ -36,8 +37,8 @@ pub struct Client<W> {
     /// Who it is: the socket's other end, or whom a PROXY header names.
     pub(super) address: SocketAddr,
     /// What backends are told of it.
-    peer: Peer,
-    id: ListenerId,
+    pub(super) peer: Peer,
+    pub(super) id: ListenerId,
     /// The listener, as it was set at the last request.
     pub(super) listener: Arc<Listener>,
     requests: u32,
@@ -81,6 +82,9 @@ impl<W: Watch> Client<W> {
     pub async fn serve(accepted: Accepted, worker: Rc<Worker<W>>) {
         // One that fails here was ended by the client, who need not be told.
         let Ok(mut client) = Box::pin(Self::welcome(accepted, worker)).await else { return };
+        if client.speaks_http2().await {
+            return Box::pin(http2::serve(client)).await;
+        }
         let left = loop {
             match client.turn().await {
                 Left::Open => {}
@@ -121,6 +125,25 @@ impl<W: Watch> Client<W> {
         let peer = identify(peer, &wire, &listener);
         let account = Account::new(Rc::clone(&worker.books));
         Ok(Self { wire, input, address, peer, id, listener, requests: 0, account, began: 0, worker })
+    }
+
+    /// Whether the client speaks HTTP/2: as agreed by TLS, or without it by how it begins (RFC 9113, section 3.3).
+    async fn speaks_http2(&mut self) -> bool {
+        if let Some(tls) = self.wire.tls() {
+            return tls.alpn_protocol() == Some(b"h2");
+        }
+        self.wire.timer.set_idle(self.listener.config.deadlines.idle);
+        while self.listener.config.http2 && http2::PREFACE.starts_with(self.input.bytes()) {
+            if self.input.len() == http2::PREFACE.len() {
+                break;
+            }
+            if !matches!(self.wire.fill(&mut self.input).await, Ok(1..)) {
+                return false;
+            }
+            self.wire.timer.set_reading(self.listener.config.deadlines.head);
+        }
+        self.wire.timer.clear();
+        self.listener.config.http2 && self.input.bytes().starts_with(http2::PREFACE)
     }
 
     /// One request and its answer.
@@ -219,7 +242,7 @@ impl<W: Watch> Client<W> {
         self.worker.counters.count(reply.status);
         self.account.told(reply.status);
         self.wire.timer.set(self.listener.config.deadlines.send);
-        let told = self.wire.write_all(&reply.bytes).await;
+        let told = self.wire.write_all(&reply.text()).await;
         match &told {
             Ok(()) => self.account.carried(0, reply.body_len()),
             Err(_) if self.wire.timer.has_expired() => self.account.failed(Failure::SlowReader),
@@ -233,18 +256,22 @@ impl<W: Watch> Client<W> {
         }
     }
 
-    /// Ends the connection, such that what was sent last arrives.
-    async fn close(mut self, left: Left) {
-        self.wire.timer.set(LINGER.0);
-        // A client that is gone need not be told.
-        let _ = poll_fn(|cx| self.wire.poll_finish(cx)).await;
-        let mut heard = 0;
-        while left == Left::Talking && heard < LINGER.1 {
-            self.input.consume(self.input.len());
-            match self.wire.fill(&mut self.input).await {
-                Ok(0) | Err(_) => break,
-                Ok(more) => heard += more,
-            }
+    async fn close(self, left: Left) {
+        close(self.wire, self.input, left).await;
+    }
+}
+
+/// Ends a connection, such that what was sent last arrives.
+pub(super) async fn close<W: Watch>(mut wire: Wire<W>, mut input: Buffer, left: Left) {
+    wire.timer.set(LINGER.0);
+    // A client that is gone need not be told.
+    let _ = poll_fn(|cx| wire.poll_finish(cx)).await;
+    let mut heard = 0;
+    while left == Left::Talking && heard < LINGER.1 {
+        input.consume(input.len());
+        match wire.fill(&mut input).await {
+            Ok(0) | Err(_) => break,
+            Ok(more) => heard += more,
         }
     }
 }
@@ -252,9 +279,9 @@ impl<W: Watch> Client<W> {
 fn count_handshake(counts: &WorkerCounts, tls: &Connection) {
     let [older, newer] = &counts.handshakes;
     if tls_name(tls) == "TLSv1.3" {
-        newer.add(1)
+        newer.add(1);
     } else {
-        older.add(1)
+        older.add(1);
     }
     counts.resumed.add((tls.handshake_kind() == Some(HandshakeKind::Resumed)).into());
 }

@@ -1,35 +1,90 @@
 //! An exchange: from a request that was understood, by a backend's answer, to a connection that is ready for the next.
 
-use super::account::blame;
+use super::account::{Account, blame};
 use super::answer::Answer;
-use super::ask::Ask;
-use super::asking::{Asking, Lost};
+use super::ask::{Ask, Outgoing};
+use super::asking::Asking;
+use super::attempt::{self, Caller, Ends, Lost, Reached};
 use super::buffer::Buffer;
 use super::client::{Client, Left};
 use super::http1::{Framing, Version};
-use super::mirror;
-use super::pool::{Age, Upstream, Way};
-use super::proxy_protocol::{write_v1, write_v2};
+use super::near;
+use super::pool::Upstream;
 use super::pump::{Broken, Patience, Pump};
 use super::reply;
 use super::respond::Failure;
-use super::site::Upstreams;
 use super::transport::Watch;
-use super::turn::Turn;
 use super::wire::Wire;
-use crate::config::proxy::ProxyHeader;
+use super::worker::Worker;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 /// A request whose answer has begun.
 #[derive(Debug)]
-struct Begun<W: Watch> {
+pub(super) enum Begun<W> {
+    /// By a backend that speaks HTTP/1.1.
+    Own(Box<Own<W>>),
+    /// By one that speaks HTTP/2.
+    Shared(Box<near::Begun>),
+}
+
+/// The same, on a connection that the exchange has to itself.
+#[derive(Debug)]
+pub(super) struct Own<W> {
     answer: Answer,
     asking: Asking,
     upstream: Upstream<W>,
-    /// Held until the answer has ended.
-    _turn: Turn<W>,
+}
+
+impl<W: Watch> Caller<W> for Client<W> {
+    type Begun = Begun<W>;
+
+    fn worker(&self) -> &Rc<Worker<W>> {
+        &self.worker
+    }
+
+    fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
+
+    fn is_https(&self) -> bool {
+        self.wire.tls().is_some()
+    }
+
+    fn ends(&self) -> Ends {
+        Ends { client: self.address, here: self.wire.local_addr() }
+    }
+
+    fn may_ask_another(begun: &Begun<W>, ask: &Ask<W>) -> bool {
+        match begun {
+            Begun::Own(begun) => begun.asking.may_ask_another(begun.answer.status, &ask.facts),
+            Begun::Shared(begun) => begun.may_ask_another(&ask.facts),
+        }
+    }
+
+    fn let_go(begun: Begun<W>, ask: &mut Ask<W>) {
+        let Begun::Own(begun) = begun else { return };
+        let Own { answer, asking, upstream } = *begun;
+        let config = &ask.upstreams.service.config;
+        if answer.keeps_upstream && config.proxy_protocol.is_none() {
+            upstream.keep_without(answer.from, &config.pool);
+        }
+        ask.head = Outgoing::Text(asking.into_head());
+    }
+
+    async fn ask(&mut self, ask: &mut Ask<W>, reached: Reached<W>) -> Result<(u16, Begun<W>), Lost> {
+        match reached {
+            Reached::Own(mut upstream) => {
+                let (answer, asking) = self.converse(ask, &mut upstream).await?;
+                Ok((answer.status, Begun::Own(Box::new(Own { answer, asking, upstream }))))
+            }
+            Reached::Shared(place) => {
+                let begun = near::ask(self, ask, place).await?;
+                Ok((begun.status(), Begun::Shared(Box::new(begun))))
+            }
+        }
+    }
 }
 
 impl<W: Watch> Client<W> {
@@ -37,10 +92,11 @@ impl<W: Watch> Client<W> {
     pub(super) async fn forward(&mut self, mut ask: Ask<W>) -> Left {
         ask.end = self.end_of(&ask);
         if ask.facts.framing == Framing::NONE {
-            self.send_copy(&mut ask, || Some(Vec::new()));
+            attempt::send_copy(self, &mut ask, || Some(Vec::new()));
         }
-        match self.ask_backends(&mut ask).await {
-            Ok(begun) => self.answer(begun, &mut ask).await,
+        match attempt::ask_backends(self, &mut ask).await {
+            Ok((Begun::Own(begun), _turn)) => self.answer(*begun, &mut ask).await,
+            Ok((Begun::Shared(begun), _turn)) => near::answer(self, *begun, &mut ask).await,
             Err(failure) if failure.is_told() => {
                 let is_over = ask.is_over(&self.worker.clock);
                 let failure = if is_over { Failure::Deadline } else { failure };
@@ -54,125 +110,12 @@ impl<W: Watch> Client<W> {
         }
     }
 
-    /// Sends the copy for a second service, if there is to be one. The second service is not waited for.
-    fn send_copy(&self, ask: &mut Ask<W>, body: impl FnOnce() -> Option<Vec<u8>>) {
-        if let Some(copy) = ask.mirror.take() {
-            let version = copy.upstreams.service.config.proxy_protocol;
-            let header = version.map(|version| self.proxy_header(version));
-            mirror::send(&self.worker, copy, body(), header);
-        }
-    }
-
-    /// Asks a backend, and another if the first did not even get the request, or says that it cannot answer it.
-    async fn ask_backends(&mut self, ask: &mut Ask<W>) -> Result<Begun<W>, Failure> {
-        let upstreams = Rc::clone(&ask.upstreams);
-        let rules = &upstreams.service.config.retries;
-        upstreams.budget.borrow_mut().deposit(rules, self.worker.elapsed());
-        let (mut retries, mut not, mut fresh) = (rules.count, None, false);
-        loop {
-            let mut turn = Turn::take(&self.worker, ask, not).await?;
-            self.account.turned(&upstreams.service.config.name, |note| turn.sign(note));
-            let lost = match self.ask_one(ask, &mut turn, fresh).await {
-                Ok((answer, asking, upstream)) => {
-                    let may =
-                        rules.on_status && retries > 0 && asking.may_ask_another(answer.status, &ask.facts);
-                    if !may || !turn.has_other() || !self.may_retry(&upstreams) {
-                        return Ok(Begun { answer, asking, upstream, _turn: turn });
-                    }
-                    let config = &upstreams.service.config;
-                    if answer.keeps_upstream && config.proxy_protocol.is_none() {
-                        upstream.keep_without(answer.from, &config.pool);
-                    }
-                    ask.head = asking.into_head();
-                    (retries, not) = (retries - 1, Some(turn.id));
-                    self.account.retried();
-                    continue;
-                }
-                Err(lost) => lost,
-            };
-            let Some(head) = lost.head else {
-                turn.note_failure(lost.failure);
-                return Err(lost.failure);
-            };
-            ask.head = head;
-            if lost.failure == Failure::BackendEnded && lost.was_kept && !fresh {
-                // An old connection has ended, which says nothing of the backend.
-                fresh = true;
-                continue;
-            }
-            turn.note_failure(lost.failure);
-            not = Some(turn.id);
-            if retries == 0 || ask.is_over(&self.worker.clock) || !self.may_retry(&upstreams) {
-                return Err(lost.failure);
-            }
-            retries -= 1;
-            self.account.retried();
-        }
-    }
-
-    /// Whether the service's budget has a retry left, which is then spent.
-    fn may_retry(&self, upstreams: &Upstreams<W>) -> bool {
-        let rules = &upstreams.service.config.retries;
-        upstreams.budget.borrow_mut().withdraw(rules, self.worker.elapsed())
-    }
-
-    /// Asks the backend whose turn it is, by a connection that was kept or, if it is to be `fresh`, by a new one.
-    async fn ask_one(
+    /// Sends the request, and waits for the answer's head while the body may still be on its way.
+    async fn converse(
         &mut self,
         ask: &mut Ask<W>,
-        turn: &mut Turn<W>,
-        fresh: bool,
-    ) -> Result<(Answer, Asking, Upstream<W>), Lost> {
-        let mut upstream = match self.reach(ask, turn, fresh).await {
-            Ok(upstream) => upstream,
-            Err(failure) => {
-                return Err(Lost { failure, was_kept: false, head: Some(std::mem::take(&mut ask.head)) });
-            }
-        };
-        if ask.end.is_some() {
-            upstream.wire.timer.end_at(ask.end);
-        }
-        ask.set_cookie = turn.set_cookie(ask, self.wire.tls().is_some());
-        let (answer, asking) = self.ask(ask, &mut upstream).await?;
-        self.account.answered(turn.note_answer(answer.status));
-        Ok((answer, asking, upstream))
-    }
-
-    /// A connection to a backend.
-    async fn reach(&self, ask: &Ask<W>, turn: &Turn<W>, fresh: bool) -> Result<Upstream<W>, Failure> {
-        let pool = &turn.pool;
-        let config = &ask.upstreams.service.config;
-        // With a PROXY header a connection belongs to one client.
-        let must_live = !ask.facts.is_repeatable();
-        if !fresh
-            && config.proxy_protocol.is_none()
-            && let Some(upstream) = pool.take(must_live, config.pool.lifetime)
-        {
-            return Ok(upstream);
-        }
-        let site = self.worker.site();
-        let way = Way {
-            clock: &self.worker.clock,
-            within: ask.within(config.deadlines.connect, &self.worker.clock),
-            age: Age::new(self.worker.clock.now(), self.worker.draw_half()),
-            header: config.proxy_protocol.map(|version| self.proxy_header(version)),
-            tls: site.snapshot.tls.client(ask.upstreams.id),
-        };
-        pool.connect(&way).await
-    }
-
-    fn proxy_header(&self, version: ProxyHeader) -> Vec<u8> {
-        let mut header = Vec::new();
-        let here = self.wire.local_addr().unwrap_or(self.address);
-        match version {
-            ProxyHeader::V1 => write_v1(self.address, here, &mut header),
-            ProxyHeader::V2 => write_v2(self.address, here, &mut header),
-        }
-        header
-    }
-
-    /// Sends the request, and waits for the answer's head while the body may still be on its way.
-    async fn ask(&mut self, ask: &mut Ask<W>, upstream: &mut Upstream<W>) -> Result<(Answer, Asking), Lost> {
+        upstream: &mut Upstream<W>,
+    ) -> Result<(Answer, Asking), Lost> {
         let mut asking = Asking::new(ask, self.listener.config.deadlines.body);
         loop {
             match poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask)).await {
@@ -189,8 +132,8 @@ impl<W: Watch> Client<W> {
     }
 
     /// Sends the answer on, and the rest of the request meanwhile.
-    async fn answer(&mut self, begun: Begun<W>, ask: &mut Ask<W>) -> Left {
-        let Begun { answer, mut asking, mut upstream, _turn } = begun;
+    async fn answer(&mut self, begun: Own<W>, ask: &mut Ask<W>) -> Left {
+        let Own { answer, mut asking, mut upstream } = begun;
         self.worker.counters.count(answer.status);
         self.account.told(answer.status);
         let service = &ask.upstreams.service.config;
@@ -226,7 +169,7 @@ impl<W: Watch> Client<W> {
         if ask.end.is_some() {
             self.wire.timer.end_at(None);
         }
-        self.send_copy(ask, || asking.recorded(framing));
+        attempt::send_copy(self, ask, || asking.recorded(framing));
         match answered {
             Err(_) => Left::Done,
             Ok(()) if was_sent && answer.keeps_client => Left::Open,

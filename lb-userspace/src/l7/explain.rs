@@ -3,8 +3,8 @@
 //!
 //! Pure but for the listener and backends it is told of. Runs in the daemon, on the snapshot in force.
 
-use super::ask::{Asker, render};
-use super::http1::{Form, Head, Limits, Refusal, room};
+use super::ask::{self, Asker, render};
+use super::http1::{Form, Framing, Head, Limits, Refusal, room};
 use super::message::Request;
 use super::respond::Failure;
 use super::rewrite::Peer;
@@ -156,20 +156,23 @@ impl Question {
             fields: head.fields,
             client: self.client,
         };
+        let (upgrade, expects_continue) = (head.upgrade, head.expects_continue);
+        let question = ask::Question { request, upgrade, expects_continue, size: head.len };
+        let request = &question.request;
         if let Some(redirect) = &listener.redirect {
-            return Ok(Reading::at_once(redirected(redirect, &request)));
+            return Ok(Reading::at_once(redirected(redirect, request)));
         }
-        let route = listener.route(&request);
+        let route = listener.route(request);
         let taken = route.map(|route| &*route.name);
-        let (passed, elsewhere) = passed(listener, &request, taken);
+        let (passed, elsewhere) = passed(listener, request, taken);
         let outcome = match route.map(|route| (route, &route.action)) {
             None => Outcome::Failed(Failure::NoRoute),
-            Some((_, Action::Redirect(redirect))) => redirected(redirect, &request),
+            Some((_, Action::Redirect(redirect))) => redirected(redirect, request),
             Some((_, Action::Respond(answer))) => Outcome::Answered(answer.status),
             Some((route, Action::Forward(shares))) => Outcome::Forwarded(
                 shares
                     .iter()
-                    .filter_map(|id| self.way(settings, listener, (route, id), (&request, head)))
+                    .filter_map(|id| self.way(settings, listener, (route, id), (&question, head.framing)))
                     .collect(),
             ),
         };
@@ -181,7 +184,7 @@ impl Question {
         settings: &Settings,
         listener: &Listener,
         (route, service): (&Route, ServiceId),
-        (request, head): (&Request<'_, [Header<'_>]>, &Head<'_, '_>),
+        (question, framing): (&ask::Question<'_, [Header<'_>]>, Framing),
     ) -> Option<Way> {
         let config = &settings.services.get(service)?.config;
         let peer = Peer::new(self.client.ip(), self.port, self.https, &settings.proxy.trusted);
@@ -194,7 +197,8 @@ impl Question {
             random: 0,
             date: "",
         };
-        let sent = render(&asker, request, head, route, config.host.as_deref());
+        let sent = render(&asker, question, framing, route, config.host.as_deref());
+        let request = &question.request;
         let sticky = config.sticky.as_ref();
         Some(Way {
             service,

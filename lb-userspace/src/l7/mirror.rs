@@ -2,11 +2,11 @@
 //!
 //! A copy goes its own way on a task of its own, so nothing of the client's exchange waits for it or hears of it. A request
 //! without a body is copied when it comes; one with a body when the first service has answered it, from what was
-//! recorded as it passed. What cannot be copied at little cost is not: bodies longer than [`LONGEST`], upgrades, more
-//! copies under way than [`MOST`], and anything while memory is tight.
+//! recorded as it passed. What cannot be copied at little cost is not: bodies longer than [`LONGEST`] or of HTTP/2, upgrades, what
+//! goes to a service that speaks HTTP/2, more copies under way than [`MOST`], and anything while memory is tight.
 
 use super::answer::{self, Towards};
-use super::ask::Ask;
+use super::ask::{Ask, Outgoing};
 use super::http1::{CHUNK_END, Chunk, Chunked, Framing, chunk_line};
 use super::memory;
 use super::pool::{Age, Upstream, Way};
@@ -83,10 +83,11 @@ pub(super) fn send<W: Watch>(
     let Some(body) = body.filter(|_| under_way < MOST && worker.gauge.excess().is_none()) else {
         return count(&worker.counters.uncopied);
     };
+    let Outgoing::Text(head) = &mut copy.head else { return count(&worker.counters.uncopied) };
+    head.extend_from_slice(&body);
     worker.copies.set(under_way + 1);
     let worker = Rc::clone(worker);
     spawn_local(async move {
-        copy.head.extend_from_slice(&body);
         let outcome = carry(&worker, &copy, header).await;
         count(if outcome.is_ok() { &worker.counters.copied } else { &worker.counters.uncopied });
         worker.copies.set(worker.copies.get().saturating_sub(1));
@@ -118,7 +119,7 @@ async fn exchange<W: Watch>(
     let mut upstream = reach(worker, copy, turn, header).await?;
     let patience = config.deadlines.first_byte + config.deadlines.idle;
     upstream.wire.timer.end_at(Some(worker.clock.due(patience)));
-    upstream.wire.write_all(&copy.head).await.map_err(|_| Failure::BackendEnded)?;
+    upstream.wire.write_all(copy.head.text()).await.map_err(|_| Failure::BackendEnded)?;
     let (status, body, keeps) = loop {
         let towards = Towards { https: false, hsts: None };
         match answer::read(upstream.input.bytes(), copy, towards)? {

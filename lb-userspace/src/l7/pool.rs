@@ -3,6 +3,7 @@
 use super::buffer::Buffer;
 use super::deadline::{Clock, TICK};
 use super::http1::Framing;
+use super::http2::{Place, Shared};
 use super::respond::Failure;
 use super::tally::BackendCounts;
 use super::tls::ClientTls;
@@ -22,6 +23,8 @@ pub struct Pool<W> {
     idle: RefCell<Vec<Idle<W>>>,
     /// What this worker had of the backend.
     pub counts: Arc<BackendCounts>,
+    /// Those that speak HTTP/2.
+    shared: Shared,
 }
 
 /// A connection that waits for a request.
@@ -52,7 +55,7 @@ impl Age {
     }
 
     /// Whether it is not to be used again.
-    fn is_over(self, now: u32, lifetime: Option<Duration>) -> bool {
+    pub(super) fn is_over(self, now: u32, lifetime: Option<Duration>) -> bool {
         lifetime.is_some_and(|lifetime| {
             TICK * now.saturating_sub(self.born) >= lifetime / Self::WHOLE * self.part
         })
@@ -90,8 +93,8 @@ pub struct Way<'a> {
 impl<W: Watch> Pool<W> {
     /// No connections yet.
     #[must_use]
-    pub const fn new(addr: SocketAddr, counts: Arc<BackendCounts>) -> Self {
-        Self { addr, idle: RefCell::new(Vec::new()), counts }
+    pub fn new(addr: SocketAddr, counts: Arc<BackendCounts>) -> Self {
+        Self { addr, idle: RefCell::default(), shared: Shared::default(), counts }
     }
 
     /// The connection that was used last, for the others may then grow old and close. One that must not fail is looked at
@@ -110,13 +113,34 @@ impl<W: Watch> Pool<W> {
 
     /// A new connection, within the deadline.
     pub async fn connect(self: &Rc<Self>, way: &Way<'_>) -> Result<Upstream<W>, Failure> {
-        let wire = open(self.addr, way).await?;
+        let wire: Wire<W> = open(self.addr, way).await?;
         self.counts.connects.add(1);
         Ok(Upstream { wire, input: Buffer::default(), requests: 0, age: way.age, pool: Rc::clone(self) })
     }
 
+    /// A place on a connection by HTTP/2 that others share; on a new one if it is to be `fresh` or is for one client alone.
+    pub(super) async fn share(
+        self: &Rc<Self>,
+        way: &Way<'_>,
+        service: &proxy::Service,
+        fresh: bool,
+    ) -> Result<Place, Failure> {
+        let may_share = service.proxy_protocol.is_none();
+        let take = || self.shared.take(&service.pool, way.clock.now()).filter(|_| may_share && !fresh);
+        if let Some(place) = take() {
+            return Ok(place);
+        }
+        let _turn = self.shared.turn_to_connect().await;
+        if let Some(place) = take() {
+            return Ok(place);
+        }
+        let wire: Wire<W> = open(self.addr, way).await?;
+        self.shared.begin(wire, way.age, service.deadlines.idle, may_share).await
+    }
+
     /// Closes connections that have waited for too long, or live too long.
     pub fn expire(&self, now: u32, rules: &proxy::Pool) {
+        self.shared.expire(now, rules);
         let longest = u32::try_from(rules.idle_timeout.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
         self.idle.borrow_mut().retain(|idle| {
             now.saturating_sub(idle.since) < longest && !idle.age.is_over(now, rules.lifetime)
@@ -131,6 +155,7 @@ impl<W: Watch> Pool<W> {
 
     /// Closes all connections that wait.
     pub fn close_idle(&self) {
+        self.shared.close_idle();
         self.idle.take();
     }
 }

@@ -4,7 +4,8 @@
 //! body, and a slow reader slows its writer down.
 
 use super::buffer::Buffer;
-use super::http1::{CHUNK_END, Chunk, Chunked, Framing, Refusal, chunk_line};
+use super::framed::{Framed, Part};
+use super::http1::{CHUNK_END, Framing, Refusal, chunk_line};
 use super::mirror::Tape;
 use super::transport::Watch;
 use super::wire::Wire;
@@ -44,7 +45,7 @@ pub struct Pump {
     /// Bytes to write behind them.
     behind: &'static [u8],
     written: usize,
-    source: Source,
+    source: Framed,
     chunks: bool,
     /// Bytes of body that may still come.
     limit: u64,
@@ -56,31 +57,16 @@ pub struct Pump {
     tape: Option<Tape>,
 }
 
-/// Where in the incoming body we are.
-#[derive(Debug)]
-enum Source {
-    Length(u64),
-    Chunked(Chunked),
-    UntilClose,
-    Ended,
-}
-
 impl Pump {
     /// A head as it shall be written, and how the body behind it is framed where it comes from and where it goes.
     #[must_use]
     pub fn new(head: Vec<u8>, from: Framing, to: Framing, patience: Patience) -> Self {
-        let source = match from {
-            Framing::Length(0) => Source::Ended,
-            Framing::Length(length) => Source::Length(length),
-            Framing::Chunked => Source::Chunked(Chunked::default()),
-            Framing::UntilClose => Source::UntilClose,
-        };
         Self {
             before: head,
             data: 0,
             behind: b"",
             written: 0,
-            source,
+            source: Framed::new(from),
             chunks: matches!(to, Framing::Chunked),
             limit: u64::MAX,
             passed: 0,
@@ -114,7 +100,7 @@ impl Pump {
     /// Whether the end of the body was read, if not yet written.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
-        matches!(self.source, Source::Ended)
+        self.source.has_ended()
     }
 
     /// Bytes of body that have been written, those of a piece under way included.
@@ -206,52 +192,30 @@ impl Pump {
         if std::mem::take(&mut self.reads) {
             from.timer.clear();
         }
-        match (count, &self.source) {
+        match count {
             // A sender that was ended for being late has not said that this was all.
-            (Ok(0), Source::UntilClose) if !from.timer.has_expired() => self.end(b"\r\n"),
-            (Ok(0), _) => return Poll::Ready(Err(Broken::Sender(None))),
-            (Err(error), _) => return Poll::Ready(Err(Broken::Sender(Some(error)))),
-            _ => {}
+            Ok(0) if !from.timer.has_expired() && self.source.end_of_connection() => self.end(b"\r\n"),
+            Ok(0) => return Poll::Ready(Err(Broken::Sender(None))),
+            Err(error) => return Poll::Ready(Err(Broken::Sender(Some(error)))),
+            Ok(_) => {}
         }
         Poll::Ready(Ok(()))
     }
 
     /// Finds what of the buffer can be written next.
     fn stage(&mut self, input: &mut Buffer) -> Result<(), Broken> {
-        match &mut self.source {
-            Source::Ended => Ok(()),
-            Source::UntilClose => self.put(input.len()),
-            Source::Length(left) => {
-                let now = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
-                *left -= now as u64;
-                if *left == 0 {
-                    self.source = Source::Ended;
-                }
-                self.put(now)
-            }
-            Source::Chunked(_) => self.stage_chunk(input),
-        }
-    }
-
-    fn stage_chunk(&mut self, input: &mut Buffer) -> Result<(), Broken> {
-        while let Source::Chunked(chunked) = &mut self.source {
-            match chunked.next(input.bytes()).map_err(Broken::Framing)? {
-                Chunk::Partial => return Ok(()),
-                Chunk::Frame(count) => input.consume(count),
-                Chunk::Data(count) => return self.put(count),
-                Chunk::End(count) => {
-                    let trailer = input.bytes().get(..count).unwrap_or_default().to_vec();
-                    input.consume(count);
-                    self.end(&trailer);
-                }
+        match self.source.next(input).map_err(Broken::Framing)? {
+            Part::More => Ok(()),
+            Part::Data(count) => self.put(count),
+            Part::End(trailer) => {
+                self.end(&trailer);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// The body has ended; a chunked one tells so, and has a trailer section.
     fn end(&mut self, trailer: &[u8]) {
-        self.source = Source::Ended;
         if self.chunks {
             self.before.extend_from_slice(b"0\r\n");
             self.before.extend_from_slice(trailer);
@@ -271,7 +235,7 @@ impl Pump {
 }
 
 /// What of the parts is still to be written, without the empty ones.
-fn unwritten<'a, 'b>(parts: &'a mut [IoSlice<'b>], written: usize) -> &'a [IoSlice<'b>] {
+pub(super) fn unwritten<'a, 'b>(parts: &'a mut [IoSlice<'b>], written: usize) -> &'a [IoSlice<'b>] {
     let mut parts = parts;
     IoSlice::advance_slices(&mut parts, written);
     let used = parts.iter().rposition(|part| !part.is_empty()).map_or(0, |last| last + 1);

@@ -3,8 +3,8 @@
 //!
 //! A client learns from an answer what it did wrong, or that it is not its fault; never where or what the backends are.
 
-use super::http1::{Refusal, Text, length_field, reason, status_line};
-use super::message::FieldSink as _;
+use super::http1::{Refusal, reason};
+use super::message::FieldSink;
 
 use Connection::{Closes, Stays};
 
@@ -147,23 +147,12 @@ impl Failure {
         }
     }
 
-    /// The whole answer in HTTP/1.1, with this date. A HEAD request gets no body.
-    pub fn write(self, keep: bool, head: bool, date: &str, out: &mut Vec<u8>) {
-        let body = self.body();
-        status_line(out, self.status());
-        length_field(out, body.len() as u64);
-        let mut text = Text(out);
-        text.put("date", date.as_bytes());
-        text.put("content-type", b"text/plain; charset=utf-8");
+    /// The fields that say more than the status, with this date.
+    pub fn put(self, date: &str, sink: &mut impl FieldSink) {
+        sink.put("date", date.as_bytes());
+        sink.put("content-type", b"text/plain; charset=utf-8");
         if let Some(seconds) = self.retry_after() {
-            text.put("retry-after", seconds.to_string().as_bytes());
-        }
-        if !(keep && self.keeps()) {
-            text.put("connection", b"close");
-        }
-        text.end();
-        if !head {
-            out.extend_from_slice(body.as_bytes());
+            sink.put("retry-after", seconds.to_string().as_bytes());
         }
     }
 }
@@ -171,11 +160,12 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::l7::reply::{self, Reply};
 
     fn answer(failure: Failure, keep: bool, head: bool) -> String {
-        let mut out = Vec::new();
-        failure.write(keep, head, "Sun, 06 Nov 1994 08:49:37 GMT", &mut out);
-        String::from_utf8(out).unwrap()
+        let reply = reply::refusal(failure, "Sun, 06 Nov 1994 08:49:37 GMT");
+        let keeps = keep && failure.keeps();
+        String::from_utf8(Reply { keeps, is_head: head, ..reply }.text()).unwrap()
     }
 
     #[test]

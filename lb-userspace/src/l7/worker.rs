@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_local;
 
@@ -40,6 +41,8 @@ pub struct Worker<W> {
     pub counters: Arc<Counters>,
     /// Where its exchanges are counted and logged.
     pub books: Rc<Books>,
+    /// Tells connections that wait that what is served has changed, or that the worker drains.
+    pub changed: Arc<Notify>,
     /// What memory is left.
     pub gauge: Gauge,
     /// Copies of requests under way.
@@ -171,6 +174,7 @@ impl<W: Watch> Worker<W> {
             books: Rc::new(Books { counters: Arc::clone(&counters), desk: Desk::new(snapshot.log.clone()) }),
             site: RefCell::new(Rc::new(Site::new(snapshot, None, (counters.number, Duration::ZERO)))),
             counters,
+            changed: Arc::default(),
             listening: RefCell::default(),
             connections: Cell::new(0),
             draining: Cell::new(false),
@@ -227,6 +231,7 @@ impl<W: Watch> Worker<W> {
         let site = Site::new(snapshot, Some(&self.site()), (self.counters.number, self.elapsed()));
         let wanted = addresses(&site.snapshot.settings);
         self.site.replace(Rc::new(site));
+        self.changed.notify_waiters();
         self.listening.borrow_mut().retain(|address, listening| {
             let stays = wanted.get(address) == Some(&listening.id);
             if !stays {
@@ -286,6 +291,7 @@ impl<W: Watch> Worker<W> {
 
     async fn drain(&self, patience: Duration) {
         self.draining.set(true);
+        self.changed.notify_waiters();
         self.listening.take().values().for_each(Listening::close);
         let end = tokio::time::Instant::now() + patience;
         while self.connections.get() > 0 && tokio::time::Instant::now() < end {

@@ -168,6 +168,9 @@ mod tests {
             Refusal::ChunkLineTooLong,
             Refusal::ChunkOverhead,
             Refusal::TrailerTooLarge,
+            // What only HTTP/2 can be.
+            Refusal::LengthDisagrees,
+            Refusal::BlankAround,
         ];
         let has_row = |refusal: &Refusal| rows().any(|row| row.expected == Expected::Refused(refusal.name()));
         let missing = Refusal::ALL.iter().filter(|refusal| !elsewhere.contains(refusal) && !has_row(refusal));

@@ -122,7 +122,7 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The one number that a Content-Length is: no sign, no list, no space.
-fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
+pub(in crate::l7) fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
     if value.contains(&b',') {
         return Err(repeated(value));
     }

@@ -55,6 +55,12 @@ pub enum Chunk {
 }
 
 impl Chunked {
+    /// At the beginning of a body.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { at: At::Size, overhead: 0 }
+    }
+
     /// Looks at the bytes that follow what was told before, and moves on.
     pub fn next(&mut self, bytes: &[u8]) -> Result<Chunk, Refusal> {
         match self.at {
@@ -152,7 +158,7 @@ fn parse_trailers<'b, 'f>(
 }
 
 /// Fields by which messages are framed, routed, authorised or read. Source: RFC 9110, section 6.5.1.
-fn belongs_into_head(name: &str) -> bool {
+pub(in crate::l7) fn belongs_into_head(name: &str) -> bool {
     const FORBIDDEN: [&str; 18] = [
         "authorization",
         "cache-control",

@@ -25,6 +25,8 @@ mod tests;
 mod write;
 
 pub use body::Framing;
+pub(super) use body::parse_length;
+pub(super) use chunked::belongs_into_head;
 pub use chunked::{Chunk, Chunked, MOST_TRAILERS, trailers};
 pub use date::DateCache;
 pub use host::{Authority, parse_authority};

@@ -20,6 +20,7 @@ const SPARES: usize = 256;
 pub struct Desk {
     queue: Queue,
     open: RefCell<Vec<Batch>>,
+    #[allow(clippy::vec_box, reason = "a note is handed over, not moved: it is large")]
     spares: RefCell<Vec<Box<Note>>>,
     moment: RefCell<Moment>,
     seen: Cell<u32>,

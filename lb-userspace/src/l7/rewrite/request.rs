@@ -292,7 +292,7 @@ fn written_authority<'a, F: ?Sized>(request: &Request<'a, F>, scratch: &'a mut S
 }
 
 /// `example.org:8080`, `[2001:db8::1]`.
-pub(super) fn push_authority(host: &str, port: Option<u16>, out: &mut String) {
+pub(in crate::l7) fn push_authority(host: &str, port: Option<u16>, out: &mut String) {
     use std::fmt::Write as _;
     // Writing to a String cannot fail.
     _ = if host.contains(':') { write!(out, "[{host}]") } else { out.write_str(host) };

@@ -249,3 +249,10 @@ impl Client {
         self.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
     }
 }
+
+/// Everything to this backend, HTTP/2 being spoken too.
+pub(super) fn to_by_http2(backend: SocketAddr) -> Proxy {
+    let mut proxy = to(backend);
+    proxy.listeners[0].http2 = true;
+    proxy
+}

@@ -2,7 +2,11 @@
 
 mod bodies;
 mod endings;
+mod frames;
+mod http2;
 mod lab;
 mod requests;
 mod safety;
 mod seen;
+mod speak;
+mod upstream;

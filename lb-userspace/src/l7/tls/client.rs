@@ -31,7 +31,7 @@ impl ClientTls {
 
 impl Shared {
     /// How connections to the backends of a service begin. Reads its files.
-    pub fn client(&self, tls: &UpstreamTls) -> Result<ClientTls, TlsError> {
+    pub fn client(&self, tls: &UpstreamTls, http2: bool) -> Result<ClientTls, TlsError> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(self.provider()))
             .with_safe_default_protocol_versions()?;
         let builder = if tls.verify {
@@ -48,7 +48,7 @@ impl Shared {
             Some((cert, key)) => builder.with_client_auth_cert(files::chain(cert)?, files::key(key)?)?,
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
         let name = tls
             .sni
             .as_ref()

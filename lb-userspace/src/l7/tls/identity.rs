@@ -7,13 +7,18 @@ use rustls::Connection;
 #[must_use]
 pub fn client_cert(connection: &Connection) -> Option<Vec<u8>> {
     let leaf = connection.peer_certificates()?.first()?;
-    let mut value = vec![b':'];
-    leaf.chunks(3).for_each(|three| push_base64(three, &mut value));
-    value.push(b':');
-    Some(value)
+    Some([b":", &*base64(leaf), b":"].concat())
 }
 
-/// One to three bytes as four characters. Source: RFC 4648, section 4.
+/// Bytes in base 64. Source: RFC 4648, section 4.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    bytes.chunks(3).for_each(|three| push_base64(three, &mut text));
+    text
+}
+
+/// One to three bytes as four characters.
 fn push_base64(three: &[u8], out: &mut Vec<u8>) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
@@ -31,11 +36,7 @@ mod tests {
 
     #[test]
     fn base_64_is_padded_to_four_characters() {
-        let encode = |text: &str| {
-            let mut out = Vec::new();
-            text.as_bytes().chunks(3).for_each(|three| push_base64(three, &mut out));
-            String::from_utf8(out).unwrap()
-        };
+        let encode = |text: &str| String::from_utf8(base64(text.as_bytes())).unwrap();
         // Source: RFC 4648, section 10.
         let rows =
             [("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")];

@@ -37,8 +37,8 @@ impl Shared {
         &self.provider
     }
 
-    /// What a listener's connections begin with. Reads its files.
-    pub fn server(&self, tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+    /// What a listener's connections begin with, and whether they may go on by HTTP/2. Reads its files.
+    pub fn server(&self, tls: &Tls, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
         let versions = match tls.min_version {
             TlsVersion::V12 => &[&TLS13, &TLS12][..],
             TlsVersion::V13 => &[&TLS13],
@@ -48,7 +48,8 @@ impl Shared {
             .with_protocol_versions(versions)?
             .with_client_cert_verifier(self.clients(tls)?)
             .with_cert_resolver(Arc::new(certificates));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let protocols = [&b"h2"[..], b"http/1.1"];
+        config.alpn_protocols = protocols.into_iter().skip(usize::from(!http2)).map(<[u8]>::to_vec).collect();
         config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = if tls.tickets { TICKETS } else { 0 };

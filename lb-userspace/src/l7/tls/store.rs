@@ -40,14 +40,14 @@ impl Store {
             if let Some(tls) = &listener.config.tls
                 && files_shown(tls).any(&mut *has_changed)
             {
-                mistakes.extend(store.take_server(id, shared, tls).err());
+                mistakes.extend(store.take_server(id, shared, (tls, listener.config.http2)).err());
             }
         }
         for (id, service) in settings.services.iter() {
             if let (Some(tls), Some(place)) = (&service.config.tls, store.clients.get_mut(id.index()))
                 && (place.is_none() || files_asked(tls).any(&mut *has_changed))
             {
-                match shared.client(tls) {
+                match shared.client(tls, service.config.http2) {
                     Ok(client) => *place = Some(client),
                     Err(mistake) => mistakes.push(mistake),
                 }
@@ -56,8 +56,13 @@ impl Store {
         (store, mistakes)
     }
 
-    fn take_server(&mut self, id: ListenerId, shared: &Shared, tls: &Tls) -> Result<(), TlsError> {
-        let config = shared.server(tls)?;
+    fn take_server(
+        &mut self,
+        id: ListenerId,
+        shared: &Shared,
+        (tls, http2): (&Tls, bool),
+    ) -> Result<(), TlsError> {
+        let config = shared.server(tls, http2)?;
         let shown = tls.certificates.iter().map(Shown::read).collect::<Result<_, _>>()?;
         if let (Some(server), Some(told)) = (self.servers.get_mut(id.index()), self.shown.get_mut(id.index()))
         {

@@ -1,5 +1,6 @@
 //! Layer 7: the real daemon without an interface, between curl or openssl and real backends, by both transports.
 
+mod http2;
 mod life;
 mod plain;
 mod safety;
@@ -22,6 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     let suites = [
         ("plain", plain::CLAIMS),
         ("tls", tls::CLAIMS),
+        ("http2", http2::CLAIMS),
         ("life", life::CLAIMS),
         ("safety", safety::CLAIMS),
         ("seen", seen::CLAIMS),

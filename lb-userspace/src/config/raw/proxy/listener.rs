@@ -41,7 +41,6 @@ pub(in crate::config) struct Tls {
 
 impl Listener {
     pub(in super::super) fn read(listener: &Reader<'_, '_>, report: &mut Report) -> Self {
-        listener.await_effect(&["http2"], report);
         let tls = listener.table("tls", report).map(|tls| Tls::read(&tls, report));
         let hsts = listener.table("hsts", report).and_then(|table| hsts(&table, report));
         let limits = listener.table("limits", report).and_then(|table| limits(&table, report));

@@ -63,7 +63,6 @@ impl Service {
     pub(in super::super) fn read(service: &Reader<'_, '_>, report: &mut Report) -> Self {
         // The kind has decided which section this is; a word that is none is still a mistake.
         service.read("kind", value::choice::<Kind>, report);
-        service.await_effect(&["http2"], report);
         let backends = service.tables("backend", report);
         Self {
             span: service.span(),

@@ -39,7 +39,7 @@ pub(in crate::config) static LISTENER: Section = Section {
             value: Value::Flag,
             presence: Presence::Optional("true with `tls`, false without"),
             example: "http2 = false",
-            meaning: "Speaks HTTP/2 too: offered by ALPN with `tls`, by prior knowledge without. So far without effect: HTTP/1.1 is spoken.",
+            meaning: "Speaks HTTP/2 too: offered by ALPN with `tls`, by prior knowledge without.",
             why: "Browsers speak it by TLS alone.",
         },
         Key {

@@ -129,7 +129,7 @@ pub(in crate::config) static HTTP_SERVICE: Section = Section {
             value: Value::Flag,
             presence: Presence::Default("false"),
             example: "http2 = true",
-            meaning: "Speaks HTTP/2 to backends, as gRPC needs it. So far without effect.",
+            meaning: "Speaks HTTP/2 to backends, as gRPC needs it: by ALPN with `tls`, by prior knowledge without.",
             why: "On a short way HTTP/1.1 costs less.",
         },
         Key {

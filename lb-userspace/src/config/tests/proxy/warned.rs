@@ -41,9 +41,3 @@ fn backends_that_all_drain() {
     let text = service("").replace("addr = \"10.0.0.1:8080\"", "addr = \"10.0.0.1:8080\"\ndrain = true");
     assert_eq!(warnings(&text), [(6, "all backends of service \"web\" are draining".into())]);
 }
-
-#[test]
-fn what_has_no_effect_yet_is_told_of() {
-    let text = instead("service = \"web\"\n", "service = \"web\"\nhttp2 = true\n");
-    assert_eq!(warnings(&text), [(5, "`http2` has no effect yet".into())]);
-}

@@ -1,0 +1,197 @@
+//! One backend after the other, until one answers: which is asked, by which connection, and when another may be.
+
+use super::account::Account;
+use super::ask::Ask;
+use super::http2::Place;
+use super::mirror;
+use super::pool::{Age, Upstream, Way};
+use super::proxy_protocol::{write_v1, write_v2};
+use super::respond::Failure;
+use super::site::Upstreams;
+use super::transport::Watch;
+use super::turn::Turn;
+use super::worker::Worker;
+use crate::config::proxy::ProxyHeader;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// Who asks: a client's connection, or a stream of one.
+pub(super) trait Caller<W: Watch> {
+    /// An exchange whose answer has begun.
+    type Begun;
+
+    /// The worker that serves it.
+    fn worker(&self) -> &Rc<Worker<W>>;
+
+    /// Where it is noted what becomes of the request.
+    fn account(&mut self) -> &mut Account;
+
+    /// Whether the client came by TLS.
+    fn is_https(&self) -> bool;
+
+    /// Between whom its connection is. Asks the system.
+    fn ends(&self) -> Ends;
+
+    /// Whether another backend may be asked in place of this answer: it says that it may help, and the client need not know.
+    fn may_ask_another(begun: &Self::Begun, ask: &Ask<W>) -> bool;
+
+    /// Makes the request ready to be sent again, and lets this answer go.
+    fn let_go(begun: Self::Begun, ask: &mut Ask<W>);
+
+    /// Sends the request to a backend, and waits for the head of its answer: the status, and what is needed to go on.
+    async fn ask(&mut self, ask: &mut Ask<W>, reached: Reached<W>) -> Result<(u16, Self::Begun), Lost>;
+}
+
+/// A backend that was reached.
+#[derive(Debug)]
+pub(super) enum Reached<W> {
+    /// By a connection that the exchange has to itself.
+    Own(Upstream<W>),
+    /// By a place on one that others share.
+    Shared(Place),
+}
+
+/// The ends of a client's connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// Who it is: the socket's other end, or whom a PROXY header names.
+    pub(super) client: SocketAddr,
+    /// Where it connected to.
+    pub(super) here: Option<SocketAddr>,
+}
+
+/// A request that got no answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    pub(super) failure: Failure,
+    /// Whether it can safely be sent again.
+    pub(super) may_repeat: bool,
+    /// Whether it went by a connection that was kept, and may have ended before.
+    pub(super) was_kept: bool,
+}
+
+/// Asks a backend, and another if the first did not even get the request, or says that it cannot answer it. The turn is to
+/// be held until the answer has ended.
+pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
+    caller: &mut C,
+    ask: &mut Ask<W>,
+) -> Result<(C::Begun, Turn<W>), Failure> {
+    let worker = Rc::clone(caller.worker());
+    let upstreams = Rc::clone(&ask.upstreams);
+    let rules = &upstreams.service.config.retries;
+    upstreams.budget.borrow_mut().deposit(rules, worker.elapsed());
+    let (mut retries, mut not, mut fresh) = (rules.count, None, false);
+    loop {
+        let mut turn = Turn::take(&worker, ask, not).await?;
+        caller.account().turned(&upstreams.service.config.name, |note| turn.sign(note));
+        let lost = match ask_one(caller, ask, &mut turn, fresh).await {
+            Ok(begun) => {
+                let may = rules.on_status && retries > 0 && C::may_ask_another(&begun, ask);
+                if !may || !turn.has_other() || !may_retry(&worker, &upstreams) {
+                    return Ok((begun, turn));
+                }
+                C::let_go(begun, ask);
+                (retries, not) = (retries - 1, Some(turn.id));
+                caller.account().retried();
+                continue;
+            }
+            Err(lost) => lost,
+        };
+        if !lost.may_repeat {
+            turn.note_failure(lost.failure);
+            return Err(lost.failure);
+        }
+        if lost.failure == Failure::BackendEnded && lost.was_kept && !fresh {
+            // An old connection has ended, which says nothing of the backend.
+            fresh = true;
+            continue;
+        }
+        turn.note_failure(lost.failure);
+        not = Some(turn.id);
+        if retries == 0 || ask.is_over(&worker.clock) || !may_retry(&worker, &upstreams) {
+            return Err(lost.failure);
+        }
+        retries -= 1;
+        caller.account().retried();
+    }
+}
+
+/// Whether the service's budget has a retry left, which is then spent.
+fn may_retry<W: Watch>(worker: &Worker<W>, upstreams: &Upstreams<W>) -> bool {
+    let rules = &upstreams.service.config.retries;
+    upstreams.budget.borrow_mut().withdraw(rules, worker.elapsed())
+}
+
+/// Asks the backend whose turn it is, by a connection that was kept or, if it is to be `fresh`, by a new one.
+async fn ask_one<W: Watch, C: Caller<W>>(
+    caller: &mut C,
+    ask: &mut Ask<W>,
+    turn: &mut Turn<W>,
+    fresh: bool,
+) -> Result<C::Begun, Lost> {
+    let reached = reach(caller, ask, turn, fresh).await;
+    let reached = reached.map_err(|failure| Lost { failure, may_repeat: true, was_kept: false })?;
+    if let (Reached::Own(upstream), Some(_)) = (&reached, ask.end) {
+        upstream.wire.timer.end_at(ask.end);
+    }
+    ask.set_cookie = turn.set_cookie(ask, caller.is_https());
+    let (status, begun) = caller.ask(ask, reached).await?;
+    caller.account().answered(turn.note_answer(status));
+    Ok(begun)
+}
+
+/// A connection to a backend.
+async fn reach<W: Watch, C: Caller<W>>(
+    caller: &C,
+    ask: &Ask<W>,
+    turn: &Turn<W>,
+    fresh: bool,
+) -> Result<Reached<W>, Failure> {
+    let pool = &turn.pool;
+    let config = &ask.upstreams.service.config;
+    // With a PROXY header a connection belongs to one client.
+    let must_live = !ask.facts.is_repeatable();
+    if !fresh
+        && !config.http2
+        && config.proxy_protocol.is_none()
+        && let Some(upstream) = pool.take(must_live, config.pool.lifetime)
+    {
+        return Ok(Reached::Own(upstream));
+    }
+    let worker = caller.worker();
+    let site = worker.site();
+    let way = Way {
+        clock: &worker.clock,
+        within: ask.within(config.deadlines.connect, &worker.clock),
+        age: Age::new(worker.clock.now(), worker.draw_half()),
+        header: config.proxy_protocol.map(|version| proxy_header(version, caller.ends())),
+        tls: site.snapshot.tls.client(ask.upstreams.id),
+    };
+    if config.http2 {
+        return pool.share(&way, config, fresh).await.map(Reached::Shared);
+    }
+    pool.connect(&way).await.map(Reached::Own)
+}
+
+/// Sends the copy for a second service, if there is to be one. The second service is not waited for.
+pub(super) fn send_copy<W: Watch, C: Caller<W>>(
+    caller: &C,
+    ask: &mut Ask<W>,
+    body: impl FnOnce() -> Option<Vec<u8>>,
+) {
+    if let Some(copy) = ask.mirror.take() {
+        let version = copy.upstreams.service.config.proxy_protocol;
+        let header = version.map(|version| proxy_header(version, caller.ends()));
+        mirror::send(caller.worker(), copy, body(), header);
+    }
+}
+
+fn proxy_header(version: ProxyHeader, ends: Ends) -> Vec<u8> {
+    let mut header = Vec::new();
+    let here = ends.here.unwrap_or(ends.client);
+    match version {
+        ProxyHeader::V1 => write_v1(ends.client, here, &mut header),
+        ProxyHeader::V2 => write_v2(ends.client, here, &mut header),
+    }
+    header
+}

@@ -1,0 +1,191 @@
+//! An exchange between two ends of which one at least does not speak HTTP/1.1. What the ends have to be able to do is here;
+//! what they are is in [`near`](super::near), [`far`](super::far) and [`http2`](super::http2).
+
+use super::answer::Told;
+use super::ask::{Ask, Facts, Outgoing};
+use super::carry::{Carry, Cut, Sink, Source};
+use super::deadline::Clock;
+use super::message::Fields;
+use super::respond::Failure;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The end that asks.
+pub(super) trait Near<W>: Source + Sink {
+    /// The head of an answer, as this end is sent it.
+    type Head;
+
+    /// Writes the head of an answer.
+    fn render<F: Fields + ?Sized>(&self, told: &Told<'_, F>, ask: &Ask<W>) -> Self::Head;
+
+    /// Ready when nobody waits for the answer any more.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Sends a head that another follows.
+    async fn tell_interim(&mut self, head: Self::Head);
+
+    /// Sends the head of the answer. `is_whole`: there is no body.
+    fn begin(&mut self, head: Self::Head, is_whole: bool) -> Result<(), Failure>;
+}
+
+/// The end that answers.
+pub(super) trait Far<W>: Source + Sink {
+    /// From now on the head of the answer is due within this time.
+    fn await_head(&mut self, within: Duration);
+
+    /// Waits for the next head of the answer.
+    fn poll_head<N: Near<W>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        near: &N,
+        ask: &Ask<W>,
+    ) -> Poll<Result<Begin<N::Head>, Failure>>;
+}
+
+/// The beginning of an answer.
+#[derive(Debug)]
+pub(super) struct Begin<H> {
+    /// Its status, as the backend said it.
+    pub(super) status: u16,
+    /// Whether it has no body.
+    pub(super) is_whole: bool,
+    /// Its head.
+    pub(super) head: H,
+    /// Whether heads were told before.
+    pub(super) has_told: bool,
+}
+
+impl<H> Begin<H> {
+    /// Whether another backend may be asked in its place: it says that it may help, and the client need not know of it.
+    pub(super) fn may_ask_another(&self, facts: &Facts) -> bool {
+        matches!(self.status, 502..=504) && !self.has_told && facts.is_repeatable()
+    }
+
+    const fn is_interim(&self) -> bool {
+        matches!(self.status, 100..=199) && self.status != 101
+    }
+}
+
+/// The body of a request on its way.
+#[derive(Debug)]
+pub(super) struct Sending {
+    carry: Carry,
+    /// Whether the head is all there is so far: what follows is for the other protocol.
+    is_upgrade: bool,
+    is_over: bool,
+    first_byte: Duration,
+}
+
+impl Sending {
+    /// The body of this request.
+    pub(super) fn new<W>(ask: &Ask<W>) -> Self {
+        let deadlines = &ask.upstreams.service.config.deadlines;
+        Self {
+            carry: Carry::new(ask.route.body_limit.unwrap_or(u64::MAX)),
+            is_upgrade: ask.facts.upgrade && matches!(ask.head, Outgoing::Text(_)),
+            is_over: false,
+            first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
+        }
+    }
+
+    /// Whether all of it went.
+    pub(super) const fn was_sent(&self) -> bool {
+        self.is_over && self.carry.has_ended()
+    }
+
+    /// Sends what can be sent. A backend that takes no more may have answered already.
+    fn poll<W, N: Near<W>, F: Far<W>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        near: &mut N,
+        far: &mut F,
+    ) -> Result<(), Failure> {
+        if self.is_over {
+            return Ok(());
+        }
+        let sent = if self.is_upgrade {
+            far.poll_flush(cx).map_err(Cut::Receiver)
+        } else {
+            self.carry.poll(cx, near, far)
+        };
+        let Poll::Ready(sent) = sent else { return Ok(()) };
+        self.is_over = true;
+        far.await_head(self.first_byte);
+        match sent {
+            Ok(()) | Err(Cut::Receiver(Failure::BackendBroke | Failure::SlowBackend)) => Ok(()),
+            Err(Cut::Receiver(failure) | Cut::Sender(failure)) => Err(failure),
+        }
+    }
+}
+
+/// Sends the request's body, and waits for the answer's head meanwhile.
+pub(super) async fn ask<W, N: Near<W>, F: Far<W>>(
+    near: &mut N,
+    far: &mut F,
+    ask: &Ask<W>,
+    sending: &mut Sending,
+) -> Result<Begin<N::Head>, Failure> {
+    let mut has_told = false;
+    loop {
+        let begin = poll_fn(|cx| {
+            if near.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Failure::ClientEnded));
+            }
+            sending.poll(cx, near, far)?;
+            far.poll_head(cx, near, ask)
+        });
+        let begin = begin.await?;
+        if !begin.is_interim() {
+            return Ok(Begin { has_told, ..begin });
+        }
+        has_told = true;
+        near.tell_interim(begin.head).await;
+    }
+}
+
+/// Sends the answer's body on, and the rest of the request meanwhile.
+pub(super) async fn answer<W, N: Near<W>, F: Far<W>>(
+    near: &mut N,
+    far: &mut F,
+    sending: &mut Sending,
+) -> Result<(), Cut> {
+    let mut carry = Carry::new(u64::MAX);
+    poll_fn(|cx| {
+        if near.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Cut::Receiver(Failure::ClientEnded)));
+        }
+        // A backend that waits for the rest of a request that does not come would never end its answer.
+        sending.poll(cx, near, far).map_err(Cut::Receiver)?;
+        carry.poll(cx, far, near)
+    })
+    .await
+}
+
+/// Passes on what both ends say, whatever it is, until both have ended.
+pub(super) async fn tunnel<W, N: Near<W>, F: Far<W>>(near: &mut N, far: &mut F) -> Result<(), Cut> {
+    let (mut down, mut up) = (Carry::new(u64::MAX), Carry::new(u64::MAX));
+    let mut open = (true, true);
+    poll_fn(|cx| {
+        if near.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Cut::Receiver(Failure::ClientEnded)));
+        }
+        if open.0 && down.poll(cx, far, near)?.is_ready() {
+            open.0 = false;
+        }
+        if open.1 && up.poll(cx, near, far)?.is_ready() {
+            open.1 = false;
+        }
+        if open == (false, false) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// What comes of `work` if it is done before the exchange has to be over.
+pub(super) async fn in_time<T>(end: Option<u32>, clock: &Clock, work: impl Future<Output = T>) -> Option<T> {
+    match end {
+        None => Some(work.await),
+        Some(tick) => timeout(clock.until(tick), work).await.ok(),
+    }
+}

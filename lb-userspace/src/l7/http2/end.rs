@@ -1,0 +1,141 @@
+//! One end of an exchange that is a stream: bodies between `h2` and [`carry`](crate::l7::carry), each with its deadline.
+
+use crate::l7::carry::Piece;
+use crate::l7::http1::Refusal;
+use crate::l7::respond::Failure;
+use crate::l7::textual::Blame;
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::HeaderMap;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// A wait that may last too long. It costs nothing until it begins.
+#[derive(Debug, Default)]
+pub(super) struct Pause(Option<Pin<Box<Sleep>>>);
+
+impl Pause {
+    /// Ready when this time is over since the wait began, which it does with the first call.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<()> {
+        self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx)
+    }
+
+    /// What was waited for has come.
+    pub(super) fn end(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// The body that comes by a stream.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    stream: RecvStream,
+    pause: Pause,
+    patience: Duration,
+    blame: Blame,
+}
+
+impl Incoming {
+    pub(super) fn new(stream: RecvStream, patience: Duration, blame: Blame) -> Self {
+        Self { stream, pause: Pause::default(), patience, blame }
+    }
+
+    /// How long the next pieces may take.
+    pub(super) const fn wait_for(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    pub(super) fn release(&mut self, bytes: usize) {
+        // It fails where more is released than came, which is no peer's doing.
+        let _ = self.stream.flow_control().release_capacity(bytes);
+    }
+
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
+        let Poll::Ready(piece) = self.poll_next(cx) else {
+            return self.pause.poll(cx, self.patience).map(|()| Err(self.blame.slow_sender));
+        };
+        self.pause.end();
+        Poll::Ready(piece.map_err(|error| self.blame(&error)))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, h2::Error>> {
+        if let Some(data) = ready!(self.stream.poll_data(cx)).transpose()? {
+            return Poll::Ready(Ok(Piece::Data(data)));
+        }
+        let trailers = ready!(self.stream.poll_trailers(cx))?;
+        Poll::Ready(Ok(trailers.map_or(Piece::End, Piece::Trailers)))
+    }
+
+    /// What `h2` itself finds wrong with a stream that was accepted is the length of its body.
+    fn blame(&self, error: &h2::Error) -> Failure {
+        if error.is_library() && error.is_reset() {
+            (self.blame.malformed)(Refusal::LengthDisagrees)
+        } else {
+            self.blame.ended
+        }
+    }
+}
+
+/// The body that goes by a stream.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    stream: SendStream<Bytes>,
+    pause: Pause,
+    patience: Duration,
+    blame: Blame,
+}
+
+impl Outgoing {
+    pub(super) fn new(stream: SendStream<Bytes>, patience: Duration, blame: Blame) -> Self {
+        Self { stream, pause: Pause::default(), patience, blame }
+    }
+
+    /// Ready when the peer wants no more of the stream, or is gone.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(cx).map(|_| ())
+    }
+
+    /// How long room for the next pieces may take.
+    pub(super) const fn wait_for(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    pub(super) fn reset(&mut self, reason: h2::Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
+        self.stream.reserve_capacity(wanted);
+        loop {
+            if self.stream.capacity() > 0 {
+                self.pause.end();
+                return Poll::Ready(Ok(self.stream.capacity()));
+            }
+            match self.stream.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(_) => return Poll::Ready(Err(self.blame.ended)),
+                Poll::Pending => {
+                    return self.pause.poll(cx, self.patience).map(|()| Err(self.blame.slow_reader));
+                }
+            }
+        }
+    }
+
+    pub(super) fn put(&mut self, data: Bytes, is_last: bool) -> Result<(), Failure> {
+        self.stream.send_data(data, is_last).map_err(|_| self.blame.ended)
+    }
+
+    pub(super) fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Failure> {
+        let ended = match trailers {
+            Some(trailers) => self.stream.send_trailers(trailers),
+            None => self.stream.send_data(Bytes::new(), true),
+        };
+        ended.map_err(|_| self.blame.ended)
+    }
+}

@@ -1,0 +1,190 @@
+//! The far end that is a stream of a backend's connection.
+
+use super::end::{Incoming, Outgoing, Pause};
+use super::shared::Place;
+use crate::l7::answer::Told;
+use crate::l7::ask::{Ask, Facts, Outgoing as Head};
+use crate::l7::attempt::Lost;
+use crate::l7::carry::{Piece, Sink, Source};
+use crate::l7::converse::{Begin, Far, Near};
+use crate::l7::http1::{Framing, Refusal, parse_length};
+use crate::l7::respond::Failure;
+use crate::l7::textual::Blame;
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// A stream to a backend.
+#[derive(Debug)]
+pub(in crate::l7) struct Remote {
+    answer: ResponseFuture,
+    outgoing: Outgoing,
+    /// There once the answer's head has come.
+    incoming: Option<Incoming>,
+    /// Whether the request was whole with its head.
+    is_whole: bool,
+    pause: Pause,
+    within: Option<Duration>,
+    patience: Duration,
+    /// Whether the backend said that it has not looked at the request.
+    is_untouched: bool,
+    place: Place,
+}
+
+impl Remote {
+    /// Sends the head of a request.
+    pub(in crate::l7) fn new<W>(mut place: Place, ask: &Ask<W>) -> Result<Self, Lost> {
+        let Head::Fields(request) = &ask.head else {
+            return Err(Lost { failure: Failure::Internal, may_repeat: false, was_kept: false });
+        };
+        let deadlines = &ask.upstreams.service.config.deadlines;
+        let is_whole = ask.facts.framing == Framing::NONE;
+        let sent = place.send.send_request((**request).clone(), is_whole);
+        // A fresh connection that ended at once was not asked either.
+        let was_kept = place.is_reused();
+        let (answer, stream) =
+            sent.map_err(|_| Lost { failure: Failure::BackendEnded, may_repeat: true, was_kept })?;
+        Ok(Self {
+            answer,
+            outgoing: Outgoing::new(stream, deadlines.idle, Blame::BACKEND),
+            incoming: None,
+            is_whole,
+            pause: Pause::default(),
+            within: None,
+            patience: ask.route.deadlines.idle.unwrap_or(deadlines.idle),
+            is_untouched: false,
+            place,
+        })
+    }
+
+    /// A request may be sent again if the backend has not looked at it, or ended without a word and it does no harm twice;
+    /// and if no part of its body is gone.
+    pub(in crate::l7) fn lost(&self, failure: Failure, facts: &Facts) -> Lost {
+        let is_safe = self.is_untouched || facts.is_repeatable();
+        let may_repeat = failure == Failure::BackendEnded && self.is_whole && is_safe;
+        Lost { failure, may_repeat, was_kept: self.place.is_reused() }
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Failure>> {
+        let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(cx) else {
+            let Some(within) = self.within else { return Poll::Pending };
+            return self.pause.poll(cx, within).map(|()| Err(Failure::SlowBackend));
+        };
+        Poll::Ready(answer.map_err(|error| {
+            self.is_untouched =
+                error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
+            if error.is_library() { Failure::BadAnswer(Refusal::Status) } else { Failure::BackendEnded }
+        }))
+    }
+
+    fn begin<W, N: Near<W>>(
+        &mut self,
+        answer: Response<RecvStream>,
+        near: &N,
+        ask: &Ask<W>,
+    ) -> Result<Begin<N::Head>, Failure> {
+        let (head, body) = answer.into_parts();
+        let framing = framing(&head.headers, body.is_end_stream(), ask.facts.is_head())?;
+        let told = Told {
+            status: head.status.as_u16(),
+            fields: &head.headers,
+            framing: framing.0,
+            length_elsewhere: framing.1,
+            upgrade: None,
+            size: head.headers.len() * 32,
+        };
+        if told.status == 101 {
+            return Err(Failure::BadAnswer(Refusal::SwitchUnasked));
+        }
+        let begin = Begin {
+            status: told.status,
+            is_whole: framing.0 == Framing::NONE,
+            head: near.render(&told, ask),
+            has_told: false,
+        };
+        self.incoming = Some(Incoming::new(body, self.patience, Blame::BACKEND));
+        Ok(begin)
+    }
+}
+
+/// Where an answer's body ends, and the length that one would have that is not sent.
+fn framing(fields: &HeaderMap, has_ended: bool, is_head: bool) -> Result<(Framing, Option<u64>), Failure> {
+    let told = fields.get(CONTENT_LENGTH).map(|value| parse_length(value.as_bytes())).transpose();
+    let told = told.map_err(Failure::BadAnswer)?;
+    Ok(match told {
+        length if is_head => (Framing::NONE, length),
+        _ if has_ended => (Framing::NONE, None),
+        Some(length) => (Framing::Length(length), None),
+        None => (Framing::Chunked, None),
+    })
+}
+
+impl<W> Far<W> for Remote {
+    fn await_head(&mut self, within: Duration) {
+        self.within = Some(within);
+    }
+
+    fn poll_head<N: Near<W>>(
+        &mut self,
+        cx: &mut Context<'_>,
+        near: &N,
+        ask: &Ask<W>,
+    ) -> Poll<Result<Begin<N::Head>, Failure>> {
+        if let Poll::Ready(Some(Ok(interim))) = self.answer.poll_informational(cx) {
+            let (head, ()) = interim.into_parts();
+            let told = Told {
+                status: head.status.as_u16(),
+                fields: &head.headers,
+                framing: Framing::NONE,
+                length_elsewhere: None,
+                upgrade: None,
+                size: head.headers.len() * 32,
+            };
+            let begin =
+                Begin { status: told.status, is_whole: true, head: near.render(&told, ask), has_told: false };
+            return Poll::Ready(Ok(begin));
+        }
+        let answer = ready!(self.poll_answer(cx))?;
+        self.pause.end();
+        Poll::Ready(self.begin(answer, near, ask))
+    }
+}
+
+impl Source for Remote {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(Err(Failure::Internal)) };
+        incoming.poll_piece(cx)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.incoming.as_ref().is_some_and(Incoming::has_ended)
+    }
+
+    fn release(&mut self, bytes: usize) {
+        self.incoming.iter_mut().for_each(|incoming| incoming.release(bytes));
+    }
+}
+
+impl Sink for Remote {
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
+        self.outgoing.poll_room(cx, wanted)
+    }
+
+    fn put(&mut self, data: Bytes, is_last: bool) -> Result<(), Failure> {
+        self.outgoing.put(data, is_last)
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Failure> {
+        if self.is_whole { Ok(()) } else { self.outgoing.end(trailers) }
+    }
+
+    /// What `h2` took it sends by itself.
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+}

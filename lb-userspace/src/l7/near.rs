@@ -1,0 +1,152 @@
+//! The near end that is a client's connection by HTTP/1.1, whose backend speaks another protocol.
+
+use super::answer::{self, Answer, Told, Towards};
+use super::ask::{Ask, Facts};
+use super::attempt::{self, Lost};
+use super::carry::{Cut, Piece, Sink, Source};
+use super::client::{Client, Left};
+use super::converse::{self, Begin, Near, Sending};
+use super::http1::{Framing, Version};
+use super::http2::{Place, Remote};
+use super::message::Fields;
+use super::pump::Patience;
+use super::respond::Failure;
+use super::textual::{Blame, Bodies};
+use super::transport::Watch;
+use bytes::Bytes;
+use http::HeaderMap;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// A request whose answer has begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    begin: Begin<Answer>,
+    far: Remote,
+    sending: Sending,
+    bodies: Bodies,
+}
+
+impl Begun {
+    /// Whether another backend may be asked in place of this answer.
+    pub(super) fn may_ask_another(&self, facts: &Facts) -> bool {
+        self.begin.may_ask_another(facts)
+    }
+
+    /// The status of the answer.
+    pub(super) const fn status(&self) -> u16 {
+        self.begin.status
+    }
+}
+
+/// A client's connection for the time of one exchange.
+#[derive(Debug)]
+struct Asking<'c, W> {
+    client: &'c mut Client<W>,
+    bodies: &'c mut Bodies,
+    knows_interim: bool,
+}
+
+/// Asks a backend that speaks HTTP/2.
+pub(super) async fn ask<W: Watch>(client: &mut Client<W>, ask: &Ask<W>, place: Place) -> Result<Begun, Lost> {
+    let deadlines = &client.listener.config.deadlines;
+    let patience = Patience { read: deadlines.body, write: deadlines.send };
+    let mut bodies = Bodies::new(ask.facts.framing, Framing::NONE, patience, Blame::CLIENT);
+    let (mut far, mut sending) = (Remote::new(place, ask)?, Sending::new(ask));
+    let knows_interim = ask.facts.version == Version::V11;
+    let mut near = Asking { client, bodies: &mut bodies, knows_interim };
+    let worker = Rc::clone(&near.client.worker);
+    let begin = converse::ask(&mut near, &mut far, ask, &mut sending);
+    let begin = converse::in_time(ask.end, &worker.clock, begin).await.unwrap_or(Err(Failure::Deadline));
+    let begin = begin.map_err(|failure| far.lost(failure, &ask.facts))?;
+    Ok(Begun { begin, far, sending, bodies })
+}
+
+/// Sends the answer on.
+pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: &mut Ask<W>) -> Left {
+    let Begun { begin, mut far, mut sending, mut bodies } = begun;
+    client.worker.counters.count(begin.status);
+    client.account.told(begin.status);
+    let keeps = begin.head.keeps_client;
+    let mut near = Asking { client, bodies: &mut bodies, knows_interim: false };
+    let answered = match near.begin(begin.head, begin.is_whole) {
+        Ok(()) => {
+            let worker = Rc::clone(&near.client.worker);
+            let answered = converse::answer(&mut near, &mut far, &mut sending);
+            let answered = converse::in_time(ask.end, &worker.clock, answered).await;
+            answered.unwrap_or(Err(Cut::Sender(Failure::Deadline)))
+        }
+        Err(failure) => Err(Cut::Receiver(failure)),
+    };
+    let (received, sent) = bodies.passed();
+    client.account.carried(received, sent);
+    if let Err(Cut::Sender(failure) | Cut::Receiver(failure)) = answered {
+        client.account.failed(failure);
+    }
+    // Bodies are recorded where both ends speak HTTP/1.1.
+    attempt::send_copy(client, ask, || None);
+    match answered {
+        Err(_) => Left::Done,
+        Ok(()) if sending.was_sent() && keeps => Left::Open,
+        Ok(()) => Left::Talking,
+    }
+}
+
+impl<W: Watch> Near<W> for Asking<'_, W> {
+    type Head = Answer;
+
+    fn render<F: Fields + ?Sized>(&self, told: &Told<'_, F>, ask: &Ask<W>) -> Answer {
+        let https = self.client.wire.tls().is_some();
+        let towards = Towards { https, hsts: self.client.listener.hsts.as_deref() };
+        answer::text(told, true, ask, towards)
+    }
+
+    /// It shows when the connection is read or written.
+    fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    async fn tell_interim(&mut self, head: Answer) {
+        if self.knows_interim {
+            // If the client is gone, its answer will find out.
+            let _ = self.client.wire.write_all(&head.head).await;
+        }
+    }
+
+    fn begin(&mut self, head: Answer, _is_whole: bool) -> Result<(), Failure> {
+        self.bodies.send_as(head.to);
+        self.bodies.put_head(&head.head);
+        Ok(())
+    }
+}
+
+impl<W: Watch> Source for Asking<'_, W> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
+        self.bodies.poll_piece(cx, &mut self.client.wire, &mut self.client.input)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.bodies.has_ended()
+    }
+
+    /// TCP does that by itself, as what was read is passed on.
+    fn release(&mut self, _bytes: usize) {}
+}
+
+impl<W: Watch> Sink for Asking<'_, W> {
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
+        self.bodies.poll_room(cx, &mut self.client.wire).map_ok(|()| wanted)
+    }
+
+    fn put(&mut self, data: Bytes, is_last: bool) -> Result<(), Failure> {
+        self.bodies.put(data, is_last)
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Failure> {
+        self.bodies.end(trailers)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.bodies.poll_flush(cx, &mut self.client.wire)
+    }
+}

@@ -1,0 +1,244 @@
+//! Backends that speak HTTP/2, and clients of either version.
+
+use super::lab::{free_address, over_both, to, to_by_http2};
+use super::speak::{Client, LARGE, backend_by_http2, get, pattern, post, read, receive, run, say, write};
+use crate::config::proxy::Proxy;
+use bytes::Bytes;
+use h2::Reason;
+use http::{HeaderMap, Response};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Everything to this backend, by HTTP/2 all the way.
+fn through(backend: SocketAddr) -> Proxy {
+    let mut proxy = to_by_http2(backend);
+    proxy.services[0].http2 = true;
+    proxy
+}
+
+/// The same for clients that speak HTTP/1.1.
+fn across(backend: SocketAddr) -> Proxy {
+    let mut proxy = to(backend);
+    proxy.services[0].http2 = true;
+    proxy
+}
+
+/// A backend that says what it was asked, and on its how manieth connection.
+fn telling() -> SocketAddr {
+    backend_by_http2(|connection, _, (request, mut respond)| async move {
+        let fields = request.headers();
+        let field = |name: &str| fields.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
+        let said = format!(
+            "{connection} {} {} xff={} te={} connection={} host={}",
+            request.method(),
+            request.uri(),
+            field("x-forwarded-for"),
+            field("te"),
+            field("connection"),
+            field("host"),
+        );
+        say(&mut respond, said);
+    })
+}
+
+#[test]
+fn requests_of_both_versions_reach_it_and_share_a_connection() {
+    over_both(|start| {
+        let lab = start(through(telling()));
+        let mut plain = lab.connect();
+        let answer = plain.ask("GET /a?b HTTP/1.1\r\nHost: Example.org:8080\r\nTE: gzip\r\n\r\n");
+        let rest = "xff=127.0.0.1 te=- connection=- host=-";
+        assert_eq!(answer.text(), format!("0 GET http://example.org:8080/a?b {rest}"));
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            let mut under_way = Vec::new();
+            for n in 0..20 {
+                let mut request = get(&format!("/{n}"));
+                request.headers_mut().insert("te", "trailers".parse().unwrap());
+                under_way.push(client.begin(request, true).await.0);
+            }
+            for (n, answer) in under_way.into_iter().enumerate() {
+                let said = receive(answer).await.unwrap();
+                let rest = "xff=127.0.0.1 te=trailers connection=- host=-";
+                assert_eq!(said.text(), format!("0 GET http://example.org/{n} {rest}"));
+            }
+        });
+        assert!(plain.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").text().starts_with("0 GET http://h/ "));
+    });
+}
+
+#[test]
+fn messages_stream_both_ways_with_trailers_behind_them() {
+    // As gRPC does: one message after the other, each answered before the next is sent.
+    let echo = backend_by_http2(|_, _, (request, mut respond)| async move {
+        let mut answer = Response::new(());
+        answer.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        let mut stream = respond.send_response(answer, false).unwrap();
+        let mut body = request.into_body();
+        while let Some(data) = body.data().await {
+            let data = data.unwrap();
+            body.flow_control().release_capacity(data.len()).unwrap();
+            stream.send_data(data, false).unwrap();
+        }
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        stream.send_trailers(trailers).unwrap();
+    });
+    over_both(|start| {
+        let lab = start(through(echo));
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            let (answer, mut stream) = client.begin(post("/pkg.Service/Method"), false).await;
+            let mut body = answer.await.unwrap().into_body();
+            for n in 0..50 {
+                let message = Bytes::from(format!("message {n}"));
+                stream.send_data(message.clone(), false).unwrap();
+                let back = body.data().await.unwrap().unwrap();
+                body.flow_control().release_capacity(back.len()).unwrap();
+                assert_eq!(back, message);
+            }
+            stream.send_data(Bytes::new(), true).unwrap();
+            assert_eq!(read(&mut body).await.unwrap(), b"");
+            assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+        });
+    });
+}
+
+/// A backend that sends back what it is sent.
+fn echo() -> SocketAddr {
+    backend_by_http2(|_, _, (request, mut respond)| async move {
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        let mut body = request.into_body();
+        while let Some(data) = body.data().await {
+            let data = data.unwrap();
+            body.flow_control().release_capacity(data.len()).unwrap();
+            write(&mut stream, &data, false).await.unwrap();
+        }
+        stream.send_data(Bytes::new(), true).unwrap();
+    })
+}
+
+#[test]
+fn large_bodies_pass_both_ways_at_once() {
+    over_both(|start| {
+        let lab = start(through(echo()));
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            let (answer, mut stream) = client.begin(post("/"), false).await;
+            let bytes = pattern(LARGE);
+            let (answer, sent) =
+                futures_util::future::join(receive(answer), write(&mut stream, &bytes, true)).await;
+            sent.unwrap();
+            assert!(answer.unwrap().body == bytes);
+        });
+    });
+}
+
+#[test]
+fn bodies_of_clients_of_http_1_1_pass_however_they_are_framed() {
+    over_both(|start| {
+        let lab = start(across(echo()));
+        let mut client = lab.connect();
+        let answer = client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+        assert_eq!((answer.text(), answer.field("transfer-encoding")), ("hello", Some("chunked")));
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let answer = client.ask("5\r\nhello\r\n7\r\n, world\r\n0\r\nX-Sum: 1\r\n\r\n");
+        assert_eq!(answer.text(), "hello, world");
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(client.head().unwrap().starts_with("HTTP/1.1 200 "));
+        client.send("xyz\r\n");
+        assert_eq!(client.rest(), "", "what is no chunk ends the exchange");
+    });
+}
+
+#[test]
+fn a_stream_that_was_refused_is_tried_again_whatever_its_method() {
+    over_both(|start| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let choosy = backend_by_http2(move |_, _, (_, mut respond)| {
+            let is_first = count.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                if is_first { respond.send_reset(Reason::REFUSED_STREAM) } else { say(&mut respond, "ok") }
+            }
+        });
+        let lab = start(through(choosy));
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            assert_eq!(client.ask(post("/")).await.text(), "ok");
+        });
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn a_stream_that_was_reset_otherwise_is_not_tried_again() {
+    over_both(|start| {
+        let lab = start(through(backend_by_http2(|_, _, (_, mut respond)| async move {
+            respond.send_reset(Reason::INTERNAL_ERROR);
+        })));
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            assert_eq!(client.ask(post("/")).await.status(), 502);
+        });
+    });
+}
+
+#[test]
+fn a_connection_that_its_backend_has_ended_costs_the_client_nothing() {
+    // Each connection serves one request, says goodbye and is gone.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut streams = h2::server::handshake(stream).await.unwrap();
+                    if let Some(Ok((_, mut respond))) = streams.accept().await {
+                        say(&mut respond, "ok");
+                        streams.graceful_shutdown();
+                    }
+                    while streams.accept().await.is_some() {}
+                });
+            }
+        });
+    });
+    over_both(|start| {
+        let lab = start(through(address));
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            for _ in 0..20 {
+                assert_eq!(client.ask(get("/")).await.text(), "ok");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                assert_eq!(client.ask(post("/")).await.text(), "ok");
+            }
+        });
+    });
+}
+
+#[test]
+fn a_backend_that_is_not_there_is_answered_for() {
+    over_both(|start| {
+        let lab = start(across(free_address()));
+        assert_eq!(lab.connect().ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").status(), 502);
+    });
+}
+
+#[test]
+fn a_backend_that_does_not_answer_in_time_is_answered_for() {
+    over_both(|start| {
+        let silent = backend_by_http2(|_, _, exchange| async move {
+            std::future::pending::<()>().await;
+            drop(exchange);
+        });
+        let mut proxy = across(silent);
+        proxy.services[0].deadlines.first_byte = Duration::from_millis(300);
+        assert_eq!(start(proxy).connect().ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").status(), 504);
+    });
+}
