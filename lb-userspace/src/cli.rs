@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use lb_userspace::{backend, capture, config, control, kernel, observe};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,13 +72,55 @@ pub(crate) enum Command {
         #[command(flatten)]
         control: Control,
     },
-    /// Give a backend no new flows; those it has go on
+    /// Give a backend no new flows or requests; those it has go on
     Drain {
         /// Service and backend, as in `web/web1`
         #[arg(value_name = "SERVICE/BACKEND", value_parser = service_and_backend)]
         target: (String, String),
-        /// Give it new flows again
+        /// Give it new ones again
         #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Tell which way a request or a packet would go now, and why: listener, certificate, route, service, backend, or service,
+    /// slot and backend
+    Explain {
+        /// `https://HOST/PATH`, `http://…`, `tcp://ADDRESS:PORT` or `udp://…`
+        target: String,
+        /// The method of a request
+        #[arg(long, default_value = "GET")]
+        method: String,
+        /// A field of a request, as in `'X-User: 7'`; give it again for more
+        #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = field)]
+        headers: Vec<(String, String)>,
+        /// The client: an address, or with its port for packets
+        #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = peer, default_value = "0.0.0.0:0", hide_default_value = true)]
+        client: SocketAddr,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Give a drained backend new flows or requests again
+    Undrain {
+        /// Service and backend, as in `web/web1`
+        #[arg(value_name = "SERVICE/BACKEND", value_parser = service_and_backend)]
+        target: (String, String),
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Give a backend another weight than the configuration's, until that is undone or the balancer restarts
+    Weight {
+        /// Service and backend, as in `web/web1`
+        #[arg(value_name = "SERVICE/BACKEND", value_parser = service_and_backend)]
+        target: (String, String),
+        /// From 1 to 1000
+        #[arg(required_unless_present = "undo", value_parser = clap::value_parser!(u16).range(1..=1000))]
+        weight: Option<u16>,
+        /// Give it the configuration's weight again
+        #[arg(long, conflicts_with = "weight")]
         undo: bool,
         #[command(flatten)]
         control: Control,
@@ -140,6 +182,19 @@ pub(crate) enum Command {
 fn duration(text: &str) -> Result<Duration, String> {
     config::parse_duration(text)
         .ok_or_else(|| "expected a whole number and ms, s, m or h, as in `10m`".to_owned())
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE, as in `X-User: 7`")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn peer(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse().ok();
+    let address = || text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, 0));
+    with_port
+        .or_else(address)
+        .ok_or_else(|| "expected ADDRESS or ADDRESS:PORT, as in `192.0.2.7:40000`".to_owned())
 }
 
 fn service_and_backend(text: &str) -> Result<(String, String), String> {

@@ -5,7 +5,7 @@ mod cli;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use cli::{Cli, Command, Control, Run};
-use lb_userspace::control::{Request, Response, client, table};
+use lb_userspace::control::{ExplainOrder, Request, Response, client, explain as explaining, table};
 use lb_userspace::daemon::{self, Options};
 use lb_userspace::{backend, capture, config, observe};
 use std::path::Path;
@@ -45,6 +45,15 @@ fn obey(command: Command) -> Result<()> {
         Command::Blocks { json, control } => blocks(json, &control),
         Command::Drain { target: (service, backend), undo, control } => {
             ask(&control, &Request::Drain { service, backend, undo })
+        }
+        Command::Explain { target, method, headers, client, json, control } => {
+            explain(ExplainOrder { target, method, headers, client }, json, &control)
+        }
+        Command::Undrain { target: (service, backend), control } => {
+            ask(&control, &Request::Drain { service, backend, undo: true })
+        }
+        Command::Weight { target: (service, backend), weight, undo: _, control } => {
+            ask(&control, &Request::Weight { service, backend, weight })
         }
         Command::Capture { options, control } => Ok(capture::run(options, &control.path)?),
         Command::Backend(options) => Ok(backend::run(options)?),
@@ -87,6 +96,20 @@ fn status(json: bool, control: &Control) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&status)?);
     } else {
         print!("{}", table::render(&status, width()));
+    }
+    Ok(())
+}
+
+fn explain(order: ExplainOrder, json: bool, control: &Control) -> Result<()> {
+    let told = match client::ask(&control.path, &Request::Explain(order))? {
+        Response::Explained(told) => told,
+        Response::Refused { message } => bail!(message),
+        _ => bail!("the daemon explained nothing; is it of this version?"),
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&told)?);
+    } else {
+        print!("{}", explaining::render(&told));
     }
     Ok(())
 }

@@ -106,6 +106,9 @@ pub(super) enum Form {
     /// `header:x-user`
     HashOn,
     Regex,
+    /// `stdout`, or a file.
+    LogTarget,
+    LogFormat,
     /// Text of any kind.
     Body,
 }
@@ -206,6 +209,8 @@ impl fmt::Display for Form {
                 f.write_str("\"path\", \"host\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"")
             }
             Self::Regex => f.write_str("a regular expression"),
+            Self::LogTarget => f.write_str("\"stdout\", or the whole path of a file, starting with `/`"),
+            Self::LogFormat => f.write_str("\"text\", \"json\", or text with fields in braces"),
             Self::Body => f.write_str("text"),
             Self::Seed => f.write_str("of 64 bits, or hexadecimal text such as \"0x5eed\""),
         }

@@ -33,6 +33,8 @@ pub struct Config {
     pub guard: Option<Guard>,
     /// What the guard does for what goes to a VIP but to no port of it: what `[guard]` says for all services.
     pub host_guard: ServiceGuard,
+    /// Where metrics are served, if they are. Default nowhere.
+    pub metrics: Option<SocketAddr>,
     /// Whether packets may be captured, and how many.
     pub capture: Capture,
     /// Layer 7: listeners, routes and services with `kind = "http"`.
@@ -52,6 +54,7 @@ impl Default for Config {
             encap: Encap::default(),
             guard: None,
             host_guard: ServiceGuard::OFF,
+            metrics: None,
             capture: Capture::default(),
             proxy: Proxy::default(),
             log_packets: false,

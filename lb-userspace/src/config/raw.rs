@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) seed: Found<u64>,
     pub(super) log_packets: Found<bool>,
     pub(super) guard: Found<Guard>,
+    pub(super) metrics: Found<SocketAddr>,
     pub(super) proxy: Found<proxy::Proxy>,
     pub(super) listeners: Vec<proxy::Listener>,
     pub(super) routes: Vec<proxy::Route>,
@@ -144,6 +145,9 @@ impl File {
             listeners: read_all(&listeners, proxy::Listener::read, report),
             routes: read_all(&routes, proxy::Route::read, report),
             proxy: file.table("proxy", report).map(|proxy| proxy::Proxy::read(&proxy, report)),
+            metrics: section(&file.table("metrics", report), |table| {
+                table.read("address", value::endpoint, report)
+            }),
             ports: section(&file.table("nat", report), |nat| nat.read("ports", value::ports, report)),
             flows: limit("flows", report),
             fragments: limit("fragments", report),

@@ -4,9 +4,11 @@
 //! example. Where the operator's intention can be guessed, the help says how to write that instead.
 
 mod address;
+mod log;
 mod web;
 
 pub(super) use address::{endpoint, listener, network, prefix_v4, prefix_v6, server, vip};
+pub(super) use log::{log_format, log_target};
 pub(super) use web::{
     authority, body, cookie_name, field, field_value, hash_on, host_pattern, is_https, method, prefix_path,
     redirect_status, regex, route_path,

@@ -5,19 +5,27 @@
 
 mod capture;
 pub mod client;
+pub mod explain;
+mod front;
+pub mod metrics;
+pub mod scrape;
 pub mod server;
 mod status;
 pub mod table;
 
 pub use capture::{CaptureOrder, CapturedPacket, Peer};
+pub use explain::{Explanation, HttpExplanation, PacketExplanation, WayExplanation};
+pub use front::{
+    FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
+    FrontSheddingStatus, FrontStatus, TimesStatus,
+};
 pub use status::{
-    BackendStatus, BlockStatus, FloodGuardStatus, FrontBackendStatus, FrontCertificateStatus,
-    FrontListenerStatus, FrontServiceStatus, FrontSheddingStatus, FrontStatus, GuardStatus, HealthStatus,
-    InterfaceStatus, ListenerStatus, ReasonStatus, RefusedMode, ServiceStatus, Status, Traffic,
+    BackendStatus, BlockStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
+    ReasonStatus, RefusedMode, ServiceStatus, Status, Traffic,
 };
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Where the socket is unless `--control` says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/lb/control.sock";
@@ -28,6 +36,8 @@ pub const DEFAULT_SOCKET: &str = "/run/lb/control.sock";
 pub enum Request {
     /// Tell how things are.
     Status,
+    /// Tell how things are, for Prometheus.
+    Metrics,
     /// Read the configuration again.
     Reload,
     /// Drop what comes from an address, for a time.
@@ -46,6 +56,8 @@ pub enum Request {
     },
     /// Tell which addresses are blocked.
     Blocks,
+    /// Tell which way a request or a packet goes, and why.
+    Explain(ExplainOrder),
     /// Give a backend no new flows, or (`undo`) give it new ones again. Lasts until a restart or the undoing.
     Drain {
         /// Name of the service.
@@ -55,8 +67,38 @@ pub enum Request {
         /// Take an earlier drain back.
         undo: bool,
     },
+    /// Give a backend a weight in the place of the configuration's, or none but that. Lasts until a restart or the undoing.
+    Weight {
+        /// Name of the service.
+        service: String,
+        /// Name of the backend.
+        backend: String,
+        /// The weight; none for the configuration's.
+        weight: Option<u16>,
+    },
     /// Show packets as they come, until enough were shown or the other side has gone.
     Capture(CaptureOrder),
+}
+
+/// What is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainOrder {
+    /// `https://host/path`, `http://…`, `tcp://address:port` or `udp://…`.
+    pub target: String,
+    /// The method of a request.
+    pub method: String,
+    /// Its fields.
+    pub headers: Vec<(String, String)>,
+    /// The client. An unspecified address is none.
+    pub client: SocketAddr,
+}
+
+impl ExplainOrder {
+    /// Whether it is of packets, not of a request.
+    #[must_use]
+    pub fn is_of_packets(&self) -> bool {
+        self.target.starts_with("tcp://") || self.target.starts_with("udp://")
+    }
 }
 
 /// What the daemon answers.
@@ -65,6 +107,13 @@ pub enum Request {
 pub enum Response {
     /// The answer to [`Request::Status`].
     Status(Box<Status>),
+    /// The answer to [`Request::Metrics`].
+    Metrics {
+        /// The text that is served.
+        text: String,
+    },
+    /// The answer to [`Request::Explain`].
+    Explained(Explanation),
     /// The answer to [`Request::Blocks`].
     Blocks {
         /// The blocks, by address.

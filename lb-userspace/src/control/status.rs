@@ -1,5 +1,6 @@
 //! What the daemon tells of itself, as `status --json` prints it.
 
+use super::FrontStatus;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -33,95 +34,6 @@ pub struct Status {
     /// Layer 7; none where no listener is configured.
     #[serde(default)]
     pub front: Option<FrontStatus>,
-}
-
-/// Layer 7: who listens, and what was answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontStatus {
-    /// Worker threads.
-    pub workers: usize,
-    /// How they move bytes: `io_uring` or `epoll`.
-    pub io: String,
-    /// The listeners.
-    pub listeners: Vec<FrontListenerStatus>,
-    /// The services.
-    pub services: Vec<FrontServiceStatus>,
-    /// Connections accepted since start.
-    pub accepted: u64,
-    /// Connections open now.
-    pub open: u64,
-    /// Answers since start by the first digit of their status, from 1.
-    pub answers: [u64; 5],
-    /// What was not served, and what memory is left to serve with.
-    #[serde(default)]
-    pub shedding: FrontSheddingStatus,
-}
-
-/// What layer 7 holds and turns away.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontSheddingStatus {
-    /// Bytes that connections and exchanges hold.
-    pub memory: u64,
-    /// Bytes that they may hold.
-    pub memory_limit: u64,
-    /// Connections not let in since start, for the bounds of their listener.
-    pub refused: u64,
-    /// Connections and requests turned away, and idle connections closed, for want of memory.
-    pub shed: u64,
-    /// Copies of requests that a second service has answered.
-    pub copied: u64,
-    /// Copies that were not made, or not answered.
-    pub uncopied: u64,
-}
-
-/// A listener of layer 7.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontListenerStatus {
-    /// Its name.
-    pub name: String,
-    /// Where it listens.
-    pub addresses: Vec<String>,
-    /// Whether by TLS.
-    pub tls: bool,
-    /// Connections open now.
-    #[serde(default)]
-    pub open: u32,
-    /// Its certificates.
-    #[serde(default)]
-    pub certificates: Vec<FrontCertificateStatus>,
-}
-
-/// A certificate of a listener.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontCertificateStatus {
-    /// Its file.
-    pub file: String,
-    /// When it ends to be valid, in seconds of Unix time.
-    pub expires: i64,
-}
-
-/// A service of layer 7.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontServiceStatus {
-    /// Its name.
-    pub name: String,
-    /// Its backends, in the order of the file.
-    pub backends: Vec<FrontBackendStatus>,
-}
-
-/// A backend of layer 7.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontBackendStatus {
-    /// Its name.
-    pub name: String,
-    /// Where it listens.
-    pub address: String,
-    /// Its share of requests relative to the others'.
-    pub weight: u16,
-    /// `up`, `down` or `unknown`; what is not probed is up.
-    pub state: String,
-    /// Whether it gets no new requests.
-    pub drain: bool,
 }
 
 /// The guard. What it dropped stands among the reasons.

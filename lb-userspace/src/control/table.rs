@@ -106,11 +106,26 @@ fn front(front: &FrontStatus) -> Vec<String> {
         let open = grouped(listener.open.into());
         format!("listener {}  {spoken} on {}, {open} open", listener.name, listener.addresses.join(", "))
     });
-    let services = front.services.iter().map(|service| {
-        let backends: Vec<_> = service.backends.iter().map(front_backend).collect();
-        format!("service {}  {}", service.name, backends.join(", "))
+    let services = front.services.iter().flat_map(|service| {
+        let head = format!("service {}", service.name);
+        [head].into_iter().chain(service.backends.iter().map(front_backend))
     });
-    [head, answers, shedding(&front.shedding)].into_iter().chain(listeners).chain(services).collect()
+    let routes = front.routes.iter().map(|route| {
+        let name = match &*route.route {
+            "" => "no route".to_owned(),
+            "*" => "its own service".to_owned(),
+            name => format!("route {name}"),
+        };
+        let mean = route.times.mean_us().unwrap_or(0);
+        let (millis, micros) = (mean / 1000, mean % 1000);
+        format!(
+            "listener {}, {name}  {}, {millis}.{micros:03} ms on average",
+            route.listener,
+            classes(route.answers)
+        )
+    });
+    let heads = [head, answers, shedding(&front.shedding)].into_iter();
+    heads.chain(listeners).chain(routes).chain(services).collect()
 }
 
 fn shedding(shedding: &FrontSheddingStatus) -> String {
@@ -125,9 +140,30 @@ fn shedding(shedding: &FrontSheddingStatus) -> String {
 }
 
 fn front_backend(backend: &FrontBackendStatus) -> String {
-    let FrontBackendStatus { name, address, weight, state, drain } = backend;
+    let FrontBackendStatus { name, address, weight, state, drain, active, idle, connects, reuses, .. } =
+        backend;
     let draining = if *drain { ", draining" } else { "" };
-    format!("{name} {address} ({state}, weight {weight}{draining})")
+    let out = if backend.left_out > 0 { ", left out" } else { "" };
+    let latency = backend.latency_us.or_else(|| backend.times.mean_us());
+    let latency = latency
+        .map_or(String::new(), |micros| format!(", {}.{:03} ms of late", micros / 1000, micros % 1000));
+    format!(
+        "  {name} {address} ({state}, weight {weight}{draining}{out})  {}, {} failed, {} active{latency}, {} connections idle, \
+         {} made, {} requests by kept ones",
+        classes(backend.answers),
+        grouped(backend.failures),
+        grouped((*active).into()),
+        grouped(*idle as u64),
+        grouped(*connects),
+        grouped(*reuses),
+    )
+}
+
+/// Answers by class, those that there were.
+fn classes(answers: [u64; 5]) -> String {
+    let counted = (1..).zip(answers).filter(|(_, count)| *count > 0);
+    let told: Vec<_> = counted.map(|(class, count)| format!("{class}xx {}", grouped(count))).collect();
+    if told.is_empty() { "no answers".to_owned() } else { told.join(", ") }
 }
 
 fn service_head(service: &ServiceStatus) -> String {

@@ -25,7 +25,8 @@ use crate::kernel::{
 };
 use crate::plan::{BackendKey, Planner};
 use lb_common::abi::BackendId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub(super) struct Balancer {
     pub(super) ways: Ways,
     pub(super) look: Look,
     pub(super) drained: BTreeSet<BackendKey>,
+    /// Weights that were ordered in the place of the configuration's.
+    pub(super) weights: BTreeMap<BackendKey, u16>,
     /// Set when the kernel refused a write, so that tables and plan may differ until everything is written anew.
     pub(super) broken: bool,
     /// Identifiers given to new backends whose counters are not cleared yet.
@@ -71,6 +74,7 @@ pub(super) struct LoadedWith {
     /// Prefixes that the guard has room for, if it was loaded, and whether it sends SYN cookies.
     pub(super) guard: Option<(u32, bool)>,
     pub(super) capture: config::Capture,
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) workers: Option<NonZeroU16>,
     pub(super) io: Io,
 }
@@ -85,6 +89,7 @@ impl LoadedWith {
             encap: config.encap,
             guard: guarding(config),
             capture: config.capture.clone(),
+            metrics: config.metrics,
             workers: config.proxy.workers,
             io: config.proxy.io,
         }
@@ -124,6 +129,7 @@ impl Balancer {
             ways: Ways::default(),
             look: Look::new()?,
             drained: BTreeSet::new(),
+            weights: BTreeMap::new(),
             broken: false,
             uncleared: Vec::new(),
             listeners: Listeners::inherit(),
@@ -236,6 +242,7 @@ impl Balancer {
         self.resolver.watch(addresses.collect());
         let keys: BTreeSet<_> = keys(&self.config).collect();
         self.drained.retain(|key| keys.contains(key));
+        self.weights.retain(|key, _| keys.contains(key));
         self.follow_listeners();
     }
 

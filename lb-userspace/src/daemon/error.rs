@@ -4,6 +4,7 @@ use crate::control::server;
 use crate::kernel::{AttachError, LoadError, NetlinkError, TableError};
 use crate::{config, plan};
 use std::io;
+use std::net::SocketAddr;
 
 /// Why the daemon does not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,14 @@ pub enum Error {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] server::Error),
+    /// The address of metrics.
+    #[error("cannot serve metrics on {address}; `[metrics]` may name another address")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
     /// The kernel would not take the programs.
     #[error(transparent)]
     Load(#[from] LoadError),

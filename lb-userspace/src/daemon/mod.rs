@@ -11,6 +11,7 @@ mod capture;
 mod checks;
 pub mod decap;
 mod error;
+mod explain;
 mod flows;
 mod guard;
 mod interfaces;
@@ -27,6 +28,7 @@ mod ways;
 pub use error::Error;
 
 use crate::config::Config;
+use crate::control::scrape;
 use crate::control::server::{Asked, Socket};
 use crate::health::{Report, Transport, ring_builder};
 use crate::kernel::{self, Attachment, Link, Mode};
@@ -34,6 +36,7 @@ use crate::plan::BackendKey;
 use balancer::{Balancer, chain};
 use source::Source;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 pub use tables::write as write_tables;
@@ -104,6 +107,7 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
     let config = source.load()?;
     let links = find_links(&options.interfaces)?;
     let socket = Socket::bind(&options.control)?;
+    let metrics = config.metrics;
     let (reports, verdicts) = mpsc::unbounded_channel();
     let (front, front_verdicts) = proxy::Front::new(&config, transport)?;
     let mut balancer = tokio::select! {
@@ -114,7 +118,7 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
         }
         loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports), front) => loaded?,
     };
-    let mut inputs = Inputs { verdicts, front: front_verdicts, asked: serve_control(socket) };
+    let mut inputs = Inputs { verdicts, front: front_verdicts, asked: serve_control(socket, metrics).await? };
     let stopped = tokio::select! {
         biased;
         () = signals.stop() => true,
@@ -158,10 +162,18 @@ struct Inputs {
     asked: UnboundedReceiver<Asked>,
 }
 
-fn serve_control(socket: Socket) -> UnboundedReceiver<Asked> {
+/// Lets operators ask by the control socket, and Prometheus at its address, if it has one.
+async fn serve_control(
+    socket: Socket,
+    metrics: Option<SocketAddr>,
+) -> Result<UnboundedReceiver<Asked>, Error> {
     let (queue, asked) = mpsc::unbounded_channel();
+    if let Some(address) = metrics {
+        let listener = scrape::bind(address).await.map_err(|source| Error::Metrics { address, source })?;
+        tokio::task::spawn_local(scrape::serve(listener, queue.clone()));
+    }
     tokio::task::spawn_local(socket.serve(queue));
-    asked
+    Ok(asked)
 }
 
 /// Takes in first verdicts and ways until all are known or the time is over.
@@ -187,6 +199,7 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
             told = signals.next() => match told {
                 Told::Stop => return,
                 Told::Reload => balancer.reload_by_signal().await,
+                Told::Reopen => balancer.front.reopen_logs(),
             },
             Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
             Some(report) = inputs.front.recv() => balancer.front.judge(&report),
@@ -226,12 +239,15 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    reopen: Signal,
 }
 
 /// What a signal tells the daemon to do.
 enum Told {
     Stop,
     Reload,
+    /// Open the files of logs anew.
+    Reopen,
 }
 
 impl Signals {
@@ -239,13 +255,14 @@ impl Signals {
     fn listen() -> std::io::Result<Self> {
         use nix::sys::signal::{
             SigSet,
-            Signal::{SIGHUP, SIGINT, SIGTERM},
+            Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
         };
-        [SIGTERM, SIGINT, SIGHUP].into_iter().collect::<SigSet>().thread_unblock()?;
+        [SIGTERM, SIGINT, SIGHUP, SIGUSR1].into_iter().collect::<SigSet>().thread_unblock()?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -262,6 +279,7 @@ impl Signals {
             _ = self.terminate.recv() => Told::Stop,
             _ = self.interrupt.recv() => Told::Stop,
             _ = self.hangup.recv() => Told::Reload,
+            _ = self.reopen.recv() => Told::Reopen,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::balancer::{Balancer, LoadedWith, chain};
 use super::tables::Cause;
 use crate::config::{Config, Service};
 use crate::control::server::Answer;
-use crate::control::{Request, Response};
+use crate::control::{Explanation, Request, Response, metrics};
 use crate::plan::{BackendKey, Plan};
 use std::time::Duration;
 
@@ -13,8 +13,12 @@ impl Balancer {
     /// Does what the operator asks.
     pub(super) async fn obey(&mut self, request: &Request) -> Answer {
         let response = match request {
-            Request::Status => match self.status() {
+            Request::Status => match self.status().await {
                 Ok(status) => Response::Status(Box::new(status)),
+                Err(error) => Response::Refused { message: chain(&error) },
+            },
+            Request::Metrics => match self.status().await {
+                Ok(status) => Response::Metrics { text: metrics::render(&status) },
                 Err(error) => Response::Refused { message: chain(&error) },
             },
             Request::Reload => answer(self.reload().await),
@@ -23,7 +27,13 @@ impl Balancer {
             }
             Request::Unblock { address } => answer(self.unblock(*address)),
             Request::Blocks => Response::Blocks { blocks: self.list_blocks() },
-            Request::Drain { service, backend, undo } => answer(self.drain(service, backend, *undo)),
+            Request::Explain(order) => explained(self.explain(order).await),
+            Request::Drain { service, backend, undo } => {
+                answer(self.order(service, backend, Ordered::Drain { undo: *undo }))
+            }
+            Request::Weight { service, backend, weight } => {
+                answer(self.order(service, backend, Ordered::Weight(*weight)))
+            }
             Request::Capture(order) => return self.capture(order),
         };
         response.into()
@@ -62,16 +72,25 @@ impl Balancer {
         Ok(format!("reloaded {}: {summary}{}", self.source, needs_restart(&self.loaded_with, &self.config)))
     }
 
-    /// Drains a backend, or takes that back.
-    fn drain(&mut self, service: &str, backend: &str, undo: bool) -> Result<String, String> {
+    /// Drains a backend or gives it a weight, or takes that back.
+    fn order(&mut self, service: &str, backend: &str, ordered: Ordered) -> Result<String, String> {
+        if self.front.has(service) {
+            return self.front.order(service, backend, ordered);
+        }
         let (key, by_file) = find(&self.config.services, service, backend)?;
-        if let Some(answer) = beside_the_point(by_file, self.drained.contains(&key), undo) {
+        let by_order = (self.drained.contains(&key), self.weights.get(&key).copied());
+        if let Some(answer) = ordered.beside_the_point(by_file, by_order) {
             return Ok(format!("{service}/{backend} {answer}"));
         }
-        let _ = if undo { self.drained.remove(&key) } else { self.drained.insert(key) };
+        match ordered {
+            Ordered::Drain { undo: true } => drop(self.drained.remove(&key)),
+            Ordered::Drain { undo: false } => drop(self.drained.insert(key)),
+            Ordered::Weight(Some(weight)) => drop(self.weights.insert(key, weight)),
+            Ordered::Weight(None) => drop(self.weights.remove(&key)),
+        }
         self.plan(Cause::Drain).map_err(|error| tried_again(&error))?;
-        let now = if undo { "gets new flows again" } else { "gets no new flows; those it has go on" };
-        Ok(format!("{service}/{backend} {now}{}", self.warn_if_nobody_is_left(&key)))
+        let told = ordered.told("flows", by_file.1);
+        Ok(format!("{service}/{backend} {told}{}", self.warn_if_nobody_is_left(&key)))
     }
 
     /// A service all of whose slots are empty refuses every new flow; whoever drains should hear of it.
@@ -81,14 +100,53 @@ impl Balancer {
     }
 }
 
-/// What to say where an order changes nothing.
-const fn beside_the_point(by_file: bool, by_order: bool, undo: bool) -> Option<&'static str> {
-    match (by_file, by_order, undo) {
-        (true, _, true) => Some("is drained by the configuration: take `drain = true` out and reload"),
-        (true, _, false) => Some("is drained by the configuration already"),
-        (false, false, true) => Some("was not drained"),
-        (false, true, false) => Some("was drained already"),
-        (false, true, true) | (false, false, false) => None,
+/// What is ordered of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ordered {
+    /// No new flows or requests, or no longer so.
+    Drain {
+        /// Take it back.
+        undo: bool,
+    },
+    /// This weight; `None` for the file's again.
+    Weight(Option<u16>),
+}
+
+impl Ordered {
+    /// What to say where the order changes nothing, by drain and weight in the file and by earlier orders.
+    pub(super) fn beside_the_point(
+        self,
+        by_file: (bool, u16),
+        by_order: (bool, Option<u16>),
+    ) -> Option<&'static str> {
+        match (self, by_file.0, by_order.0) {
+            (Self::Drain { undo: true }, true, _) => {
+                Some("is drained by the configuration: take `drain = true` out and reload")
+            }
+            (Self::Drain { undo: false }, true, _) => Some("is drained by the configuration already"),
+            (Self::Drain { undo: true }, false, false) => Some("was not drained"),
+            (Self::Drain { undo: false }, false, true) => Some("was drained already"),
+            (Self::Drain { .. }, ..) => None,
+            (Self::Weight(wanted), ..) => match (wanted, by_order.1) {
+                (None, None) => Some("has the weight of the configuration already"),
+                (Some(wanted), before) if wanted == before.unwrap_or(by_file.1) => {
+                    Some("has this weight already")
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// What it does to a backend, whose weight the file says; `what` are flows or requests.
+    pub(super) fn told(self, what: &str, by_file: u16) -> String {
+        match self {
+            Self::Drain { undo: true } => format!("gets new {what} again"),
+            Self::Drain { undo: false } => format!("gets no new {what}; those it has go on"),
+            Self::Weight(Some(weight)) => {
+                format!("has weight {weight} until that is undone; the configuration says {by_file}")
+            }
+            Self::Weight(None) => format!("has weight {by_file} again, as the configuration says"),
+        }
     }
 }
 
@@ -97,22 +155,34 @@ fn tried_again(error: &Error) -> String {
     format!("{}\nthe order holds, and the tables are written again within a second", chain(error))
 }
 
-/// A backend by its names, and whether the file drains it.
-fn find(services: &[Service], service: &str, backend: &str) -> Result<(BackendKey, bool), String> {
+/// A backend by its names, and its drain and weight in the file.
+fn find(services: &[Service], service: &str, backend: &str) -> Result<(BackendKey, (bool, u16)), String> {
     let found = find_service(services, service)?;
-    let member = found.backends.iter().find(|candidate| candidate.name == backend).ok_or_else(|| {
-        let present = list(found.backends.iter().map(|backend| backend.name.as_str()));
-        format!("service `{service}` has no backend `{backend}`; it has: {present}")
-    })?;
-    Ok((BackendKey::of(found, member), member.drain))
+    let present = found.backends.iter().map(|candidate| (candidate.name.as_str(), candidate));
+    let member = find_backend(service, backend, present)?;
+    Ok((BackendKey::of(found, member), (member.drain, member.weight)))
+}
+
+/// The one of a service's backends that has this name.
+pub(super) fn find_backend<'a, T>(
+    service: &str,
+    backend: &str,
+    mut present: impl Iterator<Item = (&'a str, T)> + Clone,
+) -> Result<T, String> {
+    let names = present.clone().map(|(name, _)| name);
+    let missing = || format!("service `{service}` has no backend `{backend}`; it has: {}", list(names));
+    present.find(|(name, _)| *name == backend).map(|(_, found)| found).ok_or_else(missing)
 }
 
 /// A service by its name.
 pub(super) fn find_service<'a>(services: &'a [Service], service: &str) -> Result<&'a Service, String> {
-    services.iter().find(|candidate| candidate.name == service).ok_or_else(|| {
-        let present = list(services.iter().map(|service| service.name.as_str()));
-        format!("there is no service `{service}`; there are: {present}")
-    })
+    let names = services.iter().map(|service| service.name.as_str());
+    services.iter().find(|candidate| candidate.name == service).ok_or_else(|| no_service(service, names))
+}
+
+/// What to say of a service that is not there.
+pub(super) fn no_service<'a>(service: &str, present: impl Iterator<Item = &'a str>) -> String {
+    format!("there is no service `{service}`; there are: {}", list(present))
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
@@ -120,8 +190,13 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "none".to_owned() } else { names }
 }
 
+/// The answer to who asked for an explanation.
+pub(super) fn explained(told: Result<Explanation, String>) -> Response {
+    told.map_or_else(|message| Response::Refused { message }, Response::Explained)
+}
+
 /// The answer to whoever asked; the log gets the same.
-fn answer(result: Result<String, String>) -> Response {
+pub(super) fn answer(result: Result<String, String>) -> Response {
     match result {
         Ok(message) => {
             tracing::info!("{message}");
@@ -154,6 +229,7 @@ fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
         ("encap", loaded.encap != now.encap),
         ("guard", loaded.guard != LoadedWith::of(now).guard),
         ("capture", loaded.capture != now.capture),
+        ("metrics", loaded.metrics != now.metrics),
         ("workers", loaded.workers != now.proxy.workers),
         ("io", loaded.io != now.proxy.io),
     ];
@@ -181,7 +257,7 @@ mod tests {
     fn names_that_are_not_there_are_answered_with_those_that_are() {
         let services = example("").services;
         let known = find(&services, "web", "web1").unwrap();
-        assert_eq!(known, (BackendKey::of(&services[0], &services[0].backends[0]), false));
+        assert_eq!(known, (BackendKey::of(&services[0], &services[0].backends[0]), (false, 3)));
         assert_eq!(
             find(&services, "wbe", "web1").unwrap_err(),
             format!(
@@ -199,12 +275,24 @@ mod tests {
 
     #[test]
     fn an_order_that_changes_nothing_says_why() {
-        assert_eq!(beside_the_point(false, false, false), None);
-        assert_eq!(beside_the_point(false, true, true), None);
-        assert_eq!(beside_the_point(false, true, false), Some("was drained already"));
-        assert_eq!(beside_the_point(false, false, true), Some("was not drained"));
-        let by_file = beside_the_point(true, false, true).unwrap();
+        let drain = |by_file, by_order, undo| {
+            Ordered::Drain { undo }.beside_the_point((by_file, 1), (by_order, None))
+        };
+        assert_eq!(drain(false, false, false), None);
+        assert_eq!(drain(false, true, true), None);
+        assert_eq!(drain(false, true, false), Some("was drained already"));
+        assert_eq!(drain(false, false, true), Some("was not drained"));
+        let by_file = drain(true, false, true).unwrap();
         assert!(by_file.contains("take `drain = true` out and reload"), "{by_file}");
+        let weight =
+            |wanted, by_order| Ordered::Weight(wanted).beside_the_point((false, 3), (false, by_order));
+        assert_eq!(
+            (weight(Some(5), None), weight(Some(3), Some(5)), weight(None, Some(5))),
+            (None, None, None)
+        );
+        assert_eq!(weight(Some(3), None), Some("has this weight already"));
+        assert_eq!(weight(Some(5), Some(5)), Some("has this weight already"));
+        assert_eq!(weight(None, None), Some("has the weight of the configuration already"));
     }
 
     #[test]
@@ -227,6 +315,7 @@ mod tests {
     fn the_reference_says_of_the_same_keys_that_they_are_read_at_start() {
         let all = "seed = 7\nlog_packets = true\nlimits = { flows = 4096 }\nnat = { ports = \"2000-3000\" }\n\
                    encap = { spread = false }\nping = false\ncapture = { enabled = true }\nguard = {}\n\
+                   metrics = { address = \"127.0.0.1:9090\" }\n\
                    proxy = { workers = 3, io = \"epoll\" }";
         let told = needs_restart(&LoadedWith::of(&example("")), &example(all));
         let reference = config::reference();

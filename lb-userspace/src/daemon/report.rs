@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 impl Balancer {
     /// Everything there is to tell.
-    pub(super) fn status(&self) -> Result<Status, Error> {
+    pub(super) async fn status(&self) -> Result<Status, Error> {
         let names = Link::all()?;
         let services = self.config.services.iter().map(|service| self.service_status(service, &names));
         Ok(Status {
@@ -32,7 +32,7 @@ impl Balancer {
             flood_guard: self.guard.status(self.loaded_with.limits.new_flows),
             reasons: self.reasons()?,
             guard: self.guard_status(),
-            front: self.front.status(),
+            front: self.front.status().await,
         })
     }
 
@@ -105,7 +105,7 @@ impl Balancer {
         Ok(BackendStatus {
             name: backend.name.clone(),
             addr: as_written(backend.addr),
-            weight: backend.weight,
+            weight: self.weights.get(&key).copied().unwrap_or(backend.weight),
             state: view.map_or_else(|| "unknown".to_owned(), |view| view.state.to_string()),
             slots: view.map_or(0, |view| count(view.slots)),
             connections: load.map(|load| load.flows),

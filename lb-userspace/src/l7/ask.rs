@@ -1,5 +1,6 @@
 //! From a request's bytes to what is done with it, without waiting: head, route, and the head that a backend is sent.
 
+use super::account::{Account, Asked};
 use super::balance::key_of;
 use super::deadline::Clock;
 use super::http1::{Form, Framing, Head, Limits, Text, Version, length_field, request_line, room};
@@ -141,12 +142,15 @@ pub struct Asker<'a> {
 pub fn read<W: Watch>(
     site: &Site<W>,
     asker: &Asker<'_>,
+    account: &mut Account,
     bytes: &[u8],
 ) -> Result<Option<(usize, Verdict<W>)>, Failure> {
     let mut room = room();
     let limits = limits(&asker.listener.config.limits);
     let Some(head) = Head::parse(bytes, &mut room, &limits)? else { return Ok(None) };
-    let verdict = decide(site, asker, &head).unwrap_or_else(|failure| {
+    account.read(&Asked::by(&head), asker.peer, asker.random);
+    let verdict = decide(site, asker, account, &head).unwrap_or_else(|failure| {
+        account.failed(failure);
         Verdict::Reply(reply::failure(failure, &facts(&head, asker.keeps), asker.date))
     });
     Ok(Some((head.len, verdict)))
@@ -162,7 +166,12 @@ fn limits(limits: &ClientLimits) -> Limits {
     }
 }
 
-fn decide<W: Watch>(site: &Site<W>, asker: &Asker<'_>, head: &Head<'_, '_>) -> Result<Verdict<W>, Failure> {
+fn decide<W: Watch>(
+    site: &Site<W>,
+    asker: &Asker<'_>,
+    account: &mut Account,
+    head: &Head<'_, '_>,
+) -> Result<Verdict<W>, Failure> {
     if head.form == Form::Authority {
         return Err(Failure::Connect);
     }
@@ -182,6 +191,7 @@ fn decide<W: Watch>(site: &Site<W>, asker: &Asker<'_>, head: &Head<'_, '_>) -> R
         return Ok(Verdict::Reply(reply::redirect(redirect, None, &request, &facts)));
     }
     let route = asker.listener.route(&request).ok_or(Failure::NoRoute)?;
+    account.routed(route);
     let shares = match &route.action {
         Action::Forward(shares) => shares,
         Action::Redirect(redirect) => {
@@ -225,7 +235,7 @@ fn ask<W: Watch>(
     }
 }
 
-fn sticky_value(fields: &[Header<'_>], name: &str) -> Option<Box<[u8]>> {
+pub(super) fn sticky_value(fields: &[Header<'_>], name: &str) -> Option<Box<[u8]>> {
     all_cookies(fields, name).next().map(Into::into)
 }
 
@@ -241,7 +251,8 @@ fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {
     }
 }
 
-fn render(
+/// The head that a backend is sent.
+pub(super) fn render(
     asker: &Asker<'_>,
     request: &Request<'_, [Header<'_>]>,
     head: &Head<'_, '_>,

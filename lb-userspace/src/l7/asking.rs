@@ -55,6 +55,11 @@ impl Asking {
         self.is_over && self.pump.has_ended()
     }
 
+    /// Bytes of the body that have gone.
+    pub(super) fn passed(&self) -> u64 {
+        self.pump.passed()
+    }
+
     /// Sends what can be sent, and reads the answer's head.
     pub(super) fn poll_answer<W: Watch>(
         &mut self,

@@ -1,5 +1,6 @@
 //! A client's connection: what comes before the first request, one request after the other, and the end.
 
+use super::account::{Account, Asking, tls_name};
 use super::ask::{self, Ask, Asker, Verdict};
 use super::buffer::Buffer;
 use super::census::Permit;
@@ -9,10 +10,12 @@ use super::reply::{self, Reply};
 use super::respond::Failure;
 use super::rewrite::Peer;
 use super::settings::{Listener, ListenerId};
+use super::tally::WorkerCounts;
 use super::tls::client_cert;
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
 use super::worker::{Worker, count};
+use rustls::{Connection, HandshakeKind};
 use socket2::Socket;
 use std::future::poll_fn;
 use std::io;
@@ -38,6 +41,8 @@ pub struct Client<W> {
     /// The listener, as it was set at the last request.
     pub(super) listener: Arc<Listener>,
     requests: u32,
+    /// What the exchange under way has done.
+    pub(super) account: Account,
     /// The tick at which the request under way began.
     began: u32,
     pub(super) worker: Rc<Worker<W>>,
@@ -88,12 +93,15 @@ impl<W: Watch> Client<W> {
     /// What comes before the first request: the PROXY header, if one is due, and the TLS handshake, if TLS is spoken.
     async fn welcome(accepted: Accepted, worker: Rc<Worker<W>>) -> io::Result<Self> {
         let Accepted { socket, from, mut to, id, listener, permit } = accepted;
+        let counts = &worker.counters.tally;
         let timer = worker.clock.watch(Rc::clone(&socket));
         let mut wire = Wire::plain(Stream::accepted(socket)?, timer);
         let (mut input, mut address) = (Buffer::default(), from);
         wire.timer.set(listener.config.deadlines.handshake);
         if listener.config.proxy_protocol.iter().any(|network| network.covers(from.ip()))
-            && let Proxied::Client { client, server } = read_proxy_header(&mut wire, &mut input).await?
+            && let Proxied::Client { client, server } = read_proxy_header(&mut wire, &mut input)
+                .await
+                .inspect_err(|_| counts.proxy_header_failures.add(1))?
         {
             (address, to) = (client, server.port());
             if !permit.bear(client.ip(), listener.config.limits.connections_per_address) {
@@ -103,28 +111,37 @@ impl<W: Watch> Client<W> {
         }
         let site = worker.site();
         if let Some(tls) = site.snapshot.tls.accept(id) {
-            wire.start_tls(tls.map_err(io::Error::other)?, &mut input).await?;
+            let agreed = wire.start_tls(tls.map_err(io::Error::other)?, &mut input).await;
+            agreed.inspect_err(|_| counts.handshake_failures.add(1))?;
+            wire.tls().into_iter().for_each(|tls| count_handshake(counts, tls));
         }
         wire.timer.clear();
         let trusted = &site.snapshot.settings.proxy.trusted;
         let peer = Peer::new(address.ip(), to, wire.tls().is_some(), trusted);
         let peer = identify(peer, &wire, &listener);
-        Ok(Self { wire, input, address, peer, id, listener, requests: 0, began: 0, worker })
+        let account = Account::new(Rc::clone(&worker.books));
+        Ok(Self { wire, input, address, peer, id, listener, requests: 0, account, began: 0, worker })
     }
 
     /// One request and its answer.
     async fn turn(&mut self) -> Left {
-        match self.read_request().await {
+        let left = match self.read_request().await {
             Ok(Some(Verdict::Forward(ask))) if self.worker.gauge.is_spent() => {
                 count(&self.worker.counters.shed);
+                self.account.failed(Failure::Shed);
                 self.tell(reply::failure(Failure::Shed, &ask.facts, &self.worker.date())).await
             }
             // On the heap, so that a connection that waits does not hold room for what an exchange needs.
             Ok(Some(Verdict::Forward(ask))) => Box::pin(self.forward(ask)).await,
             Ok(Some(Verdict::Reply(reply))) => self.tell(reply).await,
             Ok(None) => Left::Done,
-            Err(failure) => self.tell(reply::refusal(failure, &self.worker.date())).await,
-        }
+            Err(failure) => {
+                self.account.failed(failure);
+                self.tell(reply::refusal(failure, &self.worker.date())).await
+            }
+        };
+        self.account.close();
+        left
     }
 
     /// Waits for the head of a request and decides what becomes of it. `None`: the client is done.
@@ -133,6 +150,7 @@ impl<W: Watch> Client<W> {
             return Ok(None);
         }
         self.requests += 1;
+        self.account.begin();
         self.began = self.worker.clock.now();
         let mut is_waiting = false;
         loop {
@@ -148,6 +166,9 @@ impl<W: Watch> Client<W> {
             }
             if !matches!(self.wire.fill(&mut self.input).await, Ok(1..)) {
                 let is_late = self.wire.timer.has_expired();
+                if !is_late {
+                    self.account.forget();
+                }
                 return if is_late { Err(Failure::SlowClient) } else { Ok(None) };
             }
         }
@@ -168,6 +189,8 @@ impl<W: Watch> Client<W> {
         if let Some(current) = current.filter(|current| !Arc::ptr_eq(current, &self.listener)) {
             self.listener = Arc::clone(current);
         }
+        let asking = Asking { client: self.address, peer: &self.peer, tls: self.wire.tls() };
+        self.account.arrive(&self.listener, asking);
         let most = self.listener.config.limits.requests;
         let asker = Asker {
             listener: &self.listener,
@@ -178,7 +201,7 @@ impl<W: Watch> Client<W> {
             random: self.worker.draw(),
             date: &self.worker.date(),
         };
-        ask::read(&site, &asker, self.input.bytes())
+        ask::read(&site, &asker, &mut self.account, self.input.bytes())
     }
 
     /// The tick at which an exchange has to be over, by its route or by the listener.
@@ -194,8 +217,14 @@ impl<W: Watch> Client<W> {
         let hsts = self.listener.hsts.as_deref();
         let reply = reply.with([("server", server), ("strict-transport-security", hsts)]);
         self.worker.counters.count(reply.status);
+        self.account.told(reply.status);
         self.wire.timer.set(self.listener.config.deadlines.send);
         let told = self.wire.write_all(&reply.bytes).await;
+        match &told {
+            Ok(()) => self.account.carried(0, reply.body_len()),
+            Err(_) if self.wire.timer.has_expired() => self.account.failed(Failure::SlowReader),
+            Err(_) => self.account.failed(Failure::ClientEnded),
+        }
         self.wire.timer.clear();
         match told {
             Err(_) => Left::Done,
@@ -218,6 +247,16 @@ impl<W: Watch> Client<W> {
             }
         }
     }
+}
+
+fn count_handshake(counts: &WorkerCounts, tls: &Connection) {
+    let [older, newer] = &counts.handshakes;
+    if tls_name(tls) == "TLSv1.3" {
+        newer.add(1)
+    } else {
+        older.add(1)
+    }
+    counts.resumed.add((tls.handshake_kind() == Some(HandshakeKind::Resumed)).into());
 }
 
 async fn read_proxy_header<W: Watch>(wire: &mut Wire<W>, input: &mut Buffer) -> io::Result<Proxied> {

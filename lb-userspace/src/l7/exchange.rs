@@ -1,5 +1,6 @@
 //! An exchange: from a request that was understood, by a backend's answer, to a connection that is ready for the next.
 
+use super::account::blame;
 use super::answer::Answer;
 use super::ask::Ask;
 use super::asking::{Asking, Lost};
@@ -43,9 +44,13 @@ impl<W: Watch> Client<W> {
             Err(failure) if failure.is_told() => {
                 let is_over = ask.is_over(&self.worker.clock);
                 let failure = if is_over { Failure::Deadline } else { failure };
+                self.account.failed(failure);
                 self.tell(reply::failure(failure, &ask.facts, &self.worker.date())).await
             }
-            Err(_) => Left::Done,
+            Err(failure) => {
+                self.account.failed(failure);
+                Left::Done
+            }
         }
     }
 
@@ -66,6 +71,7 @@ impl<W: Watch> Client<W> {
         let (mut retries, mut not, mut fresh) = (rules.count, None, false);
         loop {
             let mut turn = Turn::take(&self.worker, ask, not).await?;
+            self.account.turned(&upstreams.service.config.name, |note| turn.sign(note));
             let lost = match self.ask_one(ask, &mut turn, fresh).await {
                 Ok((answer, asking, upstream)) => {
                     let may =
@@ -79,6 +85,7 @@ impl<W: Watch> Client<W> {
                     }
                     ask.head = asking.into_head();
                     (retries, not) = (retries - 1, Some(turn.id));
+                    self.account.retried();
                     continue;
                 }
                 Err(lost) => lost,
@@ -99,6 +106,7 @@ impl<W: Watch> Client<W> {
                 return Err(lost.failure);
             }
             retries -= 1;
+            self.account.retried();
         }
     }
 
@@ -126,13 +134,13 @@ impl<W: Watch> Client<W> {
         }
         ask.set_cookie = turn.set_cookie(ask, self.wire.tls().is_some());
         let (answer, asking) = self.ask(ask, &mut upstream).await?;
-        turn.note_answer(answer.status);
+        self.account.answered(turn.note_answer(answer.status));
         Ok((answer, asking, upstream))
     }
 
     /// A connection to a backend.
     async fn reach(&self, ask: &Ask<W>, turn: &Turn<W>, fresh: bool) -> Result<Upstream<W>, Failure> {
-        let pool = ask.upstreams.pool(turn.addr);
+        let pool = &turn.pool;
         let config = &ask.upstreams.service.config;
         // With a PROXY header a connection belongs to one client.
         let must_live = !ask.facts.is_repeatable();
@@ -184,6 +192,7 @@ impl<W: Watch> Client<W> {
     async fn answer(&mut self, begun: Begun<W>, ask: &mut Ask<W>) -> Left {
         let Begun { answer, mut asking, mut upstream, _turn } = begun;
         self.worker.counters.count(answer.status);
+        self.account.told(answer.status);
         let service = &ask.upstreams.service.config;
         let idle = ask.route.deadlines.idle.unwrap_or(service.deadlines.idle);
         let patience = Patience { read: idle, write: self.listener.config.deadlines.send };
@@ -201,6 +210,15 @@ impl<W: Watch> Client<W> {
             pump.poll(cx, (&mut upstream.wire, &mut upstream.input), &mut self.wire)
         })
         .await;
+        self.account.carried(asking.passed(), pump.passed());
+        if let Err(broken) = &answered {
+            let late = (self.wire.timer.has_expired(), upstream.wire.timer.has_expired());
+            self.account.failed(if ask.is_over(&self.worker.clock) {
+                Failure::Deadline
+            } else {
+                blame(broken, late)
+            });
+        }
         let (was_sent, framing) = (asking.was_sent(), ask.facts.framing);
         if answered.is_ok() && was_sent && answer.keeps_upstream && service.proxy_protocol.is_none() {
             upstream.keep(&service.pool);
@@ -234,6 +252,7 @@ impl<W: Watch> Client<W> {
         });
         // However it ended, both sides are told by the end of their connections.
         let _ = passed.await;
+        self.account.carried(up.passed(), down.passed());
         Left::Done
     }
 }

@@ -101,7 +101,7 @@ async fn carry<W: Watch>(
     let mut turn = Turn::take(worker, copy, None).await?;
     let answered = exchange(worker, copy, &turn, header).await;
     match answered {
-        Ok(status) => turn.note_answer(status),
+        Ok(status) => _ = turn.note_answer(status),
         Err(failure) => turn.note_failure(failure),
     }
     answered.map(|_| ())
@@ -144,7 +144,7 @@ async fn reach<W: Watch>(
     turn: &Turn<W>,
     header: Option<Vec<u8>>,
 ) -> Result<Upstream<W>, Failure> {
-    let pool = copy.upstreams.pool(turn.addr);
+    let pool = &turn.pool;
     let config = &copy.upstreams.service.config;
     if config.proxy_protocol.is_none()
         && let Some(kept) = pool.take(true, config.pool.lifetime)

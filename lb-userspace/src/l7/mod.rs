@@ -3,6 +3,7 @@
 //! Pure parts (`message`, `http1`, `route`, `rewrite`, `balance`) take bytes, `now` and snapshots and return values; `worker`,
 //! `transport`, `tls` and `pool` do the I/O.
 
+pub mod account;
 mod admission;
 pub mod answer;
 pub mod ask;
@@ -13,7 +14,9 @@ pub mod census;
 pub mod client;
 pub mod deadline;
 mod exchange;
+pub mod explain;
 pub mod http1;
+pub mod log;
 pub mod memory;
 pub mod message;
 mod mirror;
@@ -26,6 +29,7 @@ pub mod rewrite;
 pub mod route;
 pub mod settings;
 pub mod site;
+pub mod tally;
 pub mod tls;
 pub mod transport;
 mod turn;

@@ -4,6 +4,7 @@ use super::buffer::Buffer;
 use super::deadline::{Clock, TICK};
 use super::http1::Framing;
 use super::respond::Failure;
+use super::tally::BackendCounts;
 use super::tls::ClientTls;
 use super::transport::{Stream, Watch};
 use super::wire::Wire;
@@ -11,6 +12,7 @@ use crate::config::proxy;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The connections of one worker to one backend.
@@ -18,6 +20,8 @@ use std::time::Duration;
 pub struct Pool<W> {
     addr: SocketAddr,
     idle: RefCell<Vec<Idle<W>>>,
+    /// What this worker had of the backend.
+    pub counts: Arc<BackendCounts>,
 }
 
 /// A connection that waits for a request.
@@ -86,8 +90,8 @@ pub struct Way<'a> {
 impl<W: Watch> Pool<W> {
     /// No connections yet.
     #[must_use]
-    pub const fn new(addr: SocketAddr) -> Self {
-        Self { addr, idle: RefCell::new(Vec::new()) }
+    pub const fn new(addr: SocketAddr, counts: Arc<BackendCounts>) -> Self {
+        Self { addr, idle: RefCell::new(Vec::new()), counts }
     }
 
     /// The connection that was used last, for the others may then grow old and close. One that must not fail is looked at
@@ -97,6 +101,7 @@ impl<W: Watch> Pool<W> {
             let Idle { wire, requests, age, .. } = self.idle.borrow_mut().pop()?;
             let is_over = age.is_over(wire.timer.clock().now(), lifetime);
             if !is_over && (!must_live || wire.is_quiet()) {
+                self.counts.reuses.add(1);
                 let pool = Rc::clone(self);
                 return Some(Upstream { wire, input: Buffer::default(), requests, age, pool });
             }
@@ -106,6 +111,7 @@ impl<W: Watch> Pool<W> {
     /// A new connection, within the deadline.
     pub async fn connect(self: &Rc<Self>, way: &Way<'_>) -> Result<Upstream<W>, Failure> {
         let wire = open(self.addr, way).await?;
+        self.counts.connects.add(1);
         Ok(Upstream { wire, input: Buffer::default(), requests: 0, age: way.age, pool: Rc::clone(self) })
     }
 
@@ -115,6 +121,12 @@ impl<W: Watch> Pool<W> {
         self.idle.borrow_mut().retain(|idle| {
             now.saturating_sub(idle.since) < longest && !idle.age.is_over(now, rules.lifetime)
         });
+    }
+
+    /// How many connections wait.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.idle.borrow().len()
     }
 
     /// Closes all connections that wait.

@@ -48,6 +48,8 @@ pub struct Pump {
     chunks: bool,
     /// Bytes of body that may still come.
     limit: u64,
+    /// Bytes of body that have been written.
+    passed: u64,
     patience: Patience,
     reads: bool,
     writes: bool,
@@ -81,6 +83,7 @@ impl Pump {
             source,
             chunks: matches!(to, Framing::Chunked),
             limit: u64::MAX,
+            passed: 0,
             patience,
             reads: false,
             writes: false,
@@ -112,6 +115,13 @@ impl Pump {
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         matches!(self.source, Source::Ended)
+    }
+
+    /// Bytes of body that have been written, those of a piece under way included.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        let under_way = self.written.saturating_sub(self.before.len()).min(self.data);
+        self.passed + under_way as u64
     }
 
     /// The head again, to send it elsewhere, if there was no body behind it.
@@ -169,6 +179,7 @@ impl Pump {
             }
         }
         input.consume(self.data);
+        self.passed += self.data as u64;
         (self.data, self.behind) = (0, b"");
         if !self.has_ended() {
             self.before.clear();

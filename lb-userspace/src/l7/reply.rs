@@ -19,6 +19,13 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Bytes of its body.
+    #[must_use]
+    pub fn body_len(&self) -> u64 {
+        let head = self.bytes.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
+        (self.bytes.len() - head) as u64
+    }
+
     /// The same with these fields of the whole proxy and of the listener, where the answer does not say them itself.
     #[must_use]
     pub fn with(mut self, fields: [(&str, Option<&[u8]>); 2]) -> Self {

@@ -4,6 +4,7 @@
 //! live on; a client's connection asks for its listener's current settings at each request.
 
 use super::balance::{Balancer, Budget, Signer};
+use super::log::Queue;
 use super::pool::Pool;
 use super::settings::{Listener, ListenerId, Service, ServiceId, Settings};
 use super::tls::Store;
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub signer: Signer,
     /// How many workers serve it.
     pub workers: u32,
+    /// Where lines of the log go.
+    pub log: Queue,
 }
 
 /// Everything that one worker serves.
@@ -43,6 +46,8 @@ pub struct Upstreams<W> {
     pub id: ServiceId,
     /// Its settings.
     pub service: Arc<Service>,
+    /// The worker's number.
+    worker: usize,
     /// What decides between its backends. It outlives the settings, as the connections do.
     pub balance: Rc<RefCell<Balancer>>,
     /// What retries are paid from.
@@ -50,13 +55,32 @@ pub struct Upstreams<W> {
     pools: Rc<RefCell<HashMap<SocketAddr, Rc<Pool<W>>>>>,
 }
 
+/// How a backend looks to one worker.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The name of its service.
+    pub service: String,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Whether it is left out for a while as an outlier.
+    pub left_out: bool,
+    /// Its exchanges at the moment.
+    pub active: u32,
+    /// Connections that wait for a request.
+    pub idle: usize,
+    /// What it takes to answer, of late.
+    pub latency: Option<Duration>,
+    /// What one more request would cost there.
+    pub cost: f64,
+}
+
 /// Seed of the hash that backends are chosen by: the same in all workers, so that they agree.
-const HASH_SEED: u64 = 0;
+pub const HASH_SEED: u64 = 0;
 
 impl<W: Watch> Site<W> {
-    /// A site of this snapshot, which takes over what it shares with the former.
+    /// A worker's site of this snapshot, which takes over what it shares with the former.
     #[must_use]
-    pub fn new(snapshot: Snapshot, former: Option<&Self>, now: Duration) -> Self {
+    pub fn new(snapshot: Snapshot, former: Option<&Self>, (worker, now): (usize, Duration)) -> Self {
         let settings = &snapshot.settings;
         let mut upstreams = Vec::new();
         upstreams.resize_with(settings.services.places(), || None);
@@ -64,7 +88,7 @@ impl<W: Watch> Site<W> {
             let before = former.and_then(|former| former.upstreams(id));
             let before = before.filter(|before| before.service.config.name == service.config.name);
             if let Some(place) = upstreams.get_mut(id.index()) {
-                *place = Some(Upstreams::follow((id, service), before, &snapshot, now));
+                *place = Some(Upstreams::follow((id, service), before, &snapshot, (worker, now)));
             }
         }
         Self { snapshot, upstreams }
@@ -93,7 +117,7 @@ impl<W: Watch> Upstreams<W> {
         (id, service): (ServiceId, &Arc<Service>),
         before: Option<&Rc<Self>>,
         snapshot: &Snapshot,
-        now: Duration,
+        (worker, now): (usize, Duration),
     ) -> Rc<Self> {
         if let Some(same) = before.filter(|before| Arc::ptr_eq(&before.service, service)) {
             return Rc::clone(same);
@@ -103,20 +127,28 @@ impl<W: Watch> Upstreams<W> {
         let Some(before) = before else {
             let balance = Balancer::new(config, *workers, signer, HASH_SEED, now);
             let (balance, budget, pools) = (Rc::new(balance.into()), Rc::default(), Rc::default());
-            return Rc::new(Self { id, service: Arc::clone(&service), balance, budget, pools });
+            return Rc::new(Self { id, worker, service: Arc::clone(&service), balance, budget, pools });
         };
         before.balance.borrow_mut().follow(config, *workers, signer, HASH_SEED, now);
         let stays = |addr: &SocketAddr| config.backends.iter().any(|backend| backend.addr == *addr);
         before.pools.borrow_mut().retain(|addr, _| stays(addr));
         let (balance, budget) = (Rc::clone(&before.balance), Rc::clone(&before.budget));
-        Rc::new(Self { id, balance, budget, pools: Rc::clone(&before.pools), service: Arc::clone(&service) })
+        Rc::new(Self {
+            id,
+            worker,
+            balance,
+            budget,
+            pools: Rc::clone(&before.pools),
+            service: Arc::clone(&service),
+        })
     }
 
     /// The connections to a backend.
     #[must_use]
     pub fn pool(&self, addr: SocketAddr) -> Rc<Pool<W>> {
         let mut pools = self.pools.borrow_mut();
-        Rc::clone(pools.entry(addr).or_insert_with(|| Rc::new(Pool::new(addr))))
+        let counts = || self.service.tally(addr).map(|tally| tally.of(self.worker)).unwrap_or_default();
+        Rc::clone(pools.entry(addr).or_insert_with(|| Rc::new(Pool::new(addr, counts()))))
     }
 
     /// Takes the verdicts of health in: these addresses are down, all others up.
@@ -128,6 +160,22 @@ impl<W: Watch> Upstreams<W> {
                 self.pool(backend.addr).close_idle();
             }
         }
+    }
+
+    /// How the backends look to this worker.
+    #[must_use]
+    pub fn look(&self, now: Duration) -> Vec<Look> {
+        let balance = self.balance.borrow();
+        let looks = balance.views(now).map(|view| Look {
+            service: self.service.config.name.clone(),
+            addr: view.addr,
+            left_out: view.left_out,
+            active: view.active,
+            idle: self.pools.borrow().get(&view.addr).map_or(0, |pool| pool.idle()),
+            latency: view.latency,
+            cost: view.cost,
+        });
+        looks.collect()
     }
 
     /// Closes connections that have waited for too long.

@@ -2,11 +2,12 @@
 
 use super::ask::Ask;
 use super::balance::{BackendId, Choice, Outcome, Wish};
+use super::log::{Field, Note};
+use super::pool::Pool;
 use super::respond::Failure;
 use super::site::Upstreams;
 use super::transport::Watch;
 use super::worker::Worker;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Turn<W: Watch> {
     pub(super) id: BackendId,
-    pub(super) addr: SocketAddr,
     upstreams: Rc<Upstreams<W>>,
     worker: Rc<Worker<W>>,
     began: Duration,
+    /// The worker's connections to the backend.
+    pub(super) pool: Rc<Pool<W>>,
     outcome: Outcome,
 }
 
@@ -64,7 +66,7 @@ impl<W: Watch> Turn<W> {
         upstreams.balance.borrow_mut().begin(id);
         Ok(Self {
             id,
-            addr,
+            pool: upstreams.pool(addr),
             upstreams: Rc::clone(upstreams),
             worker: Rc::clone(worker),
             began: worker.elapsed(),
@@ -72,14 +74,25 @@ impl<W: Watch> Turn<W> {
         })
     }
 
-    /// The backend has begun its answer.
-    pub(super) fn note_answer(&mut self, status: u16) {
+    /// The backend has begun its answer. How long that took.
+    pub(super) fn note_answer(&mut self, status: u16) -> Duration {
         let latency = self.worker.elapsed().saturating_sub(self.began);
+        self.pool.counts.answers.add(status);
+        self.pool.counts.times.add(latency);
         self.outcome = if status < 500 { Outcome::Answered { latency } } else { Outcome::Failed };
+        latency
+    }
+
+    /// Writes the backend down in a log's note.
+    pub(super) fn sign(&self, note: &mut Note) {
+        note.put(
+            Field::Backend,
+            self.upstreams.balance.borrow().name(self.id).unwrap_or_default().as_bytes(),
+        );
     }
 
     /// The exchange failed; if by the backend's fault, it counts against it.
-    pub(super) const fn note_failure(&mut self, failure: Failure) {
+    pub(super) fn note_failure(&mut self, failure: Failure) {
         self.outcome = match failure {
             Failure::ClientEnded
             | Failure::SlowBody
@@ -88,6 +101,7 @@ impl<W: Watch> Turn<W> {
             | Failure::Deadline => Outcome::Abandoned,
             _ => Outcome::Failed,
         };
+        self.pool.counts.failures.add(u64::from(self.outcome == Outcome::Failed));
     }
 
     /// Whether there is another backend to ask.
@@ -107,7 +121,8 @@ impl<W: Watch> Turn<W> {
 
 impl<W: Watch> Drop for Turn<W> {
     fn drop(&mut self) {
-        self.upstreams.balance.borrow_mut().end(self.id, self.outcome, self.worker.elapsed());
+        let ejected = self.upstreams.balance.borrow_mut().end(self.id, self.outcome, self.worker.elapsed());
+        self.pool.counts.ejections.add(ejected.into());
     }
 }
 

@@ -1,13 +1,16 @@
 //! A worker: one thread, one runtime, sockets and pools of its own. It shares nothing that changes with the others.
 
+use super::account::Books;
 use super::admission::{admit, turn_away};
 use super::census::Permit;
 use super::client::{Accepted, Client};
 use super::deadline::{Clock, TICK};
 use super::http1::DateCache;
+use super::log::Desk;
 use super::memory::{CONNECTION, Gauge};
 use super::settings::{ListenerId, Settings};
-use super::site::{Site, Snapshot};
+use super::site::{Look, Site, Snapshot};
+use super::tally::WorkerCounts;
 use super::transport::{Acceptor, Watch, bind};
 use socket2::Socket;
 use std::cell::{Cell, RefCell};
@@ -18,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_local;
 
 /// How long a worker waits when it cannot accept, for a lack of descriptors passes.
@@ -35,6 +38,8 @@ pub struct Worker<W> {
     pub clock: Rc<Clock>,
     /// What it has done.
     pub counters: Arc<Counters>,
+    /// Where its exchanges are counted and logged.
+    pub books: Rc<Books>,
     /// What memory is left.
     pub gauge: Gauge,
     /// Copies of requests under way.
@@ -57,6 +62,10 @@ pub struct Counters {
     pub accepted: AtomicU64,
     /// Connections open now.
     pub open: AtomicU64,
+    /// The worker's number, from 0.
+    pub number: usize,
+    /// What it counts besides.
+    pub tally: WorkerCounts,
     /// Connections not let in for the bounds of their listener.
     pub refused: AtomicU64,
     /// Connections and requests turned away for want of memory, and connections closed for it that waited for a request.
@@ -68,6 +77,12 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Of the worker of this number.
+    #[must_use]
+    pub fn of(number: u32) -> Self {
+        Self { number: usize::try_from(number).unwrap_or(usize::MAX), ..Self::default() }
+    }
+
     /// Counts an answer.
     pub fn count(&self, status: u16) {
         if let Some(counter) = self.answers.get(usize::from(status / 100).wrapping_sub(1)) {
@@ -100,6 +115,8 @@ pub enum Order {
     Serve(Snapshot),
     /// These backends are down, all others up.
     Down(Arc<Vec<(String, SocketAddr)>>),
+    /// Tell how the backends look from here.
+    Look(UnboundedSender<Vec<Look>>),
     /// Accept nothing more, and end when all connections have, or after this time.
     Drain(Duration),
 }
@@ -117,11 +134,14 @@ pub async fn run<W: Watch>(
         match orders.recv().await {
             Some(Order::Serve(snapshot)) => worker.serve(snapshot),
             Some(Order::Down(down)) => worker.judge(&down),
+            // Whoever asked may have given up.
+            Some(Order::Look(told)) => drop(told.send(worker.look())),
             Some(Order::Drain(patience)) => break patience,
             None => break Duration::ZERO,
         }
     };
     worker.drain(patience).await;
+    worker.books.desk.flush(&worker.counters.tally);
 }
 
 async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
@@ -132,6 +152,7 @@ async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
         ticks.tick().await;
         worker.clock.tick();
         worker.tell_time(&mut dates);
+        worker.books.desk.flush(&worker.counters.tally);
         worker.mind_memory();
         if worker.clock.now().is_multiple_of(POOL_TICKS) {
             worker.expire_idle();
@@ -147,8 +168,9 @@ impl<W: Watch> Worker<W> {
             copies: Cell::new(0),
             began: Instant::now(),
             clock: Rc::default(),
+            books: Rc::new(Books { counters: Arc::clone(&counters), desk: Desk::new(snapshot.log.clone()) }),
+            site: RefCell::new(Rc::new(Site::new(snapshot, None, (counters.number, Duration::ZERO)))),
             counters,
-            site: RefCell::new(Rc::new(Site::new(snapshot, None, Duration::ZERO))),
             listening: RefCell::default(),
             connections: Cell::new(0),
             draining: Cell::new(false),
@@ -202,7 +224,7 @@ impl<W: Watch> Worker<W> {
 
     /// Takes settings up. Sockets and connections of what did not change live on.
     fn serve(self: &Rc<Self>, snapshot: Snapshot) {
-        let site = Site::new(snapshot, Some(&self.site()), self.elapsed());
+        let site = Site::new(snapshot, Some(&self.site()), (self.counters.number, self.elapsed()));
         let wanted = addresses(&site.snapshot.settings);
         self.site.replace(Rc::new(site));
         self.listening.borrow_mut().retain(|address, listening| {
@@ -227,6 +249,10 @@ impl<W: Watch> Worker<W> {
         spawn_local(accept(acceptor, (id, address.port()), Rc::clone(self)));
         self.listening.borrow_mut().insert(address, Listening { id, socket });
         Ok(())
+    }
+
+    fn look(&self) -> Vec<Look> {
+        self.site().all_upstreams().flat_map(|upstreams| upstreams.look(self.elapsed())).collect()
     }
 
     fn judge(&self, down: &[(String, SocketAddr)]) {

@@ -29,7 +29,7 @@ pub(super) fn service_key(vip: Vip) -> ServiceKey {
     ServiceKey::new(address(vip.addr), U16be::new(vip.port), number(vip.protocol), family(vip.addr))
 }
 
-const fn number(protocol: Protocol) -> u8 {
+pub(super) const fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,

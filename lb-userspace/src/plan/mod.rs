@@ -21,6 +21,7 @@ mod diff;
 
 mod encode;
 mod error;
+mod explain;
 mod hosts;
 mod input;
 mod records;
@@ -45,6 +46,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use error::PlanError;
+pub use explain::Place;
 pub use input::{BackendKey, BackendState, Inputs, Observations};
 use state::State;
 pub use view::{BackendView, ServiceView};

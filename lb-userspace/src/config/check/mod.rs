@@ -44,6 +44,7 @@ pub(super) fn config(raw: &raw::File, source: &Source<'_>, report: &mut Report) 
         seed: raw.seed.or(DEFAULT_SEED).unwrap_or_default(),
         guard: raw.guard.given().map(guard::build),
         host_guard: guard::base(raw),
+        metrics: raw.metrics.given().copied(),
         proxy: proxy::build(raw, source, report),
         log_packets: raw.log_packets.or(false).unwrap_or_default(),
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::model::{Choice, words};
-use super::Network;
+use super::{AccessLog, Network};
 
 /// `[[listener]]`: sockets and what holds for whoever connects to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Listener {
     pub http2: bool,
     /// From whom a PROXY header is taken, and then required. Default nobody.
     pub proxy_protocol: Vec<Network>,
+    /// How its requests are logged. Default as `[proxy]` says, and that not at all.
+    pub access_log: Option<AccessLog>,
     /// What one client may take.
     pub limits: ClientLimits,
     /// How long one client may take.

@@ -4,12 +4,14 @@
 //! expressions compile, and a route has exactly one action.
 
 mod listener;
+mod log;
 mod route;
 mod service;
 
 pub use listener::{
     CertificateFiles, ClientCertificates, ClientDeadlines, ClientLimits, Hsts, Listener, Tls, TlsVersion,
 };
+pub use log::{AccessLog, FormatError, LogErrors, LogField, LogFormat, LogPiece, LogTarget};
 pub use route::{
     Action, Condition, Edits, Field, HostPattern, PathChange, PathPattern, Redirect, Respond, Route,
     RouteDeadlines, Share, Test, whole_match,
@@ -101,6 +103,13 @@ impl Proxy {
     #[must_use]
     pub fn is_used(&self) -> bool {
         !self.listeners.is_empty()
+    }
+
+    /// Worker threads that are asked for: one for each core that this process may use, unless the operator says otherwise.
+    #[must_use]
+    pub fn worker_count(&self) -> u32 {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        u32::try_from(self.workers.map_or_else(cores, |count| count.get().into())).unwrap_or(u32::MAX)
     }
 
     /// The service of this name.

@@ -36,6 +36,8 @@ pub struct Route {
     pub response: Edits,
     /// The service that gets a copy of each request, whose answers are thrown away.
     pub mirror: Option<String>,
+    /// Whether its requests are logged, where there is a log. Default true.
+    pub log: bool,
     /// Bytes of a request's body; `None`, the default, any number.
     pub body_limit: Option<u64>,
     /// Deadlines that differ from the listener's and the service's.

@@ -91,6 +91,21 @@ pub enum Balance {
     Hash(HashOn),
 }
 
+impl Balance {
+    /// Its word in the configuration.
+    #[must_use]
+    pub fn word(&self) -> String {
+        let word = match self {
+            Self::P2c => BalanceWord::P2c,
+            Self::RoundRobin => BalanceWord::RoundRobin,
+            Self::LeastConnections => BalanceWord::LeastConnections,
+            Self::IpHash => BalanceWord::IpHash,
+            Self::Hash(_) => BalanceWord::Hash,
+        };
+        word.to_string()
+    }
+}
+
 /// The part of a request that a hash is of. Where it is missing, the client's address stands in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HashOn {

@@ -1,6 +1,7 @@
 //! Layer 7 as written. A table whose keys are independent of all others has no twin here: it is read into the model at once.
 
 mod listener;
+mod log;
 mod route;
 mod service;
 
@@ -8,6 +9,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 pub(in crate::config) use listener::{Listener, Tls};
+pub(in crate::config) use log::access_log;
 pub(in crate::config) use route::{
     Condition, Conditions, Edits, Field, Path, Redirect, Rewrite, Route, Share,
 };
@@ -15,7 +17,7 @@ pub(in crate::config) use service::{Backend, Service, UpstreamTls};
 
 use super::super::finding::Report;
 use super::super::found::Found;
-use super::super::proxy::{Forwarded, Io, Network};
+use super::super::proxy::{AccessLog, Forwarded, Io, Network};
 use super::super::reader::Reader;
 use super::super::value;
 
@@ -34,10 +36,12 @@ pub(in crate::config) struct Proxy {
     pub(in crate::config) via: Found<String>,
     pub(in crate::config) drain: Found<std::time::Duration>,
     pub(in crate::config) secret: Found<PathBuf>,
+    pub(in crate::config) access_log: Found<AccessLog>,
 }
 
 impl Proxy {
     pub(super) fn read(proxy: &Reader<'_, '_>, report: &mut Report) -> Self {
+        let log = proxy.table("access_log", report);
         Self {
             workers: proxy.read("workers", value::narrow, report),
             io: proxy.read("io", value::choice, report),
@@ -49,6 +53,7 @@ impl Proxy {
             via: proxy.read("via", value::name, report),
             drain: proxy.read("drain", value::duration, report),
             secret: proxy.read("secret", value::file, report),
+            access_log: log.and_then(|log| access_log(&log, report)),
         }
     }
 }

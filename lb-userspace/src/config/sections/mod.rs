@@ -1,9 +1,11 @@
 //! Every key of the configuration, once. See [`super::keys`] for what is made of a definition.
 
 mod guard;
+mod log;
 mod proxy;
 
 pub(super) use guard::{GUARD, SERVICE_GUARD};
+pub(super) use log::{ACCESS_LOG, METRICS};
 pub(super) use proxy::*;
 
 use super::bounds::{
@@ -16,7 +18,7 @@ use super::keys::{Form, Key, Presence, Section, Unit, Value};
 use super::model::{Forward, Kind, Protocol, Tracking};
 
 /// The sections in the order of the reference.
-pub(super) static ALL: [&Section; 40] = [
+pub(super) static ALL: [&Section; 42] = [
     &FILE,
     &SERVICE,
     &BACKEND,
@@ -27,7 +29,9 @@ pub(super) static ALL: [&Section; 40] = [
     &GUARD,
     &TABLES,
     &CAPTURE,
+    &METRICS,
     &PROXY,
+    &ACCESS_LOG,
     &LISTENER,
     &TLS,
     &CERTIFICATE,
@@ -94,6 +98,14 @@ pub(super) static FILE: Section = Section {
             presence: Presence::Optional("a listener's requests go to its `service`"),
             example: "[[route]]",
             meaning: "Which requests go which way, one header each.",
+            why: "",
+        },
+        Key {
+            name: "metrics",
+            value: Value::Table(&METRICS),
+            presence: Presence::Optional("none are served"),
+            example: "[metrics]",
+            meaning: "Metrics for Prometheus.",
             why: "",
         },
         Key {

@@ -186,6 +186,7 @@ fn config() -> impl Strategy<Value = Config> {
     let sites = (site(1), site(2), site(3));
     (sites, ports, encap, limits, capture(), any::<(u64, bool, bool)>()).prop_map(
         |((one, two, three), ports, encap, limits, capture, (seed, ping, log_packets))| Config {
+            metrics: None,
             services: [one, two, three].concat(),
             nat: Nat { ports },
             limits,

@@ -31,13 +31,13 @@ fn a_wrong_key_is_refused_with_its_remedy() {
         row("a strange key lists the known ones", first("quux = 80"))
             .at("1:1")
             .says("unknown key `quux` at the top level")
-            .marks("expected one of `service`, `proxy`, `listener`, `route`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
+            .marks("expected one of `service`, `proxy`, `listener`, `route`, `metrics`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
             .helps("remove it: a setting without effect would mislead whoever reads the file"),
         row("a strange section is an unknown key", last(r#"[sites]
 cert = "x""#))
             .at("9:2")
             .says("unknown key `sites` at the top level")
-            .marks("expected one of `service`, `proxy`, `listener`, `route`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
+            .marks("expected one of `service`, `proxy`, `listener`, `route`, `metrics`, `nat`, `encap`, `guard`, `limits`, `capture`, `seed`, `ping`, `log_packets`")
             .helps("remove it: a setting without effect would mislead whoever reads the file"),
         row("a missing service key names the service", instead(&[(r#"forward = "nat""#, "")]))
             .at("1:1")

@@ -1,11 +1,12 @@
 //! The daemon where there is no interface to balance on: layer 7 alone, and nothing of the kernel's is touched.
 
+use super::super::orders::{Ordered, answer, explained};
 use super::super::source::Source;
 use super::super::{Options, Signals, Told, needs_no_interface, serve_control};
 use super::{FIRST_LOOK, Front, Key, Looks};
 use crate::config::Config;
 use crate::control::server::Socket;
-use crate::control::{Request, Response, Status};
+use crate::control::{Explanation, Request, Response, Status, metrics};
 use crate::daemon;
 use crate::health::{Report, Transport};
 use std::time::Instant;
@@ -29,7 +30,7 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
     if config.proxy.listeners.is_empty() {
         return Err(super::Error::Idle.into());
     }
-    let mut asked = serve_control(Socket::bind(&options.control)?);
+    let mut asked = serve_control(Socket::bind(&options.control)?, config.metrics).await?;
     let (front, mut verdicts) = Front::new(&config, transport)?;
     let mut alone = Alone { source, front, transport, started: Instant::now() };
     alone.first_look(&mut verdicts).await;
@@ -43,6 +44,7 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
                 Told::Stop => break,
                 // Both ends are logged where they are made.
                 Told::Reload => drop(alone.reload().await),
+                Told::Reopen => alone.front.reopen_logs(),
             },
             Some(report) = verdicts.recv() => alone.front.judge(&report),
             () = looks.next() => alone.front.look_at_files(),
@@ -73,8 +75,19 @@ impl Alone {
 
     async fn obey(&mut self, request: &Request) -> Response {
         match request {
-            Request::Status => Response::Status(Box::new(self.status())),
+            Request::Status => Response::Status(Box::new(self.status().await)),
+            Request::Metrics => Response::Metrics { text: metrics::render(&self.status().await) },
             Request::Reload => self.reload().await,
+            Request::Explain(order) if !order.is_of_packets() => {
+                let told = self.front.explain(order).await;
+                explained(told.map(|told| Explanation::Http(Box::new(told))))
+            }
+            Request::Drain { service, backend, undo } => {
+                answer(self.front.order(service, backend, Ordered::Drain { undo: *undo }))
+            }
+            Request::Weight { service, backend, weight } => {
+                answer(self.front.order(service, backend, Ordered::Weight(*weight)))
+            }
             _ => Response::Refused {
                 message: "this is about services of layer 4, and the daemon runs without an interface"
                     .to_owned(),
@@ -82,13 +95,13 @@ impl Alone {
         }
     }
 
-    fn status(&self) -> Status {
+    async fn status(&self) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             config: self.source.to_string(),
             transport: self.transport.as_str().to_owned(),
-            front: self.front.status(),
+            front: self.front.status().await,
             ..Status::default()
         }
     }

@@ -3,7 +3,9 @@
 
 mod alone;
 mod checks;
+mod explain;
 mod files;
+mod orders;
 mod status;
 mod workers;
 
@@ -11,14 +13,17 @@ pub(super) use alone::serve as serve_alone;
 pub(super) use files::Looks;
 
 use crate::config::Config;
+use crate::config::proxy::{LogTarget, Proxy};
 use crate::health::{self, Report};
 use crate::l7::balance::Signer;
+use crate::l7::log::{self, Log};
 use crate::l7::settings::{self, Settings};
 use crate::l7::site::Snapshot;
 use crate::l7::tls::{Shared, Store, TlsError};
 use crate::l7::transport;
 use checks::Checks;
 pub(super) use checks::Key;
+use orders::Orders;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -55,6 +60,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A file of the log's.
+    #[error("the access log {path} cannot be written")]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A thread.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
@@ -78,6 +91,10 @@ pub(super) struct Front {
     shared: Shared,
     snapshot: Snapshot,
     workers: Option<Workers>,
+    log: Log,
+    /// What the file says, and what was ordered besides.
+    file: Proxy,
+    orders: Orders,
     checks: Checks,
     watch: files::Watch,
 }
@@ -94,14 +111,23 @@ impl Front {
     ) -> Result<(Self, UnboundedReceiver<Report<Key>>), Error> {
         let shared = Shared::new()?;
         let settings = Arc::new(Settings::build(&config.proxy, None)?);
+        try_logs(&settings)?;
         let watch = files::watch(&settings);
         let tls = Arc::new(Store::read(&shared, &settings)?);
         let (told, reports) = unbounded_channel();
         let mut checks = Checks::new(transport, told);
         checks.follow(&config.proxy);
         let signer = Signer::new(&secret(config.proxy.secret.as_deref())?);
-        let snapshot = Snapshot { workers: workers::count(&settings.proxy), settings, tls, signer };
-        Ok((Self { shared, snapshot, workers: None, checks, watch }, reports))
+        let log = Log::start().map_err(Error::Worker)?;
+        let snapshot = Snapshot {
+            log: log.queue.clone(),
+            workers: settings.proxy.worker_count(),
+            settings,
+            tls,
+            signer,
+        };
+        let (file, orders) = (config.proxy.clone(), Orders::default());
+        Ok((Self { shared, snapshot, workers: None, log, file, orders, checks, watch }, reports))
     }
 
     /// Whether every backend has its first verdict.
@@ -135,8 +161,10 @@ impl Front {
 
     /// Sees whether a configuration can be served; nothing changes yet.
     pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, Error> {
-        let settings = Arc::new(Settings::build(&config.proxy, Some(&self.snapshot.settings))?);
+        let settings =
+            Arc::new(Settings::build(&self.orders.over(&config.proxy), Some(&self.snapshot.settings))?);
         try_addresses(&settings, Some(&self.snapshot.settings))?;
+        try_logs(&settings)?;
         let watch = files::watch(&settings);
         let tls = Arc::new(Store::read(&self.shared, &settings)?);
         Ok(Prepared(Snapshot { settings, tls, ..self.snapshot.clone() }, watch))
@@ -149,6 +177,8 @@ impl Front {
         Prepared(snapshot, watch): Prepared,
     ) -> Result<(), Error> {
         self.checks.follow(&config.proxy);
+        self.orders.follow(&config.proxy);
+        self.file = config.proxy.clone();
         (self.snapshot, self.watch) = (snapshot, watch);
         match &self.workers {
             Some(workers) => {
@@ -160,13 +190,31 @@ impl Front {
         }
     }
 
+    /// Opens the files of logs anew, as after a rotation.
+    pub(super) fn reopen_logs(&self) {
+        self.log.queue.reopen();
+    }
+
     /// Lets exchanges under way end, and then the workers.
     pub(super) async fn stop(self) {
         if let Some(workers) = self.workers {
             workers.drain(self.snapshot.settings.proxy.drain).await;
         }
+        drop(self.snapshot);
+        // On a disk that stalls the last lines are not waited for.
+        let _ = tokio::time::timeout(LAST_LINES, tokio::task::spawn_blocking(|| self.log.finish())).await;
         self.checks.stop().await;
     }
+}
+
+/// Sees whether all logs can be written, so that the operator hears of it.
+fn try_logs(settings: &Settings) -> Result<(), Error> {
+    for (_, listener) in settings.listeners.iter() {
+        if let Some(LogTarget::File(path)) = listener.config.access_log.as_ref().map(|log| &log.to) {
+            log::open(path).map_err(|source| Error::Log { path: path.clone(), source })?;
+        }
+    }
+    Ok(())
 }
 
 /// What sticky cookies are signed with: the operator's file, or bits of this run.
@@ -195,6 +243,9 @@ fn try_addresses(settings: &Settings, former: Option<&Settings>) -> Result<(), E
     }
     Ok(())
 }
+
+/// How long an ending daemon waits for the last lines of the log.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// How long a start waits for all first verdicts.
 pub(super) const FIRST_LOOK: Duration = super::FIRST_LOOK;

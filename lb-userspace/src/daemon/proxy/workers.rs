@@ -2,8 +2,8 @@
 
 use super::Error;
 use super::checks::Key;
-use crate::config::proxy::{Io, Proxy};
-use crate::l7::site::Snapshot;
+use crate::config::proxy::Io;
+use crate::l7::site::{Look, Snapshot};
 use crate::l7::transport::{Epoll, Kind, Ring, Watch};
 use crate::l7::worker::{Counters, Order, run};
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// How long workers are waited for that are asked how things look.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// All workers.
 #[derive(Debug)]
@@ -55,6 +58,20 @@ impl Workers {
         self.tell(&Order::Down(Arc::new(down)));
     }
 
+    /// How the backends look to each. One that does not answer at once is left out.
+    pub(super) async fn look(&self) -> Vec<Look> {
+        let (told, mut looks) = unbounded_channel();
+        self.tell(&Order::Look(told));
+        let mut all = Vec::new();
+        let collect = async {
+            while let Some(more) = looks.recv().await {
+                all.extend(more);
+            }
+        };
+        let _ = tokio::time::timeout(LOOK, collect).await;
+        all
+    }
+
     /// What each has done.
     pub(super) fn counters(&self) -> impl Iterator<Item = &Counters> {
         self.workers.iter().map(|worker| &*worker.counters)
@@ -72,7 +89,7 @@ impl Workers {
 impl Worker {
     fn start(number: u32, kind: Kind, snapshot: Snapshot) -> io::Result<Self> {
         let (orders, received) = unbounded_channel();
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::of(number));
         let own = (Arc::clone(&counters), RandomState::new().hash_one(number));
         let work = move || match kind {
             Kind::Ring => Ring::run(run::<Ring>(snapshot, received, own)),
@@ -89,13 +106,6 @@ impl Worker {
             Err(_) => tracing::error!("a worker ended by a bug"),
         }
     }
-}
-
-/// How many workers there are to be: one a core, unless the operator says otherwise.
-pub(super) fn count(proxy: &Proxy) -> u32 {
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let count = proxy.workers.map_or_else(cores, |count| usize::from(count.get()));
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// What is asked for where it works.

@@ -153,23 +153,24 @@ impl Balancer {
         }
     }
 
-    /// Notes how an exchange ended.
-    pub fn end(&mut self, id: BackendId, outcome: Outcome, now: Duration) {
+    /// Notes how an exchange ended. Whether the backend is left out for it.
+    pub fn end(&mut self, id: BackendId, outcome: Outcome, now: Duration) -> bool {
         let cap = self.cap(now);
         self.renew_median(now);
         let median = self.median.0;
-        let (Some(backend), rules) = (self.backends.get_mut(id.index()), self.outliers) else { return };
+        let Some(backend) = self.backends.get_mut(id.index()) else { return false };
         backend.end(outcome, now);
-        if let Some(rules) = rules {
-            let failed = match outcome {
-                Outcome::Answered { latency } => rules
-                    .latency
-                    .is_some_and(|times| !median.is_zero() && latency > median * u32::from(times)),
-                Outcome::Failed => true,
-                Outcome::Abandoned => return,
-            };
-            backend.outlier.note(failed, &rules, cap, now);
-        }
+        let Some(rules) = self.outliers else { return false };
+        let failed = match outcome {
+            Outcome::Answered { latency } => {
+                rules.latency.is_some_and(|times| !median.is_zero() && latency > median * u32::from(times))
+            }
+            Outcome::Failed => true,
+            Outcome::Abandoned => return false,
+        };
+        let was_out = backend.outlier.is_out(now);
+        backend.outlier.note(failed, &rules, cap, now);
+        !was_out && backend.outlier.is_out(now)
     }
 
     /// How many are left out, and how many may be.
@@ -213,12 +214,13 @@ impl Balancer {
             left_out: backend.outlier.is_out(now),
             active: backend.active,
             latency: backend.latency.mean(),
+            cost: backend.latency.cost(f64::from(backend.active) / f64::from(backend.whole_weight()), now),
         })
     }
 }
 
 /// What can be told of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct View<'a> {
     /// Its name.
     pub name: &'a str,
@@ -232,4 +234,6 @@ pub struct View<'a> {
     pub active: u32,
     /// What it takes to answer, of late.
     pub latency: Option<Duration>,
+    /// What one more request would cost there, by which [`Balance::P2c`] compares.
+    pub cost: f64,
 }

@@ -38,7 +38,8 @@ impl Balancer {
     }
 
     /// The backend that a cookie binds the request to, if that serves and has room.
-    fn bound(&self, wish: &Wish<'_>, now: Duration) -> Option<BackendId> {
+    #[must_use]
+    pub fn bound(&self, wish: &Wish<'_>, now: Duration) -> Option<BackendId> {
         self.sticky.as_ref()?;
         let value = wish.cookie?;
         let at = self.backends.iter().position(|backend| sticky::is_tag(&backend.tag, value))?;

@@ -2,7 +2,8 @@
 
 /// Days of a name each, from Thursday, 1 January 1970 on.
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] =
+/// Names of months.
+pub(in crate::l7) const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAY: u64 = 24 * 3600;
 
@@ -27,15 +28,16 @@ impl DateCache {
 fn written(second: u64) -> String {
     let (day, time) = (second / DAY, second % DAY);
     let (year, month, of_month) = civil(day);
+    let month = MONTHS[month];
     let name = WEEKDAYS[(day % 7) as usize];
     let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
     format!("{name}, {of_month:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
-/// Year, month and day of month. Eras are of 400 years, which begin in March, so that leap days come last.
+/// Year, month from 0 and day of month. Eras are of 400 years, which begin in March, so that leap days come last.
 ///
 /// Source: Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
-fn civil(day: u64) -> (u64, &'static str, u64) {
+pub(in crate::l7) fn civil(day: u64) -> (u64, usize, u64) {
     const ERA: u64 = 146_097;
     let day = day + 719_468;
     let of_era = day % ERA;
@@ -45,5 +47,5 @@ fn civil(day: u64) -> (u64, &'static str, u64) {
     let of_month = of_year - (153 * march_month + 2) / 5 + 1;
     let month = (march_month + 2) % 12;
     let year = year + day / ERA * 400 + u64::from(month < 2);
-    (year, MONTHS[month as usize], of_month)
+    (year, usize::try_from(month).unwrap_or(0), of_month)
 }

@@ -11,7 +11,7 @@
 
 mod body;
 mod chunked;
-mod date;
+pub(super) mod date;
 mod diagnose;
 mod host;
 mod lines;

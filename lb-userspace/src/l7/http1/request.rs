@@ -58,6 +58,12 @@ pub struct Head<'b, 'f> {
 }
 
 impl<'b, 'f> Head<'b, 'f> {
+    /// The path as it was sent, for the log alone: whoever acts on a path takes [`Head::path`].
+    #[must_use]
+    pub const fn path_as_sent(&self) -> &'b str {
+        self.path
+    }
+
     /// Reads a head. `None`: the bytes do not reach to its end.
     ///
     /// A head that comes byte by byte is read anew each time; who feeds it need not call before there is another LF.

@@ -43,6 +43,18 @@ impl Peer {
         self
     }
 
+    /// Its address as text.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether it is a proxy whose forwarding fields are believed.
+    #[must_use]
+    pub const fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
     pub(super) const fn scheme(&self) -> &'static str {
         if self.https { "https" } else { "http" }
     }

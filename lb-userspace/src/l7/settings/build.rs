@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::route::Shares;
 use super::{Action, Listener, Numbered, Route, Service, ServiceId, Settings};
 use crate::config::proxy::{self, Edits, Forwarded, Proxy, RouteDeadlines, Share};
+use crate::l7::log::Plan;
 use crate::l7::rewrite::{Authorities, PathEdit, Redirect, RequestEdits, ResponseEdits, written_hsts};
 use crate::l7::route::Router;
+use crate::l7::tally::Tallies;
 
 /// Why a configuration could not be compiled: what its check was to rule out.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +35,10 @@ pub enum Error {
 impl Settings {
     /// Compiles a configuration. What did not change since `former` is taken over, see the module.
     pub fn build(config: &Proxy, former: Option<&Self>) -> Result<Self, Error> {
-        let services = services(config, former)?;
+        let tallies = Tallies::follow(config, former.map(|former| &former.tallies));
+        let services = services(config, &tallies, former)?;
         let edits = SharedEdits::follow(config, former);
-        let compiler = Compiler { config, services: &services, edits: &edits };
+        let compiler = Compiler { config, services: &services, edits: &edits, tallies: &tallies };
         let listeners = Numbered::follow(
             former.map(|former| &former.listeners),
             &config.listeners,
@@ -45,16 +48,20 @@ impl Settings {
         let proxy =
             Proxy { listeners: Vec::new(), routes: Vec::new(), services: Vec::new(), ..config.clone() };
         let ledger = former.map(|former| Arc::clone(&former.ledger)).unwrap_or_default();
-        Ok(Self { proxy, listeners, services, ledger, edits })
+        Ok(Self { proxy, listeners, services, tallies, ledger, edits })
     }
 }
 
-fn services(config: &Proxy, former: Option<&Settings>) -> Result<Numbered<Service>, Error> {
+fn services(
+    config: &Proxy,
+    tallies: &Tallies,
+    former: Option<&Settings>,
+) -> Result<Numbered<Service>, Error> {
     let build = |service: &proxy::Service, before: Option<&Arc<Service>>| {
         let now = proxy::Service { line: 0, ..service.clone() };
         Ok(match before.filter(|before| before.config == now) {
             Some(same) => Arc::clone(same),
-            None => Arc::new(Service::new(now)),
+            None => Arc::new(Service::new(now, tallies)),
         })
     };
     let former = former.map(|former| &former.services);
@@ -62,9 +69,11 @@ fn services(config: &Proxy, former: Option<&Settings>) -> Result<Numbered<Servic
 }
 
 impl Service {
-    fn new(config: proxy::Service) -> Self {
+    fn new(config: proxy::Service, all: &Tallies) -> Self {
         let addresses = config.backends.iter().map(|backend| backend.addr);
-        Self { authorities: Authorities::new(addresses, config.host.as_deref()), config }
+        let authorities = Authorities::new(addresses.clone(), config.host.as_deref());
+        let tallies = addresses.map(|addr| (addr, all.backend(&config.name, addr))).collect();
+        Self { authorities, tallies, config }
     }
 }
 
@@ -132,7 +141,7 @@ impl SharedEdits {
 #[derive(Debug)]
 pub(super) struct Origin {
     /// The listener's routes, without their lines.
-    routes: Vec<proxy::Route>,
+    pub(super) routes: Vec<proxy::Route>,
     /// The numbers of the services that they name, in the order in which they do.
     services: Vec<ServiceId>,
     edits: Arc<SharedEdits>,
@@ -151,6 +160,7 @@ struct Compiler<'a> {
     config: &'a Proxy,
     services: &'a Numbered<Service>,
     edits: &'a Arc<SharedEdits>,
+    tallies: &'a Tallies,
 }
 
 impl Compiler<'_> {
@@ -169,7 +179,7 @@ impl Compiler<'_> {
         let config = config.map_or_else(|| Arc::new(now), Arc::clone);
         let (router, origin) = match router {
             Some(before) => (Arc::clone(&before.router), Arc::clone(&before.origin)),
-            None => (Arc::new(self.router(&origin.routes)?), Arc::new(origin)),
+            None => (Arc::new(self.router(&config.name, &origin.routes)?), Arc::new(origin)),
         };
         let otherwise =
             config.service.as_ref().map(|service| self.otherwise(&config.name, service)).transpose()?;
@@ -177,6 +187,8 @@ impl Compiler<'_> {
             redirect: config.redirect_to_https.map(Redirect::to_https),
             hsts: config.hsts.as_ref().map(|hsts| written_hsts(hsts).into_bytes().into()),
             otherwise: otherwise.map(Arc::new),
+            log: config.access_log.clone().map(|log| Arc::new(Plan::new(log))),
+            unrouted: self.tallies.route(&config.name, Tallies::NONE),
             tally: before.map(|before| Arc::clone(&before.tally)).unwrap_or_default(),
             config,
             router,
@@ -202,13 +214,13 @@ impl Compiler<'_> {
         Ok(Origin { services, routes, edits: Arc::clone(self.edits) })
     }
 
-    fn router(&self, routes: &[proxy::Route]) -> Result<Router<Arc<Route>>, Error> {
-        let compiled = routes.iter().map(|route| Ok(Arc::new(self.route(route)?)));
+    fn router(&self, listener: &str, routes: &[proxy::Route]) -> Result<Router<Arc<Route>>, Error> {
+        let compiled = routes.iter().map(|route| Ok(Arc::new(self.route(listener, route)?)));
         let compiled = compiled.collect::<Result<Vec<_>, Error>>()?;
         Router::new(routes.iter().zip(compiled)).map_err(|source| expression("", source))
     }
 
-    fn route(&self, route: &proxy::Route) -> Result<Route, Error> {
+    fn route(&self, listener: &str, route: &proxy::Route) -> Result<Route, Error> {
         let path =
             route.rewrite.as_ref().map(|change| PathEdit::new(change, route.path.as_ref())).transpose();
         let mirror = route.mirror.as_ref().map(|service| self.service(&route.name, service));
@@ -222,6 +234,8 @@ impl Compiler<'_> {
             mirror: mirror.transpose()?,
             body_limit: route.body_limit,
             deadlines: route.deadlines,
+            log: route.log,
+            tally: self.tallies.route(listener, &route.name),
         })
     }
 
@@ -244,7 +258,7 @@ impl Compiler<'_> {
     /// The route of what no other takes.
     fn otherwise(&self, listener: &str, service: &str) -> Result<Route, Error> {
         Ok(Route {
-            name: listener.into(),
+            name: Tallies::OWN.into(),
             action: Action::Forward(Shares::new([(1, self.service(listener, service)?)])),
             path: None,
             host: None,
@@ -253,6 +267,8 @@ impl Compiler<'_> {
             mirror: None,
             body_limit: None,
             deadlines: RouteDeadlines::default(),
+            log: true,
+            tally: self.tallies.route(listener, Tallies::OWN),
         })
     }
 

@@ -23,13 +23,16 @@ pub use build::Error;
 pub use numbered::{Number, Numbered};
 pub use route::{Action, Answer, Route, Shares};
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::census::Tally;
+use super::log::Plan;
 use super::memory::Ledger;
 use super::message::{Fields, Request};
 use super::rewrite::{Authorities, Redirect};
 use super::route::Router;
+use super::tally::{BackendTally, RouteTally, Tallies};
 use crate::config::proxy;
 
 /// A listener's number.
@@ -46,6 +49,8 @@ pub struct Settings {
     pub listeners: Numbered<Listener>,
     /// Who answers.
     pub services: Numbered<Service>,
+    /// What was counted of them. It outlives reloads.
+    pub tallies: Tallies,
     /// What all workers hold. It outlives the settings.
     pub ledger: Arc<Ledger>,
     edits: Arc<build::SharedEdits>,
@@ -64,12 +69,22 @@ pub struct Listener {
     pub redirect: Option<Redirect>,
     /// What answers say as `Strict-Transport-Security`.
     pub hsts: Option<Box<[u8]>>,
+    /// Counts the requests that no route answers: refused ones, and those redirected as a whole.
+    pub unrouted: RouteTally,
+    /// How its requests are logged, if they are.
+    pub log: Option<Arc<Plan>>,
     /// Its connections. It outlives the settings, as they do.
     pub tally: Arc<Tally>,
     origin: Arc<build::Origin>,
 }
 
 impl Listener {
+    /// Its routes as the file says them, in its order.
+    #[must_use]
+    pub fn routes(&self) -> &[proxy::Route] {
+        &self.origin.routes
+    }
+
     /// The route of a request: the router's, else the listener's own service.
     #[must_use]
     pub fn route<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<&Arc<Route>> {
@@ -84,4 +99,14 @@ pub struct Service {
     pub config: proxy::Service,
     /// What its backends call themselves.
     pub authorities: Authorities,
+    /// What was counted of each of its backends.
+    pub tallies: Vec<(SocketAddr, BackendTally)>,
+}
+
+impl Service {
+    /// What is counted of the backend at this address.
+    #[must_use]
+    pub fn tally(&self, addr: SocketAddr) -> Option<&BackendTally> {
+        self.tallies.iter().find(|(other, _)| *other == addr).map(|(_, tally)| tally)
+    }
 }

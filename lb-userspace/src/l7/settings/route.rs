@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::ServiceId;
 use crate::config::proxy::{self, RouteDeadlines};
 use crate::l7::rewrite::{PathEdit, Redirect, RequestEdits, ResponseEdits};
+use crate::l7::tally::RouteTally;
 
 /// A route as it is carried out.
 #[derive(Debug)]
 pub struct Route {
-    /// Its name; of a listener's own service the listener's.
+    /// Its name; of a listener's own service `*`.
     pub name: Box<str>,
     /// What becomes of its requests.
     pub action: Action,
@@ -27,6 +28,10 @@ pub struct Route {
     pub body_limit: Option<u64>,
     /// Deadlines of its own.
     pub deadlines: RouteDeadlines,
+    /// Whether its requests are logged, where there is a log.
+    pub log: bool,
+    /// What was answered by it.
+    pub tally: RouteTally,
 }
 
 /// What becomes of a request.

@@ -4,6 +4,7 @@ use crate::config::proxy::{
     Balance, ClientDeadlines, ClientLimits, Listener, Pool, Proxy, Queue, Retries, Service, UpstreamDeadlines,
 };
 use crate::l7::balance::Signer;
+use crate::l7::log;
 use crate::l7::settings::Settings;
 use crate::l7::site::Snapshot;
 use crate::l7::tls::{Shared, Store};
@@ -21,8 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a case over each transport.
 pub(super) fn over_both(case: impl Fn(&dyn Fn(Proxy) -> Lab)) {
-    case(&|proxy| Lab::start::<Epoll>(&proxy));
-    case(&|proxy| Lab::start::<Ring>(&proxy));
+    case(&|proxy| Lab::start::<Epoll>(&proxy, log::Queue::default()));
+    case(&|proxy| Lab::start::<Ring>(&proxy, log::Queue::default()));
+}
+
+/// Runs a case over each transport whose worker has a log.
+pub(super) fn logged_over_both(case: impl Fn(&dyn Fn(Proxy) -> (Lab, log::Log))) {
+    let logged = |start: fn(&Proxy, log::Queue) -> Lab, proxy: &Proxy| {
+        let log = log::Log::start().unwrap();
+        (start(proxy, log.queue.clone()), log)
+    };
+    case(&|proxy| logged(Lab::start::<Epoll>, &proxy));
+    case(&|proxy| logged(Lab::start::<Ring>, &proxy));
 }
 
 /// A worker at work. Its drop drains it.
@@ -30,20 +41,22 @@ pub(super) struct Lab {
     pub(super) address: SocketAddr,
     pub(super) orders: UnboundedSender<Order>,
     pub(super) counters: Arc<Counters>,
+    pub(super) settings: Arc<Settings>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Lab {
-    fn start<W: Watch>(proxy: &Proxy) -> Self {
+    fn start<W: Watch>(proxy: &Proxy, queue: log::Queue) -> Self {
         let address = proxy.listeners[0].addresses[0];
         let settings = Arc::new(Settings::build(proxy, None).unwrap());
         let tls = Arc::new(Store::read(&Shared::new().unwrap(), &settings).unwrap());
-        let snapshot = Snapshot { settings, tls, signer: Signer::new(b"secret"), workers: 1 };
+        let shown = Arc::clone(&settings);
+        let snapshot = Snapshot { settings, tls, signer: Signer::new(b"secret"), workers: 1, log: queue };
         let (orders, received) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let kept = Arc::clone(&counters);
         let thread = std::thread::spawn(move || W::run(run::<W>(snapshot, received, (kept, 1))).unwrap());
-        let lab = Self { address, orders, counters, thread: Some(thread) };
+        let lab = Self { address, orders, counters, settings: shown, thread: Some(thread) };
         while TcpStream::connect(address).is_err() {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -81,6 +94,7 @@ pub(super) fn to(backend: SocketAddr) -> Proxy {
             service: Some("web".to_owned()),
             redirect_to_https: None,
             hsts: None,
+            access_log: None,
             line: 1,
         }],
         services: vec![service(backend)],

@@ -5,3 +5,4 @@ mod endings;
 mod lab;
 mod requests;
 mod safety;
+mod seen;

@@ -382,6 +382,7 @@ fn without_any_memory_requests_are_told_too_and_connections_are_closed() {
 /// A route to a service.
 fn route(name: &str) -> Route {
     Route {
+        log: true,
         name: "all".to_owned(),
         listeners: Vec::new(),
         hosts: Vec::new(),

@@ -4,6 +4,7 @@ use super::{TlsError, files};
 use crate::config::proxy::CertificateFiles;
 use rustls::SignatureAlgorithm;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
@@ -65,6 +66,11 @@ fn add(choice: &mut Choice, certified: &Arc<CertifiedKey>) {
 
 fn names(certified: &CertifiedKey) -> Result<Vec<Box<str>>, String> {
     let leaf = certified.end_entity_cert().map_err(|error| error.to_string())?;
+    dns_names(leaf)
+}
+
+/// The names of a certificate in lower case; wildcards by what stands behind their `*`.
+pub(super) fn dns_names(leaf: &CertificateDer<'_>) -> Result<Vec<Box<str>>, String> {
     let parsed = EndEntityCert::try_from(leaf).map_err(|error| error.to_string())?;
     let key = |name: &str| name.strip_prefix('*').unwrap_or(name).to_ascii_lowercase().into();
     Ok(parsed.valid_dns_names().map(key).collect())

@@ -72,6 +72,16 @@ impl Store {
         self.shown.get(id.index()).map_or(&[], Vec::as_slice)
     }
 
+    /// The first of a listener's certificates that who asks for this name is shown; of several for it, the client's algorithms
+    /// decide.
+    #[must_use]
+    pub fn shown_to(&self, id: ListenerId, name: &str) -> Option<&Shown> {
+        let all = self.shown(id);
+        let named = |name: &str| all.iter().find(|shown| shown.names.iter().any(|other| **other == *name));
+        let wildcard = || named(name.get(name.find('.')?..)?);
+        named(name).or_else(wildcard).or_else(|| all.first())
+    }
+
     /// A new connection of a client to a listener that speaks TLS.
     pub fn accept(&self, id: ListenerId) -> Option<Result<Connection, rustls::Error>> {
         let config = self.servers.get(id.index())?.as_ref()?;

@@ -2,6 +2,7 @@
 //!
 //! Source: RFC 5280, section 4.1; the encoding is DER, ITU-T X.690.
 
+use super::names::dns_names;
 use super::{TlsError, files};
 use crate::config::proxy::{CertificateFiles, Proxy};
 use std::path::PathBuf;
@@ -23,12 +24,19 @@ pub struct Shown {
     pub file: PathBuf,
     /// Seconds of Unix time; `None` for one that cannot be read that far.
     pub expires: Option<i64>,
+    /// Its names in lower case; wildcards by what stands behind their `*`.
+    pub(super) names: Vec<Box<str>>,
 }
 
 impl Shown {
     pub(super) fn read(files: &CertificateFiles) -> Result<Self, TlsError> {
-        let expires = files::chain(&files.cert)?.first().and_then(|leaf| not_after(leaf));
-        Ok(Self { file: files.cert.clone(), expires })
+        let chain = files::chain(&files.cert)?;
+        let leaf = chain.first();
+        Ok(Self {
+            file: files.cert.clone(),
+            expires: leaf.and_then(|leaf| not_after(leaf)),
+            names: leaf.and_then(|leaf| dns_names(leaf).ok()).unwrap_or_default(),
+        })
     }
 
     /// What an operator should know of it, at this time.
@@ -182,7 +190,9 @@ mod tests {
     fn an_operator_is_warned_two_weeks_before() {
         const DAY: i64 = 24 * 60 * 60;
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 1000);
-        let warning = |expires: i64| Shown { file: "a.crt".into(), expires: Some(expires) }.warning(now);
+        let warning = |expires: i64| {
+            Shown { file: "a.crt".into(), expires: Some(expires), names: Vec::new() }.warning(now)
+        };
         assert_eq!(warning(1000 * DAY + 14 * DAY), None);
         assert!(warning(1000 * DAY + 14 * DAY - 1).unwrap().ends_with("a.crt is valid for 13 more days"));
         assert!(warning(1000 * DAY).unwrap().ends_with("a.crt is no longer valid"));

@@ -4,6 +4,7 @@ mod life;
 mod plain;
 mod safety;
 mod scene;
+mod seen;
 mod smuggling;
 mod soak;
 mod tls;
@@ -18,8 +19,13 @@ type Claim = (&'static str, fn(&mut Scene) -> Result<()>);
 
 /// The cases of all suites of layer 7.
 pub(super) fn cases() -> Vec<Case> {
-    let suites =
-        [("plain", plain::CLAIMS), ("tls", tls::CLAIMS), ("life", life::CLAIMS), ("safety", safety::CLAIMS)];
+    let suites = [
+        ("plain", plain::CLAIMS),
+        ("tls", tls::CLAIMS),
+        ("life", life::CLAIMS),
+        ("safety", safety::CLAIMS),
+        ("seen", seen::CLAIMS),
+    ];
     suites
         .into_iter()
         .flat_map(|(name, claims)| Io::BOTH.into_iter().flat_map(move |io| with(name, io, claims)))

@@ -42,6 +42,8 @@ pub(super) const PLAIN: &str = "127.0.0.1:8080";
 pub(super) const SECURE: &str = "127.0.0.1:8443";
 /// Where a PROXY header comes first.
 pub(super) const PROXIED: &str = "127.0.0.1:8081";
+/// Where metrics are served.
+pub(super) const METRICS: &str = "127.0.0.1:9090";
 /// The backends.
 pub(super) const BACKENDS: [&str; 2] = ["127.0.0.1:9001", "127.0.0.1:9002"];
 
@@ -185,7 +187,7 @@ fn config(io: Io, files: &Path, more: &str) -> String {
         format!("{{ cert = \"{}\", key = \"{}\" }}", path("crt"), path("key"))
     });
     let mut text = format!(
-        "[proxy]\nio = \"{}\"\nworkers = 2\ndrain = \"5s\"\n\
+        "[metrics]\naddress = \"{METRICS}\"\n[proxy]\nio = \"{}\"\nworkers = 2\ndrain = \"5s\"\n\
          [[listener]]\nname = \"plain\"\naddresses = [\"{PLAIN}\"]\nservice = \"web\"\n\
          deadlines = {{ head = \"1s\" }}\n\
          [[listener]]\nname = \"secure\"\naddresses = [\"{SECURE}\"]\nservice = \"web\"\n\

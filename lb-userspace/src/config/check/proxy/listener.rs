@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::super::super::finding::{Finding, Report};
 use super::super::super::found::Found;
 use super::super::super::model::{Forward, Protocol};
-use super::super::super::proxy::{ClientDeadlines, ClientLimits, Listener, Tls, TlsVersion};
+use super::super::super::proxy::{AccessLog, ClientDeadlines, ClientLimits, Listener, Tls, TlsVersion};
 use super::super::super::raw;
 use super::super::super::raw::proxy::{self, optional, values};
 use super::super::{duplicates, vip};
@@ -55,7 +55,12 @@ fn is_reached_by(addr: SocketAddr, listener: SocketAddr) -> bool {
 }
 
 /// The listener, unless a part of it is missing or unfit.
-pub(super) fn build(raw: &proxy::Listener, line: usize, report: &mut Report) -> Option<Listener> {
+pub(super) fn build(
+    raw: &proxy::Listener,
+    log: Option<&AccessLog>,
+    line: usize,
+    report: &mut Report,
+) -> Option<Listener> {
     check_addresses(raw, report);
     check_scheme(raw, report);
     check_line(raw, report);
@@ -70,6 +75,7 @@ pub(super) fn build(raw: &proxy::Listener, line: usize, report: &mut Report) -> 
             tls.map_or(Some(None), |tls| tls.map(Some))
         }?,
         proxy_protocol: raw.proxy_protocol.clone().map(|places| values(&places)).or(Vec::new())?,
+        access_log: raw.access_log.or(log.cloned())?,
         limits: raw.limits.or(ClientLimits::DEFAULT)?,
         deadlines: raw.deadlines.or(ClientDeadlines::DEFAULT)?,
         service: optional(&raw.service)?,

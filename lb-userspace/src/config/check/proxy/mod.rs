@@ -24,8 +24,9 @@ pub(super) fn build(raw: &raw::File, source: &Source<'_>, report: &mut Report) -
     let services =
         raw.http_services.iter().filter_map(|one| service::build(one, line(&one.span), report)).collect();
     let routes = raw.routes.iter().filter_map(|one| route::build(one, line(&one.span), report)).collect();
-    let listeners =
-        raw.listeners.iter().filter_map(|one| listener::build(one, line(&one.span), report)).collect();
+    let log = raw.proxy.given().and_then(|proxy| proxy.access_log.given());
+    let listeners = raw.listeners.iter();
+    let listeners = listeners.filter_map(|one| listener::build(one, log, line(&one.span), report)).collect();
     reach::check(raw, report);
     let rest = Proxy { listeners, routes, services, ..default };
     match raw.proxy.given() {

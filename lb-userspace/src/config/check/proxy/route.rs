@@ -56,6 +56,7 @@ pub(super) fn build(raw: &raw::Route, line: usize, report: &mut Report) -> Optio
         request: edits(&raw.request)?,
         response: edits(&raw.response)?,
         mirror: optional(&raw.mirror)?,
+        log: raw.log.or(true)?,
         body_limit: optional(&raw.body_limit)?,
         deadlines: raw.deadlines.or(RouteDeadlines::default())?,
         line,

@@ -6,11 +6,12 @@ use std::ops::Range;
 use super::super::super::finding::Report;
 use super::super::super::found::Found;
 use super::super::super::proxy::{
-    CertificateFiles, ClientCertificates, ClientDeadlines, ClientLimits, Hsts, Network, TlsVersion,
+    AccessLog, CertificateFiles, ClientCertificates, ClientDeadlines, ClientLimits, Hsts, Network, TlsVersion,
 };
 use super::super::super::reader::Reader;
 use super::super::super::value;
-use super::{Places, optional};
+use super::super::table_or_word;
+use super::{Places, access_log, optional};
 
 pub(in crate::config) struct Listener {
     pub(in crate::config) span: Range<usize>,
@@ -22,6 +23,8 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) redirect_to_https: Found<u16>,
     pub(in crate::config) hsts: Found<Hsts>,
     pub(in crate::config) proxy_protocol: Found<Places<Network>>,
+    /// `None` for `"none"`.
+    pub(in crate::config) access_log: Found<Option<AccessLog>>,
     pub(in crate::config) limits: Found<ClientLimits>,
     pub(in crate::config) deadlines: Found<ClientDeadlines>,
 }
@@ -43,8 +46,13 @@ impl Listener {
         let hsts = listener.table("hsts", report).and_then(|table| hsts(&table, report));
         let limits = listener.table("limits", report).and_then(|table| limits(&table, report));
         let deadlines = listener.table("deadlines", report).and_then(|table| deadlines(&table, report));
+        let log = listener.read("access_log", table_or_word, report).and_then(|log| match log {
+            Some(log) => access_log(&log.opened(report), report).map(Some),
+            None => Some(None),
+        });
         Self {
             span: listener.span(),
+            access_log: log,
             name: listener.read("name", value::name, report),
             addresses: listener.texts("addresses", value::endpoint, report),
             tls,

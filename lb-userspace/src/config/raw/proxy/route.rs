@@ -30,6 +30,7 @@ pub(in crate::config) struct Route {
     pub(in crate::config) request: Found<Edits>,
     pub(in crate::config) response: Found<Edits>,
     pub(in crate::config) mirror: Found<String>,
+    pub(in crate::config) log: Found<bool>,
     pub(in crate::config) body_limit: Found<u64>,
     pub(in crate::config) deadlines: Found<RouteDeadlines>,
 }
@@ -117,6 +118,7 @@ impl Route {
             request: route.table("request", report).map(|table| Edits::read(&table, report)),
             response: route.table("response", report).map(|table| Edits::read(&table, report)),
             mirror: route.read("mirror", value::name, report),
+            log: route.read("log", value::flag, report),
             body_limit: route.read("body_limit", value::narrow, report),
             deadlines: route.table("deadlines", report).and_then(|table| deadlines(&table, report)),
         }

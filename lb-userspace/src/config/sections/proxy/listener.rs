@@ -2,6 +2,7 @@
 
 use super::super::super::keys::{Form, Key, Presence, Section, Unit, Value};
 use super::super::super::proxy::TlsVersion;
+use super::super::ACCESS_LOG;
 use super::deadline;
 
 /// A listener.
@@ -72,6 +73,14 @@ pub(in crate::config) static LISTENER: Section = Section {
             example: "proxy_protocol = [\"10.0.0.0/8\"]",
             meaning: "Networks of balancers whose connections begin with a PROXY header, of either version. From there it is required; from elsewhere it is a bad request.",
             why: "Whoever may write that header may be anybody.",
+        },
+        Key {
+            name: "access_log",
+            value: Value::TableOr(&ACCESS_LOG, "none"),
+            presence: Presence::Optional("as `[proxy]` says"),
+            example: "access_log = \"none\"",
+            meaning: "How the requests of this listener are logged; `none` for not at all.",
+            why: "",
         },
         Key {
             name: "limits",

@@ -18,6 +18,7 @@ pub(in crate::config) use service::{
 
 use super::super::keys::{Form, Key, Presence, Section, Unit, Value};
 use super::super::proxy::{Forwarded, Io};
+use super::ACCESS_LOG;
 
 /// Longest deadline, and what bounds every other duration of layer 7.
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -105,6 +106,14 @@ pub(in crate::config) static PROXY: Section = Section {
             example: "drain = \"30s\"",
             meaning: "How long requests may take to end when the daemon stops.",
             why: "Longer than nearly every request, and shorter than what service managers wait before they kill.",
+        },
+        Key {
+            name: "access_log",
+            value: Value::Table(&ACCESS_LOG),
+            presence: Presence::Optional("nothing is logged"),
+            example: "access_log = { to = \"/var/log/lb/access.log\" }",
+            meaning: "Logs the requests of all listeners that do not say otherwise.",
+            why: "",
         },
         Key {
             name: "secret",

@@ -150,6 +150,14 @@ pub(in crate::config) static ROUTE: Section = Section {
             why: "",
         },
         Key {
+            name: "log",
+            value: Value::Flag,
+            presence: Presence::Default("true"),
+            example: "log = false",
+            meaning: "Logs its requests where the listener has a log.",
+            why: "Whoever asks for a log wants all requests in it, but for the likes of health checks.",
+        },
+        Key {
             name: "body_limit",
             value: Value::Number(Unit::Size, 0..=1 << 50),
             presence: Presence::Optional("any number"),

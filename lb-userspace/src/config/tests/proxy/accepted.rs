@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{SITE, instead, listener, route, service, with};
 use crate::config::keys::{Key, Presence, Section};
 use crate::config::proxy::{
-    Action, Backend, Balance, CertificateFiles, ClientDeadlines, ClientLimits, Condition, Edits, Field,
-    Forwarded, HashOn, HostPattern, Hsts, Io, Listener, Network, Outliers, PathChange, PathPattern, Pool,
-    Proxy, ProxyHeader, Queue, Redirect, Respond, Retries, Route, Service, Share, Sticky, Test, TlsVersion,
-    UpstreamDeadlines, UpstreamTls,
+    AccessLog, Action, Backend, Balance, CertificateFiles, ClientDeadlines, ClientLimits, Condition, Edits,
+    Field, Forwarded, HashOn, HostPattern, Hsts, Io, Listener, LogFormat, LogTarget, Network, Outliers,
+    PathChange, PathPattern, Pool, Proxy, ProxyHeader, Queue, Redirect, Respond, Retries, Route, Service,
+    Share, Sticky, Test, TlsVersion, UpstreamDeadlines, UpstreamTls,
 };
 use crate::config::{Check, CheckKind, parse, sections};
 
@@ -44,6 +44,7 @@ fn three_keys_make_a_listener_and_the_rest_is_default() {
         service: Some("web".into()),
         redirect_to_https: None,
         hsts: None,
+        access_log: None,
         line: 1,
     };
     assert_eq!(only_listener(SITE), expected);
@@ -383,4 +384,30 @@ fn the_defaults_of_the_proxy_and_of_answers_in_the_reference_are_those_of_the_co
         proxy(&text).routes.remove(0)
     };
     assert_eq!(respond(&defaults(sections::RESPOND.keys)), respond(""));
+}
+
+#[test]
+fn a_listener_logs_as_it_says_itself_else_as_the_proxy_does() {
+    let proxy_wide = "[proxy]\naccess_log = { to = \"/a.log\" }";
+    let log = |text: &str| only_listener(text).access_log;
+    let default = AccessLog {
+        to: LogTarget::File("/a.log".into()),
+        format: LogFormat::Text,
+        sample: 1,
+        all_errors: true,
+    };
+    assert_eq!(log(SITE), None);
+    assert_eq!(log(&with(proxy_wide)), Some(default));
+    let own =
+        listener("access_log = { to = \"stdout\", format = \"json\", sample = 10, errors = \"sampled\" }");
+    let said = AccessLog { to: LogTarget::Stdout, format: LogFormat::Json, sample: 10, all_errors: false };
+    assert_eq!(log(&format!("{own}{proxy_wide}")), Some(said));
+    assert_eq!(log(&format!("{}{proxy_wide}", listener("access_log = \"none\""))), None);
+}
+
+#[test]
+fn metrics_have_an_address() {
+    let text = with("[metrics]\naddress = \"127.0.0.1:9090\"");
+    assert_eq!(parse("test", &text).unwrap().config.metrics, Some(([127, 0, 0, 1], 9090).into()));
+    assert_eq!(parse("test", SITE).unwrap().config.metrics, None);
 }

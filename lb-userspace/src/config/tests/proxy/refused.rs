@@ -710,7 +710,53 @@ row("a listener with one bracket", SITE.replace("[[listener]]", "[listener]"))
 row("a key of a listener in the proxy", with("[proxy]\naddresses = \"0.0.0.0:80\""))
 .at("14:1")
 .says("unknown key `addresses` in `[proxy]`")
-.marks("expected one of `workers`, `io`, `memory`, `trusted`, `forwarded`, `hide`, `server`, `via`, `drain`, `secret`")
+.marks("expected one of `workers`, `io`, `memory`, `trusted`, `forwarded`, `hide`, `server`, `via`, `drain`, `access_log`, `secret`")
 .helps("`addresses` belongs in `[[listener]]`: in TOML a key belongs to the last header above it"),
+    ]);
+}
+
+/// A listener with this log.
+fn logged(keys: &str) -> String {
+    listener(&format!("access_log = {{ {keys} }}"))
+}
+
+#[test]
+fn mistakes_of_logs_and_metrics_are_refused_with_their_remedy() {
+    check([
+        row("a log that goes nowhere", logged("sample = 10"))
+            .at("5:14")
+            .says("`access_log = { … }` lacks the key `to`")
+            .marks("expected `to`: \"stdout\", or the whole path of a file, starting with `/`")
+            .helps("add `to = \"/var/log/lb/access.log\"`"),
+        row("a log's file without its whole path", logged("to = \"access.log\""))
+            .at("5:21")
+            .says("`to` cannot be \"access.log\"")
+            .marks("expected \"stdout\", or the whole path of a file, starting with `/`")
+            .helps("as in `to = \"/var/log/lb/access.log\"`"),
+        row("a field that there is not", logged("to = \"stdout\", format = \"{clinet}\""))
+            .at("5:40")
+            .says("`format` cannot be \"{clinet}\"")
+            .marks("expected \"text\", \"json\", or text with fields in braces")
+            .helps("did you mean `{client}`?"),
+        row("a brace that is not closed", logged("to = \"stdout\", format = \"{client\""))
+            .at("5:40")
+            .says("`format` cannot be \"{client\"")
+            .marks("expected \"text\", \"json\", or text with fields in braces")
+            .helps("close every `{` by `}` behind a field; write `{{` and `}}` for braces"),
+        row("a format of a word alone", logged("to = \"stdout\", format = \"combined\""))
+            .at("5:40")
+            .says("`format` cannot be \"combined\"")
+            .marks("expected \"text\", \"json\", or text with fields in braces")
+            .helps("as in `format = '{time} {client} \"{request}\" {status} {duration} {backend}'`"),
+        row("a log of one in none", logged("to = \"stdout\", sample = 0"))
+            .at("5:40")
+            .says("`sample` cannot be 0")
+            .marks("expected a number from 1 to 1000000, or a size such as \"256k\" or \"1M\"")
+            .helps("as in `sample = 100`"),
+        row("metrics without an address", with("[metrics]"))
+            .at("13:1")
+            .says("`[metrics]` lacks the key `address`")
+            .marks("expected `address`: text \"ADDRESS:PORT\"")
+            .helps("add `address = \"127.0.0.1:9090\"`"),
     ]);
 }
