@@ -79,9 +79,9 @@ fn services(status: &Status, page: &mut Page) {
     }
     for (grows, name, help, of) in BACKENDS {
         if grows {
-            page.counter(name, help)
+            page.counter(name, help);
         } else {
-            page.gauge(name, help)
+            page.gauge(name, help);
         }
         for (service, backend) in status.services.iter().flat_map(backends) {
             if let Some(value) = of(backend) {

@@ -252,9 +252,9 @@ impl<W: Watch> Client<W> {
 fn count_handshake(counts: &WorkerCounts, tls: &Connection) {
     let [older, newer] = &counts.handshakes;
     if tls_name(tls) == "TLSv1.3" {
-        newer.add(1)
+        newer.add(1);
     } else {
-        older.add(1)
+        older.add(1);
     }
     counts.resumed.add((tls.handshake_kind() == Some(HandshakeKind::Resumed)).into());
 }

@@ -110,9 +110,9 @@ fn backends(services: &[FrontServiceStatus], page: &mut Page) {
     let labelled = || all().map(|(service, one)| ([("service", service), ("backend", &*one.name)], one));
     for (grows, name, help, of) in BACKENDS {
         if grows {
-            page.counter(name, help)
+            page.counter(name, help);
         } else {
-            page.gauge(name, help)
+            page.gauge(name, help);
         }
         labelled().for_each(|(labels, backend)| page.sample(&labels, of(backend)));
     }

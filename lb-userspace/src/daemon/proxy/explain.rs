@@ -75,7 +75,9 @@ impl Front {
         let is_down = |addr| down.iter().any(|(name, other)| *name == service.config.name && *other == addr);
         let mut balancer = self.balancer_of(service);
         let backends = &service.config.backends;
-        backends.iter().for_each(|one| balancer.set_up(one.addr, !is_down(one.addr), Duration::ZERO));
+        for one in backends {
+            balancer.set_up(one.addr, !is_down(one.addr), Duration::ZERO);
+        }
         let wish = Wish { key: way.key, cookie: way.cookie.as_deref(), not: None };
         let named = |balancer: &Balancer, id| balancer.name(id).map(str::to_owned);
         if let Some(bound) = balancer.bound(&wish, Duration::ZERO) {

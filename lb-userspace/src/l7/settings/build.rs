@@ -73,7 +73,7 @@ impl Service {
         let addresses = config.backends.iter().map(|backend| backend.addr);
         let authorities = Authorities::new(addresses.clone(), config.host.as_deref());
         let tallies = addresses.map(|addr| (addr, all.backend(&config.name, addr))).collect();
-        Self { authorities, tallies, config }
+        Self { config, authorities, tallies }
     }
 }
 
