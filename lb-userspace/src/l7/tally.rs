@@ -195,7 +195,9 @@ mod tests {
     #[test]
     fn answers_are_counted_by_their_first_digit_and_nonsense_not_at_all() {
         let answers = Answers::default();
-        [101, 200, 204, 499, 503, 99, 600, 0].into_iter().for_each(|status| answers.add(status));
+        for status in [101, 200, 204, 499, 503, 99, 600, 0] {
+            answers.add(status);
+        }
         assert_eq!(answers.get(), [1, 2, 0, 1, 1]);
     }
 
