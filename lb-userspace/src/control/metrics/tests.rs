@@ -53,7 +53,7 @@ fn status() -> Status {
     }
 }
 
-/// Source: the checks of `promtool check metrics` (`client_golang`, prometheus/testutil/promlint).
+/// Source: the checks of `promtool check metrics` (`client_golang`, `prometheus/testutil/promlint`).
 #[test]
 fn names_types_and_helps_are_as_the_linter_wants_them() {
     let page = render(&status());

@@ -20,7 +20,10 @@ const SPARES: usize = 256;
 pub struct Desk {
     queue: Queue,
     open: RefCell<Vec<Batch>>,
-    #[allow(clippy::vec_box, reason = "a note is handed over, not moved: it is large")]
+    #[allow(
+        clippy::vec_box,
+        reason = "an account holds its note by a pointer, and gives back that very one"
+    )]
     spares: RefCell<Vec<Box<Note>>>,
     moment: RefCell<Moment>,
     seen: Cell<u32>,

@@ -1,6 +1,7 @@
 //! What can be seen of requests and ordered of backends: the access log, metrics, `explain`, drains and weights.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -203,7 +204,8 @@ fn explained(scene: &mut Scene) -> Result<()> {
          [[service]]\nname = \"hashed\"\nkind = \"http\"\nbalance = \"hash\"\nhash_on = \"query:p\"\nhealth = \"none\"\n"
     );
     for (number, address) in (1..).zip(super::scene::BACKENDS) {
-        more += &format!("[[service.backend]]\nname = \"web{number}\"\naddr = \"{address}\"\n");
+        // Writing to a String cannot fail.
+        _ = writeln!(more, "[[service.backend]]\nname = \"web{number}\"\naddr = \"{address}\"");
     }
     scene.daemon.reload_text(&scene.config(&more))?;
     scene.wait_for("the new listener", |scene| scene.curl(&[&format!("http://{HASHED}/")]).is_ok())?;
