@@ -45,12 +45,14 @@ fn log(scene: &Scene, format: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The lines of a log once there are so many.
+/// The lines of a log once there are so many, that of the first request first: each worker hands on its own.
 fn read(scene: &Scene, path: &Path, count: usize) -> Result<Vec<String>> {
     let lines =
         || fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
     scene.wait_for("the lines of the log", |_| lines().len() >= count)?;
-    Ok(lines())
+    let mut lines = lines();
+    lines.sort_by_key(|line| !line.contains("/first"));
+    Ok(lines)
 }
 
 fn lines(scene: &mut Scene) -> Result<()> {
@@ -91,20 +93,21 @@ fn rotated(scene: &mut Scene) -> Result<()> {
     const REQUESTS: usize = 3000;
     let path = log(scene, "'{path} {status}'")?;
     let old = path.with_extension("log.1");
+    let count = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.lines().filter(|line| line.starts_with("/bytes/") && line.ends_with(" 200")).count()
+    };
     let mut kept = Kept::connect(scene)?;
     for number in 0..REQUESTS {
         kept.get(&format!("/bytes/{}", number % 10))?;
         if number == REQUESTS / 3 {
+            scene.wait_for("the first lines", |_| count(&path) > 0)?;
             fs::rename(&path, &old)?;
         }
         if number == REQUESTS / 2 {
             scene.daemon.signal(Signal::SIGUSR1)?;
         }
     }
-    let count = |path: &Path| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().filter(|line| line.starts_with("/bytes/") && line.ends_with(" 200")).count()
-    };
     scene.wait_for("all lines in both files", |_| count(&old) + count(&path) == REQUESTS)?;
     // What is in a worker's hands when its file is opened anew goes into the new one.
     ensure!(count(&path) > 0 && count(&old) > 0, "{} and {}", count(&old), count(&path));
