@@ -79,7 +79,7 @@ pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
     let worker = Rc::clone(caller.worker());
     let upstreams = Rc::clone(&ask.upstreams);
     let rules = &upstreams.service.config.retries;
-    upstreams.budget.borrow_mut().deposit(rules, worker.elapsed());
+    upstreams.budget.borrow_mut().deposit(rules, worker.clock.elapsed());
     let (mut retries, mut not, mut fresh) = (rules.count, None, false);
     loop {
         let mut turn = Turn::take(&worker, ask, not).await?;
@@ -119,7 +119,7 @@ pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
 /// Whether the service's budget has a retry left, which is then spent.
 fn may_retry<W: Watch>(worker: &Worker<W>, upstreams: &Upstreams<W>) -> bool {
     let rules = &upstreams.service.config.retries;
-    upstreams.budget.borrow_mut().withdraw(rules, worker.elapsed())
+    upstreams.budget.borrow_mut().withdraw(rules, worker.clock.elapsed())
 }
 
 /// Asks the backend whose turn it is, by a connection that was kept or, if it is to be `fresh`, by a new one.
@@ -168,9 +168,9 @@ async fn reach<W: Watch, C: Caller<W>>(
         tls: site.snapshot.tls.client(ask.upstreams.id),
     };
     if config.http2 {
-        return pool.share(&way, config, fresh).await.map(Reached::Shared);
+        return Box::pin(pool.share(&way, config, fresh)).await.map(Reached::Shared);
     }
-    pool.connect(&way).await.map(Reached::Own)
+    Box::pin(pool.connect(&way)).await.map(Reached::Own)
 }
 
 /// Sends the copy for a second service, if there is to be one. The second service is not waited for.
