@@ -80,8 +80,7 @@ impl<'a> Head<'a> {
             method: if self.protocol.is_some() { Method::Once } else { Method::of(self.method) },
             keep_alive: true,
             upgrade: self.protocol.is_some(),
-            host: self.authority.host.as_ref().into(),
-            port: self.authority.port,
+            authority: self.authority.text().into(),
         }
     }
 }
@@ -94,8 +93,7 @@ pub(super) fn facts_of_refused(parts: &Parts) -> Facts {
         method: Method::of(parts.method.as_str()),
         keep_alive: true,
         upgrade: false,
-        host: "".into(),
-        port: None,
+        authority: "".into(),
     }
 }
 

@@ -96,7 +96,7 @@ impl Remote {
             framing: framing.0,
             length_elsewhere: framing.1,
             upgrade: None,
-            size: head.headers.len() * 32,
+            text: b"",
         };
         if told.status == 101 {
             return Err(Failure::BadAnswer(Refusal::SwitchUnasked));
@@ -143,7 +143,7 @@ impl<W> Far<W> for Remote {
                 framing: Framing::NONE,
                 length_elsewhere: None,
                 upgrade: None,
-                size: head.headers.len() * 32,
+                text: b"",
             };
             let begin =
                 Begin { status: told.status, is_whole: true, head: near.render(&told, ask), has_told: false };

@@ -160,8 +160,7 @@ impl<W: Watch> Session<W> {
             request: Request {
                 method: head.method,
                 https: self.https,
-                host: &head.authority.host,
-                port: head.authority.port,
+                authority: &head.authority,
                 path: &head.path,
                 query: head.query,
                 fields: &parts.headers,
@@ -169,7 +168,7 @@ impl<W: Watch> Session<W> {
             },
             upgrade: head.protocol,
             expects_continue: head.expects_continue,
-            size: parts.headers.len() * 32,
+            text: b"",
         }
     }
 
@@ -193,7 +192,7 @@ impl<W: Watch> Session<W> {
 fn asked<'a>(request: &'a Request<'_, http::HeaderMap>, parts: &'a Parts) -> Asked<'a, http::HeaderMap> {
     Asked {
         method: request.method,
-        host: request.host,
+        host: request.host(),
         path: parts.uri.path(),
         query: request.query,
         protocol: "HTTP/2.0",
