@@ -95,7 +95,7 @@ impl<W: Watch> Client<W> {
             attempt::send_copy(self, &mut ask, || Some(Vec::new()));
         }
         match attempt::ask_backends(self, &mut ask).await {
-            Ok((Begun::Own(begun), _turn)) => self.answer(*begun, &mut ask).await,
+            Ok((Begun::Own(begun), _turn)) => self.answer(begun, &mut ask).await,
             Ok((Begun::Shared(begun), _turn)) => Box::pin(near::answer(self, *begun, &mut ask)).await,
             Err(failure) if failure.is_told() => {
                 let is_over = ask.is_over(&self.worker.clock);
@@ -132,8 +132,8 @@ impl<W: Watch> Client<W> {
     }
 
     /// Sends the answer on, and the rest of the request meanwhile.
-    async fn answer(&mut self, begun: Own<W>, ask: &mut Ask<W>) -> Left {
-        let Own { answer, mut asking, mut upstream } = begun;
+    async fn answer(&mut self, begun: Box<Own<W>>, ask: &mut Ask<W>) -> Left {
+        let Own { answer, mut asking, mut upstream } = *begun;
         self.worker.counters.count(answer.status);
         self.account.told(answer.status);
         let service = &ask.upstreams.service.config;

@@ -83,7 +83,9 @@ proptest! {
 fn copied(source: &[u8], fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = b"GET / HTTP/1.1\r\n".to_vec();
     let mut lines = Lines::new(&mut out, source);
-    fields.iter().for_each(|(name, value)| lines.put(name, value));
+    for (name, value) in fields {
+        lines.put(name, value);
+    }
     lines.finish();
     out
 }
@@ -91,7 +93,9 @@ fn copied(source: &[u8], fields: &[(&str, &[u8])]) -> Vec<u8> {
 /// The same, written one by one.
 fn spelt_out(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = b"GET / HTTP/1.1\r\n".to_vec();
-    fields.iter().for_each(|(name, value)| Text(&mut out).put(name, value));
+    for (name, value) in fields {
+        Text(&mut out).put(name, value);
+    }
     out
 }
 
