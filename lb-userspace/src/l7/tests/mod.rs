@@ -1,10 +1,12 @@
 //! A worker on a thread of its own, between clients and backends of the tests', over real sockets and both transports.
 
 mod bodies;
+mod conformance;
 mod endings;
 mod frames;
 mod http2;
 mod lab;
+mod raw;
 mod requests;
 mod safety;
 mod seen;
