@@ -15,7 +15,7 @@ mod validity;
 
 pub use client::ClientTls;
 pub use error::TlsError;
-pub use identity::{base64, client_cert};
+pub use identity::{base64, client_cert, server_name};
 pub use server::Shared;
 pub use store::{Store, files_of};
 pub use validity::{Shown, warnings};
