@@ -5,11 +5,13 @@
 //! be read leaves the former in use.
 
 mod client;
+mod der;
 mod error;
 mod files;
 mod identity;
 mod names;
 mod server;
+mod staple;
 mod store;
 mod validity;
 

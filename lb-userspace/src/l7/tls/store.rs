@@ -7,6 +7,7 @@ use crate::l7::settings::{ListenerId, ServiceId, Settings};
 use rustls::{Connection, ServerConnection};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What is spoken where. A listener or service that is not in it speaks plainly.
 #[derive(Debug, Default)]
@@ -76,6 +77,13 @@ impl Store {
     #[must_use]
     pub fn shown(&self, id: ListenerId) -> &[Shown] {
         self.shown.get(id.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The staples that were shown at one time and are over at another.
+    pub fn lapsed(&self, between: (SystemTime, SystemTime)) -> impl Iterator<Item = &Path> {
+        let staples = self.shown.iter().flatten().filter_map(|shown| shown.staple.as_ref());
+        let lapsed = staples.filter(move |staple| !staple.is_over(between.0) && staple.is_over(between.1));
+        lapsed.map(|staple| staple.file.as_path())
     }
 
     /// The first of a listener's certificates that who asks for this name is shown; of several for it, the client's algorithms
