@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const CONNECTION: usize = 2 << 10;
 /// TLS on a connection, once its handshake is over.
 pub const TLS: usize = 8 << 10;
+/// HTTP/2 on a connection: the tables of its header compression, and the rooms of its frames.
+pub const SESSION: usize = 32 << 10;
 /// An exchange besides its buffers: heads, and the state of the way there and back.
 pub const EXCHANGE: usize = 6 << 10;
 
@@ -52,6 +54,13 @@ impl Held {
     pub fn new(bytes: usize) -> Self {
         take(bytes);
         Self(bytes)
+    }
+
+    /// It has this size from now on.
+    pub fn resize(&mut self, bytes: usize) {
+        take(bytes.saturating_sub(self.0));
+        give_back(self.0.saturating_sub(bytes));
+        self.0 = bytes;
     }
 }
 
@@ -153,6 +162,18 @@ mod tests {
         assert_eq!(shed(901), (true, true, false));
         assert_eq!(shed(1001), (true, true, true));
         assert_eq!(shed(0), (false, false, false), "what is given back counts no more");
+    }
+
+    #[test]
+    fn what_grows_and_shrinks_is_counted_as_it_is() {
+        let gauge = gauge(&Arc::default());
+        let mut held = Held::new(700);
+        held.resize(901);
+        assert!(gauge.is_short());
+        held.resize(0);
+        assert!(!gauge.is_short());
+        drop(held);
+        assert_eq!(super::held(), 0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One end of an exchange that is a stream: bodies between `h2` and [`carry`](crate::l7::carry), each with its deadline.
 
+use super::stock::{Entry, Stock};
 use crate::l7::carry::Piece;
 use crate::l7::http1::Refusal;
 use crate::l7::respond::Failure;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
@@ -31,6 +33,8 @@ impl Pause {
 /// The body that comes by a stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
+    /// Dropped before the stream.
+    _entry: Option<Entry>,
     stream: RecvStream,
     pause: Pause,
     patience: Duration,
@@ -38,8 +42,9 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(stream: RecvStream, patience: Duration, blame: Blame) -> Self {
-        Self { stream, pause: Pause::default(), patience, blame }
+    pub(super) fn new(mut stream: RecvStream, stock: &Rc<Stock>, patience: Duration, blame: Blame) -> Self {
+        let entry = stock.enter(&mut stream);
+        Self { _entry: entry, stream, pause: Pause::default(), patience, blame }
     }
 
     /// How long the next pieces may take.
@@ -86,14 +91,20 @@ impl Incoming {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     stream: SendStream<Bytes>,
+    stock: Rc<Stock>,
     pause: Pause,
     patience: Duration,
     blame: Blame,
 }
 
 impl Outgoing {
-    pub(super) fn new(stream: SendStream<Bytes>, patience: Duration, blame: Blame) -> Self {
-        Self { stream, pause: Pause::default(), patience, blame }
+    pub(super) fn new(
+        stream: SendStream<Bytes>,
+        stock: &Rc<Stock>,
+        patience: Duration,
+        blame: Blame,
+    ) -> Self {
+        Self { stream, stock: Rc::clone(stock), pause: Pause::default(), patience, blame }
     }
 
     /// Ready when the peer wants no more of the stream, or is gone.
@@ -128,6 +139,7 @@ impl Outgoing {
     }
 
     pub(super) fn put(&mut self, data: Bytes, is_last: bool) -> Result<(), Failure> {
+        self.stock.queue(data.len());
         self.stream.send_data(data, is_last).map_err(|_| self.blame.ended)
     }
 

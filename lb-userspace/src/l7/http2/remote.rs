@@ -51,7 +51,7 @@ impl Remote {
             sent.map_err(|_| Lost { failure: Failure::BackendEnded, may_repeat: true, was_kept })?;
         Ok(Self {
             answer,
-            outgoing: Outgoing::new(stream, deadlines.idle, Blame::BACKEND),
+            outgoing: Outgoing::new(stream, place.stock(), deadlines.idle, Blame::BACKEND),
             incoming: None,
             is_whole,
             pause: Pause::default(),
@@ -107,7 +107,7 @@ impl Remote {
             head: near.render(&told, ask),
             has_told: false,
         };
-        self.incoming = Some(Incoming::new(body, self.patience, Blame::BACKEND));
+        self.incoming = Some(Incoming::new(body, self.place.stock(), self.patience, Blame::BACKEND));
         Ok(begin)
     }
 }

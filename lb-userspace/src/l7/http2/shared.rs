@@ -1,6 +1,7 @@
 //! Connections to a backend that many exchanges share: of each worker its own.
 
 use super::io::{Handle, Io};
+use super::stock::Stock;
 use crate::config::proxy;
 use crate::l7::buffer::Buffer;
 use crate::l7::deadline::TICK;
@@ -44,6 +45,7 @@ struct Line {
     requests: Cell<u32>,
     age: Age,
     idle_since: Cell<u32>,
+    stock: Rc<Stock>,
 }
 
 /// A place on a connection, for one exchange.
@@ -59,6 +61,11 @@ impl Place {
         line.exchanges.set(line.exchanges.get() + 1);
         line.requests.set(line.requests.get() + 1);
         Self { send, line: Rc::clone(line), now }
+    }
+
+    /// What the connection holds of bodies.
+    pub(super) fn stock(&self) -> &Rc<Stock> {
+        &self.line.stock
     }
 
     /// Whether the connection has carried requests before, so that the backend may have ended it in silence.
@@ -114,9 +121,10 @@ impl Shared {
             .handshake(Handle(Rc::clone(&io)))
             .await
             .map_err(|_| Failure::Unreachable)?;
-        spawn_local(drive(connection, io));
+        let stock = Rc::new(Stock::new());
+        spawn_local(drive(connection, io, Rc::clone(&stock)));
         let (exchanges, requests, idle_since) = (Cell::new(0), Cell::new(0), Cell::new(now));
-        let line = Rc::new(Line { send, exchanges, requests, age, idle_since });
+        let line = Rc::new(Line { send, exchanges, requests, age, idle_since, stock });
         if is_shared {
             self.lines.borrow_mut().push(Rc::clone(&line));
         }
@@ -148,11 +156,17 @@ impl Line {
 }
 
 /// Drives a connection until it has ended: by the backend, or because nobody has a place on it any more.
-async fn drive<W: Watch>(mut connection: Connection<Handle<W>, Bytes>, io: Rc<RefCell<Io<W>>>) {
+async fn drive<W: Watch>(
+    mut connection: Connection<Handle<W>, Bytes>,
+    io: Rc<RefCell<Io<W>>>,
+    stock: Rc<Stock>,
+) {
     // Those who have places on it learn of a failure themselves.
     let _ = poll_fn(|cx| {
         let ended = Pin::new(&mut connection).poll(cx);
-        let _ = io.borrow_mut().poll_send(cx);
+        let mut io = io.borrow_mut();
+        let _ = io.poll_send(cx);
+        stock.settle(&io);
         ended
     })
     .await;

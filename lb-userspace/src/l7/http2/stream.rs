@@ -72,7 +72,7 @@ pub(super) async fn serve<W: Watch>(
     let mut account = Account::new(Rc::clone(&session.worker.books));
     let (listener, verdict) = session.decide(&mut parts, body.is_end_stream(), &mut account);
     drop(parts);
-    let incoming = Incoming::new(body, listener.config.deadlines.body, Blame::CLIENT);
+    let incoming = Incoming::new(body, &session.stock, listener.config.deadlines.body, Blame::CLIENT);
     let (began, worker) = (session.worker.clock.now(), Rc::clone(&session.worker));
     let held = Held::new(EXCHANGE);
     let (outgoing, passed) = (None, (0, 0));
@@ -269,7 +269,7 @@ impl<W: Watch> Near<W> for Stream<W> {
     fn begin(&mut self, head: Response<()>, is_whole: bool) -> Result<(), Failure> {
         let stream = self.respond.send_response(head, is_whole).map_err(|_| Failure::ClientEnded)?;
         let patience = self.listener.config.deadlines.send;
-        self.outgoing = Some(Outgoing::new(stream, patience, Blame::CLIENT));
+        self.outgoing = Some(Outgoing::new(stream, &self.session.stock, patience, Blame::CLIENT));
         Ok(())
     }
 }

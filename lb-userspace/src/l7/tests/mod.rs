@@ -11,4 +11,5 @@ mod requests;
 mod safety;
 mod seen;
 mod speak;
+mod stock;
 mod upstream;
