@@ -116,15 +116,20 @@ const ASKING: &str = "127.0.0.1:8444";
 
 /// A session is resumed without a question for certificates, so what it was granted for must hold where it is resumed.
 fn ticket_elsewhere(scene: &mut Scene) -> Result<()> {
-    let path = |end: &str| scene.files.path().join(format!("one.example.org.{end}")).display().to_string();
-    let (cert, key, session) = (path("crt"), path("key"), path("session"));
+    let path = |name: &str| scene.files.path().join(name).display().to_string();
+    let (cert, key) = (path("one.example.org.crt"), path("one.example.org.key"));
+    let (client, client_key, session) = (path("client.crt"), path("client.key"), path("session"));
+    let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let subject = ["-subj", "/CN=client", "-addext", "basicConstraints=critical,CA:FALSE"];
+    let files = ["-CA", &cert, "-CAkey", &key, "-keyout", &client_key, "-out", &client];
+    scene.run("openssl", &[&kind[..], &subject, &files].concat())?;
     let listener = format!(
         "[[listener]]\nname = \"asking\"\naddresses = [\"{ASKING}\"]\nservice = \"web\"\n\
          tls = {{ certificates = [{{ cert = \"{cert}\", key = \"{key}\" }}], client = {{ ca = \"{cert}\" }} }}\n"
     );
     scene.daemon.reload_text(&scene.config(&listener))?;
     scene.wait_for("the listener is there", |scene| scene.is_open(ASKING))?;
-    let named = format!("-cert {cert} -key {key}");
+    let named = format!("-cert {client} -key {client_key}");
     for version in ["-tls1_2", "-tls1_3"] {
         let ask = |address: &str, more: &str| {
             let request = "printf 'GET / HTTP/1.1\\r\\nHost: h\\r\\nConnection: close\\r\\n\\r\\n'";
