@@ -4,6 +4,7 @@
 //! Shutting down, in place of giving up a wait, leaves no operation behind and is the same for all transports. Whoever
 //! sees a connection end asks [`Timer::has_expired`] whether it was that.
 
+use super::pace::Mark;
 use socket2::Socket;
 use std::cell::{Cell, RefCell};
 use std::net::Shutdown;
@@ -213,6 +214,18 @@ impl Timer {
     #[must_use]
     pub fn has_expired(&self) -> bool {
         self.clock.table.borrow().due.get(index(self.place)) == Some(&EXPIRED)
+    }
+
+    /// Time since the worker began, as exact as deadlines are.
+    #[must_use]
+    pub fn time(&self) -> Duration {
+        TICK * self.clock.now()
+    }
+
+    /// Where a body is of which so many bytes have passed.
+    #[must_use]
+    pub fn mark(&self, passed: u64) -> Mark {
+        Mark { passed, now: self.time() }
     }
 
     /// The worker's clock.

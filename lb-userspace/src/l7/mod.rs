@@ -27,6 +27,7 @@ pub mod memory;
 pub mod message;
 mod mirror;
 mod near;
+pub mod pace;
 mod plain;
 pub mod pool;
 pub mod proxy_protocol;

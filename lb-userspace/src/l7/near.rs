@@ -9,6 +9,7 @@ use super::converse::{self, Begin, Near, Sending};
 use super::http1::{Framing, Version};
 use super::http2::{Place, Remote};
 use super::message::Fields;
+use super::pace::Wait;
 use super::pump::Patience;
 use super::respond::Failure;
 use super::textual::{Blame, Bodies};
@@ -50,7 +51,7 @@ struct Asking<'c, W> {
 /// Asks a backend that speaks HTTP/2.
 pub(super) async fn ask<W: Watch>(client: &mut Client<W>, ask: &Ask<W>, place: Place) -> Result<Begun, Lost> {
     let deadlines = &client.listener.config.deadlines;
-    let patience = Patience { read: deadlines.body, write: deadlines.send };
+    let patience = Patience { read: Wait::for_body(deadlines), write: Wait::for_reader(deadlines) };
     let mut bodies = Bodies::new(ask.facts.framing, Framing::NONE, patience, Blame::CLIENT);
     let (mut far, mut sending) = (Remote::new(place, ask)?, Sending::new(ask));
     let knows_interim = ask.facts.version == Version::V11;

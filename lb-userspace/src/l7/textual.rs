@@ -8,6 +8,7 @@ use super::http1::{
     CHUNK_END, Framing, LAST_CHUNK, MOST_TRAILERS, Refusal, Text, belongs_into_head, chunk_line, trailers,
 };
 use super::message::FieldSink as _;
+use super::pace::Pace;
 use super::pump::{Patience, unwritten};
 use super::respond::Failure;
 use super::transport::Watch;
@@ -62,9 +63,8 @@ pub(super) struct Bodies {
     /// The end of the body, behind all its pieces.
     tail: Vec<u8>,
     written: usize,
-    patience: Patience,
-    reads: bool,
-    writes: bool,
+    reads: Pace,
+    writes: Pace,
     is_over: bool,
     blame: Blame,
     /// Bytes of bodies that came and were put.
@@ -83,9 +83,8 @@ impl Bodies {
             behind: b"",
             tail: Vec::new(),
             written: 0,
-            patience,
-            reads: false,
-            writes: false,
+            reads: Pace::new(patience.read, 0),
+            writes: Pace::new(patience.write, 0),
             is_over: false,
             blame,
             passed: (0, 0),
@@ -169,12 +168,12 @@ impl Bodies {
         input: &mut Buffer,
     ) -> Poll<Result<(), Failure>> {
         let Poll::Ready(count) = wire.poll_fill(cx, input) else {
-            if !std::mem::replace(&mut self.reads, true) {
-                wire.timer.set_reading(self.patience.read);
+            if let Some(within) = self.reads.begin(wire.timer.mark(self.passed.0)) {
+                wire.timer.set_reading(within);
             }
             return Poll::Pending;
         };
-        if std::mem::take(&mut self.reads) {
+        if self.reads.end(|| wire.timer.time()) {
             wire.timer.clear();
         }
         match count {
@@ -198,7 +197,7 @@ impl Bodies {
                 return Poll::Pending;
             };
             self.written += count.map_err(|_| self.broken(wire))?;
-            if std::mem::take(&mut self.writes) {
+            if self.writes.end(|| wire.timer.time()) {
                 wire.timer.clear();
             }
         }
@@ -209,8 +208,11 @@ impl Bodies {
     }
 
     fn await_room<W: Watch>(&mut self, wire: &Wire<W>) {
-        if !std::mem::replace(&mut self.writes, true) {
-            wire.timer.set(self.patience.write);
+        // What is under way has not passed before it is written.
+        let written = self.written.saturating_sub(self.before.len()).min(self.data.len());
+        let passed = self.passed.1 - self.data.len() as u64 + written as u64;
+        if let Some(within) = self.writes.begin(wire.timer.mark(passed)) {
+            wire.timer.set(within);
         }
     }
 
@@ -229,7 +231,7 @@ impl Bodies {
             self.await_room(wire);
             return Poll::Pending;
         };
-        if std::mem::take(&mut self.writes) {
+        if self.writes.end(|| wire.timer.time()) {
             wire.timer.clear();
         }
         Poll::Ready(flushed.map_err(|_| self.broken(wire)))

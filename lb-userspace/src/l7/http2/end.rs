@@ -3,6 +3,7 @@
 use super::stock::{Entry, Stock};
 use crate::l7::carry::Piece;
 use crate::l7::http1::Refusal;
+use crate::l7::pace::{Mark, Pace, Wait};
 use crate::l7::respond::Failure;
 use crate::l7::textual::Blame;
 use bytes::Bytes;
@@ -30,26 +31,59 @@ impl Pause {
     }
 }
 
+/// Waits for one direction of a stream.
+#[derive(Debug)]
+struct Waiting {
+    pace: Pace,
+    pause: Pause,
+    /// How long the wait under way may last.
+    within: Duration,
+}
+
+impl Waiting {
+    fn new(wait: Wait, passed: u64) -> Self {
+        Self { pace: Pace::new(wait, passed), pause: Pause::default(), within: wait.within }
+    }
+
+    /// Ready when the wait, which begins with the first call, has lasted for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, mark: Mark) -> Poll<()> {
+        if let Some(within) = self.pace.begin(mark) {
+            self.within = within;
+        }
+        self.pause.poll(cx, self.within)
+    }
+
+    fn end(&mut self, mark: Mark) {
+        if self.pace.end(|| mark.now) {
+            self.pause.end();
+        }
+    }
+}
+
 /// The body that comes by a stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
     /// Dropped before the stream.
     _entry: Option<Entry>,
     stream: RecvStream,
-    pause: Pause,
-    patience: Duration,
+    waiting: Waiting,
     blame: Blame,
 }
 
 impl Incoming {
-    pub(super) fn new(mut stream: RecvStream, stock: &Rc<Stock>, patience: Duration, blame: Blame) -> Self {
+    pub(super) fn new(
+        mut stream: RecvStream,
+        stock: &Rc<Stock>,
+        (wait, passed): (Wait, u64),
+        blame: Blame,
+    ) -> Self {
         let entry = stock.enter(&mut stream);
-        Self { _entry: entry, stream, pause: Pause::default(), patience, blame }
+        Self { _entry: entry, stream, waiting: Waiting::new(wait, passed), blame }
     }
 
     /// How long the next pieces may take.
-    pub(super) const fn wait_for(&mut self, patience: Duration) {
-        self.patience = patience;
+    pub(super) const fn wait_for(&mut self, wait: Wait) {
+        self.waiting.pace.change(wait);
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -61,11 +95,12 @@ impl Incoming {
         let _ = self.stream.flow_control().release_capacity(bytes);
     }
 
-    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
+    /// `mark`: where the bodies are that count for its rate.
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>, mark: Mark) -> Poll<Result<Piece, Failure>> {
         let Poll::Ready(piece) = self.poll_next(cx) else {
-            return self.pause.poll(cx, self.patience).map(|()| Err(self.blame.slow_sender));
+            return self.waiting.poll(cx, mark).map(|()| Err(self.blame.slow_sender));
         };
-        self.pause.end();
+        self.waiting.end(mark);
         Poll::Ready(piece.map_err(|error| self.blame(&error)))
     }
 
@@ -92,8 +127,7 @@ impl Incoming {
 pub(super) struct Outgoing {
     stream: SendStream<Bytes>,
     stock: Rc<Stock>,
-    pause: Pause,
-    patience: Duration,
+    waiting: Waiting,
     blame: Blame,
 }
 
@@ -101,10 +135,10 @@ impl Outgoing {
     pub(super) fn new(
         stream: SendStream<Bytes>,
         stock: &Rc<Stock>,
-        patience: Duration,
+        (wait, passed): (Wait, u64),
         blame: Blame,
     ) -> Self {
-        Self { stream, stock: Rc::clone(stock), pause: Pause::default(), patience, blame }
+        Self { stream, stock: Rc::clone(stock), waiting: Waiting::new(wait, passed), blame }
     }
 
     /// Ready when the peer wants no more of the stream, or is gone.
@@ -113,26 +147,32 @@ impl Outgoing {
     }
 
     /// How long room for the next pieces may take.
-    pub(super) const fn wait_for(&mut self, patience: Duration) {
-        self.patience = patience;
+    pub(super) const fn wait_for(&mut self, wait: Wait) {
+        self.waiting.pace.change(wait);
     }
 
     pub(super) fn reset(&mut self, reason: h2::Reason) {
         self.stream.send_reset(reason);
     }
 
-    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
+    /// `mark`: where the bodies are that count for its rate.
+    pub(super) fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        mark: Mark,
+    ) -> Poll<Result<usize, Failure>> {
         self.stream.reserve_capacity(wanted);
         loop {
             if self.stream.capacity() > 0 {
-                self.pause.end();
+                self.waiting.end(mark);
                 return Poll::Ready(Ok(self.stream.capacity()));
             }
             match self.stream.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(_) => return Poll::Ready(Err(self.blame.ended)),
                 Poll::Pending => {
-                    return self.pause.poll(cx, self.patience).map(|()| Err(self.blame.slow_reader));
+                    return self.waiting.poll(cx, mark).map(|()| Err(self.blame.slow_reader));
                 }
             }
         }

@@ -8,6 +8,7 @@ use crate::l7::attempt::Lost;
 use crate::l7::carry::{Piece, Sink, Source};
 use crate::l7::converse::{Begin, Far, Near};
 use crate::l7::http1::{Framing, Refusal, parse_length};
+use crate::l7::pace::Mark;
 use crate::l7::respond::Failure;
 use crate::l7::textual::Blame;
 use bytes::Bytes;
@@ -51,7 +52,7 @@ impl Remote {
             sent.map_err(|_| Lost { failure: Failure::BackendEnded, may_repeat: true, was_kept })?;
         Ok(Self {
             answer,
-            outgoing: Outgoing::new(stream, place.stock(), deadlines.idle, Blame::BACKEND),
+            outgoing: Outgoing::new(stream, place.stock(), (deadlines.idle.into(), 0), Blame::BACKEND),
             incoming: None,
             is_whole,
             pause: Pause::default(),
@@ -107,7 +108,8 @@ impl Remote {
             head: near.render(&told, ask),
             has_told: false,
         };
-        self.incoming = Some(Incoming::new(body, self.place.stock(), self.patience, Blame::BACKEND));
+        self.incoming =
+            Some(Incoming::new(body, self.place.stock(), (self.patience.into(), 0), Blame::BACKEND));
         Ok(begin)
     }
 }
@@ -158,7 +160,7 @@ impl<W> Far<W> for Remote {
 impl Source for Remote {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(Err(Failure::Internal)) };
-        incoming.poll_piece(cx)
+        incoming.poll_piece(cx, Mark::default())
     }
 
     fn has_ended(&self) -> bool {
@@ -172,7 +174,7 @@ impl Source for Remote {
 
 impl Sink for Remote {
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
-        self.outgoing.poll_room(cx, wanted)
+        self.outgoing.poll_room(cx, wanted, Mark::default())
     }
 
     fn put(&mut self, data: Bytes, is_last: bool) -> Result<(), Failure> {

@@ -12,7 +12,9 @@ use crate::l7::account::{Account, Asked, Asking};
 use crate::l7::ask::{self, Asker, Question, Verdict};
 use crate::l7::attempt::Ends;
 use crate::l7::client::{self, Client, Left};
+use crate::l7::deadline::TICK;
 use crate::l7::message::Request;
+use crate::l7::pace::Mark;
 use crate::l7::reply;
 use crate::l7::respond::Failure;
 use crate::l7::rewrite::Peer;
@@ -53,6 +55,8 @@ pub(super) struct Session<W> {
     pub(super) https: bool,
     pub(super) io: Rc<RefCell<Io<W>>>,
     pub(super) stock: Rc<Stock>,
+    /// Bytes of bodies that have come and gone. All streams count together, for they share what the client can take and send.
+    pub(super) passed: Cell<(u64, u64)>,
     peer: Peer,
     /// The name that was asked for in the handshake of TLS.
     name: Option<Box<str>>,
@@ -73,7 +77,19 @@ pub(in crate::l7) async fn serve<W: Watch>(client: Client<W>) {
     if let Ok(connection) = shake_hands(&io, &listener).await {
         let (listener, requests, stock) = (RefCell::new(listener), Cell::new(0), Rc::new(Stock::new()));
         let io = Rc::clone(&io);
-        let session = Session { worker, ends, https, io, stock, peer, name, id, listener, requests };
+        let session = Session {
+            worker,
+            ends,
+            https,
+            io,
+            stock,
+            passed: Cell::default(),
+            peer,
+            name,
+            id,
+            listener,
+            requests,
+        };
         let session = Rc::new(session);
         let mut driver = Driver::new(connection, Rc::clone(&session));
         let begin = |request, respond| stream::serve(Rc::clone(&session), request, respond);
@@ -178,6 +194,12 @@ impl<W: Watch> Session<W> {
     fn check_host(&self, site: &Site<W>, host: &str) -> Result<(), Failure> {
         let is_misdirected = |name: &str| site.snapshot.tls.is_misdirected(self.id, name, host);
         if self.name.as_deref().is_some_and(is_misdirected) { Err(Failure::Misdirected) } else { Ok(()) }
+    }
+
+    /// Where the bodies that come are, and where those that go.
+    pub(super) fn marks(&self) -> (Mark, Mark) {
+        let (now, (came, went)) = (TICK * self.worker.clock.now(), self.passed.get());
+        (Mark { passed: came, now }, Mark { passed: went, now })
     }
 
     /// Whether the client has asked for too much of nothing, and whether it has to go for want of memory.

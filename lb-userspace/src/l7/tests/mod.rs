@@ -6,6 +6,7 @@ mod endings;
 mod frames;
 mod http2;
 mod lab;
+mod pace;
 mod raw;
 mod requests;
 mod safety;
