@@ -21,7 +21,7 @@ pub mod explain;
 mod far;
 mod framed;
 pub mod http1;
-mod http2;
+pub mod http2;
 pub mod log;
 pub mod memory;
 pub mod message;

@@ -7,6 +7,7 @@ use super::framed::{Framed, Part};
 use super::http1::{
     CHUNK_END, Framing, LAST_CHUNK, MOST_TRAILERS, Refusal, Text, belongs_into_head, chunk_line, trailers,
 };
+use super::http2::check_names;
 use super::message::FieldSink as _;
 use super::pace::Pace;
 use super::pump::{Patience, unwritten};
@@ -201,10 +202,21 @@ impl Bodies {
                 wire.timer.clear();
             }
         }
+        self.clear();
+        Poll::Ready(Ok(()))
+    }
+
+    /// What was put before, in place of writing it.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let text = [&*self.before, &self.data, self.behind, &self.tail].concat();
+        self.clear();
+        text
+    }
+
+    fn clear(&mut self) {
         self.before.clear();
         self.tail.clear();
         (self.data, self.behind, self.written) = (Bytes::new(), b"", 0);
-        Poll::Ready(Ok(()))
     }
 
     fn await_room<W: Watch>(&mut self, wire: &Wire<W>) {
@@ -274,6 +286,7 @@ impl Bodies {
         if trailers.keys().any(|name| belongs_into_head(name.as_str())) {
             return Err(Failure::Refused(Refusal::TrailerForbidden));
         }
+        check_names(trailers)?;
         self.tail.extend_from_slice(b"0\r\n");
         let mut text = Text(&mut self.tail);
         trailers.iter().for_each(|(name, value)| text.put(name.as_str(), value.as_bytes()));

@@ -1,7 +1,7 @@
 //! One end of an exchange that is a stream: bodies between `h2` and [`carry`](crate::l7::carry), each with its deadline.
 
 use super::stock::{Entry, Stock};
-use crate::l7::carry::Piece;
+use crate::l7::carry::{Piece, Source};
 use crate::l7::http1::Refusal;
 use crate::l7::pace::{Mark, Pace, Wait};
 use crate::l7::respond::Failure;
@@ -119,6 +119,21 @@ impl Incoming {
         } else {
             self.blame.ended
         }
+    }
+}
+
+/// Of whoever is waited for without a rate.
+impl Source for Incoming {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
+        Self::poll_piece(self, cx, Mark::default())
+    }
+
+    fn has_ended(&self) -> bool {
+        Self::has_ended(self)
+    }
+
+    fn release(&mut self, bytes: usize) {
+        Self::release(self, bytes);
     }
 }
 

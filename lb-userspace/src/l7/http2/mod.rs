@@ -10,6 +10,7 @@
 //! not as long as Content-Length says) it answers by `RST_STREAM` or GOAWAY. What it lets pass is read by `head`, as strictly as
 //! HTTP/1.1's heads are: nothing that a backend could read in two ways is written to it.
 
+mod downgrade;
 mod driver;
 mod end;
 mod flood;
@@ -23,6 +24,8 @@ mod shared;
 mod stock;
 mod stream;
 
+pub use downgrade::Downgrade;
+pub(super) use head::check_names;
 pub(super) use remote::Remote;
 pub(super) use request::request;
 pub(super) use session::{PREFACE, serve};

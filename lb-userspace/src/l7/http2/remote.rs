@@ -1,6 +1,7 @@
 //! The far end that is a stream of a backend's connection.
 
 use super::end::{Incoming, Outgoing, Pause};
+use super::head::check_names;
 use super::shared::Place;
 use crate::l7::answer::Told;
 use crate::l7::ask::{Ask, Facts, Outgoing as Head};
@@ -90,6 +91,7 @@ impl Remote {
         ask: &Ask<W>,
     ) -> Result<Begin<N::Head>, Failure> {
         let (head, body) = answer.into_parts();
+        check_names(&head.headers).map_err(Failure::BadAnswer)?;
         let framing = framing(&head.headers, body.is_end_stream(), ask.facts.is_head())?;
         let told = Told {
             status: head.status.as_u16(),

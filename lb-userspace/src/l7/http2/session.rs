@@ -4,12 +4,12 @@
 //! they all end.
 
 use super::driver::Driver;
-use super::head::{Head, facts_of_refused, join_cookies};
+use super::head::{Head, complete, facts_of_refused};
 use super::io::{Handle, Io};
 use super::stock::Stock;
 use super::stream;
 use crate::l7::account::{Account, Asked, Asking};
-use crate::l7::ask::{self, Asker, Question, Verdict};
+use crate::l7::ask::{self, Asker, Verdict};
 use crate::l7::attempt::Ends;
 use crate::l7::client::{self, Client, Left};
 use crate::l7::deadline::TICK;
@@ -20,13 +20,11 @@ use crate::l7::respond::Failure;
 use crate::l7::rewrite::Peer;
 use crate::l7::settings::{Listener, ListenerId};
 use crate::l7::site::Site;
-use crate::l7::tls::{base64, server_name};
+use crate::l7::tls::server_name;
 use crate::l7::transport::Watch;
 use crate::l7::worker::Worker;
 use bytes::Bytes;
-use h2::ext::Protocol;
 use h2::server::{Builder, Connection};
-use http::HeaderValue;
 use http::request::Parts;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -152,11 +150,10 @@ impl<W: Watch> Session<W> {
             random: self.worker.draw(),
             date: &date,
         };
-        join_cookies(&mut parts.headers);
-        add_websocket_key(parts, self.worker.draw());
+        complete(parts, self.worker.draw());
         let verdict = match Head::understand(parts, has_ended, listener.config.limits.fields) {
             Ok(head) => {
-                let (question, facts) = (self.question(&head, parts), head.facts());
+                let (question, facts) = (head.question(parts, self.https, self.ends.client), head.facts());
                 account.read(&asked(&question.request, parts), peer, asker.random);
                 let verdict = self.check_host(&site, &facts.host);
                 let verdict = verdict.and_then(|()| ask::decide(&site, &asker, account, (&question, &facts)));
@@ -169,24 +166,6 @@ impl<W: Watch> Session<W> {
             Verdict::Reply(reply::failure(failure, &facts, &date))
         });
         (listener, verdict)
-    }
-
-    fn question<'a>(&self, head: &'a Head<'_>, parts: &'a Parts) -> Question<'a, http::HeaderMap> {
-        Question {
-            request: Request {
-                method: head.method,
-                https: self.https,
-                host: &head.authority.host,
-                port: head.authority.port,
-                path: &head.path,
-                query: head.query,
-                fields: &parts.headers,
-                client: self.ends.client,
-            },
-            upgrade: head.protocol,
-            expects_continue: head.expects_continue,
-            size: parts.headers.len() * 32,
-        }
     }
 
     /// A client puts hosts together on a connection whose certificate is for all of them; one that it is not for has another. Who
@@ -233,14 +212,5 @@ fn asked<'a>(request: &'a Request<'_, http::HeaderMap>, parts: &'a Parts) -> Ask
         query: request.query,
         protocol: "HTTP/2.0",
         fields: request.fields,
-    }
-}
-
-/// HTTP/1.1 has a key where HTTP/2 has none. Source: RFC 8441, section 5; RFC 6455, section 4.1.
-fn add_websocket_key(parts: &mut Parts, random: u128) {
-    if parts.extensions.get::<Protocol>().is_some()
-        && let Ok(key) = HeaderValue::from_bytes(&base64(&random.to_be_bytes()))
-    {
-        parts.headers.insert("sec-websocket-key", key);
     }
 }
