@@ -39,10 +39,21 @@ struct Table {
 enum What {
     /// The whole of it.
     All,
+    /// The whole of it, with what the peer has not taken yet: else the kernel would go on for as long as it takes a little.
+    Sending,
     /// What the peer sends.
     Reading,
     /// The same, and nothing of it has come yet: the connection can be ended without loss.
     Idle,
+}
+
+impl What {
+    const fn ends(self) -> Shutdown {
+        match self {
+            Self::All | Self::Sending => Shutdown::Both,
+            Self::Reading | Self::Idle => Shutdown::Read,
+        }
+    }
 }
 
 /// One connection's deadline.
@@ -88,9 +99,11 @@ impl Clock {
         for (due, socket) in late {
             *due = EXPIRED;
             if let Some((socket, what)) = socket {
-                let how = if *what == What::All { Shutdown::Both } else { Shutdown::Read };
-                // It fails where the connection has ended by itself.
-                let _ = socket.shutdown(how);
+                // Both fail where the connection has ended by itself.
+                if *what == What::Sending {
+                    let _ = socket.set_linger(Some(Duration::ZERO));
+                }
+                let _ = socket.shutdown(what.ends());
             }
         }
     }
@@ -175,6 +188,11 @@ impl Timer {
     /// Ends the connection after this time from now, whatever was set before. One that was late stays so.
     pub fn set(&self, after: Duration) {
         self.put(after, What::All);
+    }
+
+    /// The same for a peer that does not take what it is sent: nothing of that is kept for it.
+    pub fn set_sending(&self, after: Duration) {
+        self.put(after, What::Sending);
     }
 
     /// Ends only what the peer sends, so that it can still be told what it was late with.

@@ -153,7 +153,7 @@ impl Pump {
             let mut parts = [IoSlice::new(&self.before), input.slice(self.data), IoSlice::new(self.behind)];
             let Poll::Ready(count) = to.poll_write(cx, unwritten(&mut parts, self.written)) else {
                 if let Some(within) = self.writes.begin(to.timer.mark(self.passed())) {
-                    to.timer.set(within);
+                    to.timer.set_sending(within);
                 }
                 return Poll::Pending;
             };

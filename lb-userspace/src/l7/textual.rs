@@ -224,7 +224,7 @@ impl Bodies {
         let written = self.written.saturating_sub(self.before.len()).min(self.data.len());
         let passed = self.passed.1 - self.data.len() as u64 + written as u64;
         if let Some(within) = self.writes.begin(wire.timer.mark(passed)) {
-            wire.timer.set(within);
+            wire.timer.set_sending(within);
         }
     }
 

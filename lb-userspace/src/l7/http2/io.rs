@@ -57,7 +57,7 @@ impl<W: Watch> Io<W> {
         let sent = self.poll_write_out(cx);
         if sent.is_pending() != self.waits {
             (self.waits, self.is_idle) = (sent.is_pending(), false);
-            if self.waits { self.wire.timer.set(self.patience) } else { self.wire.timer.clear() }
+            if self.waits { self.wire.timer.set_sending(self.patience) } else { self.wire.timer.clear() }
         }
         sent
     }

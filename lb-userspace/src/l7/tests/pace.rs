@@ -7,7 +7,7 @@ use super::raw::{
 use super::speak::{Client, LARGE, backend_by_http2, pattern, post, receive, run, say};
 use crate::config::proxy::Proxy;
 use bytes::Bytes;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::time::{Duration, Instant};
 
 /// From one drop to the next.
@@ -157,11 +157,14 @@ fn a_reader_by_http_1_1_that_never_stands_still_is_cut_off_too() {
         {
             std::thread::sleep(DROP);
         }
-        slow_readers(lab)
+        let rest = client.0.read_to_end(&mut Vec::new());
+        (slow_readers(lab), rest.map_err(|error| error.kind()))
     };
     over_both(|start| {
         let mut proxy = patient(to(large));
         proxy.listeners[0].deadlines.min_rate = FASTEST;
-        assert_eq!(read(&start(proxy)), 1);
+        let (slow, rest) = read(&start(proxy));
+        assert_eq!(slow, 1);
+        assert_eq!(rest, Err(ErrorKind::ConnectionReset), "what it has not taken is not kept for it");
     });
 }

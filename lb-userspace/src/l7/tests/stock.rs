@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a window of a stream lets come.
-const WINDOW: u64 = 256 << 10;
+/// What a window of a stream lets come, at least: as much again may wait to be announced.
+const WINDOW: u64 = 128 << 10;
 
 /// Waits until what is held fits.
 async fn wait_for(lab: &Lab, what: &str, fits: impl Fn(u64) -> bool) {
