@@ -9,7 +9,7 @@ use super::http1::{
 };
 use super::http2::check_names;
 use super::message::FieldSink as _;
-use super::pace::Pace;
+use super::pace::{Pace, Wait};
 use super::pump::{Patience, unwritten};
 use super::respond::Failure;
 use super::transport::Watch;
@@ -97,6 +97,12 @@ impl Bodies {
     /// A head is to be written before the body.
     pub(super) fn put_head(&mut self, head: &[u8]) {
         self.before.extend_from_slice(head);
+    }
+
+    /// How long both bodies may be waited for.
+    pub(super) const fn wait_for(&mut self, wait: Wait) {
+        self.reads.change(wait);
+        self.writes.change(wait);
     }
 
     /// How the body is framed that comes.

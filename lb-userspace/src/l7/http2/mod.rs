@@ -23,6 +23,7 @@ mod session;
 mod shared;
 mod stock;
 mod stream;
+mod websocket;
 
 pub use downgrade::Downgrade;
 pub(super) use head::check_names;

@@ -3,6 +3,7 @@
 use super::end::{Incoming, Outgoing, Pause};
 use super::head::check_names;
 use super::shared::Place;
+use super::websocket;
 use crate::l7::answer::Told;
 use crate::l7::ask::{Ask, Facts, Outgoing as Head};
 use crate::l7::attempt::Lost;
@@ -45,7 +46,7 @@ impl Remote {
             return Err(Lost { failure: Failure::Internal, may_repeat: false, was_kept: false });
         };
         let deadlines = &ask.upstreams.service.config.deadlines;
-        let is_whole = ask.facts.framing == Framing::NONE;
+        let is_whole = ask.facts.framing == Framing::NONE && !ask.is_tunnel();
         let sent = place.send.send_request((**request).clone(), is_whole);
         // A fresh connection that ended at once was not asked either.
         let was_kept = place.is_reused();
@@ -90,8 +91,12 @@ impl Remote {
         near: &N,
         ask: &Ask<W>,
     ) -> Result<Begin<N::Head>, Failure> {
-        let (head, body) = answer.into_parts();
+        let (mut head, body) = answer.into_parts();
         check_names(&head.headers).map_err(Failure::BadAnswer)?;
+        if let (true, true, Head::Fields(request)) = (ask.is_tunnel(), head.status.is_success(), &ask.head) {
+            websocket::put_accept(request, &mut head.headers);
+            return Ok(self.begin_tunnel(&head.headers, body, near, ask));
+        }
         let framing = framing(&head.headers, body.is_end_stream(), ask.facts.is_head())?;
         let told = Told {
             status: head.status.as_u16(),
@@ -110,9 +115,33 @@ impl Remote {
             head: near.render(&told, ask),
             has_told: false,
         };
-        self.incoming =
-            Some(Incoming::new(body, self.place.stock(), (self.patience.into(), 0), Blame::BACKEND));
+        self.receive(body);
         Ok(begin)
+    }
+
+    /// The backend agrees to speak another protocol, which HTTP/1.1 has a status for.
+    fn begin_tunnel<W, N: Near<W>>(
+        &mut self,
+        fields: &HeaderMap,
+        body: RecvStream,
+        near: &N,
+        ask: &Ask<W>,
+    ) -> Begin<N::Head> {
+        let told = Told {
+            status: 101,
+            fields,
+            framing: Framing::NONE,
+            length_elsewhere: None,
+            upgrade: Some(b"websocket"),
+            size: fields.len() * 32,
+        };
+        self.receive(body);
+        Begin { status: 101, is_whole: false, head: near.render(&told, ask), has_told: false }
+    }
+
+    fn receive(&mut self, body: RecvStream) {
+        let wait = (self.patience.into(), 0);
+        self.incoming = Some(Incoming::new(body, self.place.stock(), wait, Blame::BACKEND));
     }
 }
 

@@ -14,3 +14,4 @@ mod seen;
 mod speak;
 mod stock;
 mod upstream;
+mod websocket;
