@@ -1,4 +1,4 @@
-//! WebSockets between HTTP/1.1, where a connection is upgraded to them, and HTTP/2, where a stream is by extended CONNECT. Pure.
+//! A WebSocket between HTTP/1.1, where a connection is upgraded to it, and HTTP/2, where a stream is by extended CONNECT. Pure.
 //!
 //! Source: RFC 8441, section 5; of the key and the answer to it, which HTTP/2 does without, RFC 6455, section 4.2.2.
 

@@ -63,7 +63,7 @@ fn a_body_that_is_not_passed_on_is_counted_as_long_as_it_lies_there() {
             wait_for(&lab, "a window is full", |held| held >= WINDOW).await;
             has_filled.store(true, Ordering::Relaxed);
             let _ = sending.await;
-            wait_for(&lab, "it is gone", |held| held < WINDOW / 2).await;
+            wait_for(&lab, "it is gone", |held| held < WINDOW * 3 / 4).await;
         });
     });
 }
@@ -86,7 +86,7 @@ fn an_answer_by_http_2_that_is_not_taken_is_counted_too() {
             let answer = answer.await.unwrap();
             wait_for(&lab, "a window is full", |held| held >= WINDOW).await;
             drop((answer, stream));
-            wait_for(&lab, "it is gone", |held| held < WINDOW / 2).await;
+            wait_for(&lab, "it is gone", |held| held < WINDOW * 3 / 4).await;
         });
     });
 }

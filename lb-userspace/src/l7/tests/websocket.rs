@@ -1,4 +1,4 @@
-//! WebSockets to backends that speak HTTP/2.
+//! A WebSocket to a backend that speaks HTTP/2.
 
 use super::lab::{Lab, over_both, to, to_by_http2};
 use super::speak::{Client, Exchange, PATIENCE, backend_by_http2, get, read, run};
