@@ -3,9 +3,10 @@
 //! Each worker counts for itself what it holds, and ten times a second settles with a ledger that all share; between
 //! two settlements it adds its own. So no request touches what others write, and a single worker's count is exact.
 //!
-//! What is counted: the rooms of buffers to the byte, and for a connection, its TLS and an exchange what they were measured
-//! to take. What is shed, in this order: at [`TIGHT`] of the budget the connections are closed that have waited longest
-//! for a request; at [`SHORT`] new connections are turned away; at all of it, new requests. Exchanges under way go on.
+//! What is counted: the rooms of buffers to the byte, what HTTP/2 keeps of bodies (see `http2::stock`), and for a connection, its
+//! TLS, its HTTP/2 and an exchange what they were measured to take. What is shed, in this order: at [`TIGHT`] of the budget the
+//! connections are closed that have waited longest for a request; at [`SHORT`] new connections are turned away; at all of it, new
+//! requests. Exchanges under way go on.
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -88,6 +88,10 @@ impl Pace {
     }
 
     fn pay(&mut self, passed: u64) {
+        if self.debt.is_zero() {
+            self.paid = passed;
+            return;
+        }
         let (bytes, rate) = (passed.saturating_sub(self.paid), u64::from(self.wait.rate));
         let paid = bytes.saturating_mul(1_000_000).checked_div(rate).unwrap_or(u64::MAX);
         self.debt = self.debt.saturating_sub(Duration::from_micros(paid));

@@ -82,6 +82,7 @@ impl<W: Watch, F: Future<Output = ()>> Driver<W, F> {
     /// Ends what has become too much, and what is done.
     fn judge(&mut self, cx: &Context<'_>) {
         let (is_spent, is_shed) = self.session.ended();
+        let is_shed = is_shed && self.exchanges.is_empty();
         if (is_spent || is_shed) && !std::mem::replace(&mut self.is_refused, true) {
             self.connection.abrupt_shutdown(if is_spent {
                 Reason::ENHANCE_YOUR_CALM

@@ -56,7 +56,8 @@ impl<W: Watch> Io<W> {
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sent = self.poll_write_out(cx);
         if sent.is_pending() != self.waits {
-            (self.waits, self.is_idle) = (sent.is_pending(), false);
+            self.waits = sent.is_pending();
+            self.is_idle &= self.wire.timer.has_expired();
             if self.waits { self.wire.timer.set_sending(self.patience) } else { self.wire.timer.clear() }
         }
         sent
@@ -70,7 +71,9 @@ impl<W: Watch> Io<W> {
     /// Notes that nothing is under way, by this patience, or that something is: who has waited longest for a request goes first
     /// where memory is short.
     pub(super) fn wait_idly(&mut self, patience: Option<Duration>) {
-        if self.waits || patience.is_some() == self.is_idle {
+        // One that was late while it waited stays so, for nothing more can be read: a request that came at the same moment is the last.
+        let is_late = self.is_idle && self.wire.timer.has_expired();
+        if self.waits || is_late || patience.is_some() == self.is_idle {
             return;
         }
         self.is_idle = patience.is_some();
