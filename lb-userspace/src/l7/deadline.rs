@@ -234,16 +234,10 @@ impl Timer {
         self.clock.table.borrow().due.get(index(self.place)) == Some(&EXPIRED)
     }
 
-    /// Time since the worker began, as exact as deadlines are.
-    #[must_use]
-    pub fn time(&self) -> Duration {
-        TICK * self.clock.now()
-    }
-
     /// Where a body is of which so many bytes have passed.
     #[must_use]
     pub fn mark(&self, passed: u64) -> Mark {
-        Mark { passed, now: self.time() }
+        Mark { passed, now: self.clock.now() }
     }
 
     /// The worker's clock.

@@ -158,7 +158,7 @@ impl Pump {
                 return Poll::Pending;
             };
             self.written += count?;
-            if self.writes.end(|| to.timer.time()) {
+            if self.writes.end(|| to.timer.clock().now()) {
                 to.timer.clear();
             }
         }
@@ -187,7 +187,7 @@ impl Pump {
             let _ = to.poll_flush(cx).map_err(Broken::Receiver)?;
             return Poll::Pending;
         };
-        if self.reads.end(|| from.timer.time()) {
+        if self.reads.end(|| from.timer.clock().now()) {
             from.timer.clear();
         }
         match count {

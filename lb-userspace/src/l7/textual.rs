@@ -100,7 +100,7 @@ impl Bodies {
     }
 
     /// How long both bodies may be waited for.
-    pub(super) const fn wait_for(&mut self, wait: Wait) {
+    pub(super) fn wait_for(&mut self, wait: Wait) {
         self.reads.change(wait);
         self.writes.change(wait);
     }
@@ -180,7 +180,7 @@ impl Bodies {
             }
             return Poll::Pending;
         };
-        if self.reads.end(|| wire.timer.time()) {
+        if self.reads.end(|| wire.timer.clock().now()) {
             wire.timer.clear();
         }
         match count {
@@ -204,7 +204,7 @@ impl Bodies {
                 return Poll::Pending;
             };
             self.written += count.map_err(|_| self.broken(wire))?;
-            if self.writes.end(|| wire.timer.time()) {
+            if self.writes.end(|| wire.timer.clock().now()) {
                 wire.timer.clear();
             }
         }
@@ -249,7 +249,7 @@ impl Bodies {
             self.await_room(wire);
             return Poll::Pending;
         };
-        if self.writes.end(|| wire.timer.time()) {
+        if self.writes.end(|| wire.timer.clock().now()) {
             wire.timer.clear();
         }
         Poll::Ready(flushed.map_err(|_| self.broken(wire)))

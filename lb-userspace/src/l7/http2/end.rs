@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 pub(super) struct Pause(Option<Pin<Box<Sleep>>>);
 
 impl Pause {
-    /// Ready when this time is over since the wait began, which it does with the first call.
+    /// Ready when this time is over since the wait began, which it does with the first call; that call's time counts.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<()> {
         self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx)
     }
@@ -36,21 +36,16 @@ impl Pause {
 struct Waiting {
     pace: Pace,
     pause: Pause,
-    /// How long the wait under way may last.
-    within: Duration,
 }
 
 impl Waiting {
     fn new(wait: Wait, passed: u64) -> Self {
-        Self { pace: Pace::new(wait, passed), pause: Pause::default(), within: wait.within }
+        Self { pace: Pace::new(wait, passed), pause: Pause::default() }
     }
 
     /// Ready when the wait, which begins with the first call, has lasted for too long.
     fn poll(&mut self, cx: &mut Context<'_>, mark: Mark) -> Poll<()> {
-        if let Some(within) = self.pace.begin(mark) {
-            self.within = within;
-        }
-        self.pause.poll(cx, self.within)
+        self.pause.poll(cx, self.pace.begin(mark).unwrap_or_default())
     }
 
     fn end(&mut self, mark: Mark) {
@@ -82,7 +77,7 @@ impl Incoming {
     }
 
     /// How long the next pieces may take.
-    pub(super) const fn wait_for(&mut self, wait: Wait) {
+    pub(super) fn wait_for(&mut self, wait: Wait) {
         self.waiting.pace.change(wait);
     }
 
@@ -162,7 +157,7 @@ impl Outgoing {
     }
 
     /// How long room for the next pieces may take.
-    pub(super) const fn wait_for(&mut self, wait: Wait) {
+    pub(super) fn wait_for(&mut self, wait: Wait) {
         self.waiting.pace.change(wait);
     }
 

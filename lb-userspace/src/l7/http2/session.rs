@@ -12,7 +12,6 @@ use crate::l7::account::{Account, Asked, Asking};
 use crate::l7::ask::{self, Asker, Verdict};
 use crate::l7::attempt::Ends;
 use crate::l7::client::{self, Client, Left};
-use crate::l7::deadline::TICK;
 use crate::l7::message::Request;
 use crate::l7::pace::Mark;
 use crate::l7::reply;
@@ -177,7 +176,7 @@ impl<W: Watch> Session<W> {
 
     /// Where the bodies that come are, and where those that go.
     pub(super) fn marks(&self) -> (Mark, Mark) {
-        let (now, (came, went)) = (TICK * self.worker.clock.now(), self.passed.get());
+        let (now, (came, went)) = (self.worker.clock.now(), self.passed.get());
         (Mark { passed: came, now }, Mark { passed: went, now })
     }
 
