@@ -135,7 +135,7 @@ async fn ask_one<W: Watch, C: Caller<W>>(
         upstream.wire.timer.end_at(ask.end);
     }
     if let (Reached::Shared(place), true) = (&reached, ask.is_tunnel())
-        && !place.takes_tunnels(ask.upstreams.service.config.deadlines.connect).await
+        && !Box::pin(place.takes_tunnels(ask.upstreams.service.config.deadlines.connect)).await
     {
         return Err(Lost { failure: Failure::NoTunnel, may_repeat: false, was_kept: false });
     }

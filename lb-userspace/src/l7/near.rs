@@ -71,7 +71,8 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
     client.worker.counters.count(begin.status);
     client.account.told(begin.status);
     if begin.status == 101 {
-        return tunnel(client, (begin.head, far, bodies), ask).await;
+        // On the heap, so that no other exchange holds room for it.
+        return Box::pin(tunnel(client, (begin.head, far, bodies), ask)).await;
     }
     let keeps = begin.head.keeps_client;
     let mut near = Asking { client, bodies: &mut bodies, knows_interim: false, is_tunnel: false };
