@@ -78,6 +78,12 @@ impl Clock {
         self.now.get()
     }
 
+    /// Time since the worker began, to the tick: for what does not matter to the tenth of a second, as it asks nobody.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        TICK * self.now()
+    }
+
     /// The tick at which so much time has passed from now.
     #[must_use]
     pub fn due(&self, after: Duration) -> u32 {

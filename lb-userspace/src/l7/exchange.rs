@@ -81,7 +81,7 @@ impl<W: Watch> Caller<W> for Client<W> {
                 Ok((answer.status, Begun::Own(Box::new(Own { answer, asking, upstream }))))
             }
             Reached::Shared(place) => {
-                let begun = near::ask(self, ask, place).await?;
+                let begun = Box::pin(near::ask(self, ask, place)).await?;
                 Ok((begun.status(), Begun::Shared(Box::new(begun))))
             }
         }
@@ -90,14 +90,14 @@ impl<W: Watch> Caller<W> for Client<W> {
 
 impl<W: Watch> Client<W> {
     /// Has a backend answer, or says why none does.
-    pub(super) async fn forward(&mut self, mut ask: Ask<W>) -> Left {
+    pub(super) async fn forward(&mut self, mut ask: Box<Ask<W>>) -> Left {
         ask.end = self.end_of(&ask);
         if ask.facts.framing == Framing::NONE {
             attempt::send_copy(self, &mut ask, || Some(Vec::new()));
         }
         match attempt::ask_backends(self, &mut ask).await {
-            Ok((Begun::Own(begun), _turn)) => self.answer(*begun, &mut ask).await,
-            Ok((Begun::Shared(begun), _turn)) => near::answer(self, *begun, &mut ask).await,
+            Ok((Begun::Own(begun), _turn)) => self.answer(begun, &mut ask).await,
+            Ok((Begun::Shared(begun), _turn)) => Box::pin(near::answer(self, *begun, &mut ask)).await,
             Err(failure) if failure.is_told() => {
                 let is_over = ask.is_over(&self.worker.clock);
                 let failure = if is_over { Failure::Deadline } else { failure };
@@ -133,8 +133,8 @@ impl<W: Watch> Client<W> {
     }
 
     /// Sends the answer on, and the rest of the request meanwhile.
-    async fn answer(&mut self, begun: Own<W>, ask: &mut Ask<W>) -> Left {
-        let Own { answer, mut asking, mut upstream } = begun;
+    async fn answer(&mut self, begun: Box<Own<W>>, ask: &mut Ask<W>) -> Left {
+        let Own { answer, mut asking, mut upstream } = *begun;
         self.worker.counters.count(answer.status);
         self.account.told(answer.status);
         let service = &ask.upstreams.service.config;
@@ -143,7 +143,7 @@ impl<W: Watch> Client<W> {
             Patience { read: idle.into(), write: Wait::for_reader(&self.listener.config.deadlines) };
         if answer.status == 101 {
             upstream.wire.timer.end_at(None);
-            return self.tunnel(answer.head, upstream, patience).await;
+            return Box::pin(self.tunnel(answer.head, upstream, patience)).await;
         }
         if ask.end.is_some() {
             self.wire.timer.end_at(ask.end);

@@ -16,6 +16,7 @@ use super::textual::{Blame, Bodies};
 use super::transport::Watch;
 use bytes::Bytes;
 use http::HeaderMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -59,9 +60,11 @@ pub(super) async fn ask<W: Watch>(client: &mut Client<W>, ask: &Ask<W>, place: P
     let knows_interim = ask.facts.version == Version::V11;
     let mut near = Asking { client, bodies: &mut bodies, knows_interim, is_tunnel: false };
     let worker = Rc::clone(&near.client.worker);
-    let begin = converse::ask(&mut near, &mut far, ask, &mut sending);
-    let begin = converse::in_time(ask.end, &worker.clock, begin).await.unwrap_or(Err(Failure::Deadline));
-    let begin = begin.map_err(|failure| far.lost(failure, &ask.facts))?;
+    let begin = {
+        let begin = pin!(converse::ask(&mut near, &mut far, ask, &mut sending));
+        converse::in_time(ask.end, &worker.clock, begin).await
+    };
+    let begin = begin.unwrap_or(Err(Failure::Deadline)).map_err(|failure| far.lost(failure, &ask.facts))?;
     Ok(Begun { begin, far, sending, bodies })
 }
 
@@ -79,7 +82,7 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
     let answered = match near.begin(begin.head, begin.is_whole) {
         Ok(()) => {
             let worker = Rc::clone(&near.client.worker);
-            let answered = converse::answer(&mut near, &mut far, &mut sending);
+            let answered = pin!(converse::answer(&mut near, &mut far, &mut sending));
             let answered = converse::in_time(ask.end, &worker.clock, answered).await;
             answered.unwrap_or(Err(Cut::Sender(Failure::Deadline)))
         }

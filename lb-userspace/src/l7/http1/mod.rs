@@ -38,7 +38,7 @@ pub use request::{Head, Version};
 pub use response::{Asked, ResponseHead};
 pub use target::Form;
 pub(crate) use write::reason;
-pub use write::{CHUNK_END, LAST_CHUNK, Text, chunk_line, length_field, request_line, status_line};
+pub use write::{CHUNK_END, LAST_CHUNK, Lines, Text, chunk_line, length_field, request_line, status_line};
 
 use httparse::Header;
 use std::mem::MaybeUninit;

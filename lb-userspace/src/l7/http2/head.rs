@@ -101,8 +101,7 @@ impl<'a> Head<'a> {
             request: Request {
                 method: self.method,
                 https,
-                host: &self.authority.host,
-                port: self.authority.port,
+                authority: &self.authority,
                 path: &self.path,
                 query: self.query,
                 fields: &parts.headers,
@@ -110,7 +109,7 @@ impl<'a> Head<'a> {
             },
             upgrade: self.protocol,
             expects_continue: self.expects_continue,
-            size: parts.headers.len() * 32,
+            text: b"",
         }
     }
 
@@ -122,8 +121,7 @@ impl<'a> Head<'a> {
             method: if self.protocol.is_some() { Method::Once } else { Method::of(self.method) },
             keep_alive: true,
             upgrade: self.protocol.is_some(),
-            host: self.authority.host.as_ref().into(),
-            port: self.authority.port,
+            authority: self.authority.text().into(),
         }
     }
 }
@@ -136,8 +134,7 @@ pub(super) fn facts_of_refused(parts: &Parts) -> Facts {
         method: Method::of(parts.method.as_str()),
         keep_alive: true,
         upgrade: false,
-        host: "".into(),
-        port: None,
+        authority: "".into(),
     }
 }
 

@@ -104,7 +104,7 @@ impl Remote {
             framing: framing.0,
             length_elsewhere: framing.1,
             upgrade: None,
-            size: head.headers.len() * 32,
+            text: b"",
         };
         if told.status == 101 {
             return Err(Failure::BadAnswer(Refusal::SwitchUnasked));
@@ -133,7 +133,7 @@ impl Remote {
             framing: Framing::NONE,
             length_elsewhere: None,
             upgrade: Some(b"websocket"),
-            size: fields.len() * 32,
+            text: b"",
         };
         self.receive(body);
         Begin { status: 101, is_whole: false, head: near.render(&told, ask), has_told: false }
@@ -176,7 +176,7 @@ impl<W> Far<W> for Remote {
                 framing: Framing::NONE,
                 length_elsewhere: None,
                 upgrade: None,
-                size: head.headers.len() * 32,
+                text: b"",
             };
             let begin =
                 Begin { status: told.status, is_whole: true, head: near.render(&told, ask), has_told: false };

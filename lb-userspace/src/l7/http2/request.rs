@@ -7,7 +7,7 @@ use crate::l7::ask::{Asker, Question, rewritten};
 use crate::l7::http1::{Framing, Refusal};
 use crate::l7::message::{FieldSink as _, Fields};
 use crate::l7::respond::Failure;
-use crate::l7::rewrite::{RequestContext, push_authority};
+use crate::l7::rewrite::RequestContext;
 use crate::l7::settings::Route;
 use http::uri::Scheme;
 use http::{Method, Request, Uri, Version};
@@ -55,8 +55,8 @@ fn uri<F: ?Sized>(question: &Question<'_, F>, route: &Route, service: &Service) 
     let mut authority = String::new();
     match route.host.as_deref().or(service.host.as_deref()) {
         Some(host) => authority.push_str(host),
-        None if wanted.host.is_empty() => authority.push_str(&service.name),
-        None => push_authority(wanted.host, wanted.port, &mut authority),
+        None if wanted.host().is_empty() => authority.push_str(&service.name),
+        None => authority.push_str(wanted.authority.text()),
     }
     let mut scratch = String::new();
     let mut target = rewritten(wanted.path, route, &mut scratch).to_owned();

@@ -154,7 +154,7 @@ impl<W: Watch> Session<W> {
             Ok(head) => {
                 let (question, facts) = (head.question(parts, self.https, self.ends.client), head.facts());
                 account.read(&asked(&question.request, parts), peer, asker.random);
-                let verdict = self.check_host(&site, &facts.host);
+                let verdict = self.check_host(&site, head.authority.host());
                 let verdict = verdict.and_then(|()| ask::decide(&site, &asker, account, (&question, &facts)));
                 verdict.map_err(|failure| (failure, facts))
             }
@@ -206,7 +206,7 @@ impl<W: Watch> Session<W> {
 fn asked<'a>(request: &'a Request<'_, http::HeaderMap>, parts: &'a Parts) -> Asked<'a, http::HeaderMap> {
     Asked {
         method: request.method,
-        host: request.host,
+        host: request.host(),
         path: parts.uri.path(),
         query: request.query,
         protocol: "HTTP/2.0",

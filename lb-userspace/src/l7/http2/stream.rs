@@ -26,6 +26,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -93,7 +94,7 @@ pub(super) async fn serve<W: Watch>(
 
 impl<W: Watch> Stream<W> {
     /// Has a backend answer, or says why none does.
-    async fn forward(&mut self, mut ask: Ask<W>) {
+    async fn forward(&mut self, mut ask: Box<Ask<W>>) {
         let worker = Rc::clone(&self.session.worker);
         let within = ask.route.deadlines.request.or(self.listener.config.deadlines.request);
         ask.end = within.map(|within| later(self.began, within));
@@ -104,8 +105,11 @@ impl<W: Watch> Stream<W> {
         }
         attempt::send_copy(self, &mut ask, || is_whole.then(Vec::new));
         let end = ask.end;
-        let begun = attempt::ask_backends(self, &mut ask);
-        match converse::in_time(end, &worker.clock, begun).await.unwrap_or(Err(Failure::Deadline)) {
+        let begun = {
+            let begun = pin!(attempt::ask_backends(self, &mut ask));
+            converse::in_time(end, &worker.clock, begun).await
+        };
+        match begun.unwrap_or(Err(Failure::Deadline)) {
             Ok((begun, _turn)) => self.answer(begun, &ask).await,
             Err(failure) if failure.is_told() => {
                 self.account.failed(failure);
@@ -124,13 +128,13 @@ impl<W: Watch> Stream<W> {
         self.session.worker.counters.count(status);
         self.account.told(status);
         if status == 101 {
-            return self.tunnel(head, far, ask).await;
+            return Box::pin(self.tunnel(head, far, ask)).await;
         }
         let answered = match self.begin(head, is_whole) {
             Ok(()) if is_whole => Ok(()),
             Ok(()) => {
                 let worker = Rc::clone(&self.session.worker);
-                let answered = converse::answer(self, &mut far, &mut sending);
+                let answered = pin!(converse::answer(self, &mut far, &mut sending));
                 let answered = converse::in_time(ask.end, &worker.clock, answered).await;
                 answered.unwrap_or(Err(Cut::Sender(Failure::Deadline)))
             }
