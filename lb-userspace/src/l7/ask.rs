@@ -61,6 +61,12 @@ impl<W> Ask<W> {
         self.end.map_or(time, |end| time.min(clock.until(end)))
     }
 
+    /// Whether a stream of the backend's connection is to become another protocol's.
+    #[must_use]
+    pub fn is_tunnel(&self) -> bool {
+        matches!(&self.head, Outgoing::Fields(request) if request.method() == http::Method::CONNECT)
+    }
+
     /// Whether the exchange should be over.
     #[must_use]
     pub fn is_over(&self, clock: &Clock) -> bool {

@@ -134,6 +134,11 @@ async fn ask_one<W: Watch, C: Caller<W>>(
     if let (Reached::Own(upstream), Some(_)) = (&reached, ask.end) {
         upstream.wire.timer.end_at(ask.end);
     }
+    if let (Reached::Shared(place), true) = (&reached, ask.is_tunnel())
+        && !Box::pin(place.takes_tunnels(ask.upstreams.service.config.deadlines.connect)).await
+    {
+        return Err(Lost { failure: Failure::NoTunnel, may_repeat: false, was_kept: false });
+    }
     ask.set_cookie = turn.set_cookie(ask, caller.is_https());
     let (status, begun) = caller.ask(ask, reached).await?;
     caller.account().answered(turn.note_answer(status));

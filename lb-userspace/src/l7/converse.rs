@@ -85,7 +85,7 @@ impl Sending {
         let deadlines = &ask.upstreams.service.config.deadlines;
         Self {
             carry: Carry::new(ask.route.body_limit.unwrap_or(u64::MAX)),
-            is_upgrade: ask.facts.upgrade && matches!(ask.head, Outgoing::Text(_)),
+            is_upgrade: ask.facts.upgrade && (matches!(ask.head, Outgoing::Text(_)) || ask.is_tunnel()),
             is_over: false,
             first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
         }

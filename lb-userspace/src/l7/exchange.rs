@@ -9,6 +9,7 @@ use super::buffer::Buffer;
 use super::client::{Client, Left};
 use super::http1::{Framing, Version};
 use super::near;
+use super::pace::Wait;
 use super::pool::Upstream;
 use super::pump::{Broken, Patience, Pump};
 use super::reply;
@@ -116,7 +117,7 @@ impl<W: Watch> Client<W> {
         ask: &mut Ask<W>,
         upstream: &mut Upstream<W>,
     ) -> Result<(Answer, Asking), Lost> {
-        let mut asking = Asking::new(ask, self.listener.config.deadlines.body);
+        let mut asking = Asking::new(ask, Wait::for_body(&self.listener.config.deadlines));
         loop {
             match poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask)).await {
                 Ok(answer) if !answer.is_interim() => return Ok((answer, asking)),
@@ -138,7 +139,8 @@ impl<W: Watch> Client<W> {
         self.account.told(answer.status);
         let service = &ask.upstreams.service.config;
         let idle = ask.route.deadlines.idle.unwrap_or(service.deadlines.idle);
-        let patience = Patience { read: idle, write: self.listener.config.deadlines.send };
+        let patience =
+            Patience { read: idle.into(), write: Wait::for_reader(&self.listener.config.deadlines) };
         if answer.status == 101 {
             upstream.wire.timer.end_at(None);
             return Box::pin(self.tunnel(answer.head, upstream, patience)).await;

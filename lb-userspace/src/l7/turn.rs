@@ -110,6 +110,7 @@ impl<W: Watch> Turn<W> {
             | Failure::SlowBody
             | Failure::Refused(_)
             | Failure::BodyTooLong
+            | Failure::NoTunnel
             | Failure::Deadline => Outcome::Abandoned,
             _ => Outcome::Failed,
         };

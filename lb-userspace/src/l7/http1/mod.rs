@@ -29,6 +29,7 @@ pub(super) use body::parse_length;
 pub(super) use chunked::belongs_into_head;
 pub use chunked::{Chunk, Chunked, MOST_TRAILERS, trailers};
 pub use date::DateCache;
+pub(crate) use date::civil;
 pub use host::{Authority, parse_authority};
 pub use lines::Limits;
 pub use path::normalise;

@@ -1,6 +1,7 @@
 //! Heads of requests to backends that are spoken to by HTTP/2. Pure.
 
 use super::head::List;
+use super::websocket;
 use crate::config::proxy::Service;
 use crate::l7::ask::{Asker, Question, rewritten};
 use crate::l7::http1::{Framing, Refusal};
@@ -24,7 +25,7 @@ pub(in crate::l7) fn request<F: Fields + ?Sized>(
         peer: asker.peer,
         host: None,
         random: asker.random,
-        // What HTTP/1.1 calls an upgrade is not passed on: HTTP/2 has none, and a client is free to be answered without.
+        // What HTTP/1.1 calls an upgrade HTTP/2 has for WebSockets alone; a client is free to be answered without.
         upgrade: None,
         http2: true,
     };
@@ -43,6 +44,9 @@ pub(in crate::l7) fn request<F: Fields + ?Sized>(
     *request.method_mut() = Method::from_bytes(wanted.method.as_bytes()).map_err(|_| Refusal::Method)?;
     *request.headers_mut() = list.0;
     *request.uri_mut() = uri(question, route, service)?;
+    if framing == Framing::NONE && websocket::is_asked_for(wanted.method, question.upgrade) {
+        websocket::extend(&mut request);
+    }
     Ok(request)
 }
 

@@ -14,6 +14,7 @@ use crate::l7::far::Backend;
 use crate::l7::http1::{Framing, Refusal};
 use crate::l7::memory::{EXCHANGE, Held};
 use crate::l7::message::{FieldSink as _, Fields};
+use crate::l7::pace::Wait;
 use crate::l7::reply::{self, Reply};
 use crate::l7::respond::Failure;
 use crate::l7::settings::Listener;
@@ -73,7 +74,8 @@ pub(super) async fn serve<W: Watch>(
     let mut account = Account::new(Rc::clone(&session.worker.books));
     let (listener, verdict) = session.decide(&mut parts, body.is_end_stream(), &mut account);
     drop(parts);
-    let incoming = Incoming::new(body, listener.config.deadlines.body, Blame::CLIENT);
+    let wait = (Wait::for_body(&listener.config.deadlines), session.passed.get().0);
+    let incoming = Incoming::new(body, &session.stock, wait, Blame::CLIENT);
     let (began, worker) = (session.worker.clock.now(), Rc::clone(&session.worker));
     let held = Held::new(EXCHANGE);
     let (outgoing, passed) = (None, (0, 0));
@@ -97,6 +99,10 @@ impl<W: Watch> Stream<W> {
         let within = ask.route.deadlines.request.or(self.listener.config.deadlines.request);
         ask.end = within.map(|within| later(self.began, within));
         let is_whole = ask.facts.framing == Framing::NONE;
+        if ask.upstreams.service.config.http2 && ask.facts.framing == Framing::Chunked {
+            // Of a stream that may pause, as gRPC's do, nobody knows what it owes.
+            self.incoming.wait_for(self.listener.config.deadlines.body.into());
+        }
         attempt::send_copy(self, &mut ask, || is_whole.then(Vec::new));
         let end = ask.end;
         let begun = {
@@ -146,9 +152,9 @@ impl<W: Watch> Stream<W> {
         let deadlines = &ask.upstreams.service.config.deadlines;
         let idle = ask.route.deadlines.idle.unwrap_or(deadlines.idle);
         far.become_tunnel();
-        self.incoming.wait_for(idle);
+        self.incoming.wait_for(idle.into());
         if self.begin(head, false).is_ok() {
-            self.outgoing.iter_mut().for_each(|outgoing| outgoing.wait_for(idle));
+            self.outgoing.iter_mut().for_each(|outgoing| outgoing.wait_for(idle.into()));
             if let Err(cut) = converse::tunnel(self, &mut far).await {
                 self.cut(cut);
             }
@@ -170,6 +176,13 @@ impl<W: Watch> Stream<W> {
             Some(outgoing) => outgoing.reset(reason),
             None => self.respond.send_reset(reason),
         }
+    }
+
+    /// So many bytes of bodies have come and gone.
+    fn pass(&mut self, came: u64, went: u64) {
+        let (all, own) = (self.session.passed.get(), self.passed);
+        self.session.passed.set((all.0 + came, all.1 + went));
+        self.passed = (own.0 + came, own.1 + went);
     }
 
     /// Answers by ourselves.
@@ -272,17 +285,17 @@ impl<W: Watch> Near<W> for Stream<W> {
 
     fn begin(&mut self, head: Response<()>, is_whole: bool) -> Result<(), Failure> {
         let stream = self.respond.send_response(head, is_whole).map_err(|_| Failure::ClientEnded)?;
-        let patience = self.listener.config.deadlines.send;
-        self.outgoing = Some(Outgoing::new(stream, patience, Blame::CLIENT));
+        let wait = (Wait::for_reader(&self.listener.config.deadlines), self.session.passed.get().1);
+        self.outgoing = Some(Outgoing::new(stream, &self.session.stock, wait, Blame::CLIENT));
         Ok(())
     }
 }
 
-impl<W> Source for Stream<W> {
+impl<W: Watch> Source for Stream<W> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
-        let piece = self.incoming.poll_piece(cx);
+        let piece = self.incoming.poll_piece(cx, self.session.marks().0);
         if let Poll::Ready(Ok(Piece::Data(data))) = &piece {
-            self.passed.0 += data.len() as u64;
+            self.pass(data.len() as u64, 0);
         }
         piece
     }
@@ -297,14 +310,14 @@ impl<W> Source for Stream<W> {
 }
 
 /// Bodies follow heads: what is sent before the head was sent has nowhere to go.
-impl<W> Sink for Stream<W> {
+impl<W: Watch> Sink for Stream<W> {
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
         let Some(outgoing) = &mut self.outgoing else { return Poll::Ready(Err(Failure::Internal)) };
-        outgoing.poll_room(cx, wanted)
+        outgoing.poll_room(cx, wanted, self.session.marks().1)
     }
 
     fn put(&mut self, data: Bytes, is_last: bool) -> Result<(), Failure> {
-        self.passed.1 += data.len() as u64;
+        self.pass(0, data.len() as u64);
         self.outgoing.as_mut().ok_or(Failure::Internal)?.put(data, is_last)
     }
 
