@@ -222,9 +222,9 @@ impl FieldSink for List {
 }
 
 impl List {
-    /// A capacity that most answers fit into without a second allocation.
-    pub(super) fn new() -> Self {
-        Self(HeaderMap::with_capacity(16))
+    /// With room for so many fields: a map that grows moves them all, and one that is too large costs as much to come by.
+    pub(super) fn with_room_for(fields: usize) -> Self {
+        Self(HeaderMap::with_capacity(fields))
     }
 
     /// An answer of these fields.
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn what_http_2_cannot_say_is_left_out() {
-        let mut list = List::new();
+        let mut list = List::default();
         list.put("X-Field", b"kept");
         list.put("bad name", b"x");
         list.put("bad-value", b"a\nb");

@@ -12,6 +12,9 @@ use crate::l7::settings::Route;
 use http::uri::Scheme;
 use http::{Method, Request, Uri, Version};
 
+/// Fields that tell a backend of its client, mostly.
+const TOLD: usize = 8;
+
 /// A request as a backend is sent it.
 pub(in crate::l7) fn request<F: Fields + ?Sized>(
     asker: &Asker<'_>,
@@ -20,7 +23,8 @@ pub(in crate::l7) fn request<F: Fields + ?Sized>(
     route: &Route,
     service: &Service,
 ) -> Result<Request<()>, Failure> {
-    let (wanted, mut list, mut scratch) = (&question.request, List::new(), String::new());
+    let (wanted, mut scratch) = (&question.request, String::new());
+    let mut list = List::with_room_for(wanted.fields.each().count() + TOLD);
     let context = RequestContext {
         peer: asker.peer,
         host: None,

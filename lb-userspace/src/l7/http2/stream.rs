@@ -193,7 +193,7 @@ impl<W: Watch> Stream<W> {
         let reply = reply.with([("server", server), ("strict-transport-security", hsts)]);
         self.session.worker.counters.count(reply.status);
         self.account.told(reply.status);
-        let mut list = List::new();
+        let mut list = List::with_room_for(reply.fields.iter().count() + 1);
         reply.fields.iter().for_each(|(name, value)| list.put(name, value));
         if let Some(body) = &reply.body {
             list.put_length(body.len() as u64);
@@ -264,7 +264,7 @@ impl<W: Watch> Near<W> for Stream<W> {
 
     fn render<F: Fields + ?Sized>(&self, told: &Told<'_, F>, ask: &Ask<W>) -> Response<()> {
         let towards = Towards { https: self.session.https, hsts: self.listener.hsts.as_deref() };
-        let mut list = List::new();
+        let mut list = List::with_room_for(told.fields.each().count());
         let context = answer::context(ask, towards, None);
         ask.route.response.apply(told.fields, &context, &mut String::new(), &mut list);
         list.put_told_length(told);
