@@ -10,7 +10,7 @@
 use super::family::Family;
 use super::parse::Segment;
 use super::select::{self, existing, is_alive};
-use super::{Reason, Refused, TablesFor};
+use super::{FlowTable, Reason, Refused, TablesFor};
 use crate::abi::{BackendId, Flow, FlowKey, Service, ServiceFlags, Slot, Ticks};
 
 /// The backend for a packet, and why.
@@ -101,13 +101,19 @@ fn opened<A: Family>(
         return Ok((backend, Reason::Opened, true));
     }
     // Without a record later packets would be taken for those of an older flow, so the first must go the same way.
-    Ok(match tables.insert(asked.key, &Flow::pinned(backend, asked.now), asked.now) {
+    Ok(match tables.reserve(asked.key, asked.now) {
         Err(Refused::Full) => (slot.settled(), Reason::Unrecorded, true),
         Err(Refused::Guarded) => (slot.settled(), Reason::GuardUnrecorded, true),
-        Ok(()) => {
+        Ok(mut flow) => {
+            flow.pin(backend, asked.now);
+            FlowTable::<A>::publish(tables, flow);
             tables.note_opened(backend);
             (backend, Reason::Opened, true)
         }
-        Err(Refused::Exists) => (backend, Reason::Opened, true),
+        // Another CPU recorded the same flow meanwhile: its record wins.
+        Err(Refused::Exists) => match tables.published(asked.key) {
+            Some(flow) => (flow.backend, Reason::Recorded, false),
+            None => (backend, Reason::Opened, true),
+        },
     })
 }
