@@ -123,10 +123,10 @@ pub fn find_number<A: Ip>(lines: &impl Lines<A>, key: &FlowKey<A>, hash: u32) ->
 #[inline(always)]
 pub fn reserve<A: Ip>(lines: &impl Lines<A>, key: &FlowKey<A>, hash: u32) -> Result<u32, Refused> {
     let number = hash & lines.mask();
-    let line = lines.line(number).ok_or(Refused::Full)?;
-    let word = lock(line).ok_or(Refused::Full)?;
-    let reserved = reserve_locked(lines, black_box(key), Home { number, word });
-    line.clear(LineWord::LOCK);
+    let word = lines.line(number).and_then(lock).ok_or(Refused::Full)?;
+    let reserved = reserve_locked(lines, key, Home { number, word });
+    // Looked up again: there is no room on the stack to keep it (see "Findings" in ARCHITECTURE.md).
+    lines.line(number).ok_or(Refused::Full)?.clear(LineWord::LOCK);
     reserved
 }
 
@@ -181,20 +181,27 @@ fn revive_line<A: Ip>(line: &Line<A>, word: LineWord) -> Result<(), Refused> {
 /// Takes a line that is nobody's for a key.
 #[inline(always)]
 fn take<A: Ip>(lines: &impl Lines<A>, key: &FlowKey<A>, home: Home) -> Result<u32, Refused> {
+    let place = take_any(lines, home).ok_or(Refused::Full)?;
+    let number = home.at(place, lines.mask());
+    let line = lines.line(number).ok_or(Refused::Full)?;
+    line.write_addresses(key);
+    line.set(LineWord::of(key).0 | LineWord::RESERVED);
+    if place > 0 {
+        lines.line(home.number).ok_or(Refused::Full)?.set(LineWord::stray(place));
+    }
+    Ok(number)
+}
+
+#[inline(always)]
+fn take_any<A: Ip>(lines: &impl Lines<A>, home: Home) -> Option<u32> {
     for place in 0..PROBES {
-        let (place, key) = (black_box(place), black_box(key));
-        let number = home.at(place, lines.mask());
-        let line = lines.line(number).ok_or(Refused::Full)?;
+        let place = black_box(place);
+        let line = lines.line(home.at(place, lines.mask()))?;
         if !line.word().has(LineWord::TAKEN) && !line.set(LineWord::TAKEN).has(LineWord::TAKEN) {
-            line.write_addresses(key);
-            line.set(LineWord::of(key).0 | LineWord::RESERVED);
-            if place > 0 {
-                lines.line(home.number).ok_or(Refused::Full)?.set(LineWord::stray(place));
-            }
-            return Ok(number);
+            return Some(place);
         }
     }
-    Err(Refused::Full)
+    None
 }
 
 /// Takes the flow of a line that was found out of the table.
