@@ -189,12 +189,16 @@ fn admits(now: Ticks) -> bool {
 /// The record of a flow. What comes by the million looks itself, all else has it looked for; and so IPv6, whose keys take
 /// so many registers that packets without a record would pay for them.
 #[inline(always)]
-fn record<'a, A: Apart, const OFTEN: bool>(key: &FlowKey<A>) -> Option<&'a mut Flow<A>>
+fn record<'a, A: Apart, const OFTEN: bool>(key: &FlowKey<A>, hash: Option<u32>) -> Option<&'a mut Flow<A>>
 where
     FlowLines: Lines<A>,
 {
     let line = if OFTEN && A::VERSION == 4 {
-        lines::find(&FlowLines, key, key.hash(SEED.load()))?
+        let hash = match hash {
+            Some(hash) => hash,
+            None => key.hash(SEED.load()),
+        };
+        lines::find(&FlowLines, key, hash)?
     } else {
         FlowLines.line(A::find(key)?)?
     };
@@ -280,7 +284,12 @@ impl<const OFTEN: bool> FlowTable<U32be> for KernelTables<OFTEN> {
 
     #[inline(always)]
     fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
-        record::<_, OFTEN>(key)
+        record::<_, OFTEN>(key, None)
+    }
+
+    #[inline(always)]
+    fn flow_hashed(&self, key: &FlowKey<U32be>, hash: u32) -> Option<Self::Record<'_>> {
+        record::<_, OFTEN>(key, Some(hash))
     }
 
     #[inline(always)]
@@ -316,7 +325,12 @@ impl<const OFTEN: bool> FlowTable<ipv6::Address> for KernelTables<OFTEN> {
 
     #[inline(always)]
     fn flow(&self, key: &FlowKey<ipv6::Address>) -> Option<Self::Record<'_>> {
-        record::<_, OFTEN>(key)
+        record::<_, OFTEN>(key, None)
+    }
+
+    #[inline(always)]
+    fn flow_hashed(&self, key: &FlowKey<ipv6::Address>, hash: u32) -> Option<Self::Record<'_>> {
+        record::<_, OFTEN>(key, Some(hash))
     }
 
     #[inline(always)]

@@ -47,6 +47,11 @@ pub trait FlowTable<A> {
 
     /// The record with this key, if there is one.
     fn flow(&self, key: &FlowKey<A>) -> Option<Self::Record<'_>>;
+    /// The record with this key, whose [`FlowKey::hash`] is known.
+    #[inline(always)]
+    fn flow_hashed(&self, key: &FlowKey<A>, _hash: u32) -> Option<Self::Record<'_>> {
+        self.flow(key)
+    }
     /// The record with a key that was refused because it exists. Another CPU may be writing it still, which takes no longer
     /// than a few looks.
     #[inline(always)]

@@ -31,6 +31,8 @@ pub(super) struct Asked<'a, A: Family> {
     pub(super) service: &'a Service,
     pub(super) key: &'a FlowKey<A>,
     pub(super) segment: &'a Segment,
+    /// The key's own hash, if it is known.
+    pub(super) hash: Option<u32>,
     pub(super) now: Ticks,
 }
 
@@ -71,7 +73,7 @@ pub(super) fn remembered<A: Family>(
     (index, slot): (u32, Slot),
     asked: &Asked<'_, A>,
 ) -> Option<(BackendId, Reason)> {
-    if let Some(mut flow) = tables.flow(asked.key) {
+    if let Some(mut flow) = recorded(tables, asked) {
         let reopened = asked.segment.flags.opens() && flow.state.is_closing();
         if reopened || !is_alive(tables, flow.backend) {
             return None;
@@ -84,6 +86,17 @@ pub(super) fn remembered<A: Family>(
     }
     tables.note_settled_use(index, asked.now);
     Some((slot.settled(), Reason::Older))
+}
+
+#[inline(always)]
+fn recorded<'a, A: Family, T: TablesFor<A>>(
+    tables: &'a T,
+    asked: &Asked<'_, A>,
+) -> Option<<T as FlowTable<A>>::Record<'a>> {
+    match asked.hash {
+        Some(hash) => tables.flow_hashed(asked.key, hash),
+        None => tables.flow(asked.key),
+    }
 }
 
 /// Gives a flow that begins, or whose backend died, to a backend that takes new ones, and records that.
