@@ -4,6 +4,7 @@ use crate::maps::SEED;
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::Array;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use core::hint::black_box;
 use lb_common::abi::{FlowKey, Ip, Line, limits};
@@ -38,6 +39,11 @@ impl Lines<U32be> for FlowLines {
     fn line(&self, number: u32) -> Option<&Line<U32be>> {
         FLOWS.get(number)
     }
+
+    #[inline(always)]
+    fn pause(&self) {
+        pause();
+    }
 }
 
 impl Lines<ipv6::Address> for FlowLines {
@@ -50,6 +56,18 @@ impl Lines<ipv6::Address> for FlowLines {
     fn line(&self, number: u32) -> Option<&Line<ipv6::Address>> {
         FLOWS_V6.get(number)
     }
+
+    #[inline(always)]
+    fn pause(&self) {
+        pause();
+    }
+}
+
+/// Lets some twenty nanoseconds pass.
+#[inline(always)]
+pub(crate) fn pause() {
+    // SAFETY: it reads the clock, which takes as long as is wanted.
+    unsafe { bpf_ktime_get_ns() };
 }
 
 /// What is done to the table in functions of their own, which have registers and a stack to themselves. They are global to

@@ -1,7 +1,7 @@
 //! The maps and the load-time constants, as [`Tables`].
 
 use crate::direct::Direct;
-use crate::flows::{Apart, FlowLines};
+use crate::flows::{self, Apart, FlowLines};
 use crate::{guard, route};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
@@ -293,6 +293,11 @@ impl<const OFTEN: bool> FlowTable<U32be> for KernelTables<OFTEN> {
     }
 
     #[inline(always)]
+    fn pause(&self) {
+        flows::pause();
+    }
+
+    #[inline(always)]
     fn reserve(&self, key: &FlowKey<U32be>, now: Ticks) -> Result<Self::Reserved<'_>, Refused> {
         reserve(key, now)
     }
@@ -331,6 +336,11 @@ impl<const OFTEN: bool> FlowTable<ipv6::Address> for KernelTables<OFTEN> {
     #[inline(always)]
     fn flow_hashed(&self, key: &FlowKey<ipv6::Address>, hash: u32) -> Option<Self::Record<'_>> {
         record::<_, OFTEN>(key, Some(hash))
+    }
+
+    #[inline(always)]
+    fn pause(&self) {
+        flows::pause();
     }
 
     #[inline(always)]

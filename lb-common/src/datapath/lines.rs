@@ -22,8 +22,9 @@ use core::hint::black_box;
 /// one that is three quarters full one in a hundred.
 pub const PROBES: u32 = 16;
 
-/// Attempts at a lock, a microsecond or more when others want it, too. Those hold it for as long as it takes to write a key.
-const LOCK_ATTEMPTS: u32 = 64;
+/// Looks at a lock, a pause between two of them. Others hold it for as long as it takes to write a key: a microsecond, if they have
+/// to wait for cache lines.
+const LOCK_ATTEMPTS: u32 = 256;
 
 /// The golden ratio of 2³², odd.
 const GOLDEN: u32 = 0x9e37_79b9;
@@ -34,6 +35,10 @@ pub trait Lines<A: Ip> {
     fn mask(&self) -> u32;
     /// A line, by a number up to the mask.
     fn line(&self, number: u32) -> Option<&Line<A>>;
+    /// Lets some twenty nanoseconds pass.
+    fn pause(&self) {
+        core::hint::spin_loop();
+    }
 }
 
 /// A home: the number of its line, and what its word said.
@@ -46,8 +51,9 @@ struct Home {
 impl Home {
     /// The number of the line at a place.
     #[inline(always)]
-    const fn at(self, place: u32, mask: u32) -> u32 {
-        place_of(self.number, place, mask)
+    fn at(self, place: u32, mask: u32) -> u32 {
+        // Or the compiler keeps the step.
+        place_of(black_box(self.number), place, mask)
     }
 
     /// Whether a key of this home may be at a place.
@@ -123,20 +129,26 @@ pub fn find_number<A: Ip>(lines: &impl Lines<A>, key: &FlowKey<A>, hash: u32) ->
 #[inline(always)]
 pub fn reserve<A: Ip>(lines: &impl Lines<A>, key: &FlowKey<A>, hash: u32) -> Result<u32, Refused> {
     let number = hash & lines.mask();
-    let word = lines.line(number).and_then(lock).ok_or(Refused::Full)?;
+    let Some(word) = lock(lines, number) else { return Err(Refused::Full) };
     let reserved = reserve_locked(lines, key, Home { number, word });
     // Looked up again: there is no room on the stack to keep it (see "Findings" in ARCHITECTURE.md).
-    lines.line(number).ok_or(Refused::Full)?.clear(LineWord::LOCK);
+    let Some(home) = lines.line(number) else { return Err(Refused::Full) };
+    home.clear(LineWord::LOCK);
     reserved
 }
 
 #[inline(always)]
-fn lock<A: Ip>(home: &Line<A>) -> Option<LineWord> {
+fn lock<A: Ip>(lines: &impl Lines<A>, number: u32) -> Option<LineWord> {
+    let home = lines.line(number)?;
     for _ in 0..LOCK_ATTEMPTS {
-        let word = home.set(LineWord::LOCK);
-        if !word.has(LineWord::LOCK) {
-            return Some(word);
+        // Looked at first: an attempt to change the line takes it away from who holds it.
+        if !home.word().has(LineWord::LOCK) {
+            let word = home.set(LineWord::LOCK);
+            if !word.has(LineWord::LOCK) {
+                return Some(word);
+            }
         }
+        lines.pause();
     }
     None
 }
@@ -414,7 +426,7 @@ mod tests {
     #[test]
     fn a_home_that_stays_locked_refuses_and_no_other_does() {
         let table = Table::new(64);
-        let other = (2..).find(|n| spread(&key(*n)) % 64 != spread(&key(1)) % 64).unwrap();
+        let other = (2..100).find(|n| spread(&key(*n)) % 64 != spread(&key(1)) % 64).unwrap();
         table.line(spread(&key(1)) % 64).unwrap().set(LineWord::LOCK);
         assert_eq!(table.insert(1, 0, spread), Err(Refused::Full));
         assert_eq!(table.insert(other, 0, spread), Ok(()));

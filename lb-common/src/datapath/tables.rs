@@ -28,8 +28,8 @@ pub enum Refused {
     Guarded,
 }
 
-/// Looks at a record that another CPU is writing, some fifty nanoseconds each.
-const LOOKS: u32 = 16;
+/// Looks at a record that another CPU is writing, with a pause behind each: a microsecond.
+const LOOKS: u32 = 32;
 
 /// Flow records of one address family.
 pub trait FlowTable<A> {
@@ -52,16 +52,22 @@ pub trait FlowTable<A> {
     fn flow_hashed(&self, key: &FlowKey<A>, _hash: u32) -> Option<Self::Record<'_>> {
         self.flow(key)
     }
-    /// The record with a key that was refused because it exists. Another CPU may be writing it still, which takes no longer
-    /// than a few looks.
+    /// The record with a key that was refused because it exists. Another CPU may be writing it still, which takes a
+    /// microsecond at most.
     #[inline(always)]
     fn published(&self, key: &FlowKey<A>) -> Option<Self::Record<'_>> {
         for _ in 0..LOOKS {
             if let Some(record) = self.flow(key) {
                 return Some(record);
             }
+            self.pause();
         }
         None
+    }
+    /// Lets some twenty nanoseconds pass.
+    #[inline(always)]
+    fn pause(&self) {
+        core::hint::spin_loop();
     }
     /// Adds a record, if as many may be added in this second; never replaces one, which is what makes port allocation free
     /// of collisions. It is to be written, then to be published.

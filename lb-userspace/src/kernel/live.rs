@@ -2,6 +2,7 @@
 //!
 //! Without root, or without the commands that furnish a namespace, they are skipped by name.
 
+mod lines;
 mod listener;
 mod ways;
 
@@ -140,7 +141,7 @@ fn every_flow_is_walked_once_even_while_others_come_and_go() {
     if !is_root("every_flow_is_walked_once_even_while_others_come_and_go") {
         return;
     }
-    let mut tables = datapath(50_000).tables;
+    let tables = datapath(50_000).tables;
     for n in 0..20_000 {
         tables.flows.write(&key(n), &Flow::pinned(id(1), Ticks(n))).unwrap();
     }
@@ -173,7 +174,7 @@ fn a_sweep_deletes_what_is_over_and_counts_the_rest() {
         let ticks = u32::try_from(Duration::from_secs(seconds).as_nanos() / tick.as_nanos()).unwrap();
         Ticks(now.0.wrapping_sub(ticks))
     };
-    let mut write_pair = |n: u32, last_seen: Ticks, state: FlowState| {
+    let write_pair = |n: u32, last_seen: Ticks, state: FlowState| {
         let (arriving, leaving) = (key(n), key(n + 1_000_000));
         for (kind, arriving, leaving) in [
             (FlowKind::Forward, arriving, leaving),
