@@ -229,7 +229,9 @@ fn look<A: Ip>(
 fn bury<A: Ip>(records: &FlowRecords<A>, rules: &Rules, key: &FlowKey<A>, now: Ticks) -> bool {
     let Some(record) = records.get(key) else { return true };
     let over = rules.plan((*key, record), partner(records, key, &record), now);
-    over.iter().for_each(|key| records.delete(key));
+    for key in &over {
+        records.delete(key);
+    }
     !over.is_empty()
 }
 
