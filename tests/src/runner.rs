@@ -1,5 +1,7 @@
 //! Turns cases into trials of libtest-mimic, so that the output, the filter and the exit code are those of `cargo test`.
 
+use std::sync::{PoisonError, RwLock};
+
 use anyhow::Result;
 use libtest_mimic::{Completion, Failed, Trial};
 
@@ -9,19 +11,27 @@ use crate::skip::{Need, Skipped, missing};
 pub struct Case {
     name: String,
     needs: Vec<Need>,
+    is_alone: bool,
     run: Box<dyn FnOnce() -> Result<()> + Send>,
 }
 
 impl Case {
     /// `name` is a path ending in a sentence: `nat::native::connections_spread_by_weight`.
     pub fn new(name: impl Into<String>, run: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
-        Self { name: name.into(), needs: Vec::new(), run: Box::new(run) }
+        Self { name: name.into(), needs: Vec::new(), is_alone: false, run: Box::new(run) }
     }
 
     /// Its whole name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// It compares rates: no other case runs meanwhile.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self
     }
 
     /// What the machine must offer; else the case is skipped with the reason.
@@ -32,6 +42,9 @@ impl Case {
     }
 }
 
+/// Held by a case that runs: by one that has the machine for itself, for writing.
+static MACHINE: RwLock<()> = RwLock::new(());
+
 /// The trials of `cases`.
 pub fn trials(cases: impl IntoIterator<Item = Case>) -> Vec<Trial> {
     cases.into_iter().map(|case| Trial::ignorable_test(case.name.clone(), || attempt(case))).collect()
@@ -41,9 +54,20 @@ fn attempt(case: Case) -> Result<Completion, Failed> {
     if let Some(reason) = missing(&case.needs) {
         return Ok(Completion::ignored_with(reason));
     }
-    match (case.run)() {
+    match run(case) {
         Ok(()) => Ok(Completion::Completed),
         Err(error) => judge(&error),
+    }
+}
+
+fn run(case: Case) -> Result<()> {
+    // A case that panicked has left nothing in the lock that could be wrong.
+    if case.is_alone {
+        let _machine = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+        (case.run)()
+    } else {
+        let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+        (case.run)()
     }
 }
 

@@ -17,10 +17,11 @@ use crate::test::Tally;
 use crate::workspace::Workspace;
 
 /// What is fuzzed, each a function of the crate `lb-fuzz`.
-const TARGETS: [&str; 8] = [
+const TARGETS: [&str; 9] = [
     "request_head",
     "response_head",
     "chunked",
+    "http2_session",
     "proxy_protocol",
     "config",
     "packet_parser",

@@ -2,12 +2,13 @@
 //!
 //! One line a backend where the terminal is wide enough, and three where it is not.
 
+mod front;
 mod text;
 
 use super::{
-    BackendStatus, FloodGuardStatus, FrontBackendStatus, FrontSheddingStatus, FrontStatus, GuardStatus,
-    InterfaceStatus, ReasonStatus, ServiceStatus, Status,
+    BackendStatus, FloodGuardStatus, GuardStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status,
 };
+use front::front;
 use std::fmt::Write as _;
 use text::{bytes, columns, duration, grouped, wrapped};
 
@@ -88,82 +89,6 @@ fn flood_guard(guard: &FloodGuardStatus) -> String {
 fn guard(guard: &GuardStatus) -> String {
     let (prefixes, blocks) = (grouped(guard.prefixes as u64), grouped(guard.blocks as u64));
     format!("guard on, {prefixes} prefixes known, {blocks} addresses blocked")
-}
-
-/// What there is to tell of layer 7, a line each.
-fn front(front: &FrontStatus) -> Vec<String> {
-    let head = format!(
-        "proxy: {} workers by {}, {} connections open of {} accepted",
-        front.workers,
-        front.io,
-        grouped(front.open),
-        grouped(front.accepted)
-    );
-    let answers = (1..).zip(front.answers).map(|(class, count)| format!("{class}xx {}", grouped(count)));
-    let answers = format!("answers: {}", answers.collect::<Vec<_>>().join(", "));
-    let listeners = front.listeners.iter().map(|listener| {
-        let spoken = if listener.tls { "https" } else { "http" };
-        let open = grouped(listener.open.into());
-        format!("listener {}  {spoken} on {}, {open} open", listener.name, listener.addresses.join(", "))
-    });
-    let services = front.services.iter().flat_map(|service| {
-        let head = format!("service {}", service.name);
-        [head].into_iter().chain(service.backends.iter().map(front_backend))
-    });
-    let routes = front.routes.iter().map(|route| {
-        let name = match &*route.route {
-            "" => "no route".to_owned(),
-            "*" => "its own service".to_owned(),
-            name => format!("route {name}"),
-        };
-        let mean = route.times.mean_us().unwrap_or(0);
-        let (millis, micros) = (mean / 1000, mean % 1000);
-        format!(
-            "listener {}, {name}  {}, {millis}.{micros:03} ms on average",
-            route.listener,
-            classes(route.answers)
-        )
-    });
-    let heads = [head, answers, shedding(&front.shedding)].into_iter();
-    heads.chain(listeners).chain(routes).chain(services).collect()
-}
-
-fn shedding(shedding: &FrontSheddingStatus) -> String {
-    let FrontSheddingStatus { memory, memory_limit, refused, shed, .. } = *shedding;
-    format!(
-        "memory: {} of {}, {} shed for want of it, {} connections refused",
-        bytes(memory),
-        bytes(memory_limit),
-        grouped(shed),
-        grouped(refused)
-    )
-}
-
-fn front_backend(backend: &FrontBackendStatus) -> String {
-    let FrontBackendStatus { name, address, weight, state, drain, active, idle, connects, reuses, .. } =
-        backend;
-    let draining = if *drain { ", draining" } else { "" };
-    let out = if backend.left_out > 0 { ", left out" } else { "" };
-    let latency = backend.latency_us.or_else(|| backend.times.mean_us());
-    let latency = latency
-        .map_or(String::new(), |micros| format!(", {}.{:03} ms of late", micros / 1000, micros % 1000));
-    format!(
-        "  {name} {address} ({state}, weight {weight}{draining}{out})  {}, {} failed, {} active{latency}, {} connections idle, \
-         {} made, {} requests by kept ones",
-        classes(backend.answers),
-        grouped(backend.failures),
-        grouped((*active).into()),
-        grouped(*idle as u64),
-        grouped(*connects),
-        grouped(*reuses),
-    )
-}
-
-/// Answers by class, those that there were.
-fn classes(answers: [u64; 5]) -> String {
-    let counted = (1..).zip(answers).filter(|(_, count)| *count > 0);
-    let told: Vec<_> = counted.map(|(class, count)| format!("{class}xx {}", grouped(count))).collect();
-    if told.is_empty() { "no answers".to_owned() } else { told.join(", ") }
 }
 
 fn service_head(service: &ServiceStatus) -> String {

@@ -11,6 +11,7 @@ use super::interfaces::Interfaces;
 use super::listeners::{ListenRule, Listeners};
 use super::ports::{self, Ports};
 use super::proxy::Front;
+use super::scraping::Scraping;
 use super::shield::Shield;
 use super::source::Source;
 use super::tables::Cause;
@@ -26,7 +27,6 @@ use crate::kernel::{
 use crate::plan::{BackendKey, Planner};
 use lb_common::abi::BackendId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,6 +61,7 @@ pub(super) struct Balancer {
     /// What captures need, if the programs were loaded for them.
     pub(super) captures: Option<Captures>,
     pub(super) front: Front,
+    pub(super) scraping: Scraping,
 }
 
 /// What the programs were loaded with, which a reload cannot change.
@@ -74,7 +75,6 @@ pub(super) struct LoadedWith {
     /// Prefixes that the guard has room for, if it was loaded, and whether it sends SYN cookies.
     pub(super) guard: Option<(u32, bool)>,
     pub(super) capture: config::Capture,
-    pub(super) metrics: Option<SocketAddr>,
     pub(super) workers: Option<NonZeroU16>,
     pub(super) io: Io,
 }
@@ -89,7 +89,6 @@ impl LoadedWith {
             encap: config.encap,
             guard: guarding(config),
             capture: config.capture.clone(),
-            metrics: config.metrics,
             workers: config.proxy.workers,
             io: config.proxy.io,
         }
@@ -103,7 +102,7 @@ impl Balancer {
         config: Config,
         (links, mode): (&[Link], Mode),
         (transport, reports): (Transport, UnboundedSender<Report<BackendKey>>),
-        front: Front,
+        (front, scraping): (Front, Scraping),
     ) -> Result<Self, Error> {
         let ports = ports::divide(&config.nat.ports, &ports::ephemeral());
         if let Some(warning) = &ports.warning {
@@ -137,6 +136,7 @@ impl Balancer {
             shield: Shield::default(),
             captures: capture.map(|capture| Captures::new(capture.into())),
             front,
+            scraping,
         };
         balancer.follow_config();
         Ok(balancer)

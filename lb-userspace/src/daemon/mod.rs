@@ -20,6 +20,7 @@ mod orders;
 mod ports;
 mod proxy;
 mod report;
+mod scraping;
 mod shield;
 mod source;
 mod tables;
@@ -28,15 +29,14 @@ mod ways;
 pub use error::Error;
 
 use crate::config::Config;
-use crate::control::scrape;
 use crate::control::server::{Asked, Socket};
 use crate::health::{Report, Transport, ring_builder};
 use crate::kernel::{self, Attachment, Link, Mode};
 use crate::plan::BackendKey;
 use balancer::{Balancer, chain};
+use scraping::Scraping;
 use source::Source;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 pub use tables::write as write_tables;
@@ -108,6 +108,8 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
     let links = find_links(&options.interfaces)?;
     let socket = Socket::bind(&options.control)?;
     let metrics = config.metrics;
+    let (queue, asked) = mpsc::unbounded_channel();
+    let scraping = Scraping::new(queue.clone());
     let (reports, verdicts) = mpsc::unbounded_channel();
     let (front, front_verdicts) = proxy::Front::new(&config, transport)?;
     let mut balancer = tokio::select! {
@@ -116,9 +118,12 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
             tracing::info!("stopping");
             return Ok(());
         }
-        loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports), front) => loaded?,
+        loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports), (front, scraping)) => loaded?,
     };
-    let mut inputs = Inputs { verdicts, front: front_verdicts, asked: serve_control(socket, metrics).await? };
+    let place = balancer.scraping.prepare(metrics).await?;
+    balancer.scraping.take_up(place);
+    tokio::task::spawn_local(socket.serve(queue));
+    let mut inputs = Inputs { verdicts, front: front_verdicts, asked };
     let stopped = tokio::select! {
         biased;
         () = signals.stop() => true,
@@ -160,20 +165,6 @@ struct Inputs {
     verdicts: UnboundedReceiver<Report<BackendKey>>,
     front: UnboundedReceiver<Report<proxy::Key>>,
     asked: UnboundedReceiver<Asked>,
-}
-
-/// Lets operators ask by the control socket, and Prometheus at its address, if it has one.
-async fn serve_control(
-    socket: Socket,
-    metrics: Option<SocketAddr>,
-) -> Result<UnboundedReceiver<Asked>, Error> {
-    let (queue, asked) = mpsc::unbounded_channel();
-    if let Some(address) = metrics {
-        let listener = scrape::bind(address).await.map_err(|source| Error::Metrics { address, source })?;
-        tokio::task::spawn_local(scrape::serve(listener, queue.clone()));
-    }
-    tokio::task::spawn_local(socket.serve(queue));
-    Ok(asked)
 }
 
 /// Takes in first verdicts and ways until all are known or the time is over.

@@ -54,6 +54,7 @@ impl Balancer {
         let config = source.load_settled().await.map_err(|error| kept(&error))?;
         let lists = self.load_lists(&config).map_err(|error| kept(&error))?;
         let front = self.front.prepare(&config).map_err(|error| kept(&error))?;
+        let metrics = self.scraping.prepare(config.metrics).await.map_err(|error| kept(&error))?;
         let former = std::mem::replace(&mut self.config, config);
         self.checks.trust_unchecked(&former, &self.config);
         let plan = match self.make_plan() {
@@ -64,6 +65,7 @@ impl Balancer {
             }
         };
         self.source = source;
+        self.scraping.take_up(metrics);
         self.follow_config();
         let summary = describe(&plan);
         self.follow_guard(lists).map_err(|error| chain(&error))?;
@@ -229,7 +231,6 @@ fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
         ("encap", loaded.encap != now.encap),
         ("guard", loaded.guard != LoadedWith::of(now).guard),
         ("capture", loaded.capture != now.capture),
-        ("metrics", loaded.metrics != now.metrics),
         ("workers", loaded.workers != now.proxy.workers),
         ("io", loaded.io != now.proxy.io),
     ];
@@ -315,7 +316,6 @@ mod tests {
     fn the_reference_says_of_the_same_keys_that_they_are_read_at_start() {
         let all = "seed = 7\nlog_packets = true\nlimits = { flows = 4096 }\nnat = { ports = \"2000-3000\" }\n\
                    encap = { spread = false }\nping = false\ncapture = { enabled = true }\nguard = {}\n\
-                   metrics = { address = \"127.0.0.1:9090\" }\n\
                    proxy = { workers = 3, io = \"epoll\" }";
         let told = needs_restart(&LoadedWith::of(&example("")), &example(all));
         let reference = config::reference();

@@ -94,7 +94,7 @@ impl<'a, 'b> Asked<'a, [httparse::Header<'b>]> {
     pub fn by(head: &'a Head<'b, 'a>) -> Self {
         Self {
             method: head.method,
-            host: &head.host,
+            host: head.authority.host(),
             path: head.path_as_sent(),
             query: head.query,
             protocol: if head.version == Version::V10 { "HTTP/1.0" } else { "HTTP/1.1" },

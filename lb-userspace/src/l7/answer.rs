@@ -1,11 +1,16 @@
 //! From the bytes of a backend's answer to the head that the client is sent, without waiting.
 
 use super::ask::{Ask, Facts, put_framing};
-use super::http1::{Asked, Framing, Limits, ResponseHead, Text, Version, length_field, room, status_line};
+use super::http1::{
+    Asked, Framing, Limits, Lines, ResponseHead, Text, Version, length_field, room, status_line,
+};
 use super::message::{FieldSink as _, Fields};
 use super::respond::Failure;
 use super::rewrite::ResponseContext;
 use httparse::Header;
+
+/// Room for what an answer's head has besides what came as text.
+const ROOM: usize = 256;
 
 /// An answer's head, as the client is sent it.
 #[derive(Debug)]
@@ -54,8 +59,8 @@ pub struct Told<'a, F: ?Sized> {
     pub length_elsewhere: Option<u64>,
     /// What the connection is upgraded to.
     pub upgrade: Option<&'a [u8]>,
-    /// Bytes of its head, about.
-    pub size: usize,
+    /// Its head as it came, where that is text.
+    pub text: &'a [u8],
 }
 
 /// Reads an answer from the bytes. `None`: they do not reach to the end of its head.
@@ -82,7 +87,7 @@ pub fn parse<R>(
         framing: head.framing,
         length_elsewhere: head.length_elsewhere,
         upgrade: head.upgrade,
-        size: head.len,
+        text: bytes.get(..head.len).unwrap_or_default(),
     };
     Ok(Some((head.len, render(&told, head.keep_alive))))
 }
@@ -123,10 +128,12 @@ fn render<W, F: Fields + ?Sized>(
     to: Framing,
     keeps: bool,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(head.size + 128);
+    let mut out = Vec::with_capacity(head.text.len() + ROOM);
     status_line(&mut out, head.status);
     let context = context(ask, towards, head.upgrade);
-    ask.route.response.apply(head.fields, &context, &mut String::new(), &mut Text(&mut out));
+    let mut lines = Lines::new(&mut out, head.text);
+    ask.route.response.apply(head.fields, &context, &mut String::new(), &mut lines);
+    lines.finish();
     put_length(&mut out, head, to);
     if head.status >= 200 {
         put_connection(&mut out, keeps, ask.facts.version);
@@ -143,8 +150,7 @@ pub(super) fn context<'a, W>(
 ) -> ResponseContext<'a> {
     ResponseContext {
         https: towards.https,
-        host: &ask.facts.host,
-        port: ask.facts.port,
+        authority: &ask.facts.authority,
         backends: &ask.upstreams.service.authorities,
         hsts: towards.hsts,
         cookie: ask.set_cookie.as_deref().map(str::as_bytes),

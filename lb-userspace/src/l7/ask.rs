@@ -3,7 +3,7 @@
 use super::account::{Account, Asked};
 use super::balance::key_of;
 use super::deadline::Clock;
-use super::http1::{Form, Framing, Head, Limits, Text, Version, length_field, request_line, room};
+use super::http1::{Form, Framing, Head, Limits, Lines, Text, Version, length_field, request_line, room};
 use super::http2;
 use super::message::{FieldSink as _, Fields, Request};
 use super::reply::{self, Reply};
@@ -19,11 +19,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Room for what a request's head has besides what came as text: what is told of the client, mostly.
+const ROOM: usize = 384;
+
 /// What is to be done with a request.
 #[derive(Debug)]
 pub enum Verdict<W> {
     /// A backend is asked.
-    Forward(Ask<W>),
+    Forward(Box<Ask<W>>),
     /// It is answered at once.
     Reply(Reply),
 }
@@ -56,6 +59,12 @@ impl<W> Ask<W> {
     #[must_use]
     pub fn within(&self, time: Duration, clock: &Clock) -> Duration {
         self.end.map_or(time, |end| time.min(clock.until(end)))
+    }
+
+    /// Whether a stream of the backend's connection is to become another protocol's.
+    #[must_use]
+    pub fn is_tunnel(&self) -> bool {
+        matches!(&self.head, Outgoing::Fields(request) if request.method() == http::Method::CONNECT)
     }
 
     /// Whether the exchange should be over.
@@ -104,10 +113,8 @@ pub struct Facts {
     pub keep_alive: bool,
     /// Whether it wants to speak another protocol.
     pub upgrade: bool,
-    /// The host that it asked for.
-    pub host: Box<str>,
-    /// The port that it asked for.
-    pub port: Option<u16>,
+    /// The host and port that it asked for, as the Host field has them.
+    pub authority: Rc<str>,
 }
 
 /// What a method means to us.
@@ -175,8 +182,8 @@ pub struct Question<'a, F: ?Sized> {
     pub upgrade: Option<&'a [u8]>,
     /// Whether the client waits for 100 (Continue).
     pub expects_continue: bool,
-    /// Bytes of its head, about.
-    pub size: usize,
+    /// Its head as it came, where that is text.
+    pub text: &'a [u8],
 }
 
 /// Reads a request from the bytes and decides what becomes of it. `None`: the bytes do not reach to the end of its head.
@@ -221,15 +228,14 @@ fn understand<W: Watch>(
     let request = Request {
         method: head.method,
         https: asker.https,
-        host: &head.host,
-        port: head.port,
+        authority: &head.authority,
         path: &path,
         query: head.query,
         fields: head.fields,
         client: asker.client,
     };
-    let question =
-        Question { request, upgrade: head.upgrade, expects_continue: head.expects_continue, size: head.len };
+    let (upgrade, expects_continue) = (head.upgrade, head.expects_continue);
+    let question = Question { request, upgrade, expects_continue, text: head.text() };
     decide(site, asker, account, (&question, facts))
 }
 
@@ -261,7 +267,7 @@ pub fn decide<W: Watch, F: Fields + ?Sized>(
     // Of a connection that becomes another protocol's there can be no copy.
     let second = route.mirror.filter(|_| !facts.upgrade).and_then(|service| site.upstreams(service));
     if let Some(second) = second {
-        ask.mirror = Some(Box::new(self::ask(asker, question, (route, second), facts)?));
+        ask.mirror = Some(self::ask(asker, question, (route, second), facts)?);
     }
     Ok(Verdict::Forward(ask))
 }
@@ -271,18 +277,18 @@ fn ask<W: Watch, F: Fields + ?Sized>(
     question: &Question<'_, F>,
     (route, upstreams): (&Arc<Route>, &Rc<Upstreams<W>>),
     facts: &Facts,
-) -> Result<Ask<W>, Failure> {
+) -> Result<Box<Ask<W>>, Failure> {
     let request = &question.request;
     let config = &upstreams.service.config;
     // Of HTTP/1.0; an empty Host, which HTTP/1.1 would have, is refused by many servers.
-    let unnamed = request.host.is_empty().then_some(config.name.as_str());
+    let unnamed = request.host().is_empty().then_some(config.name.as_str());
     let head = if config.http2 {
         Outgoing::Fields(Box::new(http2::request(asker, question, facts.framing, route, config)?))
     } else {
         let host = config.host.as_deref().or(unnamed);
         Outgoing::Text(render(asker, question, facts.framing, route, host))
     };
-    Ok(Ask {
+    Ok(Box::new(Ask {
         head,
         route: Arc::clone(route),
         upstreams: Rc::clone(upstreams),
@@ -292,7 +298,7 @@ fn ask<W: Watch, F: Fields + ?Sized>(
         facts: facts.clone(),
         end: None,
         mirror: None,
-    })
+    }))
 }
 
 pub(super) fn sticky_value<F: Fields + ?Sized>(fields: &F, name: &str) -> Option<Box<[u8]>> {
@@ -306,8 +312,7 @@ fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {
         method: Method::of(head.method),
         keep_alive: head.keep_alive && keeps,
         upgrade: head.upgrade.is_some(),
-        host: head.host.as_ref().into(),
-        port: head.port,
+        authority: head.authority.text().into(),
     }
 }
 
@@ -320,7 +325,7 @@ pub(super) fn render<F: Fields + ?Sized>(
     host: Option<&str>,
 ) -> Vec<u8> {
     let request = &question.request;
-    let mut out = Vec::with_capacity(question.size + 320);
+    let mut out = Vec::with_capacity(question.text.len() + ROOM);
     let mut scratch = String::new();
     let path = rewritten(request.path, route, &mut scratch);
     request_line(&mut out, request.method, path, request.query);
@@ -331,7 +336,9 @@ pub(super) fn render<F: Fields + ?Sized>(
         upgrade: question.upgrade,
         http2: false,
     };
-    route.request.apply(request, &context, &mut scratch, &mut Text(&mut out));
+    let mut lines = Lines::new(&mut out, question.text);
+    route.request.apply(request, &context, &mut scratch, &mut lines);
+    lines.finish();
     if question.expects_continue {
         Text(&mut out).put("expect", b"100-continue");
     }

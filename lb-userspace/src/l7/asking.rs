@@ -6,6 +6,7 @@ use super::attempt::Lost;
 use super::client::Client;
 use super::http1::Framing;
 use super::memory::{EXCHANGE, Held};
+use super::pace::Wait;
 use super::pool::Upstream;
 use super::pump::{Broken, Patience, Pump};
 use super::respond::Failure;
@@ -27,9 +28,9 @@ pub(super) struct Asking {
 
 impl Asking {
     /// Takes the head out of `ask`. The client may let its body wait for so long.
-    pub(super) fn new<W>(ask: &mut Ask<W>, body: Duration) -> Self {
+    pub(super) fn new<W>(ask: &mut Ask<W>, body: Wait) -> Self {
         let deadlines = &ask.upstreams.service.config.deadlines;
-        let patience = Patience { read: body, write: deadlines.idle };
+        let patience = Patience { read: body, write: deadlines.idle.into() };
         let framing = ask.facts.framing;
         let pump = Pump::new(ask.head.take_text(), framing, framing, patience);
         let pump = if ask.mirror.is_some() { pump.recording() } else { pump };

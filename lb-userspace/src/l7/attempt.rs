@@ -70,6 +70,13 @@ pub(super) struct Lost {
     pub(super) was_kept: bool,
 }
 
+impl Lost {
+    /// Whether it was sent by an old connection that had ended by then, which says nothing of the backend.
+    fn is_stale(self) -> bool {
+        self.may_repeat && self.was_kept && self.failure == Failure::BackendEnded
+    }
+}
+
 /// Asks a backend, and another if the first did not even get the request, or says that it cannot answer it. The turn is to
 /// be held until the answer has ended.
 pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
@@ -79,47 +86,40 @@ pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
     let worker = Rc::clone(caller.worker());
     let upstreams = Rc::clone(&ask.upstreams);
     let rules = &upstreams.service.config.retries;
-    upstreams.budget.borrow_mut().deposit(rules, worker.elapsed());
+    upstreams.budget.borrow_mut().deposit(rules, worker.clock.elapsed());
     let (mut retries, mut not, mut fresh) = (rules.count, None, false);
     loop {
         let mut turn = Turn::take(&worker, ask, not).await?;
         caller.account().turned(&upstreams.service.config.name, |note| turn.sign(note));
-        let lost = match ask_one(caller, ask, &mut turn, fresh).await {
+        let may_retry = |is_better| is_better && retries > 0 && withdraw(&worker, &upstreams);
+        match ask_one(caller, ask, &mut turn, fresh).await {
             Ok(begun) => {
-                let may = rules.on_status && retries > 0 && C::may_ask_another(&begun, ask);
-                if !may || !turn.has_other() || !may_retry(&worker, &upstreams) {
+                let helps = rules.on_status && C::may_ask_another(&begun, ask) && turn.has_other();
+                if !may_retry(helps) {
                     return Ok((begun, turn));
                 }
                 C::let_go(begun, ask);
-                (retries, not) = (retries - 1, Some(turn.id));
-                caller.account().retried();
+            }
+            Err(lost) if lost.is_stale() && !fresh => {
+                fresh = true;
                 continue;
             }
-            Err(lost) => lost,
-        };
-        if !lost.may_repeat {
-            turn.note_failure(lost.failure);
-            return Err(lost.failure);
+            Err(lost) => {
+                turn.note_failure(lost.failure);
+                if !may_retry(lost.may_repeat && !ask.is_over(&worker.clock)) {
+                    return Err(lost.failure);
+                }
+            }
         }
-        if lost.failure == Failure::BackendEnded && lost.was_kept && !fresh {
-            // An old connection has ended, which says nothing of the backend.
-            fresh = true;
-            continue;
-        }
-        turn.note_failure(lost.failure);
-        not = Some(turn.id);
-        if retries == 0 || ask.is_over(&worker.clock) || !may_retry(&worker, &upstreams) {
-            return Err(lost.failure);
-        }
-        retries -= 1;
+        (retries, not) = (retries - 1, Some(turn.id));
         caller.account().retried();
     }
 }
 
 /// Whether the service's budget has a retry left, which is then spent.
-fn may_retry<W: Watch>(worker: &Worker<W>, upstreams: &Upstreams<W>) -> bool {
+fn withdraw<W: Watch>(worker: &Worker<W>, upstreams: &Upstreams<W>) -> bool {
     let rules = &upstreams.service.config.retries;
-    upstreams.budget.borrow_mut().withdraw(rules, worker.elapsed())
+    upstreams.budget.borrow_mut().withdraw(rules, worker.clock.elapsed())
 }
 
 /// Asks the backend whose turn it is, by a connection that was kept or, if it is to be `fresh`, by a new one.
@@ -133,6 +133,11 @@ async fn ask_one<W: Watch, C: Caller<W>>(
     let reached = reached.map_err(|failure| Lost { failure, may_repeat: true, was_kept: false })?;
     if let (Reached::Own(upstream), Some(_)) = (&reached, ask.end) {
         upstream.wire.timer.end_at(ask.end);
+    }
+    if let (Reached::Shared(place), true) = (&reached, ask.is_tunnel())
+        && !Box::pin(place.takes_tunnels(ask.upstreams.service.config.deadlines.connect)).await
+    {
+        return Err(Lost { failure: Failure::NoTunnel, may_repeat: false, was_kept: false });
     }
     ask.set_cookie = turn.set_cookie(ask, caller.is_https());
     let (status, begun) = caller.ask(ask, reached).await?;
@@ -168,9 +173,9 @@ async fn reach<W: Watch, C: Caller<W>>(
         tls: site.snapshot.tls.client(ask.upstreams.id),
     };
     if config.http2 {
-        return pool.share(&way, config, fresh).await.map(Reached::Shared);
+        return Box::pin(pool.share(&way, config, fresh)).await.map(Reached::Shared);
     }
-    pool.connect(&way).await.map(Reached::Own)
+    Box::pin(pool.connect(&way)).await.map(Reached::Own)
 }
 
 /// Sends the copy for a second service, if there is to be one. The second service is not waited for.

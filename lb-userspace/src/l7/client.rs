@@ -78,7 +78,8 @@ pub(super) enum Left {
 }
 
 impl<W: Watch> Client<W> {
-    /// Serves a connection from its first byte to its last.
+    /// Serves a connection from its first byte to its last. What happens once, or for a moment, has its room on the heap: here it
+    /// would be held by every connection that waits.
     pub async fn serve(accepted: Accepted, worker: Rc<Worker<W>>) {
         // One that fails here was ended by the client, who need not be told.
         let Ok(mut client) = Box::pin(Self::welcome(accepted, worker)).await else { return };
@@ -91,7 +92,7 @@ impl<W: Watch> Client<W> {
                 left => break left,
             }
         };
-        client.close(left).await;
+        Box::pin(client.close(left)).await;
     }
 
     /// What comes before the first request: the PROXY header, if one is due, and the TLS handshake, if TLS is spoken.
@@ -148,23 +149,29 @@ impl<W: Watch> Client<W> {
 
     /// One request and its answer.
     async fn turn(&mut self) -> Left {
-        let left = match self.read_request().await {
-            Ok(Some(Verdict::Forward(ask))) if self.worker.gauge.is_spent() => {
-                count(&self.worker.counters.shed);
-                self.account.failed(Failure::Shed);
-                self.tell(reply::failure(Failure::Shed, &ask.facts, &self.worker.date())).await
-            }
-            // On the heap, so that a connection that waits does not hold room for what an exchange needs.
-            Ok(Some(Verdict::Forward(ask))) => Box::pin(self.forward(ask)).await,
-            Ok(Some(Verdict::Reply(reply))) => self.tell(reply).await,
-            Ok(None) => Left::Done,
-            Err(failure) => {
-                self.account.failed(failure);
-                self.tell(reply::refusal(failure, &self.worker.date())).await
-            }
+        let left = match self.next_verdict().await {
+            Some(Verdict::Forward(ask)) => Box::pin(self.forward(ask)).await,
+            Some(Verdict::Reply(reply)) => Box::pin(self.tell(reply)).await,
+            None => Left::Done,
         };
         self.account.close();
         left
+    }
+
+    /// What becomes of the next request, if one comes: whatever is wrong with it is answered, too.
+    async fn next_verdict(&mut self) -> Option<Verdict<W>> {
+        match self.read_request().await {
+            Ok(Some(Verdict::Forward(ask))) if self.worker.gauge.is_spent() => {
+                count(&self.worker.counters.shed);
+                self.account.failed(Failure::Shed);
+                Some(Verdict::Reply(reply::failure(Failure::Shed, &ask.facts, &self.worker.date())))
+            }
+            Ok(verdict) => verdict,
+            Err(failure) => {
+                self.account.failed(failure);
+                Some(Verdict::Reply(reply::refusal(failure, &self.worker.date())))
+            }
+        }
     }
 
     /// Waits for the head of a request and decides what becomes of it. `None`: the client is done.

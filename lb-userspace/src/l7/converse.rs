@@ -8,6 +8,7 @@ use super::deadline::Clock;
 use super::message::Fields;
 use super::respond::Failure;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -84,7 +85,7 @@ impl Sending {
         let deadlines = &ask.upstreams.service.config.deadlines;
         Self {
             carry: Carry::new(ask.route.body_limit.unwrap_or(u64::MAX)),
-            is_upgrade: ask.facts.upgrade && matches!(ask.head, Outgoing::Text(_)),
+            is_upgrade: ask.facts.upgrade && (matches!(ask.head, Outgoing::Text(_)) || ask.is_tunnel()),
             is_over: false,
             first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
         }
@@ -182,8 +183,13 @@ pub(super) async fn tunnel<W, N: Near<W>, F: Far<W>>(near: &mut N, far: &mut F) 
     .await
 }
 
-/// What comes of `work` if it is done before the exchange has to be over.
-pub(super) async fn in_time<T>(end: Option<u32>, clock: &Clock, work: impl Future<Output = T>) -> Option<T> {
+/// What comes of `work` if it is done before the exchange has to be over. It stays where it is: a future that is handed on is
+/// held twice by the one that it was handed to.
+pub(super) async fn in_time<T>(
+    end: Option<u32>,
+    clock: &Clock,
+    work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     match end {
         None => Some(work.await),
         Some(tick) => timeout(clock.until(tick), work).await.ok(),

@@ -4,6 +4,7 @@
 //! Shutting down, in place of giving up a wait, leaves no operation behind and is the same for all transports. Whoever
 //! sees a connection end asks [`Timer::has_expired`] whether it was that.
 
+use super::pace::Mark;
 use socket2::Socket;
 use std::cell::{Cell, RefCell};
 use std::net::Shutdown;
@@ -38,10 +39,21 @@ struct Table {
 enum What {
     /// The whole of it.
     All,
+    /// The whole of it, with what the peer has not taken yet: else the kernel would go on for as long as it takes a little.
+    Sending,
     /// What the peer sends.
     Reading,
     /// The same, and nothing of it has come yet: the connection can be ended without loss.
     Idle,
+}
+
+impl What {
+    const fn ends(self) -> Shutdown {
+        match self {
+            Self::All | Self::Sending => Shutdown::Both,
+            Self::Reading | Self::Idle => Shutdown::Read,
+        }
+    }
 }
 
 /// One connection's deadline.
@@ -66,6 +78,12 @@ impl Clock {
         self.now.get()
     }
 
+    /// Time since the worker began, to the tick: for what does not matter to the tenth of a second, as it asks nobody.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        TICK * self.now()
+    }
+
     /// The tick at which so much time has passed from now.
     #[must_use]
     pub fn due(&self, after: Duration) -> u32 {
@@ -87,9 +105,11 @@ impl Clock {
         for (due, socket) in late {
             *due = EXPIRED;
             if let Some((socket, what)) = socket {
-                let how = if *what == What::All { Shutdown::Both } else { Shutdown::Read };
-                // It fails where the connection has ended by itself.
-                let _ = socket.shutdown(how);
+                // Both fail where the connection has ended by itself.
+                if *what == What::Sending {
+                    let _ = socket.set_linger(Some(Duration::ZERO));
+                }
+                let _ = socket.shutdown(what.ends());
             }
         }
     }
@@ -176,6 +196,11 @@ impl Timer {
         self.put(after, What::All);
     }
 
+    /// The same for a peer that does not take what it is sent: nothing of that is kept for it.
+    pub fn set_sending(&self, after: Duration) {
+        self.put(after, What::Sending);
+    }
+
     /// Ends only what the peer sends, so that it can still be told what it was late with.
     pub fn set_reading(&self, after: Duration) {
         self.put(after, What::Reading);
@@ -213,6 +238,12 @@ impl Timer {
     #[must_use]
     pub fn has_expired(&self) -> bool {
         self.clock.table.borrow().due.get(index(self.place)) == Some(&EXPIRED)
+    }
+
+    /// Where a body is of which so many bytes have passed.
+    #[must_use]
+    pub fn mark(&self, passed: u64) -> Mark {
+        Mark { passed, now: self.clock.now() }
     }
 
     /// The worker's clock.

@@ -9,6 +9,7 @@ use super::buffer::Buffer;
 use super::client::{Client, Left};
 use super::http1::{Framing, Version};
 use super::near;
+use super::pace::Wait;
 use super::pool::Upstream;
 use super::pump::{Broken, Patience, Pump};
 use super::reply;
@@ -80,7 +81,7 @@ impl<W: Watch> Caller<W> for Client<W> {
                 Ok((answer.status, Begun::Own(Box::new(Own { answer, asking, upstream }))))
             }
             Reached::Shared(place) => {
-                let begun = near::ask(self, ask, place).await?;
+                let begun = Box::pin(near::ask(self, ask, place)).await?;
                 Ok((begun.status(), Begun::Shared(Box::new(begun))))
             }
         }
@@ -89,14 +90,14 @@ impl<W: Watch> Caller<W> for Client<W> {
 
 impl<W: Watch> Client<W> {
     /// Has a backend answer, or says why none does.
-    pub(super) async fn forward(&mut self, mut ask: Ask<W>) -> Left {
+    pub(super) async fn forward(&mut self, mut ask: Box<Ask<W>>) -> Left {
         ask.end = self.end_of(&ask);
         if ask.facts.framing == Framing::NONE {
             attempt::send_copy(self, &mut ask, || Some(Vec::new()));
         }
         match attempt::ask_backends(self, &mut ask).await {
-            Ok((Begun::Own(begun), _turn)) => self.answer(*begun, &mut ask).await,
-            Ok((Begun::Shared(begun), _turn)) => near::answer(self, *begun, &mut ask).await,
+            Ok((Begun::Own(begun), _turn)) => self.answer(begun, &mut ask).await,
+            Ok((Begun::Shared(begun), _turn)) => Box::pin(near::answer(self, *begun, &mut ask)).await,
             Err(failure) if failure.is_told() => {
                 let is_over = ask.is_over(&self.worker.clock);
                 let failure = if is_over { Failure::Deadline } else { failure };
@@ -116,7 +117,7 @@ impl<W: Watch> Client<W> {
         ask: &mut Ask<W>,
         upstream: &mut Upstream<W>,
     ) -> Result<(Answer, Asking), Lost> {
-        let mut asking = Asking::new(ask, self.listener.config.deadlines.body);
+        let mut asking = Asking::new(ask, Wait::for_body(&self.listener.config.deadlines));
         loop {
             match poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask)).await {
                 Ok(answer) if !answer.is_interim() => return Ok((answer, asking)),
@@ -132,16 +133,17 @@ impl<W: Watch> Client<W> {
     }
 
     /// Sends the answer on, and the rest of the request meanwhile.
-    async fn answer(&mut self, begun: Own<W>, ask: &mut Ask<W>) -> Left {
-        let Own { answer, mut asking, mut upstream } = begun;
+    async fn answer(&mut self, begun: Box<Own<W>>, ask: &mut Ask<W>) -> Left {
+        let Own { answer, mut asking, mut upstream } = *begun;
         self.worker.counters.count(answer.status);
         self.account.told(answer.status);
         let service = &ask.upstreams.service.config;
         let idle = ask.route.deadlines.idle.unwrap_or(service.deadlines.idle);
-        let patience = Patience { read: idle, write: self.listener.config.deadlines.send };
+        let patience =
+            Patience { read: idle.into(), write: Wait::for_reader(&self.listener.config.deadlines) };
         if answer.status == 101 {
             upstream.wire.timer.end_at(None);
-            return self.tunnel(answer.head, upstream, patience).await;
+            return Box::pin(self.tunnel(answer.head, upstream, patience)).await;
         }
         if ask.end.is_some() {
             self.wire.timer.end_at(ask.end);

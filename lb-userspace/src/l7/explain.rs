@@ -149,15 +149,14 @@ impl Question {
         let request = Request {
             method: head.method,
             https: self.https,
-            host: &head.host,
-            port: head.port,
+            authority: &head.authority,
             path: &path,
             query: head.query,
             fields: head.fields,
             client: self.client,
         };
         let (upgrade, expects_continue) = (head.upgrade, head.expects_continue);
-        let question = ask::Question { request, upgrade, expects_continue, size: head.len };
+        let question = ask::Question { request, upgrade, expects_continue, text: head.text() };
         let request = &question.request;
         if let Some(redirect) = &listener.redirect {
             return Ok(Reading::at_once(redirected(redirect, request)));

@@ -3,9 +3,10 @@
 //! Each worker counts for itself what it holds, and ten times a second settles with a ledger that all share; between
 //! two settlements it adds its own. So no request touches what others write, and a single worker's count is exact.
 //!
-//! What is counted: the rooms of buffers to the byte, and for a connection, its TLS and an exchange what they were measured
-//! to take. What is shed, in this order: at [`TIGHT`] of the budget the connections are closed that have waited longest
-//! for a request; at [`SHORT`] new connections are turned away; at all of it, new requests. Exchanges under way go on.
+//! What is counted: the rooms of buffers to the byte, what HTTP/2 keeps of bodies (see `http2::stock`), and for a connection, its
+//! TLS, its HTTP/2 and an exchange what they were measured to take. What is shed, in this order: at [`TIGHT`] of the budget the
+//! connections are closed that have waited longest for a request; at [`SHORT`] new connections are turned away; at all of it, new
+//! requests. Exchanges under way go on.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const CONNECTION: usize = 2 << 10;
 /// TLS on a connection, once its handshake is over.
 pub const TLS: usize = 8 << 10;
+/// HTTP/2 on a connection: the tables of its header compression, and the rooms of its frames.
+pub const SESSION: usize = 32 << 10;
 /// An exchange besides its buffers: heads, and the state of the way there and back.
 pub const EXCHANGE: usize = 6 << 10;
 
@@ -52,6 +55,13 @@ impl Held {
     pub fn new(bytes: usize) -> Self {
         take(bytes);
         Self(bytes)
+    }
+
+    /// It has this size from now on.
+    pub fn resize(&mut self, bytes: usize) {
+        take(bytes.saturating_sub(self.0));
+        give_back(self.0.saturating_sub(bytes));
+        self.0 = bytes;
     }
 }
 
@@ -153,6 +163,18 @@ mod tests {
         assert_eq!(shed(901), (true, true, false));
         assert_eq!(shed(1001), (true, true, true));
         assert_eq!(shed(0), (false, false, false), "what is given back counts no more");
+    }
+
+    #[test]
+    fn what_grows_and_shrinks_is_counted_as_it_is() {
+        let gauge = gauge(&Arc::default());
+        let mut held = Held::new(700);
+        held.resize(901);
+        assert!(gauge.is_short());
+        held.resize(0);
+        assert!(!gauge.is_short());
+        drop(held);
+        assert_eq!(super::held(), 0);
     }
 
     #[test]

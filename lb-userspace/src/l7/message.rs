@@ -1,5 +1,6 @@
 //! What routing, balancing and header rules see of a request or a response, whichever codec read it.
 
+use super::http1::Authority;
 use std::net::SocketAddr;
 
 /// Header fields in the order in which they came. A name may come more than once.
@@ -47,10 +48,8 @@ pub struct Request<'a, F: ?Sized> {
     pub method: &'a str,
     /// Whether the client came by TLS.
     pub https: bool,
-    /// The host asked for, in lower case, without port and brackets; empty where an HTTP/1.0 request names none.
-    pub host: &'a str,
-    /// The port in the Host field or `:authority`, if it names one.
-    pub port: Option<u16>,
+    /// The host and port asked for, by the target, the Host field or `:authority`.
+    pub authority: &'a Authority<'a>,
     /// The path, as it was sent, from its `/` on; `*` for OPTIONS of the whole server.
     pub path: &'a str,
     /// What stands behind `?`, as it was sent.
@@ -59,4 +58,12 @@ pub struct Request<'a, F: ?Sized> {
     pub fields: &'a F,
     /// Who sent it: the peer, or whom a trusted PROXY header names.
     pub client: SocketAddr,
+}
+
+impl<F: ?Sized> Request<'_, F> {
+    /// The host asked for, in lower case, without port and brackets; empty where an HTTP/1.0 request names none.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.authority.host()
+    }
 }

@@ -9,14 +9,16 @@ use super::converse::{self, Begin, Near, Sending};
 use super::http1::{Framing, Version};
 use super::http2::{Place, Remote};
 use super::message::Fields;
+use super::pace::Wait;
 use super::pump::Patience;
 use super::respond::Failure;
 use super::textual::{Blame, Bodies};
 use super::transport::Watch;
 use bytes::Bytes;
 use http::HeaderMap;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A request whose answer has begun.
 #[derive(Debug)]
@@ -45,20 +47,24 @@ struct Asking<'c, W> {
     client: &'c mut Client<W>,
     bodies: &'c mut Bodies,
     knows_interim: bool,
+    /// Whether the connection is ended by the end of what goes to the client.
+    is_tunnel: bool,
 }
 
 /// Asks a backend that speaks HTTP/2.
 pub(super) async fn ask<W: Watch>(client: &mut Client<W>, ask: &Ask<W>, place: Place) -> Result<Begun, Lost> {
     let deadlines = &client.listener.config.deadlines;
-    let patience = Patience { read: deadlines.body, write: deadlines.send };
+    let patience = Patience { read: Wait::for_body(deadlines), write: Wait::for_reader(deadlines) };
     let mut bodies = Bodies::new(ask.facts.framing, Framing::NONE, patience, Blame::CLIENT);
     let (mut far, mut sending) = (Remote::new(place, ask)?, Sending::new(ask));
     let knows_interim = ask.facts.version == Version::V11;
-    let mut near = Asking { client, bodies: &mut bodies, knows_interim };
+    let mut near = Asking { client, bodies: &mut bodies, knows_interim, is_tunnel: false };
     let worker = Rc::clone(&near.client.worker);
-    let begin = converse::ask(&mut near, &mut far, ask, &mut sending);
-    let begin = converse::in_time(ask.end, &worker.clock, begin).await.unwrap_or(Err(Failure::Deadline));
-    let begin = begin.map_err(|failure| far.lost(failure, &ask.facts))?;
+    let begin = {
+        let begin = pin!(converse::ask(&mut near, &mut far, ask, &mut sending));
+        converse::in_time(ask.end, &worker.clock, begin).await
+    };
+    let begin = begin.unwrap_or(Err(Failure::Deadline)).map_err(|failure| far.lost(failure, &ask.facts))?;
     Ok(Begun { begin, far, sending, bodies })
 }
 
@@ -67,12 +73,16 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
     let Begun { begin, mut far, mut sending, mut bodies } = begun;
     client.worker.counters.count(begin.status);
     client.account.told(begin.status);
+    if begin.status == 101 {
+        // On the heap, so that no other exchange holds room for it.
+        return Box::pin(tunnel(client, (begin.head, far, bodies), ask)).await;
+    }
     let keeps = begin.head.keeps_client;
-    let mut near = Asking { client, bodies: &mut bodies, knows_interim: false };
+    let mut near = Asking { client, bodies: &mut bodies, knows_interim: false, is_tunnel: false };
     let answered = match near.begin(begin.head, begin.is_whole) {
         Ok(()) => {
             let worker = Rc::clone(&near.client.worker);
-            let answered = converse::answer(&mut near, &mut far, &mut sending);
+            let answered = pin!(converse::answer(&mut near, &mut far, &mut sending));
             let answered = converse::in_time(ask.end, &worker.clock, answered).await;
             answered.unwrap_or(Err(Cut::Sender(Failure::Deadline)))
         }
@@ -90,6 +100,25 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
         Ok(()) if sending.was_sent() && keeps => Left::Open,
         Ok(()) => Left::Talking,
     }
+}
+
+/// Passes on what both ends say after the backend has agreed to speak another protocol.
+async fn tunnel<W: Watch>(
+    client: &mut Client<W>,
+    (head, mut far, mut bodies): (Answer, Remote, Bodies),
+    ask: &Ask<W>,
+) -> Left {
+    let idle = ask.route.deadlines.idle.unwrap_or(ask.upstreams.service.config.deadlines.idle);
+    bodies.wait_for(idle.into());
+    bodies.receive_as(Framing::UntilClose);
+    bodies.send_as(Framing::UntilClose);
+    bodies.put_head(&head.head);
+    let mut near = Asking { client, bodies: &mut bodies, knows_interim: false, is_tunnel: true };
+    // However it ended, both sides are told by the end of their connections.
+    let _ = converse::tunnel(&mut near, &mut far).await;
+    let (received, sent) = bodies.passed();
+    client.account.carried(received, sent);
+    Left::Done
 }
 
 impl<W: Watch> Near<W> for Asking<'_, W> {
@@ -147,6 +176,11 @@ impl<W: Watch> Sink for Asking<'_, W> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.bodies.poll_flush(cx, &mut self.client.wire)
+        let wire = &mut self.client.wire;
+        ready!(self.bodies.poll_flush(cx, wire))?;
+        if self.is_tunnel && self.bodies.is_over() {
+            return wire.poll_finish(cx).map_err(|_| Failure::ClientEnded);
+        }
+        Poll::Ready(Ok(()))
     }
 }

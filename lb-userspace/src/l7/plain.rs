@@ -31,7 +31,7 @@ impl<W: Watch> Plain<W> {
     pub(super) fn new(upstream: Upstream<W>, ask: &Ask<W>) -> Self {
         let deadlines = &ask.upstreams.service.config.deadlines;
         let idle = ask.route.deadlines.idle.unwrap_or(deadlines.idle);
-        let patience = Patience { read: idle, write: deadlines.idle };
+        let patience = Patience { read: idle.into(), write: deadlines.idle.into() };
         let mut bodies = Bodies::new(Framing::NONE, ask.facts.framing, patience, Blame::BACKEND);
         bodies.put_head(ask.head.text());
         Self { upstream, bodies, is_tunnel: false, keeps: false }

@@ -30,7 +30,7 @@ pub struct Pool<W> {
 /// A connection that waits for a request.
 #[derive(Debug)]
 struct Idle<W> {
-    wire: Wire<W>,
+    wire: Box<Wire<W>>,
     since: u32,
     requests: u32,
     age: Age,
@@ -65,8 +65,8 @@ impl Age {
 /// A connection that an exchange has to itself.
 #[derive(Debug)]
 pub struct Upstream<W> {
-    /// The connection.
-    pub wire: Wire<W>,
+    /// The connection. It stays where it is while it goes from one exchange to the next.
+    pub wire: Box<Wire<W>>,
     /// What was read from it.
     pub input: Buffer,
     /// Requests it has carried before this one.
@@ -113,7 +113,7 @@ impl<W: Watch> Pool<W> {
 
     /// A new connection, within the deadline.
     pub async fn connect(self: &Rc<Self>, way: &Way<'_>) -> Result<Upstream<W>, Failure> {
-        let wire: Wire<W> = open(self.addr, way).await?;
+        let wire = Box::new(open(self.addr, way).await?);
         self.counts.connects.add(1);
         Ok(Upstream { wire, input: Buffer::default(), requests: 0, age: way.age, pool: Rc::clone(self) })
     }

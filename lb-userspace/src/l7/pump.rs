@@ -7,11 +7,11 @@ use super::buffer::Buffer;
 use super::framed::{Framed, Part};
 use super::http1::{CHUNK_END, Framing, Refusal, chunk_line};
 use super::mirror::Tape;
+use super::pace::{Pace, Wait};
 use super::transport::Watch;
 use super::wire::Wire;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 /// Why a body did not come through.
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub enum Broken {
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For the next bytes of the body.
-    pub read: Duration,
+    pub read: Wait,
     /// For room to write them.
-    pub write: Duration,
+    pub write: Wait,
 }
 
 /// A head and a body under way.
@@ -51,9 +51,8 @@ pub struct Pump {
     limit: u64,
     /// Bytes of body that have been written.
     passed: u64,
-    patience: Patience,
-    reads: bool,
-    writes: bool,
+    reads: Pace,
+    writes: Pace,
     tape: Option<Tape>,
 }
 
@@ -70,9 +69,8 @@ impl Pump {
             chunks: matches!(to, Framing::Chunked),
             limit: u64::MAX,
             passed: 0,
-            patience,
-            reads: false,
-            writes: false,
+            reads: Pace::new(patience.read, 0),
+            writes: Pace::new(patience.write, 0),
             tape: None,
         }
     }
@@ -154,13 +152,13 @@ impl Pump {
         while self.written < self.staged() {
             let mut parts = [IoSlice::new(&self.before), input.slice(self.data), IoSlice::new(self.behind)];
             let Poll::Ready(count) = to.poll_write(cx, unwritten(&mut parts, self.written)) else {
-                if !std::mem::replace(&mut self.writes, true) {
-                    to.timer.set(self.patience.write);
+                if let Some(within) = self.writes.begin(to.timer.mark(self.passed())) {
+                    to.timer.set_sending(within);
                 }
                 return Poll::Pending;
             };
             self.written += count?;
-            if std::mem::take(&mut self.writes) {
+            if self.writes.end(|| to.timer.clock().now()) {
                 to.timer.clear();
             }
         }
@@ -182,14 +180,14 @@ impl Pump {
         to: &mut Wire<W>,
     ) -> Poll<Result<(), Broken>> {
         let Poll::Ready(count) = from.poll_fill(cx, input) else {
-            if !std::mem::replace(&mut self.reads, true) {
-                from.timer.set_reading(self.patience.read);
+            if let Some(within) = self.reads.begin(from.timer.mark(self.passed())) {
+                from.timer.set_reading(within);
             }
             // What TLS has not got rid of must not wait for the next bytes.
             let _ = to.poll_flush(cx).map_err(Broken::Receiver)?;
             return Poll::Pending;
         };
-        if std::mem::take(&mut self.reads) {
+        if self.reads.end(|| from.timer.clock().now()) {
             from.timer.clear();
         }
         match count {

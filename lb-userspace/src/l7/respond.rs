@@ -99,6 +99,8 @@ failures! {
     Unreachable, "unreachable", 502, Stays, "no connection to the backend", "The backend could not be connected to.";
     SlowConnect, "slow_connect", 504, Stays, "the backend was too slow to connect",
         "The backend could not be connected to in time.";
+    NoTunnel, "no_tunnel", 502, Stays, "the backend takes no WebSocket by HTTP/2",
+        "The backend speaks HTTP/2 without extended CONNECT (RFC 8441), which a WebSocket would need.";
     BackendTls, "backend_tls", 502, Stays, "no TLS with the backend",
         "The handshake with the backend failed, or its certificate is not believed.";
     SlowBackend, "slow_backend", 504, Stays, "the backend was too slow",

@@ -52,8 +52,11 @@ pub struct Upstreams<W> {
     pub balance: Rc<RefCell<Balancer>>,
     /// What retries are paid from.
     pub budget: Rc<RefCell<Budget>>,
-    pools: Rc<RefCell<HashMap<SocketAddr, Rc<Pool<W>>>>>,
+    pools: Rc<RefCell<Pools<W>>>,
 }
+
+/// By backend. The addresses come from the configuration alone, so nobody can choose ones that collide.
+type Pools<W> = HashMap<SocketAddr, Rc<Pool<W>>, foldhash::fast::FixedState>;
 
 /// How a backend looks to one worker.
 #[derive(Clone, Debug)]

@@ -7,7 +7,9 @@ use super::framed::{Framed, Part};
 use super::http1::{
     CHUNK_END, Framing, LAST_CHUNK, MOST_TRAILERS, Refusal, Text, belongs_into_head, chunk_line, trailers,
 };
+use super::http2::check_names;
 use super::message::FieldSink as _;
+use super::pace::{Pace, Wait};
 use super::pump::{Patience, unwritten};
 use super::respond::Failure;
 use super::transport::Watch;
@@ -62,9 +64,8 @@ pub(super) struct Bodies {
     /// The end of the body, behind all its pieces.
     tail: Vec<u8>,
     written: usize,
-    patience: Patience,
-    reads: bool,
-    writes: bool,
+    reads: Pace,
+    writes: Pace,
     is_over: bool,
     blame: Blame,
     /// Bytes of bodies that came and were put.
@@ -83,9 +84,8 @@ impl Bodies {
             behind: b"",
             tail: Vec::new(),
             written: 0,
-            patience,
-            reads: false,
-            writes: false,
+            reads: Pace::new(patience.read, 0),
+            writes: Pace::new(patience.write, 0),
             is_over: false,
             blame,
             passed: (0, 0),
@@ -97,6 +97,12 @@ impl Bodies {
     /// A head is to be written before the body.
     pub(super) fn put_head(&mut self, head: &[u8]) {
         self.before.extend_from_slice(head);
+    }
+
+    /// How long both bodies may be waited for.
+    pub(super) fn wait_for(&mut self, wait: Wait) {
+        self.reads.change(wait);
+        self.writes.change(wait);
     }
 
     /// How the body is framed that comes.
@@ -169,12 +175,12 @@ impl Bodies {
         input: &mut Buffer,
     ) -> Poll<Result<(), Failure>> {
         let Poll::Ready(count) = wire.poll_fill(cx, input) else {
-            if !std::mem::replace(&mut self.reads, true) {
-                wire.timer.set_reading(self.patience.read);
+            if let Some(within) = self.reads.begin(wire.timer.mark(self.passed.0)) {
+                wire.timer.set_reading(within);
             }
             return Poll::Pending;
         };
-        if std::mem::take(&mut self.reads) {
+        if self.reads.end(|| wire.timer.clock().now()) {
             wire.timer.clear();
         }
         match count {
@@ -198,19 +204,33 @@ impl Bodies {
                 return Poll::Pending;
             };
             self.written += count.map_err(|_| self.broken(wire))?;
-            if std::mem::take(&mut self.writes) {
+            if self.writes.end(|| wire.timer.clock().now()) {
                 wire.timer.clear();
             }
         }
-        self.before.clear();
-        self.tail.clear();
-        (self.data, self.behind, self.written) = (Bytes::new(), b"", 0);
+        self.clear();
         Poll::Ready(Ok(()))
     }
 
+    /// What was put before, in place of writing it.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let text = [&*self.before, &self.data, self.behind, &self.tail].concat();
+        self.clear();
+        text
+    }
+
+    fn clear(&mut self) {
+        self.before.clear();
+        self.tail.clear();
+        (self.data, self.behind, self.written) = (Bytes::new(), b"", 0);
+    }
+
     fn await_room<W: Watch>(&mut self, wire: &Wire<W>) {
-        if !std::mem::replace(&mut self.writes, true) {
-            wire.timer.set(self.patience.write);
+        // What is under way has not passed before it is written.
+        let written = self.written.saturating_sub(self.before.len()).min(self.data.len());
+        let passed = self.passed.1 - self.data.len() as u64 + written as u64;
+        if let Some(within) = self.writes.begin(wire.timer.mark(passed)) {
+            wire.timer.set_sending(within);
         }
     }
 
@@ -229,7 +249,7 @@ impl Bodies {
             self.await_room(wire);
             return Poll::Pending;
         };
-        if std::mem::take(&mut self.writes) {
+        if self.writes.end(|| wire.timer.clock().now()) {
             wire.timer.clear();
         }
         Poll::Ready(flushed.map_err(|_| self.broken(wire)))
@@ -272,6 +292,7 @@ impl Bodies {
         if trailers.keys().any(|name| belongs_into_head(name.as_str())) {
             return Err(Failure::Refused(Refusal::TrailerForbidden));
         }
+        check_names(trailers)?;
         self.tail.extend_from_slice(b"0\r\n");
         let mut text = Text(&mut self.tail);
         trailers.iter().for_each(|(name, value)| text.put(name.as_str(), value.as_bytes()));

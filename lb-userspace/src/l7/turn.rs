@@ -21,6 +21,8 @@ pub(super) struct Turn<W: Watch> {
     upstreams: Rc<Upstreams<W>>,
     worker: Rc<Worker<W>>,
     began: Duration,
+    /// When the answer began.
+    answered: Option<Duration>,
     /// The worker's connections to the backend.
     pub(super) pool: Rc<Pool<W>>,
     outcome: Outcome,
@@ -33,14 +35,15 @@ impl<W: Watch> Turn<W> {
         ask: &Ask<W>,
         not: Option<BackendId>,
     ) -> Result<Self, Failure> {
-        match pick(worker, ask, not) {
-            Choice::Backend(id) => Self::begin(worker, &ask.upstreams, id),
+        let now = worker.elapsed();
+        match pick(worker, ask, not, now) {
+            Choice::Backend(id) => Self::begin(worker, &ask.upstreams, id, now),
             Choice::None => Err(Failure::NoBackend),
             Choice::Full => {
                 if !ask.upstreams.balance.borrow_mut().enter_queue() {
                     return Err(Failure::Busy);
                 }
-                let waited = Self::wait(worker, ask, not).await;
+                let waited = Box::pin(Self::wait(worker, ask, not)).await;
                 ask.upstreams.balance.borrow_mut().leave_queue();
                 waited
             }
@@ -49,11 +52,13 @@ impl<W: Watch> Turn<W> {
 
     async fn wait(worker: &Rc<Worker<W>>, ask: &Ask<W>, not: Option<BackendId>) -> Result<Self, Failure> {
         let patience = ask.within(ask.upstreams.service.config.queue.timeout, &worker.clock);
-        let deadline = worker.elapsed() + patience;
-        while worker.elapsed() < deadline {
+        let mut now = worker.elapsed();
+        let deadline = now + patience;
+        while now < deadline {
             tokio::time::sleep(LOOK).await;
-            match pick(worker, ask, not) {
-                Choice::Backend(id) => return Self::begin(worker, &ask.upstreams, id),
+            now = worker.elapsed();
+            match pick(worker, ask, not, now) {
+                Choice::Backend(id) => return Self::begin(worker, &ask.upstreams, id, now),
                 Choice::None => return Err(Failure::NoBackend),
                 Choice::Full => {}
             }
@@ -61,22 +66,29 @@ impl<W: Watch> Turn<W> {
         Err(Failure::QueuedTooLong)
     }
 
-    fn begin(worker: &Rc<Worker<W>>, upstreams: &Rc<Upstreams<W>>, id: BackendId) -> Result<Self, Failure> {
-        let addr = upstreams.balance.borrow().addr(id).ok_or(Failure::NoBackend)?;
-        upstreams.balance.borrow_mut().begin(id);
+    fn begin(
+        worker: &Rc<Worker<W>>,
+        upstreams: &Rc<Upstreams<W>>,
+        id: BackendId,
+        now: Duration,
+    ) -> Result<Self, Failure> {
+        let addr = upstreams.balance.borrow_mut().begin(id).ok_or(Failure::NoBackend)?;
         Ok(Self {
             id,
             pool: upstreams.pool(addr),
             upstreams: Rc::clone(upstreams),
             worker: Rc::clone(worker),
-            began: worker.elapsed(),
+            began: now,
+            answered: None,
             outcome: Outcome::Abandoned,
         })
     }
 
     /// The backend has begun its answer. How long that took.
     pub(super) fn note_answer(&mut self, status: u16) -> Duration {
-        let latency = self.worker.elapsed().saturating_sub(self.began);
+        let now = self.worker.elapsed();
+        let latency = now.saturating_sub(self.began);
+        self.answered = Some(now);
         self.pool.counts.answers.add(status);
         self.pool.counts.times.add(latency);
         self.outcome = if status < 500 { Outcome::Answered { latency } } else { Outcome::Failed };
@@ -98,6 +110,7 @@ impl<W: Watch> Turn<W> {
             | Failure::SlowBody
             | Failure::Refused(_)
             | Failure::BodyTooLong
+            | Failure::NoTunnel
             | Failure::Deadline => Outcome::Abandoned,
             _ => Outcome::Failed,
         };
@@ -121,12 +134,13 @@ impl<W: Watch> Turn<W> {
 
 impl<W: Watch> Drop for Turn<W> {
     fn drop(&mut self) {
-        let ejected = self.upstreams.balance.borrow_mut().end(self.id, self.outcome, self.worker.elapsed());
+        let known_at = self.answered.unwrap_or_else(|| self.worker.elapsed());
+        let ejected = self.upstreams.balance.borrow_mut().end(self.id, self.outcome, known_at);
         self.pool.counts.ejections.add(ejected.into());
     }
 }
 
-fn pick<W: Watch>(worker: &Worker<W>, ask: &Ask<W>, not: Option<BackendId>) -> Choice {
+fn pick<W: Watch>(worker: &Worker<W>, ask: &Ask<W>, not: Option<BackendId>, now: Duration) -> Choice {
     let wish = Wish { key: ask.key, cookie: ask.cookie.as_deref(), not };
-    ask.upstreams.balance.borrow_mut().pick(&wish, worker.draw_half(), worker.elapsed())
+    ask.upstreams.balance.borrow_mut().pick(&wish, worker.draw_half(), now)
 }

@@ -3,7 +3,7 @@
 use crate::oracle;
 use lb_tests::smuggling::{Understood, understand};
 use lb_userspace::l7::http1::{
-    Asked, Chunk, Chunked, Framing, Head, Limits, Refusal, ResponseHead, normalise, room,
+    Asked, Chunk, Chunked, Framing, Head, Limits, Refusal, ResponseHead, normalise, parse_authority, room,
 };
 use std::borrow::Cow;
 
@@ -29,7 +29,10 @@ fn heads_are_incomplete_until_whole(bytes: &[u8]) {
         assert_eq!(early, Ok(false), "{shorter} of {}", head.len);
     }
     assert_ne!(head.framing, Framing::UntilClose, "a request has an end");
-    assert_eq!(head.host.to_lowercase(), *head.host);
+    let authority = &head.authority;
+    assert_eq!(authority.host().to_lowercase(), authority.host());
+    let again = parse_authority(authority.text().as_bytes());
+    assert!(authority.text().is_empty() || again.as_ref() == Ok(authority), "{authority:?} is {again:?}");
     let path = head.path();
     if let Ok(path) = path.as_deref() {
         assert_eq!(

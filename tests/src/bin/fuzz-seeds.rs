@@ -59,10 +59,36 @@ fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         ("proxy_protocol", proxy_headers()),
         ("config", CONFIGS.map(|text| text.as_bytes().to_vec()).to_vec()),
         ("chunked", bodies),
+        ("http2_session", sessions()),
         ("packet_parser", frames.clone()),
         ("packet_pipeline", frames),
         ("packet_stateful", stories),
     ])
+}
+
+/// Frames of a client: requests whole and in pieces, with bodies of a told length and without, and with trailers.
+fn sessions() -> Vec<Vec<u8>> {
+    const GET: &[u8] = b"\x82\x86\x84\x41\x01h";
+    const POST: &[u8] = b"\x83\x86\x84\x41\x01h";
+    let with = |length: &[u8]| [POST, b"\x0f\x0d", length].concat();
+    let path = [&b"\x82\x86\x04\x09/a%2e?b=c\x41\x01h\x40\x06cookie\x03d=e\x7e\x03f=g"[..]].concat();
+    let trailers = b"\x00\x05x-sum\x011";
+    vec![
+        frame(1, 5, 1, GET),
+        frame(1, 5, 1, &path),
+        [frame(1, 1, 1, &GET[..3]), frame(9, 4, 1, &GET[3..])].concat(),
+        [frame(1, 4, 1, POST), frame(0, 1, 1, b"hello")].concat(),
+        [frame(1, 4, 1, &with(b"\x015")), frame(0, 0, 1, b"he"), frame(0, 1, 1, b"llo")].concat(),
+        [frame(1, 4, 1, &with(b"\x015")), frame(0, 0, 1, b"hello"), frame(1, 5, 1, trailers)].concat(),
+        [frame(1, 4, 1, POST), frame(1, 5, 3, GET), frame(0, 8, 1, b"\x01hi\0"), frame(1, 5, 1, trailers)]
+            .concat(),
+    ]
+}
+
+/// A frame of HTTP/2. Source: RFC 9113, section 4.1.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap_or(u8::MAX);
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
 fn proxy_headers() -> Vec<Vec<u8>> {

@@ -92,7 +92,7 @@ fn read_one(bytes: &[u8]) -> Result<Option<(String, usize)>, Refusal> {
         return Ok(None);
     };
     let body = String::from_utf8_lossy(&body).into_owned();
-    let request = format!("{} {} {path}{query} {body:?}", head.method, head.host);
+    let request = format!("{} {} {path}{query} {body:?}", head.method, head.authority.host());
     Ok(Some((request, head.len + len)))
 }
 

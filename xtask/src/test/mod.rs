@@ -8,6 +8,7 @@ mod tally;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -59,8 +60,9 @@ fn run_suites(workspace: &Workspace, suites: &[Suite], daemon: Option<&Path>) ->
     let mut sum = Tally::default();
     for suite in suites {
         heading(suite.title());
+        let began = Instant::now();
         let tally = suite.run(workspace, daemon);
-        println!("{}: {tally}", suite.name());
+        println!("{}: {tally}, in {} s", suite.name(), began.elapsed().as_secs());
         sum.add(tally);
     }
     finish(&sum)

@@ -3,6 +3,7 @@
 use anyhow::{Result, anyhow};
 use lb_userspace::config::parse;
 use lb_userspace::config::proxy::{Edits, Forwarded};
+use lb_userspace::l7::http1::{Authority, parse_authority};
 use lb_userspace::l7::message::{FieldSink, Fields, Request};
 use lb_userspace::l7::rewrite::{Peer, RequestContext, RequestEdits};
 use lb_userspace::l7::route::Router;
@@ -47,7 +48,7 @@ impl Asked {
 /// A router with so many hosts, each with three paths, and wildcards beside them.
 pub(super) struct Table {
     pub(super) hosts: u32,
-    names: Vec<String>,
+    authorities: Vec<Authority<'static>>,
     router: Router<u32>,
 }
 
@@ -57,7 +58,8 @@ impl Table {
         let loaded = parse("bench", &config(&names)).map_err(|mistakes| anyhow!("{mistakes}"))?;
         let router =
             Router::new((0..).zip(&loaded.config.proxy.routes).map(|(number, route)| (route, number)))?;
-        Ok(Self { hosts, names, router })
+        let authorities = names.iter().map(|name| Ok(parse_authority(name.as_bytes())?.into_owned()));
+        Ok(Self { hosts, authorities: authorities.collect::<Result<_>>()?, router })
     }
 
     /// The route of a request for a path that is two segments below a prefix.
@@ -71,8 +73,7 @@ impl Table {
         let request = Request {
             method: "GET",
             https: true,
-            host: self.names.get(host as usize)?,
-            port: None,
+            authority: self.authorities.get(host as usize)?,
             path: "/api/users/7",
             query: None,
             fields,
@@ -102,6 +103,7 @@ fn config(names: &[String]) -> String {
 /// A head and what becomes of it.
 pub(super) struct Heads {
     edits: RequestEdits,
+    authority: Authority<'static>,
     peer: Peer,
     out: Head,
     scratch: String,
@@ -111,6 +113,7 @@ impl Default for Heads {
     fn default() -> Self {
         Self {
             edits: RequestEdits::new(&Edits::default(), Forwarded::X, "lb", []),
+            authority: parse_authority(FIELDS[0].1.as_bytes()).unwrap_or(Authority::NONE),
             peer: Peer::new([192, 0, 2, 7].into(), 443, true, &[]),
             out: Head::default(),
             scratch: String::new(),
@@ -142,8 +145,7 @@ impl Heads {
         let request = Request {
             method: "GET",
             https: true,
-            host: "www77.example.org",
-            port: None,
+            authority: &self.authority,
             path: "/",
             query: None,
             fields: &fields[..],

@@ -129,6 +129,8 @@ pub struct ClientDeadlines {
     pub idle: Duration,
     /// For taking a piece of an answer. Default 30 s.
     pub send: Duration,
+    /// Bytes that pay back a second of `body` or `send`; 0 where each piece stands for itself. Default 240.
+    pub min_rate: u32,
     /// For a whole exchange. Default none.
     pub request: Option<Duration>,
 }
@@ -141,6 +143,7 @@ impl ClientDeadlines {
         body: Duration::from_secs(30),
         idle: Duration::from_mins(1),
         send: Duration::from_secs(30),
+        min_rate: 240,
         request: None,
     };
 }

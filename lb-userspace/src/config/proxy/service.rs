@@ -151,7 +151,7 @@ impl Queue {
 /// Connections that are kept for the next request, of each worker to each backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Most that are kept idle. Default 64; 0 keeps none.
+    /// Most that are kept idle. Default 1,000; 0 keeps none.
     pub idle: u32,
     /// How long one is kept idle. Default 30 s.
     pub idle_timeout: Duration,
@@ -164,7 +164,7 @@ pub struct Pool {
 impl Pool {
     /// Enough for a busy worker; shorter than what servers keep them for.
     pub const DEFAULT: Self =
-        Self { idle: 64, idle_timeout: Duration::from_secs(30), requests: 0, lifetime: None };
+        Self { idle: 1000, idle_timeout: Duration::from_secs(30), requests: 0, lifetime: None };
 }
 
 /// How long a backend may take.

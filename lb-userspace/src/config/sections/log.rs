@@ -54,7 +54,7 @@ pub(in crate::config) static ACCESS_LOG: Section = Section {
 /// Metrics.
 pub(in crate::config) static METRICS: Section = Section {
     title: "[metrics]",
-    meaning: "Metrics for Prometheus, of both layers: `GET /metrics` in the text format 0.0.4, and `GET /healthz`. Read at start.",
+    meaning: "Metrics for Prometheus, of both layers: `GET /metrics` in the text format 0.0.4, and `GET /healthz`. A reload follows it.",
     keys: &[Key {
         name: "address",
         value: Value::Text(Form::Endpoint),

@@ -1,6 +1,8 @@
 //! Metrics of layer 7.
 
-use super::super::{FrontBackendStatus, FrontRouteStatus, FrontServiceStatus, FrontStatus, TimesStatus};
+use super::super::{
+    FrontBackendStatus, FrontRouteStatus, FrontServiceStatus, FrontSheddingStatus, FrontStatus, TimesStatus,
+};
 use crate::observe::page::{Label, Page};
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 pub(super) fn render(front: &FrontStatus, page: &mut Page) {
     connections(front, page);
+    shedding(&front.shedding, page);
     tls(front, page);
     routes(&front.routes, page);
     backends(&front.services, page);
@@ -36,6 +39,23 @@ fn connections(front: &FrontStatus, page: &mut Page) {
         "Connections that lacked the PROXY header they had to begin with.",
     );
     page.sample(&[], front.proxy_header_failures);
+}
+
+fn shedding(shedding: &FrontSheddingStatus, page: &mut Page) {
+    page.gauge("lb_http_memory_bytes", "What connections and exchanges hold.");
+    page.sample(&[], shedding.memory);
+    page.gauge("lb_http_memory_limit_bytes", "What they may hold.");
+    page.sample(&[], shedding.memory_limit);
+    page.counter(
+        "lb_http_shed_total",
+        "Connections and requests turned away, and waiting connections closed, for want of memory.",
+    );
+    page.sample(&[], shedding.shed);
+    page.counter("lb_http_connections_refused_total", "Connections above the bounds of their listener.");
+    page.sample(&[], shedding.refused);
+    page.counter("lb_http_copies_total", "Copies of requests for a second service, by whether it answered.");
+    page.sample(&[("outcome", "answered")], shedding.copied);
+    page.sample(&[("outcome", "lost")], shedding.uncopied);
 }
 
 fn tls(front: &FrontStatus, page: &mut Page) {

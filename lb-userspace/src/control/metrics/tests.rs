@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::{
     FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
-    FrontStatus, InterfaceStatus, ReasonStatus, TimesStatus,
+    FrontSheddingStatus, FrontStatus, InterfaceStatus, ReasonStatus, TimesStatus,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -30,6 +30,14 @@ fn status() -> Status {
             times: times(),
             ..Default::default()
         }],
+        shedding: FrontSheddingStatus {
+            memory: 4096,
+            memory_limit: 8192,
+            refused: 11,
+            shed: 12,
+            copied: 13,
+            uncopied: 14,
+        },
         failures: [("no_route".to_owned(), 1)].into(),
         handshakes: [("1.3".to_owned(), 5)].into(),
         ..Default::default()
@@ -108,6 +116,12 @@ fn numbers_stand_where_they_belong() {
         "lb_http_request_duration_seconds_bucket{listener=\"main\",route=\"*\",le=\"2.5\"} 3",
         "lb_http_request_duration_seconds_sum{listener=\"main\",route=\"*\"} 3",
         "lb_http_backend_up{service=\"web\",backend=\"web1\"} 1",
+        "lb_http_memory_bytes 4096",
+        "lb_http_memory_limit_bytes 8192",
+        "lb_http_connections_refused_total 11",
+        "lb_http_shed_total 12",
+        "lb_http_copies_total{outcome=\"answered\"} 13",
+        "lb_http_copies_total{outcome=\"lost\"} 14",
         "lb_http_failures_total{reason=\"no_route\"} 1",
         "lb_tls_certificate_expiry_timestamp_seconds{listener=\"main\",file=\"/c.pem\"} 7",
     ] {

@@ -1,8 +1,9 @@
 //! The daemon where there is no interface to balance on: layer 7 alone, and nothing of the kernel's is touched.
 
 use super::super::orders::{Ordered, answer, explained};
+use super::super::scraping::Scraping;
 use super::super::source::Source;
-use super::super::{Options, Signals, Told, needs_no_interface, serve_control};
+use super::super::{Options, Signals, Told, needs_no_interface};
 use super::{FIRST_LOOK, Front, Key, Looks};
 use crate::config::Config;
 use crate::control::server::Socket;
@@ -10,13 +11,15 @@ use crate::control::{Explanation, Request, Response, Status, metrics};
 use crate::daemon;
 use crate::health::{Report, Transport};
 use std::time::Instant;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 /// What it has in hand.
 struct Alone {
     source: Source,
     front: Front,
+    scraping: Scraping,
     transport: Transport,
     started: Instant,
 }
@@ -30,9 +33,13 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
     if config.proxy.listeners.is_empty() {
         return Err(super::Error::Idle.into());
     }
-    let mut asked = serve_control(Socket::bind(&options.control)?, config.metrics).await?;
+    let (queue, mut asked) = unbounded_channel();
+    let mut scraping = Scraping::new(queue.clone());
+    let place = scraping.prepare(config.metrics).await?;
+    scraping.take_up(place);
+    spawn_local(Socket::bind(&options.control)?.serve(queue));
     let (front, mut verdicts) = Front::new(&config, transport)?;
-    let mut alone = Alone { source, front, transport, started: Instant::now() };
+    let mut alone = Alone { source, front, scraping, transport, started: Instant::now() };
     alone.first_look(&mut verdicts).await;
     alone.front.begin()?;
     tracing::info!(control = %options.control.display(), config = %alone.source, "ready");
@@ -110,7 +117,7 @@ impl Alone {
     async fn reload(&mut self) -> Response {
         let source = self.source.again();
         let outcome = match source.load_settled().await.map_err(daemon::Error::from) {
-            Ok(config) => self.take_up(&config),
+            Ok(config) => self.take_up(&config).await,
             Err(error) => Err(error),
         };
         match outcome {
@@ -129,9 +136,12 @@ impl Alone {
         }
     }
 
-    fn take_up(&mut self, config: &Config) -> Result<(), daemon::Error> {
+    async fn take_up(&mut self, config: &Config) -> Result<(), daemon::Error> {
         needs_no_interface(config)?;
         let prepared = self.front.prepare(config)?;
-        Ok(self.front.take_up(config, prepared)?)
+        let metrics = self.scraping.prepare(config.metrics).await?;
+        self.front.take_up(config, prepared)?;
+        self.scraping.take_up(metrics);
+        Ok(())
     }
 }

@@ -47,13 +47,15 @@ pub(super) struct Watch {
     read: HashMap<PathBuf, Look>,
     seen: HashMap<PathBuf, Look>,
     warned: Option<SystemTime>,
+    /// When staples were looked at last.
+    looked: Option<SystemTime>,
 }
 
 impl Watch {
     /// Notes how files look that are read next. Others are forgotten.
     pub(super) fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
         let read = files.map(|file| (file.to_owned(), look(file))).collect();
-        Self { read, ..Self::default() }
+        Self { read, looked: Some(SystemTime::now()), ..Self::default() }
     }
 
     /// The files that have changed, by how they look now.
@@ -91,11 +93,16 @@ fn look(file: &Path) -> Look {
 impl Front {
     /// Looks whether files have changed, and has the workers use what can be used of them.
     pub(in crate::daemon) fn look_at_files(&mut self) {
-        let changed = self.watch.changed(look);
+        let now = SystemTime::now();
+        let mut changed = self.watch.changed(look);
+        let before = self.watch.looked.replace(now).unwrap_or(now);
+        // Read again, it is found to be over, and left out.
+        changed.extend(self.snapshot.tls.lapsed((before, now)).map(Path::to_owned).inspect(|file| {
+            tracing::warn!("the staple in {} is past its next update and is no longer shown", file.display());
+        }));
         if !changed.is_empty() {
             self.read_again(&changed);
         }
-        let now = SystemTime::now();
         if self.watch.is_to_warn(now) {
             self.warn_of_ends(now);
         }
@@ -118,7 +125,7 @@ impl Front {
 
     fn warn_of_ends(&self, now: SystemTime) {
         for (id, _) in self.snapshot.settings.listeners.iter() {
-            for warning in self.snapshot.tls.shown(id).iter().filter_map(|shown| shown.warning(now)) {
+            for warning in self.snapshot.tls.shown(id).iter().flat_map(|shown| shown.warnings(now)) {
                 tracing::warn!("{warning}");
             }
         }

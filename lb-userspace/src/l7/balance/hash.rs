@@ -53,7 +53,7 @@ pub fn key_of<F: Fields + ?Sized>(balance: &Balance, request: &Request<'_, F>) -
         Balance::P2c | Balance::RoundRobin | Balance::LeastConnections => 0,
         Balance::IpHash => by_client(),
         Balance::Hash(HashOn::Path) => by(Some(request.path.as_bytes())),
-        Balance::Hash(HashOn::Host) => by(Some(request.host.as_bytes())),
+        Balance::Hash(HashOn::Host) => by(Some(request.host().as_bytes())),
         Balance::Hash(HashOn::Header(name)) => by(request.fields.first(name)),
         Balance::Hash(HashOn::Cookie(name)) => by(all_cookies(request.fields, name).next()),
         Balance::Hash(HashOn::Query(name)) => by(query_value(request.query, name).map(str::as_bytes)),

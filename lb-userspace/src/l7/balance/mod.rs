@@ -146,11 +146,11 @@ impl Balancer {
         self.sticky.as_ref().map(|sticky| sticky::SetCookie { sticky, tag })
     }
 
-    /// Notes that an exchange with this backend begins. Each has to be ended by [`Balancer::end`].
-    pub fn begin(&mut self, id: BackendId) {
-        if let Some(backend) = self.backends.get_mut(id.index()) {
-            backend.active += 1;
-        }
+    /// Notes that an exchange with this backend begins, and tells where it listens. Each has to be ended by [`Balancer::end`].
+    pub fn begin(&mut self, id: BackendId) -> Option<SocketAddr> {
+        let backend = self.backends.get_mut(id.index())?;
+        backend.active += 1;
+        Some(backend.addr)
     }
 
     /// Notes how an exchange ended. Whether the backend is left out for it.

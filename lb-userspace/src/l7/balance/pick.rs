@@ -75,28 +75,27 @@ impl Balancer {
 
     /// One drawn by weight, or a second one if that is much cheaper.
     fn draw_two(&self, wish: &Wish<'_>, random: u64, now: Duration) -> Option<usize> {
-        let (low, high) = (random & 0xffff_ffff, random >> 32);
-        let first = self.draw(wish, None, low, now)?;
-        let Some(second) = self.draw(wish, Some(first), high, now) else { return Some(first) };
+        let share =
+            |at| self.candidate(at, wish, now).map_or(0, |backend| backend.share(self.slow_start, now));
+        let sum = (0..self.backends.len()).map(share).sum();
+        let first = self.draw(sum, random & 0xffff_ffff, share)?;
+        let others = |at| if at == first { 0 } else { share(at) };
+        let Some(second) = self.draw(sum - share(first), random >> 32, others) else { return Some(first) };
         let (one, other) = (self.cost(first, now), self.cost(second, now) / self.part(second, now));
         // Of one that costs nothing nothing is known yet: it is tried when it is drawn first.
         let cheaper = other > 0.0 && other * WORTH < one;
         Some(if cheaper { second } else { first })
     }
 
-    /// One by weight, by 32 random bits.
-    fn draw(&self, wish: &Wish<'_>, but: Option<usize>, random: u64, now: Duration) -> Option<usize> {
-        let others = || self.candidates(wish, now).filter(move |(at, _)| Some(*at) != but);
-        let share = |backend: &Backend| backend.share(self.slow_start, now);
-        let sum: u64 = others().map(|(_, backend)| share(backend)).sum();
+    /// One by its share of their sum, by 32 random bits.
+    fn draw(&self, sum: u64, random: u64, share: impl Fn(usize) -> u64) -> Option<usize> {
         let mut drawn = u64::try_from((u128::from(random) * u128::from(sum)) >> 32).unwrap_or(0);
-        let mut all = others();
-        all.find(|(_, backend)| {
-            let within = drawn < share(backend);
-            drawn = drawn.saturating_sub(share(backend));
+        (0..self.backends.len()).find(|at| {
+            let share = share(*at);
+            let within = drawn < share;
+            drawn = drawn.saturating_sub(share);
             within
         })
-        .map(|(at, _)| at)
     }
 
     fn cost(&self, at: usize, now: Duration) -> f64 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::simulation::{World, backends};
 use super::{BackendId, Balancer, Choice, Outcome, Signer, Wish, key_of};
 use crate::config::proxy::{Balance, HashOn, Outliers, Queue, Service, Sticky};
+use crate::l7::http1::parse_authority;
 use crate::l7::message::Request;
 
 const WISH: Wish<'static> = Wish { key: 0, cookie: None, not: None };
@@ -168,8 +169,7 @@ fn keyed<'a>(balance: &Balance, client: [u8; 4], path: &str, fields: &[(&'a str,
     let request = Request {
         method: "GET",
         https: false,
-        host: "h",
-        port: None,
+        authority: &parse_authority(b"h").unwrap(),
         path,
         query,
         fields: &fields[..],

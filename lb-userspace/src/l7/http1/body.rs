@@ -55,10 +55,10 @@ impl<'b> Noted<'b> {
     pub(super) fn note(&mut self, field: &Header<'b>, version: Version) -> Result<bool, Refusal> {
         let value = field.value;
         match (field.name.len(), first_letter(field.name)) {
-            (7, b'u') if field.name.eq_ignore_ascii_case("upgrade") => self.protocol = Some(value),
-            (10, b'c') if field.name.eq_ignore_ascii_case("connection") => self.connection.note(value),
-            (14, b'c') if field.name.eq_ignore_ascii_case("content-length") => self.note_length(value)?,
-            (17, b't') if field.name.eq_ignore_ascii_case("transfer-encoding") => {
+            (7, b'u') if is_named(field.name, b"upgrade") => self.protocol = Some(value),
+            (10, b'c') if is_named(field.name, b"connection") => self.connection.note(value),
+            (14, b'c') if is_named(field.name, b"content-length") => self.note_length(value)?,
+            (17, b't') if is_named(field.name, b"transfer-encoding") => {
                 self.note_coding(value, version)?;
             }
             _ => return Ok(false),
@@ -114,6 +114,14 @@ impl<'b> Noted<'b> {
 #[inline]
 pub(super) fn first_letter(name: &str) -> u8 {
     name.as_bytes().first().map_or(0, |byte| byte | 0x20)
+}
+
+/// Whether it is this name, which is in lower case, whatever its own. No token has a control character, so that one bit more
+/// makes letters small and nothing else equal.
+#[inline]
+pub(super) fn is_named<const LENGTH: usize>(name: &str, lower: &[u8; LENGTH]) -> bool {
+    let Ok(name) = <&[u8; LENGTH]>::try_from(name.as_bytes()) else { return false };
+    name.iter().zip(lower).fold(0, |differs, (byte, other)| differs | ((byte | 0x20) ^ other)) == 0
 }
 
 /// The elements of a list. Source: RFC 9110, section 5.6.1.

@@ -37,7 +37,7 @@ fn written(second: u64) -> String {
 /// Year, month from 0 and day of month. Eras are of 400 years, which begin in March, so that leap days come last.
 ///
 /// Source: Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
-pub(in crate::l7) fn civil(day: u64) -> (u64, usize, u64) {
+pub(crate) fn civil(day: u64) -> (u64, usize, u64) {
     const ERA: u64 = 146_097;
     let day = day + 719_468;
     let of_era = day % ERA;

@@ -2,74 +2,125 @@
 
 use super::Refusal;
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 /// Bytes of a name that DNS could hold.
 const LONGEST_NAME: usize = 255;
 
-/// A host and its port.
+/// A host and its port, written the one way that all who mean them write: the host in lower case and without the dot of the root,
+/// the port without zeros before it. Copied only if it was not written so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority<'b> {
-    /// The host in lower case, without port, brackets and the dot of the root.
-    pub host: Cow<'b, str>,
-    /// The port, if one is named.
-    pub port: Option<u16>,
+    text: Cow<'b, str>,
+    /// Where the text has the host, without brackets.
+    host: Range<usize>,
+    port: Option<u16>,
 }
 
-/// Reads `example.org`, `192.0.2.1:8080` or `[2001:db8::1]:443`. It copies only what is not in lower case.
-pub fn parse_authority(text: &[u8]) -> Result<Authority<'_>, Refusal> {
-    if text.contains(&b'@') {
-        return Err(Refusal::Userinfo);
+impl<'b> Authority<'b> {
+    /// Of a request that names no host, as HTTP/1.0 lets it.
+    pub const NONE: Self = Self { text: Cow::Borrowed(""), host: 0..0, port: None };
+
+    /// The whole of it, as the Host field has it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
-    let text = std::str::from_utf8(text).map_err(|_| Refusal::HostInvalid)?;
-    let parsed = if text.starts_with('[') { parse_bracketed(text) } else { parse_named(text) };
-    parsed.ok_or(Refusal::HostInvalid)
+
+    /// The host, without port and brackets; empty if none is named.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.text.get(self.host.clone()).unwrap_or_default()
+    }
+
+    /// The port, if one is named.
+    #[must_use]
+    pub const fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The same, for longer than what it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> Authority<'static> {
+        let Self { text, host, port } = self;
+        Authority { text: Cow::Owned(text.into_owned()), host, port }
+    }
+
+    /// `is_as_meant`: `text` is written as it should be.
+    fn new(text: &'b str, host: Range<usize>, port: Option<u16>, is_as_meant: bool) -> Self {
+        if is_as_meant {
+            return Self { text: Cow::Borrowed(text), host, port };
+        }
+        let mut written = text.get(..host.end).unwrap_or_default().to_ascii_lowercase();
+        if host.start > 0 {
+            written.push(']');
+        }
+        if let Some(port) = port {
+            // Writing to a String cannot fail.
+            _ = write!(written, ":{port}");
+        }
+        Self { text: Cow::Owned(written), host, port }
+    }
+}
+
+/// Reads `example.org`, `192.0.2.1:8080` or `[2001:db8::1]:443`.
+pub fn parse_authority(text: &[u8]) -> Result<Authority<'_>, Refusal> {
+    let parsed = str::from_utf8(text)
+        .ok()
+        .and_then(|text| if text.starts_with('[') { parse_bracketed(text) } else { parse_named(text) });
+    let refusal = || if text.contains(&b'@') { Refusal::Userinfo } else { Refusal::HostInvalid };
+    parsed.ok_or_else(refusal)
 }
 
 fn parse_bracketed(text: &str) -> Option<Authority<'_>> {
-    let (host, rest) = text.strip_prefix('[')?.split_once(']')?;
+    let (host, behind) = text.strip_prefix('[')?.split_once(']')?;
     host.parse::<Ipv6Addr>().ok()?;
-    let port = if rest.is_empty() { None } else { parse_port(rest.strip_prefix(':')?)? };
-    Some(Authority { host: lower(host), port })
-}
-
-fn parse_named(text: &str) -> Option<Authority<'_>> {
-    let (host, port) = match text.split_once(':') {
-        Some((host, port)) => (host, parse_port(port)?),
-        None => (text, None),
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    is_name(host).then(|| Authority { host: lower(host), port })
+    let port = if behind.is_empty() { Port::NONE } else { Port::parse(behind.strip_prefix(':')?)? };
+    let has_capitals = host.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(Authority::new(text, 1..1 + host.len(), port.number, port.is_as_meant && !has_capitals))
 }
 
 /// Letters, digits, `-`, `_` and single dots between them. RFC 3986 would let more pass, which no name in DNS has.
-fn is_name(host: &str) -> bool {
-    let mut previous = b'.';
-    for &byte in host.as_bytes() {
-        let fits =
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && previous != b'.');
-        if !fits {
-            return false;
+fn parse_named(text: &str) -> Option<Authority<'_>> {
+    let (mut previous, mut has_capitals, mut end) = (b'.', false, text.len());
+    for (at, &byte) in text.as_bytes().iter().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => {}
+            b'A'..=b'Z' => has_capitals = true,
+            b'.' if previous != b'.' => {}
+            b':' => {
+                end = at;
+                break;
+            }
+            _ => return None,
         }
         previous = byte;
     }
-    previous != b'.' && host.len() <= LONGEST_NAME
+    let has_root = end > 0 && previous == b'.';
+    let host = 0..end - usize::from(has_root);
+    let port = text.get(end + 1..).map_or(Some(Port::NONE), Port::parse)?;
+    let is_as_meant = port.is_as_meant && !has_capitals && !has_root;
+    (1..=LONGEST_NAME).contains(&host.len()).then(|| Authority::new(text, host, port.number, is_as_meant))
 }
 
-/// The outer option is whether it can be one, the inner whether it is there: `example.org:` has none.
-#[expect(clippy::option_option, reason = "two questions, and the answer lives for one line")]
-fn parse_port(text: &str) -> Option<Option<u16>> {
-    if text.is_empty() {
-        return Some(None);
-    }
-    let is_number = text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number { text.parse().ok().map(Some) } else { None }
+/// What stands behind the colon.
+struct Port {
+    number: Option<u16>,
+    is_as_meant: bool,
 }
 
-fn lower(host: &str) -> Cow<'_, str> {
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(host.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(host)
+impl Port {
+    const NONE: Self = Self { number: None, is_as_meant: true };
+
+    /// `example.org:` names none, but should be written without the colon.
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self { number: None, is_as_meant: false });
+        }
+        let is_number = text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = if is_number { text.parse().ok() } else { None };
+        Some(Self { number: Some(number?), is_as_meant: !text.starts_with('0') })
     }
 }

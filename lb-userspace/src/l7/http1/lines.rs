@@ -73,8 +73,8 @@ impl Limits {
     }
 }
 
-/// Where a part of `whole` begins in it.
-fn offset(whole: &[u8], part: &[u8]) -> usize {
+/// Where a part of `whole` begins in it; of what is no part of it, a place that it has not.
+pub(super) fn offset(whole: &[u8], part: &[u8]) -> usize {
     (part.as_ptr().addr()).wrapping_sub(whole.as_ptr().addr())
 }
 

@@ -29,6 +29,7 @@ pub(super) use body::parse_length;
 pub(super) use chunked::belongs_into_head;
 pub use chunked::{Chunk, Chunked, MOST_TRAILERS, trailers};
 pub use date::DateCache;
+pub(crate) use date::civil;
 pub use host::{Authority, parse_authority};
 pub use lines::Limits;
 pub use path::normalise;
@@ -37,7 +38,7 @@ pub use request::{Head, Version};
 pub use response::{Asked, ResponseHead};
 pub use target::Form;
 pub(crate) use write::reason;
-pub use write::{CHUNK_END, LAST_CHUNK, Text, chunk_line, length_field, request_line, status_line};
+pub use write::{CHUNK_END, LAST_CHUNK, Lines, Text, chunk_line, length_field, request_line, status_line};
 
 use httparse::Header;
 use std::mem::MaybeUninit;

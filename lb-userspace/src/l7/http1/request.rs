@@ -1,6 +1,6 @@
 //! The head of a request.
 
-use super::body::{Noted, first_letter};
+use super::body::{Noted, first_letter, is_named};
 use super::diagnose::diagnose_request;
 use super::host::parse_authority;
 use super::lines::blank_lines;
@@ -41,10 +41,8 @@ pub struct Head<'b, 'f> {
     pub version: Version,
     /// All fields, in order.
     pub fields: &'f [Header<'b>],
-    /// The host asked for, in lower case and without port; empty if an HTTP/1.0 request names none.
-    pub host: Cow<'b, str>,
-    /// The port asked for.
-    pub port: Option<u16>,
+    /// The host and port asked for.
+    pub authority: Authority<'b>,
     /// Where the body ends.
     pub framing: Framing,
     /// Whether the client wants to send another request on the connection.
@@ -55,6 +53,8 @@ pub struct Head<'b, 'f> {
     pub upgrade: Option<&'b [u8]>,
     /// The path as it was sent. Nobody sees it but by [`Head::path`].
     path: &'b str,
+    /// The head as it was sent.
+    text: &'b [u8],
 }
 
 impl<'b, 'f> Head<'b, 'f> {
@@ -62,6 +62,12 @@ impl<'b, 'f> Head<'b, 'f> {
     #[must_use]
     pub const fn path_as_sent(&self) -> &'b str {
         self.path
+    }
+
+    /// The head as it was sent: its lines can be passed on as they stand.
+    #[must_use]
+    pub const fn text(&self) -> &'b [u8] {
+        self.text
     }
 
     /// Reads a head. `None`: the bytes do not reach to its end.
@@ -81,21 +87,22 @@ impl<'b, 'f> Head<'b, 'f> {
             }
         };
         let fields: &'f [Header<'b>] = request.headers;
-        limits.check_lines(text.get(..len).unwrap_or_default(), fields)?;
+        let text = text.get(..len).unwrap_or_default();
+        limits.check_lines(text, fields)?;
         let (method, target) = request.method.zip(request.path).ok_or(Refusal::RequestLine)?;
         let version = Version::of_minor(request.version);
-        Self::understand(blank + len, (method, target, version), fields).map(Some)
+        Self::understand((blank + len, text), (method, target, version), fields).map(Some)
     }
 
     /// Makes sense of what the parser found.
     fn understand(
-        len: usize,
+        (len, text): (usize, &'b [u8]),
         (method, target, version): (&'b str, &'b str, Version),
         fields: &'f [Header<'b>],
     ) -> Result<Self, Refusal> {
         let target = split_target(method, target)?;
         let (asked, noted) = note_fields(fields, version)?;
-        let Authority { host, port } = asked.host(version, &target)?;
+        let authority = asked.authority(version, &target)?;
         let framing = noted.framing()?.unwrap_or(Framing::NONE);
         Ok(Self {
             len,
@@ -104,13 +111,13 @@ impl<'b, 'f> Head<'b, 'f> {
             query: target.query,
             version,
             fields,
-            host,
-            port,
+            authority,
             framing,
             keep_alive: noted.keeps_alive(version),
             expects_continue: asked.expects_continue && version == Version::V11 && framing != Framing::NONE,
             upgrade: noted.upgrade(version),
             path: target.path,
+            text,
         })
     }
 
@@ -146,12 +153,12 @@ impl<'b> AskedFields<'b> {
     #[inline]
     fn note(&mut self, field: &Header<'b>) -> Result<bool, Refusal> {
         match (field.name.len(), first_letter(field.name)) {
-            (4, b'h') if field.name.eq_ignore_ascii_case("host") => {
+            (4, b'h') if is_named(field.name, b"host") => {
                 if self.host.replace(field.value).is_some() {
                     return Err(Refusal::HostRepeated);
                 }
             }
-            (6, b'e') if field.name.eq_ignore_ascii_case("expect") => {
+            (6, b'e') if is_named(field.name, b"expect") => {
                 if !field.value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Refusal::Expectation);
                 }
@@ -163,18 +170,18 @@ impl<'b> AskedFields<'b> {
     }
 
     /// The host that is asked for: the target's, else the Host field's, which must agree with it.
-    fn host(&self, version: Version, target: &Target<'b>) -> Result<Authority<'b>, Refusal> {
+    fn authority(&self, version: Version, target: &Target<'b>) -> Result<Authority<'b>, Refusal> {
         let field = match self.host {
             Some(host) => Some(parse_authority(host)?),
             None if version == Version::V11 => return Err(Refusal::HostMissing),
             None => None,
         };
         let Some((authority, port)) = target.authority else {
-            return Ok(field.unwrap_or(Authority { host: Cow::Borrowed(""), port: None }));
+            return Ok(field.unwrap_or(Authority::NONE));
         };
         let wanted = parse_authority(authority.as_bytes())?;
         let agrees = |field: &Authority<'_>| {
-            field.host == wanted.host && field.port.unwrap_or(port) == wanted.port.unwrap_or(port)
+            field.host() == wanted.host() && field.port().unwrap_or(port) == wanted.port().unwrap_or(port)
         };
         if field.as_ref().is_none_or(agrees) { Ok(wanted) } else { Err(Refusal::HostDisagrees) }
     }

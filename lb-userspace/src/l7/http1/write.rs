@@ -1,6 +1,8 @@
 //! Writing heads and chunks.
 
+use super::lines::offset;
 use crate::l7::message::FieldSink;
+use std::ops::Range;
 
 /// What stands behind a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
@@ -27,6 +29,61 @@ impl Text<'_> {
     /// Ends the head.
     pub fn end(self) {
         self.0.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The same, for fields of which most stand in a head that was read: lines that go on as they came are copied together.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    out: &'a mut Vec<u8>,
+    source: &'a [u8],
+    /// Lines of the source that are to be copied next.
+    run: Range<usize>,
+}
+
+impl<'a> Lines<'a> {
+    /// Fields that follow what is in `out`, most of them out of `source`.
+    #[must_use]
+    pub const fn new(out: &'a mut Vec<u8>, source: &'a [u8]) -> Self {
+        Self { out, source, run: 0..0 }
+    }
+
+    /// Writes what is still to be copied.
+    pub fn finish(mut self) {
+        self.copy_run();
+    }
+
+    fn copy_run(&mut self) {
+        self.out.extend_from_slice(self.source.get(std::mem::take(&mut self.run)).unwrap_or_default());
+    }
+
+    /// Where the source has the field, if it has it as [`Text`] would write it.
+    fn line(&self, name: &str, value: &[u8]) -> Option<Range<usize>> {
+        let start = offset(self.source, name.as_bytes());
+        let behind = start.checked_add(name.len())?;
+        let value_start = behind + 2;
+        let end = value_start.checked_add(value.len())? + 2;
+        let is_as_written = self.source.get(behind..value_start)? == b": "
+            && offset(self.source, value) == value_start
+            && self.source.get(end - 2..end)? == b"\r\n";
+        is_as_written.then_some(start..end)
+    }
+}
+
+impl FieldSink for Lines<'_> {
+    #[inline]
+    fn put(&mut self, name: &str, value: &[u8]) {
+        match self.line(name, value) {
+            Some(line) if line.start == self.run.end => self.run.end = line.end,
+            Some(line) => {
+                self.copy_run();
+                self.run = line;
+            }
+            None => {
+                self.copy_run();
+                Text(self.out).put(name, value);
+            }
+        }
     }
 }
 
@@ -68,19 +125,7 @@ pub fn length_field(out: &mut Vec<u8>, length: u64) {
 }
 
 fn push_decimal(out: &mut Vec<u8>, number: u64) {
-    // 20 digits hold any number of 64 bits.
-    let mut digits = [0; 20];
-    let mut left = number;
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (left % 10) as u8;
-        left /= 10;
-        used += 1;
-        if left == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends the line before a chunk of so many bytes. 0 ends the body: what follows are trailers.

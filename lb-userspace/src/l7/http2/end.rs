@@ -1,13 +1,16 @@
 //! One end of an exchange that is a stream: bodies between `h2` and [`carry`](crate::l7::carry), each with its deadline.
 
-use crate::l7::carry::Piece;
+use super::stock::{Entry, Stock};
+use crate::l7::carry::{Piece, Source};
 use crate::l7::http1::Refusal;
+use crate::l7::pace::{Mark, Pace, Wait};
 use crate::l7::respond::Failure;
 use crate::l7::textual::Blame;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
@@ -17,7 +20,7 @@ use tokio::time::Sleep;
 pub(super) struct Pause(Option<Pin<Box<Sleep>>>);
 
 impl Pause {
-    /// Ready when this time is over since the wait began, which it does with the first call.
+    /// Ready when this time is over since the wait began, which it does with the first call; that call's time counts.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<()> {
         self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx)
     }
@@ -28,23 +31,54 @@ impl Pause {
     }
 }
 
+/// Waits for one direction of a stream.
+#[derive(Debug)]
+struct Waiting {
+    pace: Pace,
+    pause: Pause,
+}
+
+impl Waiting {
+    fn new(wait: Wait, passed: u64) -> Self {
+        Self { pace: Pace::new(wait, passed), pause: Pause::default() }
+    }
+
+    /// Ready when the wait, which begins with the first call, has lasted for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, mark: Mark) -> Poll<()> {
+        self.pause.poll(cx, self.pace.begin(mark).unwrap_or_default())
+    }
+
+    fn end(&mut self, mark: Mark) {
+        if self.pace.end(|| mark.now) {
+            self.pause.end();
+        }
+    }
+}
+
 /// The body that comes by a stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
+    /// Dropped before the stream.
+    _entry: Option<Entry>,
     stream: RecvStream,
-    pause: Pause,
-    patience: Duration,
+    waiting: Waiting,
     blame: Blame,
 }
 
 impl Incoming {
-    pub(super) fn new(stream: RecvStream, patience: Duration, blame: Blame) -> Self {
-        Self { stream, pause: Pause::default(), patience, blame }
+    pub(super) fn new(
+        mut stream: RecvStream,
+        stock: &Rc<Stock>,
+        (wait, passed): (Wait, u64),
+        blame: Blame,
+    ) -> Self {
+        let entry = stock.enter(&mut stream);
+        Self { _entry: entry, stream, waiting: Waiting::new(wait, passed), blame }
     }
 
     /// How long the next pieces may take.
-    pub(super) const fn wait_for(&mut self, patience: Duration) {
-        self.patience = patience;
+    pub(super) fn wait_for(&mut self, wait: Wait) {
+        self.waiting.pace.change(wait);
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -56,11 +90,12 @@ impl Incoming {
         let _ = self.stream.flow_control().release_capacity(bytes);
     }
 
-    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
+    /// `mark`: where the bodies are that count for its rate.
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>, mark: Mark) -> Poll<Result<Piece, Failure>> {
         let Poll::Ready(piece) = self.poll_next(cx) else {
-            return self.pause.poll(cx, self.patience).map(|()| Err(self.blame.slow_sender));
+            return self.waiting.poll(cx, mark).map(|()| Err(self.blame.slow_sender));
         };
-        self.pause.end();
+        self.waiting.end(mark);
         Poll::Ready(piece.map_err(|error| self.blame(&error)))
     }
 
@@ -82,18 +117,38 @@ impl Incoming {
     }
 }
 
+/// Of whoever is waited for without a rate.
+impl Source for Incoming {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
+        Self::poll_piece(self, cx, Mark::default())
+    }
+
+    fn has_ended(&self) -> bool {
+        Self::has_ended(self)
+    }
+
+    fn release(&mut self, bytes: usize) {
+        Self::release(self, bytes);
+    }
+}
+
 /// The body that goes by a stream.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     stream: SendStream<Bytes>,
-    pause: Pause,
-    patience: Duration,
+    stock: Rc<Stock>,
+    waiting: Waiting,
     blame: Blame,
 }
 
 impl Outgoing {
-    pub(super) fn new(stream: SendStream<Bytes>, patience: Duration, blame: Blame) -> Self {
-        Self { stream, pause: Pause::default(), patience, blame }
+    pub(super) fn new(
+        stream: SendStream<Bytes>,
+        stock: &Rc<Stock>,
+        (wait, passed): (Wait, u64),
+        blame: Blame,
+    ) -> Self {
+        Self { stream, stock: Rc::clone(stock), waiting: Waiting::new(wait, passed), blame }
     }
 
     /// Ready when the peer wants no more of the stream, or is gone.
@@ -102,32 +157,39 @@ impl Outgoing {
     }
 
     /// How long room for the next pieces may take.
-    pub(super) const fn wait_for(&mut self, patience: Duration) {
-        self.patience = patience;
+    pub(super) fn wait_for(&mut self, wait: Wait) {
+        self.waiting.pace.change(wait);
     }
 
     pub(super) fn reset(&mut self, reason: h2::Reason) {
         self.stream.send_reset(reason);
     }
 
-    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
+    /// `mark`: where the bodies are that count for its rate.
+    pub(super) fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        mark: Mark,
+    ) -> Poll<Result<usize, Failure>> {
         self.stream.reserve_capacity(wanted);
         loop {
             if self.stream.capacity() > 0 {
-                self.pause.end();
+                self.waiting.end(mark);
                 return Poll::Ready(Ok(self.stream.capacity()));
             }
             match self.stream.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(_) => return Poll::Ready(Err(self.blame.ended)),
                 Poll::Pending => {
-                    return self.pause.poll(cx, self.patience).map(|()| Err(self.blame.slow_reader));
+                    return self.waiting.poll(cx, mark).map(|()| Err(self.blame.slow_reader));
                 }
             }
         }
     }
 
     pub(super) fn put(&mut self, data: Bytes, is_last: bool) -> Result<(), Failure> {
+        self.stock.queue(data.len());
         self.stream.send_data(data, is_last).map_err(|_| self.blame.ended)
     }
 

@@ -4,15 +4,17 @@
 //! connection. What is left is what becomes ambiguous only in HTTP/1.1, which a backend may speak.
 
 use crate::l7::answer::Told;
-use crate::l7::ask::{Facts, Method};
+use crate::l7::ask::{Facts, Method, Question};
 use crate::l7::http1::{Authority, Framing, Refusal, Version, normalise, parse_authority, parse_length};
-use crate::l7::message::FieldSink;
+use crate::l7::message::{FieldSink, Request};
 use crate::l7::respond::Failure;
+use crate::l7::tls::base64;
 use h2::ext::Protocol;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 /// The answer to a WebSocket's key, which HTTP/2 has not (RFC 8441, section 5).
 const WEBSOCKET_ACCEPT: &str = "sec-websocket-accept";
@@ -30,8 +32,23 @@ pub(super) struct Head<'a> {
     pub(super) protocol: Option<&'a [u8]>,
 }
 
+/// Adds what HTTP/1.1 has and HTTP/2 has not, and puts together what only HTTP/2 parts. `random` is for a key.
+pub(super) fn complete(parts: &mut Parts, random: u128) {
+    join_cookies(&mut parts.headers);
+    add_websocket_key(parts, random);
+}
+
+/// HTTP/1.1 has a key where HTTP/2 has none. Source: RFC 8441, section 5; RFC 6455, section 4.1.
+fn add_websocket_key(parts: &mut Parts, random: u128) {
+    if parts.extensions.get::<Protocol>().is_some()
+        && let Ok(key) = HeaderValue::from_bytes(&base64(&random.to_be_bytes()))
+    {
+        parts.headers.insert("sec-websocket-key", key);
+    }
+}
+
 /// Makes one field of the cookies that HTTP/2 lets a client part. Source: RFC 9113, section 8.2.3.
-pub(super) fn join_cookies(fields: &mut HeaderMap) {
+fn join_cookies(fields: &mut HeaderMap) {
     if fields.get_all(COOKIE).iter().nth(1).is_none() {
         return;
     }
@@ -49,6 +66,7 @@ impl<'a> Head<'a> {
         if fields.len() > usize::from(most_fields) {
             return Err(Refusal::TooManyFields.into());
         }
+        check_names(fields)?;
         if fields.values().any(|value| is_blank_around(value.as_bytes())) {
             return Err(Refusal::BlankAround.into());
         }
@@ -72,6 +90,29 @@ impl<'a> Head<'a> {
         })
     }
 
+    /// What routing and rules see of it.
+    pub(super) fn question<'q>(
+        &'q self,
+        parts: &'q Parts,
+        https: bool,
+        client: SocketAddr,
+    ) -> Question<'q, HeaderMap> {
+        Question {
+            request: Request {
+                method: self.method,
+                https,
+                authority: &self.authority,
+                path: &self.path,
+                query: self.query,
+                fields: &parts.headers,
+                client,
+            },
+            upgrade: self.protocol,
+            expects_continue: self.expects_continue,
+            text: b"",
+        }
+    }
+
     /// What the answer depends on.
     pub(super) fn facts(&self) -> Facts {
         Facts {
@@ -80,8 +121,7 @@ impl<'a> Head<'a> {
             method: if self.protocol.is_some() { Method::Once } else { Method::of(self.method) },
             keep_alive: true,
             upgrade: self.protocol.is_some(),
-            host: self.authority.host.as_ref().into(),
-            port: self.authority.port,
+            authority: self.authority.text().into(),
         }
     }
 }
@@ -94,9 +134,14 @@ pub(super) fn facts_of_refused(parts: &Parts) -> Facts {
         method: Method::of(parts.method.as_str()),
         keep_alive: true,
         upgrade: false,
-        host: "".into(),
-        port: None,
+        authority: "".into(),
     }
+}
+
+/// Refuses the one byte in names that is none of a token's and that `http` lets pass. Source: RFC 9110, section 5.6.2.
+pub(in crate::l7) fn check_names(fields: &HeaderMap) -> Result<(), Refusal> {
+    let is_token = |name: &HeaderName| !name.as_str().contains('"');
+    if fields.keys().all(is_token) { Ok(()) } else { Err(Refusal::FieldName) }
 }
 
 fn is_blank_around(value: &[u8]) -> bool {
@@ -258,6 +303,15 @@ mod tests {
         assert_eq!(early, Err(Refusal::LengthDisagrees.into()));
         assert_eq!(understand("/", &[], true), Err(Refusal::HostMissing.into()));
         assert_eq!(understand("ftp://example.org/", &[], true), Err(Refusal::Scheme.into()));
+    }
+
+    #[test]
+    fn a_name_that_http_lets_pass_and_is_no_token_is_refused() {
+        let mut fields = HeaderMap::new();
+        fields.insert(HeaderName::from_lowercase(b"a'b").unwrap(), HeaderValue::from_static("c"));
+        assert_eq!(check_names(&fields), Ok(()));
+        fields.insert(HeaderName::from_lowercase(b"a\"b").unwrap(), HeaderValue::from_static("c"));
+        assert_eq!(check_names(&fields), Err(Refusal::FieldName));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) struct Io<W> {
     /// How long the peer may take to make room.
     patience: Duration,
     waits: bool,
+    is_idle: bool,
+    is_shed: bool,
 }
 
 /// What `h2` holds of it.
@@ -38,7 +40,16 @@ impl<W: Watch> Io<W> {
     /// `input` was read already; `preface` bytes of what comes are no frames.
     pub(super) fn new(wire: Wire<W>, input: Buffer, preface: usize, patience: Duration) -> Self {
         let meter = Meter::new(preface, wire.timer.clock().now());
-        Self { wire, input, output: Buffer::default(), meter, patience, waits: false }
+        Self {
+            wire,
+            input,
+            output: Buffer::default(),
+            meter,
+            patience,
+            waits: false,
+            is_idle: false,
+            is_shed: false,
+        }
     }
 
     /// Writes what was gathered. A peer that makes no room in time is left.
@@ -46,9 +57,35 @@ impl<W: Watch> Io<W> {
         let sent = self.poll_write_out(cx);
         if sent.is_pending() != self.waits {
             self.waits = sent.is_pending();
-            if self.waits { self.wire.timer.set(self.patience) } else { self.wire.timer.clear() }
+            self.is_idle &= self.wire.timer.has_expired();
+            if self.waits { self.wire.timer.set_sending(self.patience) } else { self.wire.timer.clear() }
         }
         sent
+    }
+
+    /// Whether the socket takes nothing at the moment.
+    pub(super) const fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Notes that nothing is under way, by this patience, or that something is: who has waited longest for a request goes first
+    /// where memory is short.
+    pub(super) fn wait_idly(&mut self, patience: Option<Duration>) {
+        // One that was late while it waited stays so, for nothing more can be read: a request that came at the same moment is the last.
+        let is_late = self.is_idle && self.wire.timer.has_expired();
+        if self.waits || is_late || patience.is_some() == self.is_idle {
+            return;
+        }
+        self.is_idle = patience.is_some();
+        match patience {
+            Some(patience) => self.wire.timer.set_idle(patience),
+            None => self.wire.timer.clear(),
+        }
+    }
+
+    /// Whether the connection was to be ended while it waited for a request.
+    pub(super) const fn is_shed(&self) -> bool {
+        self.is_shed
     }
 
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -70,13 +107,22 @@ impl<W: Watch> Io<W> {
     }
 
     fn poll_give(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_shed {
+            return Poll::Pending;
+        }
         if self.meter.is_spent() {
             // Who asked for too much of nothing is not listened to any more; the driver ends it.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         if self.input.is_empty() {
-            ready!(self.wire.poll_fill(cx, &mut self.input))?;
+            let count = ready!(self.wire.poll_fill(cx, &mut self.input))?;
+            if count == 0 && self.is_idle && self.wire.timer.has_expired() {
+                // The client has not ended; the driver tells it that we do.
+                self.is_shed = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         let count = self.input.len().min(room.remaining());
         let bytes = self.input.bytes().get(..count).unwrap_or_default();

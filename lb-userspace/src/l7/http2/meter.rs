@@ -17,6 +17,7 @@ pub(super) struct Meter {
     have: usize,
     /// Bytes that belong to no header.
     skip: usize,
+    came: u64,
     budget: Budget,
     is_spent: bool,
 }
@@ -24,12 +25,24 @@ pub(super) struct Meter {
 impl Meter {
     /// Of a peer whose first frame follows so many bytes.
     pub(super) const fn new(preface: usize, now: u32) -> Self {
-        Self { header: [0; HEADER], have: 0, skip: preface, budget: Budget::new(now), is_spent: false }
+        Self {
+            header: [0; HEADER],
+            have: 0,
+            skip: preface,
+            came: 0,
+            budget: Budget::new(now),
+            is_spent: false,
+        }
     }
 
     /// Whether the peer has asked for too much of nothing.
     pub(super) const fn is_spent(&self) -> bool {
         self.is_spent
+    }
+
+    /// Bytes that came so far.
+    pub(super) const fn came(&self) -> u64 {
+        self.came
     }
 
     /// So many bytes were sent to the peer.
@@ -39,6 +52,7 @@ impl Meter {
 
     /// These bytes came.
     pub(super) fn observe(&mut self, mut bytes: &[u8], now: u32) {
+        self.came += bytes.len() as u64;
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());

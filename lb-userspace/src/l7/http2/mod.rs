@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Wire ◄─► io ◄─► h2 ─► session: a connection ─► stream: one exchange ─► the same route, balance, pool as HTTP/1.1's
+//!           │             └► driver: what moves it all, and when it ends     stock: what it holds of memory
 //!           └► meter ─► flood: too much of nothing ends the connection
 //! ```
 //!
@@ -9,6 +10,8 @@
 //! not as long as Content-Length says) it answers by `RST_STREAM` or GOAWAY. What it lets pass is read by `head`, as strictly as
 //! HTTP/1.1's heads are: nothing that a backend could read in two ways is written to it.
 
+mod downgrade;
+mod driver;
 mod end;
 mod flood;
 mod head;
@@ -18,8 +21,12 @@ mod remote;
 mod request;
 mod session;
 mod shared;
+mod stock;
 mod stream;
+mod websocket;
 
+pub use downgrade::Downgrade;
+pub(super) use head::check_names;
 pub(super) use remote::Remote;
 pub(super) use request::request;
 pub(super) use session::{PREFACE, serve};

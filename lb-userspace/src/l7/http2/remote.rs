@@ -1,13 +1,16 @@
 //! The far end that is a stream of a backend's connection.
 
 use super::end::{Incoming, Outgoing, Pause};
+use super::head::check_names;
 use super::shared::Place;
+use super::websocket;
 use crate::l7::answer::Told;
 use crate::l7::ask::{Ask, Facts, Outgoing as Head};
 use crate::l7::attempt::Lost;
 use crate::l7::carry::{Piece, Sink, Source};
 use crate::l7::converse::{Begin, Far, Near};
 use crate::l7::http1::{Framing, Refusal, parse_length};
+use crate::l7::pace::Mark;
 use crate::l7::respond::Failure;
 use crate::l7::textual::Blame;
 use bytes::Bytes;
@@ -43,7 +46,7 @@ impl Remote {
             return Err(Lost { failure: Failure::Internal, may_repeat: false, was_kept: false });
         };
         let deadlines = &ask.upstreams.service.config.deadlines;
-        let is_whole = ask.facts.framing == Framing::NONE;
+        let is_whole = ask.facts.framing == Framing::NONE && !ask.is_tunnel();
         let sent = place.send.send_request((**request).clone(), is_whole);
         // A fresh connection that ended at once was not asked either.
         let was_kept = place.is_reused();
@@ -51,7 +54,7 @@ impl Remote {
             sent.map_err(|_| Lost { failure: Failure::BackendEnded, may_repeat: true, was_kept })?;
         Ok(Self {
             answer,
-            outgoing: Outgoing::new(stream, deadlines.idle, Blame::BACKEND),
+            outgoing: Outgoing::new(stream, place.stock(), (deadlines.idle.into(), 0), Blame::BACKEND),
             incoming: None,
             is_whole,
             pause: Pause::default(),
@@ -88,7 +91,12 @@ impl Remote {
         near: &N,
         ask: &Ask<W>,
     ) -> Result<Begin<N::Head>, Failure> {
-        let (head, body) = answer.into_parts();
+        let (mut head, body) = answer.into_parts();
+        check_names(&head.headers).map_err(Failure::BadAnswer)?;
+        if let (true, true, Head::Fields(request)) = (ask.is_tunnel(), head.status.is_success(), &ask.head) {
+            websocket::put_accept(request, &mut head.headers);
+            return Ok(self.begin_tunnel(&head.headers, body, near, ask));
+        }
         let framing = framing(&head.headers, body.is_end_stream(), ask.facts.is_head())?;
         let told = Told {
             status: head.status.as_u16(),
@@ -96,7 +104,7 @@ impl Remote {
             framing: framing.0,
             length_elsewhere: framing.1,
             upgrade: None,
-            size: head.headers.len() * 32,
+            text: b"",
         };
         if told.status == 101 {
             return Err(Failure::BadAnswer(Refusal::SwitchUnasked));
@@ -107,8 +115,33 @@ impl Remote {
             head: near.render(&told, ask),
             has_told: false,
         };
-        self.incoming = Some(Incoming::new(body, self.patience, Blame::BACKEND));
+        self.receive(body);
         Ok(begin)
+    }
+
+    /// The backend agrees to speak another protocol, which HTTP/1.1 has a status for.
+    fn begin_tunnel<W, N: Near<W>>(
+        &mut self,
+        fields: &HeaderMap,
+        body: RecvStream,
+        near: &N,
+        ask: &Ask<W>,
+    ) -> Begin<N::Head> {
+        let told = Told {
+            status: 101,
+            fields,
+            framing: Framing::NONE,
+            length_elsewhere: None,
+            upgrade: Some(b"websocket"),
+            text: b"",
+        };
+        self.receive(body);
+        Begin { status: 101, is_whole: false, head: near.render(&told, ask), has_told: false }
+    }
+
+    fn receive(&mut self, body: RecvStream) {
+        let wait = (self.patience.into(), 0);
+        self.incoming = Some(Incoming::new(body, self.place.stock(), wait, Blame::BACKEND));
     }
 }
 
@@ -143,7 +176,7 @@ impl<W> Far<W> for Remote {
                 framing: Framing::NONE,
                 length_elsewhere: None,
                 upgrade: None,
-                size: head.headers.len() * 32,
+                text: b"",
             };
             let begin =
                 Begin { status: told.status, is_whole: true, head: near.render(&told, ask), has_told: false };
@@ -158,7 +191,7 @@ impl<W> Far<W> for Remote {
 impl Source for Remote {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(Err(Failure::Internal)) };
-        incoming.poll_piece(cx)
+        incoming.poll_piece(cx, Mark::default())
     }
 
     fn has_ended(&self) -> bool {
@@ -172,7 +205,7 @@ impl Source for Remote {
 
 impl Sink for Remote {
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
-        self.outgoing.poll_room(cx, wanted)
+        self.outgoing.poll_room(cx, wanted, Mark::default())
     }
 
     fn put(&mut self, data: Bytes, is_last: bool) -> Result<(), Failure> {

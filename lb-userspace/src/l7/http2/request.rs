@@ -1,12 +1,13 @@
 //! Heads of requests to backends that are spoken to by HTTP/2. Pure.
 
 use super::head::List;
+use super::websocket;
 use crate::config::proxy::Service;
 use crate::l7::ask::{Asker, Question, rewritten};
 use crate::l7::http1::{Framing, Refusal};
 use crate::l7::message::{FieldSink as _, Fields};
 use crate::l7::respond::Failure;
-use crate::l7::rewrite::{RequestContext, push_authority};
+use crate::l7::rewrite::RequestContext;
 use crate::l7::settings::Route;
 use http::uri::Scheme;
 use http::{Method, Request, Uri, Version};
@@ -24,7 +25,7 @@ pub(in crate::l7) fn request<F: Fields + ?Sized>(
         peer: asker.peer,
         host: None,
         random: asker.random,
-        // What HTTP/1.1 calls an upgrade is not passed on: HTTP/2 has none, and a client is free to be answered without.
+        // What HTTP/1.1 calls an upgrade HTTP/2 has for WebSockets alone; a client is free to be answered without.
         upgrade: None,
         http2: true,
     };
@@ -43,6 +44,9 @@ pub(in crate::l7) fn request<F: Fields + ?Sized>(
     *request.method_mut() = Method::from_bytes(wanted.method.as_bytes()).map_err(|_| Refusal::Method)?;
     *request.headers_mut() = list.0;
     *request.uri_mut() = uri(question, route, service)?;
+    if framing == Framing::NONE && websocket::is_asked_for(wanted.method, question.upgrade) {
+        websocket::extend(&mut request);
+    }
     Ok(request)
 }
 
@@ -51,8 +55,8 @@ fn uri<F: ?Sized>(question: &Question<'_, F>, route: &Route, service: &Service) 
     let mut authority = String::new();
     match route.host.as_deref().or(service.host.as_deref()) {
         Some(host) => authority.push_str(host),
-        None if wanted.host.is_empty() => authority.push_str(&service.name),
-        None => push_authority(wanted.host, wanted.port, &mut authority),
+        None if wanted.host().is_empty() => authority.push_str(&service.name),
+        None => authority.push_str(wanted.authority.text()),
     }
     let mut scratch = String::new();
     let mut target = rewritten(wanted.path, route, &mut scratch).to_owned();

@@ -1,6 +1,7 @@
 //! Connections to a backend that many exchanges share: of each worker its own.
 
 use super::io::{Handle, Io};
+use super::stock::Stock;
 use crate::config::proxy;
 use crate::l7::buffer::Buffer;
 use crate::l7::deadline::TICK;
@@ -10,6 +11,7 @@ use crate::l7::transport::Watch;
 use crate::l7::wire::Wire;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
+use h2::{Ping, PingPong};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,6 +20,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 /// Bytes of one answer that are not passed on yet.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -44,6 +47,8 @@ struct Line {
     requests: Cell<u32>,
     age: Age,
     idle_since: Cell<u32>,
+    stock: Rc<Stock>,
+    pings: Mutex<Option<PingPong>>,
 }
 
 /// A place on a connection, for one exchange.
@@ -59,6 +64,23 @@ impl Place {
         line.exchanges.set(line.exchanges.get() + 1);
         line.requests.set(line.requests.get() + 1);
         Self { send, line: Rc::clone(line), now }
+    }
+
+    /// What the connection holds of bodies.
+    pub(super) fn stock(&self) -> &Rc<Stock> {
+        &self.line.stock
+    }
+
+    /// Whether the backend lets a stream become another protocol's. A fresh one has not said so yet, but has when it answers a
+    /// ping: its settings come first.
+    pub(in crate::l7) async fn takes_tunnels(&self, within: Duration) -> bool {
+        if !self.send.is_extended_connect_protocol_enabled()
+            && let Some(pings) = &mut *self.line.pings.lock().await
+        {
+            // One that does not answer has not said so either.
+            let _ = timeout(within, pings.ping(Ping::opaque())).await;
+        }
+        self.send.is_extended_connect_protocol_enabled()
     }
 
     /// Whether the connection has carried requests before, so that the backend may have ended it in silence.
@@ -106,7 +128,7 @@ impl Shared {
     ) -> Result<Place, Failure> {
         let now = wire.timer.clock().now();
         let io = Rc::new(RefCell::new(Io::new(wire, Buffer::default(), 0, patience)));
-        let (send, connection) = Builder::new()
+        let (send, mut connection) = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(WINDOW)
@@ -114,9 +136,10 @@ impl Shared {
             .handshake(Handle(Rc::clone(&io)))
             .await
             .map_err(|_| Failure::Unreachable)?;
-        spawn_local(drive(connection, io));
+        let (stock, pings) = (Rc::new(Stock::new()), Mutex::new(connection.ping_pong()));
+        spawn_local(drive(connection, io, Rc::clone(&stock)));
         let (exchanges, requests, idle_since) = (Cell::new(0), Cell::new(0), Cell::new(now));
-        let line = Rc::new(Line { send, exchanges, requests, age, idle_since });
+        let line = Rc::new(Line { send, exchanges, requests, age, idle_since, stock, pings });
         if is_shared {
             self.lines.borrow_mut().push(Rc::clone(&line));
         }
@@ -148,11 +171,17 @@ impl Line {
 }
 
 /// Drives a connection until it has ended: by the backend, or because nobody has a place on it any more.
-async fn drive<W: Watch>(mut connection: Connection<Handle<W>, Bytes>, io: Rc<RefCell<Io<W>>>) {
+async fn drive<W: Watch>(
+    mut connection: Connection<Handle<W>, Bytes>,
+    io: Rc<RefCell<Io<W>>>,
+    stock: Rc<Stock>,
+) {
     // Those who have places on it learn of a failure themselves.
     let _ = poll_fn(|cx| {
         let ended = Pin::new(&mut connection).poll(cx);
-        let _ = io.borrow_mut().poll_send(cx);
+        let mut io = io.borrow_mut();
+        let _ = io.poll_send(cx);
+        stock.settle(&io);
         ended
     })
     .await;

@@ -14,6 +14,7 @@ use crate::l7::far::Backend;
 use crate::l7::http1::{Framing, Refusal};
 use crate::l7::memory::{EXCHANGE, Held};
 use crate::l7::message::{FieldSink as _, Fields};
+use crate::l7::pace::Wait;
 use crate::l7::reply::{self, Reply};
 use crate::l7::respond::Failure;
 use crate::l7::settings::Listener;
@@ -25,6 +26,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -72,7 +74,8 @@ pub(super) async fn serve<W: Watch>(
     let mut account = Account::new(Rc::clone(&session.worker.books));
     let (listener, verdict) = session.decide(&mut parts, body.is_end_stream(), &mut account);
     drop(parts);
-    let incoming = Incoming::new(body, listener.config.deadlines.body, Blame::CLIENT);
+    let wait = (Wait::for_body(&listener.config.deadlines), session.passed.get().0);
+    let incoming = Incoming::new(body, &session.stock, wait, Blame::CLIENT);
     let (began, worker) = (session.worker.clock.now(), Rc::clone(&session.worker));
     let held = Held::new(EXCHANGE);
     let (outgoing, passed) = (None, (0, 0));
@@ -91,15 +94,22 @@ pub(super) async fn serve<W: Watch>(
 
 impl<W: Watch> Stream<W> {
     /// Has a backend answer, or says why none does.
-    async fn forward(&mut self, mut ask: Ask<W>) {
+    async fn forward(&mut self, mut ask: Box<Ask<W>>) {
         let worker = Rc::clone(&self.session.worker);
         let within = ask.route.deadlines.request.or(self.listener.config.deadlines.request);
         ask.end = within.map(|within| later(self.began, within));
         let is_whole = ask.facts.framing == Framing::NONE;
+        if ask.upstreams.service.config.http2 && ask.facts.framing == Framing::Chunked {
+            // Of a stream that may pause, as gRPC's do, nobody knows what it owes.
+            self.incoming.wait_for(self.listener.config.deadlines.body.into());
+        }
         attempt::send_copy(self, &mut ask, || is_whole.then(Vec::new));
         let end = ask.end;
-        let begun = attempt::ask_backends(self, &mut ask);
-        match converse::in_time(end, &worker.clock, begun).await.unwrap_or(Err(Failure::Deadline)) {
+        let begun = {
+            let begun = pin!(attempt::ask_backends(self, &mut ask));
+            converse::in_time(end, &worker.clock, begun).await
+        };
+        match begun.unwrap_or(Err(Failure::Deadline)) {
             Ok((begun, _turn)) => self.answer(begun, &ask).await,
             Err(failure) if failure.is_told() => {
                 self.account.failed(failure);
@@ -118,13 +128,13 @@ impl<W: Watch> Stream<W> {
         self.session.worker.counters.count(status);
         self.account.told(status);
         if status == 101 {
-            return self.tunnel(head, far, ask).await;
+            return Box::pin(self.tunnel(head, far, ask)).await;
         }
         let answered = match self.begin(head, is_whole) {
             Ok(()) if is_whole => Ok(()),
             Ok(()) => {
                 let worker = Rc::clone(&self.session.worker);
-                let answered = converse::answer(self, &mut far, &mut sending);
+                let answered = pin!(converse::answer(self, &mut far, &mut sending));
                 let answered = converse::in_time(ask.end, &worker.clock, answered).await;
                 answered.unwrap_or(Err(Cut::Sender(Failure::Deadline)))
             }
@@ -142,9 +152,9 @@ impl<W: Watch> Stream<W> {
         let deadlines = &ask.upstreams.service.config.deadlines;
         let idle = ask.route.deadlines.idle.unwrap_or(deadlines.idle);
         far.become_tunnel();
-        self.incoming.wait_for(idle);
+        self.incoming.wait_for(idle.into());
         if self.begin(head, false).is_ok() {
-            self.outgoing.iter_mut().for_each(|outgoing| outgoing.wait_for(idle));
+            self.outgoing.iter_mut().for_each(|outgoing| outgoing.wait_for(idle.into()));
             if let Err(cut) = converse::tunnel(self, &mut far).await {
                 self.cut(cut);
             }
@@ -166,6 +176,13 @@ impl<W: Watch> Stream<W> {
             Some(outgoing) => outgoing.reset(reason),
             None => self.respond.send_reset(reason),
         }
+    }
+
+    /// So many bytes of bodies have come and gone.
+    fn pass(&mut self, came: u64, went: u64) {
+        let (all, own) = (self.session.passed.get(), self.passed);
+        self.session.passed.set((all.0 + came, all.1 + went));
+        self.passed = (own.0 + came, own.1 + went);
     }
 
     /// Answers by ourselves.
@@ -268,17 +285,17 @@ impl<W: Watch> Near<W> for Stream<W> {
 
     fn begin(&mut self, head: Response<()>, is_whole: bool) -> Result<(), Failure> {
         let stream = self.respond.send_response(head, is_whole).map_err(|_| Failure::ClientEnded)?;
-        let patience = self.listener.config.deadlines.send;
-        self.outgoing = Some(Outgoing::new(stream, patience, Blame::CLIENT));
+        let wait = (Wait::for_reader(&self.listener.config.deadlines), self.session.passed.get().1);
+        self.outgoing = Some(Outgoing::new(stream, &self.session.stock, wait, Blame::CLIENT));
         Ok(())
     }
 }
 
-impl<W> Source for Stream<W> {
+impl<W: Watch> Source for Stream<W> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
-        let piece = self.incoming.poll_piece(cx);
+        let piece = self.incoming.poll_piece(cx, self.session.marks().0);
         if let Poll::Ready(Ok(Piece::Data(data))) = &piece {
-            self.passed.0 += data.len() as u64;
+            self.pass(data.len() as u64, 0);
         }
         piece
     }
@@ -293,14 +310,14 @@ impl<W> Source for Stream<W> {
 }
 
 /// Bodies follow heads: what is sent before the head was sent has nowhere to go.
-impl<W> Sink for Stream<W> {
+impl<W: Watch> Sink for Stream<W> {
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
         let Some(outgoing) = &mut self.outgoing else { return Poll::Ready(Err(Failure::Internal)) };
-        outgoing.poll_room(cx, wanted)
+        outgoing.poll_room(cx, wanted, self.session.marks().1)
     }
 
     fn put(&mut self, data: Bytes, is_last: bool) -> Result<(), Failure> {
-        self.passed.1 += data.len() as u64;
+        self.pass(0, data.len() as u64);
         self.outgoing.as_mut().ok_or(Failure::Internal)?.put(data, is_last)
     }
 

@@ -23,7 +23,6 @@ pub use location::Authorities;
 pub use path::PathEdit;
 pub use peer::Peer;
 pub use redirect::Redirect;
-pub(super) use request::push_authority;
 pub use request::{RequestContext, RequestEdits, request_id};
 pub(super) use response::written_hsts;
 pub use response::{ResponseContext, ResponseEdits};

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::request::push_authority;
 use crate::config::proxy::Network;
 
 /// A connection's client, as forwarding fields say it.
@@ -60,7 +59,7 @@ impl Peer {
     }
 
     /// Its element of `Forwarded`, with the host that was asked for. Source: RFC 7239, sections 4 and 6.
-    pub(super) fn push_element(&self, host: &str, port: Option<u16>, out: &mut String) {
+    pub(super) fn push_element(&self, authority: &str, out: &mut String) {
         let address = &self.address;
         // Writing to a String cannot fail.
         _ = if address.contains(':') {
@@ -68,10 +67,8 @@ impl Peer {
         } else {
             write!(out, "for={address}")
         };
-        if !host.is_empty() {
-            out.push_str(";host=\"");
-            push_authority(host, port, out);
-            out.push('"');
+        if !authority.is_empty() {
+            out.extend([";host=\"", authority, "\""]);
         }
         _ = write!(out, ";proto={}", self.scheme());
     }

@@ -38,7 +38,7 @@ impl Redirect {
     /// that names no host (HTTP/1.0), whose path loses such slashes.
     pub fn push_location<F: ?Sized>(&self, request: &Request<'_, F>, out: &mut String) {
         let https = self.https.unwrap_or(request.https);
-        let host = self.host.as_deref().unwrap_or(request.host);
+        let host = self.host.as_deref().unwrap_or(request.host());
         if !host.is_empty() {
             out.push_str(if https { "https://" } else { "http://" });
             push_authority(host, self.port(request, https), out);
@@ -52,7 +52,8 @@ impl Redirect {
 
     /// The port to write: none where it is the scheme's own.
     fn port<F: ?Sized>(&self, request: &Request<'_, F>, https: bool) -> Option<u16> {
-        let kept = if https == request.https && self.host.is_none() { request.port } else { None };
+        let kept =
+            if https == request.https && self.host.is_none() { request.authority.port() } else { None };
         self.port.or(kept).filter(|port| *port != if https { 443 } else { 80 })
     }
 

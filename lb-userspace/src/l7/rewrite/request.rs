@@ -159,7 +159,7 @@ impl RequestEdits {
         scratch: &mut String,
         sink: &mut impl FieldSink,
     ) {
-        put_host(request, context, scratch, sink);
+        put_host(request, context, sink);
         let there = self.pass(request, context, sink);
         self.put_own(request, context, there, scratch, sink);
         if let Some(token) = context.upgrade {
@@ -225,16 +225,9 @@ impl RequestEdits {
     }
 }
 
-fn put_host<F: ?Sized>(
-    request: &Request<'_, F>,
-    context: &RequestContext<'_>,
-    scratch: &mut String,
-    sink: &mut impl FieldSink,
-) {
-    match context.host {
-        _ if context.http2 => {}
-        Some(host) => sink.put("host", host.as_bytes()),
-        None => sink.put("host", written_authority(request, scratch).as_bytes()),
+fn put_host<F: ?Sized>(request: &Request<'_, F>, context: &RequestContext<'_>, sink: &mut impl FieldSink) {
+    if !context.http2 {
+        sink.put("host", context.host.unwrap_or(request.authority.text()).as_bytes());
     }
 }
 
@@ -256,10 +249,10 @@ fn put_one<F: ?Sized>(
         Own::Proto => sink.put(name, context.peer.scheme().as_bytes()),
         Own::Port => sink.put(name, context.peer.port.as_bytes()),
         Own::RequestId => sink.put(name, &request_id(context.random)),
-        Own::Host if request.host.is_empty() => {}
-        Own::Host => sink.put(name, written_authority(request, scratch).as_bytes()),
+        Own::Host if request.host().is_empty() => {}
+        Own::Host => sink.put(name, request.authority.text().as_bytes()),
         Own::Forwarded => {
-            context.peer.push_element(request.host, request.port, scratch);
+            context.peer.push_element(request.authority.text(), scratch);
             sink.put(name, scratch.as_bytes());
         }
     }
@@ -280,24 +273,16 @@ fn put_te(value: &[u8], http2: bool, sink: &mut impl FieldSink) {
     }
 }
 
-/// The host that was asked for and its port, as the Host field has them.
-fn written_authority<'a, F: ?Sized>(request: &Request<'a, F>, scratch: &'a mut String) -> &'a str {
-    let in_brackets = request.host.contains(':');
-    if request.port.is_none() && !in_brackets {
-        return request.host;
-    }
-    scratch.clear();
-    push_authority(request.host, request.port, scratch);
-    scratch
-}
-
 /// `example.org:8080`, `[2001:db8::1]`.
-pub(in crate::l7) fn push_authority(host: &str, port: Option<u16>, out: &mut String) {
-    use std::fmt::Write as _;
-    // Writing to a String cannot fail.
-    _ = if host.contains(':') { write!(out, "[{host}]") } else { out.write_str(host) };
+pub(super) fn push_authority(host: &str, port: Option<u16>, out: &mut String) {
+    if host.contains(':') {
+        out.extend(["[", host, "]"]);
+    } else {
+        out.push_str(host);
+    }
     if let Some(port) = port {
-        _ = write!(out, ":{port}");
+        out.push(':');
+        out.push_str(itoa::Buffer::new().format(port));
     }
 }
 
@@ -317,12 +302,17 @@ pub(super) struct Named<'a>(Vec<&'a [u8]>);
 
 impl<'a> Named<'a> {
     pub(super) fn by<F: Fields + ?Sized>(fields: &'a F) -> Self {
-        let usual = |token: &&[u8]| {
+        let is_usual = |token: &[u8]| {
             ["keep-alive", "close", "upgrade", "te"]
                 .iter()
                 .any(|word| token.eq_ignore_ascii_case(word.as_bytes()))
         };
-        Self(fields.all("connection").flat_map(tokens).filter(|token| !usual(token)).collect())
+        let mut named = Vec::new();
+        // Most say one usual word and nothing else.
+        for value in fields.all("connection").filter(|value| !is_usual(value)) {
+            named.extend(tokens(value).filter(|token| !is_usual(token)));
+        }
+        Self(named)
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

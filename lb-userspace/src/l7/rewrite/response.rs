@@ -2,7 +2,7 @@
 
 use super::location::Authorities;
 use super::names::Names;
-use super::request::{Named, push_authority};
+use super::request::Named;
 use super::{Constants, taken_out};
 use crate::config::proxy::{Edits, Hsts};
 use crate::l7::message::FieldSink;
@@ -41,10 +41,8 @@ pub struct ResponseEdits {
 pub struct ResponseContext<'a> {
     /// Whether the client came by TLS.
     pub https: bool,
-    /// The host that it asked for; empty if it named none.
-    pub host: &'a str,
-    /// The port in its Host field.
-    pub port: Option<u16>,
+    /// The host and port that it asked for; empty if it named none.
+    pub authority: &'a str,
     /// What the backends call themselves.
     pub backends: &'a Authorities,
     /// What the listener says of `Strict-Transport-Security`.
@@ -127,9 +125,8 @@ fn put_location(
 ) {
     let Some(path) = context.backends.path_behind(value) else { return sink.put(name, value) };
     scratch.clear();
-    if !context.host.is_empty() {
-        scratch.push_str(if context.https { "https://" } else { "http://" });
-        push_authority(context.host, context.port, scratch);
+    if !context.authority.is_empty() {
+        scratch.extend([if context.https { "https://" } else { "http://" }, context.authority]);
     }
     if !path.starts_with(b"/") {
         scratch.push('/');

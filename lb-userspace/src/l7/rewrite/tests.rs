@@ -5,6 +5,7 @@ use super::{
     request_id,
 };
 use crate::config::proxy::{self, Edits, Field, Forwarded, Network, PathChange, PathPattern, Proxy};
+use crate::l7::http1::{Authority, parse_authority};
 use crate::l7::message::{FieldSink, Request};
 
 /// Fields as text, a line each.
@@ -64,8 +65,7 @@ impl Way {
         let request = Request {
             method: "GET",
             https: self.https,
-            host: "example.org",
-            port: Some(8443),
+            authority: &parse_authority(b"example.org:8443").unwrap(),
             path: "/",
             query: None,
             fields: &fields[..],
@@ -258,8 +258,7 @@ fn answers(edits: &Edits, server: Option<&str>, lines: &[&str]) -> Vec<String> {
     );
     let context = ResponseContext {
         https: true,
-        host: "example.org",
-        port: Some(8443),
+        authority: "example.org:8443",
         backends: &backends,
         hsts: Some(b"max-age=1"),
         cookie: Some(b"lb=x"),
@@ -339,12 +338,14 @@ fn a_path_is_replaced_whole_or_where_an_expression_matches() {
     assert_eq!(rewritten(&regex("^/x", ""), None, "/xy"), "/y", "always absolute");
 }
 
-fn location(redirect: &proxy::Redirect, https: bool, host: &str, path: &str) -> String {
+fn location(redirect: &proxy::Redirect, https: bool, authority: &str, path: &str) -> String {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let fields: [httparse::Header<'_>; 0] = [];
     let client = ([192, 0, 2, 1], 1).into();
-    let request =
-        Request { method: "GET", https, host, port: Some(8080), path, query, fields: &fields[..], client };
+    let authority =
+        if authority.is_empty() { Authority::NONE } else { parse_authority(authority.as_bytes()).unwrap() };
+    let authority = &authority;
+    let request = Request { method: "GET", https, authority, path, query, fields: &fields[..], client };
     let mut out = String::new();
     let matched = PathPattern::Prefix("/old".into());
     Redirect::new(redirect, Some(&matched)).unwrap().push_location(&request, &mut out);
@@ -354,18 +355,18 @@ fn location(redirect: &proxy::Redirect, https: bool, host: &str, path: &str) -> 
 #[test]
 fn a_redirect_keeps_what_it_does_not_change() {
     let same = proxy::Redirect { status: 308, https: None, host: None, port: None, path: None };
-    let to = |redirect: proxy::Redirect, path: &str| location(&redirect, false, "a.org", path);
+    let to = |redirect: proxy::Redirect, path: &str| location(&redirect, false, "a.org:8080", path);
     assert_eq!(to(proxy::Redirect { https: Some(true), ..same.clone() }, "/x?y=z"), "https://a.org/x?y=z");
     assert_eq!(to(proxy::Redirect { host: Some("b.org".into()), ..same.clone() }, "/x"), "http://b.org/x");
     assert_eq!(to(proxy::Redirect { port: Some(81), ..same.clone() }, "/"), "http://a.org:81/");
     let path = Some(PathChange::Prefix("/new".into()));
     assert_eq!(to(proxy::Redirect { path, ..same.clone() }, "/old/x"), "http://a.org:8080/new/x");
-    assert_eq!(location(&same, true, "2001:db8::1", "/"), "https://[2001:db8::1]:8080/");
+    assert_eq!(location(&same, true, "[2001:db8::1]:8080", "/"), "https://[2001:db8::1]:8080/");
 }
 
 #[test]
 fn a_path_of_two_slashes_leads_to_no_other_host() {
     let https = proxy::Redirect { status: 308, https: Some(true), host: None, port: None, path: None };
-    assert_eq!(location(&https, false, "a.org", "//evil.org/"), "https://a.org//evil.org/");
+    assert_eq!(location(&https, false, "a.org:8080", "//evil.org/"), "https://a.org//evil.org/");
     assert_eq!(location(&https, false, "", "//evil.org/"), "/evil.org/");
 }

@@ -63,7 +63,7 @@ impl<T> Router<T> {
     pub fn find<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<&T> {
         let takes = |index: RuleIndex| self.rules.get(index as usize).filter(|rule| rule.takes(request));
         self.hosts
-            .matching(request.host)
+            .matching(request.host())
             .find_map(|paths| paths.find(request.path, takes))
             .map(Rule::leads_to)
     }

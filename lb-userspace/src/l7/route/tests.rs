@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::Router;
 use crate::config::proxy::{Condition, HostPattern, PathPattern, Route, Test};
 use crate::config::{Config, parse};
+use crate::l7::http1::{Authority, parse_authority};
 use crate::l7::message::Request;
 
 /// A request, as its parts come.
@@ -46,11 +47,11 @@ impl Asked {
         let owned: Vec<_> = self.fields.iter().map(header).collect();
         let fields: Vec<_> =
             owned.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
+        let authority = parse_authority(self.host.as_bytes());
         look(&Request {
             method: &self.method,
             https: true,
-            host: &self.host,
-            port: None,
+            authority: &if self.host.is_empty() { Authority::NONE } else { authority.unwrap() },
             path: &self.path,
             query: self.query.as_deref(),
             fields: &fields[..],

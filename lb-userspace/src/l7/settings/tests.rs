@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Action, Error, ServiceId, Settings, Shares};
 use crate::config::parse;
 use crate::config::proxy::{self, Proxy};
+use crate::l7::http1::parse_authority;
 use crate::l7::message::Request;
 
 const TEXT: &str = r#"
@@ -138,8 +139,7 @@ fn service_of(settings: &Settings, path: &str) -> Option<ServiceId> {
     let request = Request {
         method: "GET",
         https: true,
-        host: "h",
-        port: None,
+        authority: &parse_authority(b"h").unwrap(),
         path,
         query: None,
         fields: &fields[..],

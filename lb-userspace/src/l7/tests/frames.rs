@@ -1,91 +1,14 @@
 //! HTTP/2 by raw frames, as only those write it who mean harm.
 
 use super::lab::{Lab, backend, mirror, over_both, to_by_http2};
+use super::raw::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GET, GOAWAY, HEADERS, PING, PRIORITY,
+    PROTOCOL_ERROR, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, frame,
+};
 use crate::config::proxy::Proxy;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read as _;
+use std::net::SocketAddr;
 use std::time::Duration;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-const PROTOCOL_ERROR: u32 = 1;
-const FLOW_CONTROL_ERROR: u32 = 3;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-/// `GET http://h/`, compressed: three fields of the static table and a literal.
-const GET: &[u8] = b"\x82\x86\x84\x41\x01h";
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A connection that has said hello.
-struct Raw(TcpStream);
-
-/// A frame that came.
-#[derive(Debug, PartialEq, Eq)]
-struct Frame {
-    kind: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-impl Raw {
-    fn connect(lab: &Lab) -> Self {
-        let stream = TcpStream::connect(lab.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut raw = Self(stream);
-        raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        raw.send(&frame(SETTINGS, 0, 0, b""));
-        raw
-    }
-
-    /// Whether it went: the other end may have had enough.
-    fn send(&mut self, bytes: &[u8]) -> bool {
-        self.0.write_all(bytes).is_ok()
-    }
-
-    /// The next frame; `None` at the end.
-    fn next(&mut self) -> Option<Frame> {
-        let mut header = [0; 9];
-        self.0.read_exact(&mut header).ok()?;
-        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        self.0.read_exact(&mut payload).ok()?;
-        let stream = u32::from_be_bytes(header[5..].try_into().unwrap());
-        Some(Frame { kind: header[3], stream, payload })
-    }
-
-    fn await_kind(&mut self, kind: u8) -> Option<Frame> {
-        std::iter::from_fn(|| self.next()).find(|frame| frame.kind == kind)
-    }
-
-    /// The code with which the connection ends.
-    fn goaway(&mut self) -> Option<u32> {
-        let payload = self.await_kind(GOAWAY)?.payload;
-        Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()))
-    }
-
-    /// The code with which a stream or the connection ends, and which of them.
-    fn end(&mut self) -> Option<(u8, u32)> {
-        let end =
-            std::iter::from_fn(|| self.next()).find(|frame| matches!(frame.kind, RST_STREAM | GOAWAY))?;
-        let code = end.payload.get(if end.kind == GOAWAY { 4..8 } else { 0..4 })?;
-        Some((end.kind, u32::from_be_bytes(code.try_into().unwrap())))
-    }
-}
 
 /// What a client sends again and again, by the number of the stream that is next.
 type Piece = fn(u32) -> Vec<u8>;
@@ -157,15 +80,6 @@ fn bomb(times: usize) -> Vec<u8> {
     [GET, &field, &vec![0xbe; times]].concat()
 }
 
-impl Raw {
-    /// The next frame of a stream.
-    fn next_of(&mut self, stream: u32) -> Frame {
-        std::iter::from_fn(|| self.next())
-            .find(|frame| frame.stream == stream)
-            .expect("a frame of the stream")
-    }
-}
-
 /// A backend, and how many whole requests it has understood.
 fn counting() -> (SocketAddr, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
     let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -224,28 +138,6 @@ fn a_body_of_another_length_than_told_is_no_request() {
             assert_eq!(raw.end(), Some((RST_STREAM, PROTOCOL_ERROR)));
         }
         assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 0);
-    });
-}
-
-#[test]
-fn errors_of_the_connection_end_it_by_their_codes() {
-    let rows: [(&str, Vec<u8>, u32); 4] = [
-        ("DATA of no stream", frame(DATA, 0, 1, b"a"), PROTOCOL_ERROR),
-        ("a stream of the server's", frame(HEADERS, END_HEADERS | END_STREAM, 2, GET), PROTOCOL_ERROR),
-        (
-            "a window that overflows",
-            frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes()),
-            FLOW_CONTROL_ERROR,
-        ),
-        ("a window update of nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), PROTOCOL_ERROR),
-    ];
-    over_both(|start| {
-        let lab = start(to_by_http2(mirror()));
-        for (name, bytes, code) in &rows {
-            let mut raw = Raw::connect(&lab);
-            raw.send(bytes);
-            assert_eq!(raw.goaway(), Some(*code), "{name}");
-        }
     });
 }
 

@@ -196,6 +196,11 @@ impl Client {
     /// The next message; `None` at the end.
     pub(super) fn receive(&mut self) -> Option<Message> {
         let head = self.head()?;
+        Some(self.body_of(head))
+    }
+
+    /// The rest of a message whose head has come.
+    pub(super) fn body_of(&mut self, head: String) -> Message {
         let mut message = Message { head, body: Vec::new() };
         if let Some(length) = message.field("content-length") {
             message.body.resize(length.parse().unwrap(), 0);
@@ -203,7 +208,7 @@ impl Client {
         } else if message.field("transfer-encoding").is_some() {
             message.body = self.chunks();
         }
-        Some(message)
+        message
     }
 
     /// The next head alone; `None` at the end.

@@ -1,12 +1,17 @@
 //! A worker on a thread of its own, between clients and backends of the tests', over real sockets and both transports.
 
 mod bodies;
+mod conformance;
 mod endings;
 mod frames;
 mod http2;
 mod lab;
+mod pace;
+mod raw;
 mod requests;
 mod safety;
 mod seen;
 mod speak;
+mod stock;
 mod upstream;
+mod websocket;

@@ -106,7 +106,10 @@ pub(super) async fn write(
     let mut left = Bytes::copy_from_slice(bytes);
     while !left.is_empty() {
         stream.reserve_capacity(left.len());
-        let room = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await.unwrap()?;
+        let Some(room) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else {
+            return Err(h2::Reason::STREAM_CLOSED.into());
+        };
+        let room = room?;
         let piece = left.split_to(room.min(left.len()));
         stream.send_data(piece, is_last && left.is_empty())?;
     }

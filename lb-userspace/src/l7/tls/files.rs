@@ -1,14 +1,16 @@
 //! Reading certificates and keys.
 
 use super::TlsError;
+use super::staple::Staple;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::path::Path;
+use std::time::SystemTime;
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
@@ -26,7 +28,7 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(none)
 }
 
-/// A chain with its key, which must belong together.
+/// A chain with its key, which must belong together, and what is stapled to it, unless that is past its time.
 pub(super) fn certified(
     provider: &CryptoProvider,
     (cert, key_path): (&Path, &Path),
@@ -39,7 +41,8 @@ pub(super) fn certified(
     if certified.keys_match() == Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) {
         return Err(TlsError::Mismatch { cert: cert.to_owned(), key: key_path.to_owned() });
     }
-    certified.ocsp = ocsp.map(read).transpose()?;
+    let staple = ocsp.map(Staple::read).transpose()?.filter(|staple| !staple.is_over(SystemTime::now()));
+    certified.ocsp = staple.map(|staple| staple.response);
     Ok(certified)
 }
 

@@ -1,4 +1,4 @@
-//! Who a client is by its certificate.
+//! Who a client is by its certificate, and whom it asked for.
 
 use rustls::Connection;
 
@@ -8,6 +8,15 @@ use rustls::Connection;
 pub fn client_cert(connection: &Connection) -> Option<Vec<u8>> {
     let leaf = connection.peer_certificates()?.first()?;
     Some([b":", &*base64(leaf), b":"].concat())
+}
+
+/// The name that a client asked for in its handshake, in lower case.
+#[must_use]
+pub fn server_name(connection: &Connection) -> Option<&str> {
+    match connection {
+        Connection::Server(connection) => connection.server_name(),
+        Connection::Client(_) => None,
+    }
 }
 
 /// Bytes in base 64. Source: RFC 4648, section 4.

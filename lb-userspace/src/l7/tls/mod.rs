@@ -5,17 +5,19 @@
 //! be read leaves the former in use.
 
 mod client;
+mod der;
 mod error;
 mod files;
 mod identity;
 mod names;
 mod server;
+mod staple;
 mod store;
 mod validity;
 
 pub use client::ClientTls;
 pub use error::TlsError;
-pub use identity::{base64, client_cert};
+pub use identity::{base64, client_cert, server_name};
 pub use server::Shared;
 pub use store::{Store, files_of};
 pub use validity::{Shown, warnings};

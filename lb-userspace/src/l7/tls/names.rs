@@ -43,10 +43,20 @@ impl Certificates {
         Ok(certificates)
     }
 
+    /// Whether who was shown the certificate of one name should have connected anew to ask for that host: another is for it.
+    pub(super) fn has_another(&self, name: &str, host: &str) -> bool {
+        let shown = self.of_name(Some(name));
+        let is_shown = |one: &Arc<CertifiedKey>| shown.iter().any(|other| Arc::ptr_eq(one, other));
+        self.find(host).is_some_and(|wanted| !wanted.iter().any(is_shown))
+    }
+
     fn of_name(&self, name: Option<&str>) -> &Choice {
-        let wildcard = |name: &str| self.by_name.get(name.get(name.find('.')?..)?);
-        let found = name.and_then(|name| self.by_name.get(name).or_else(|| wildcard(name)));
-        found.unwrap_or(&self.otherwise)
+        name.and_then(|name| self.find(name)).unwrap_or(&self.otherwise)
+    }
+
+    fn find(&self, name: &str) -> Option<&Choice> {
+        let wildcard = || self.by_name.get(name.get(name.find('.')?..)?);
+        self.by_name.get(name).or_else(wildcard)
     }
 }
 

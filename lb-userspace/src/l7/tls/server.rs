@@ -15,6 +15,13 @@ use std::sync::Arc;
 /// that comes back is given a new one.
 const TICKETS: usize = 1;
 
+/// A listener's TLS.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) certificates: Arc<Certificates>,
+}
+
 /// What all listeners and workers have in common.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -24,7 +31,7 @@ pub struct Shared {
 
 impl Shared {
     /// The algorithms, and keys of tickets that change every few hours by themselves. They are drawn once, so that a ticket
-    /// of one worker is good for the others and after a reload.
+    /// of one worker is good for the others and after a reload, but for listeners that ask for certificates.
     pub fn new() -> Result<Self, TlsError> {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         // Stable: of each version, this one goes before the others.
@@ -38,25 +45,35 @@ impl Shared {
     }
 
     /// What a listener's connections begin with, and whether they may go on by HTTP/2. Reads its files.
-    pub fn server(&self, tls: &Tls, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
+    pub(super) fn server(&self, tls: &Tls, http2: bool) -> Result<Server, TlsError> {
         let versions = match tls.min_version {
             TlsVersion::V12 => &[&TLS13, &TLS12][..],
             TlsVersion::V13 => &[&TLS13],
         };
-        let certificates = Certificates::read(&self.provider, &tls.certificates)?;
+        let certificates = Arc::new(Certificates::read(&self.provider, &tls.certificates)?);
+        let shown = Arc::clone(&certificates);
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(versions)?
             .with_client_cert_verifier(self.clients(tls)?)
-            .with_cert_resolver(Arc::new(certificates));
+            .with_cert_resolver(shown);
         let protocols = [&b"h2"[..], b"http/1.1"];
         config.alpn_protocols = protocols.into_iter().skip(usize::from(!http2)).map(<[u8]>::to_vec).collect();
         config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = if tls.tickets { TICKETS } else { 0 };
         if tls.tickets {
-            config.ticketer = Arc::clone(&self.tickets);
+            config.ticketer = self.tickets(tls)?;
         }
-        Ok(Arc::new(config))
+        Ok(Server { config: Arc::new(config), certificates })
+    }
+
+    /// Who resumes a session is not asked for a certificate again, so a ticket must not be good where more is asked of clients
+    /// than where it was given: a listener that asks has keys of its own, drawn whenever its files are read.
+    fn tickets(&self, tls: &Tls) -> Result<Arc<dyn ProducesTickets>, TlsError> {
+        Ok(match tls.client {
+            Some(_) => rustls::crypto::aws_lc_rs::Ticketer::new()?,
+            None => Arc::clone(&self.tickets),
+        })
     }
 
     fn clients(&self, tls: &Tls) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

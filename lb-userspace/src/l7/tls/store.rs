@@ -1,16 +1,18 @@
 //! The TLS of all listeners and services of one configuration, by their numbers.
 
+use super::server::Server;
 use super::{ClientTls, Shared, Shown, TlsError};
 use crate::config::proxy::{Tls, UpstreamTls};
 use crate::l7::settings::{ListenerId, ServiceId, Settings};
-use rustls::{Connection, ServerConfig, ServerConnection};
+use rustls::{Connection, ServerConnection};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What is spoken where. A listener or service that is not in it speaks plainly.
 #[derive(Debug, Default)]
 pub struct Store {
-    servers: Vec<Option<Arc<ServerConfig>>>,
+    servers: Vec<Option<Server>>,
     clients: Vec<Option<ClientTls>>,
     shown: Vec<Vec<Shown>>,
 }
@@ -62,11 +64,11 @@ impl Store {
         shared: &Shared,
         (tls, http2): (&Tls, bool),
     ) -> Result<(), TlsError> {
-        let config = shared.server(tls, http2)?;
+        let read = shared.server(tls, http2)?;
         let shown = tls.certificates.iter().map(Shown::read).collect::<Result<_, _>>()?;
         if let (Some(server), Some(told)) = (self.servers.get_mut(id.index()), self.shown.get_mut(id.index()))
         {
-            (*server, *told) = (Some(config), shown);
+            (*server, *told) = (Some(read), shown);
         }
         Ok(())
     }
@@ -75,6 +77,13 @@ impl Store {
     #[must_use]
     pub fn shown(&self, id: ListenerId) -> &[Shown] {
         self.shown.get(id.index()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The staples that were shown at one time and are over at another.
+    pub fn lapsed(&self, between: (SystemTime, SystemTime)) -> impl Iterator<Item = &Path> {
+        let staples = self.shown.iter().flatten().filter_map(|shown| shown.staple.as_ref());
+        let lapsed = staples.filter(move |staple| !staple.is_over(between.0) && staple.is_over(between.1));
+        lapsed.map(|staple| staple.file.as_path())
     }
 
     /// The first of a listener's certificates that who asks for this name is shown; of several for it, the client's algorithms
@@ -89,8 +98,15 @@ impl Store {
 
     /// A new connection of a client to a listener that speaks TLS.
     pub fn accept(&self, id: ListenerId) -> Option<Result<Connection, rustls::Error>> {
-        let config = self.servers.get(id.index())?.as_ref()?;
-        Some(ServerConnection::new(Arc::clone(config)).map(Connection::from))
+        let server = self.servers.get(id.index())?.as_ref()?;
+        Some(ServerConnection::new(Arc::clone(&server.config)).map(Connection::from))
+    }
+
+    /// Whether a listener has a certificate for this host, and it is another than who asked for that name was shown.
+    #[must_use]
+    pub fn is_misdirected(&self, id: ListenerId, name: &str, host: &str) -> bool {
+        let server = self.servers.get(id.index()).and_then(Option::as_ref);
+        name != host && server.is_some_and(|server| server.certificates.has_another(name, host))
     }
 
     /// How connections to a service's backends begin, if by TLS.

@@ -1,8 +1,10 @@
 //! How long a certificate is valid: the one thing of it that the library checks for others and does not tell.
 //!
-//! Source: RFC 5280, section 4.1; the encoding is DER, ITU-T X.690.
+//! Source: RFC 5280, section 4.1.
 
+use super::der::{INTEGER, SEQUENCE, either_time, element};
 use super::names::dns_names;
+use super::staple::Staple;
 use super::{TlsError, files};
 use crate::config::proxy::{CertificateFiles, Proxy};
 use std::path::PathBuf;
@@ -11,11 +13,7 @@ use std::time::{Duration, SystemTime};
 /// How long before its end a certificate is worth a warning: whoever renews by machine has done so by then.
 pub(super) const SOON: Duration = Duration::from_hours(14 * 24);
 
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
 
 /// A certificate of a listener, and when it ends to be valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +22,8 @@ pub struct Shown {
     pub file: PathBuf,
     /// Seconds of Unix time; `None` for one that cannot be read that far.
     pub expires: Option<i64>,
+    /// What is stapled to it.
+    pub(super) staple: Option<Staple>,
     /// Its names in lower case; wildcards by what stands behind their `*`.
     pub(super) names: Vec<Box<str>>,
 }
@@ -35,15 +35,19 @@ impl Shown {
         Ok(Self {
             file: files.cert.clone(),
             expires: leaf.and_then(|leaf| not_after(leaf)),
+            staple: files.ocsp.as_deref().map(Staple::read).transpose()?,
             names: leaf.and_then(|leaf| dns_names(leaf).ok()).unwrap_or_default(),
         })
     }
 
-    /// What an operator should know of it, at this time.
-    #[must_use]
-    pub fn warning(&self, now: SystemTime) -> Option<String> {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let left = self.expires? - i64::try_from(now).ok()?;
+    /// What an operator should know of it and of its staple, at this time.
+    pub fn warnings(&self, now: SystemTime) -> impl Iterator<Item = String> {
+        let staple = self.staple.as_ref().and_then(|staple| staple.warning(now));
+        self.warning(now).into_iter().chain(staple)
+    }
+
+    fn warning(&self, now: SystemTime) -> Option<String> {
+        let left = self.expires? - unix(now);
         let (file, days) = (self.file.display(), left / (24 * 60 * 60));
         match left {
             ..=0 => Some(format!("the certificate in {file} is no longer valid")),
@@ -59,11 +63,17 @@ impl Shown {
 #[must_use]
 pub fn warnings(proxy: &Proxy, now: SystemTime) -> Vec<String> {
     let tls = proxy.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-    let told = tls.flat_map(|tls| &tls.certificates).filter_map(|files| match Shown::read(files) {
-        Ok(shown) => shown.warning(now),
-        Err(error) => Some(error.to_string()),
+    let told = tls.flat_map(|tls| &tls.certificates).flat_map(|files| match Shown::read(files) {
+        Ok(shown) => shown.warnings(now).collect(),
+        Err(error) => vec![error.to_string()],
     });
     told.collect()
+}
+
+/// Seconds of Unix time.
+pub(super) fn unix(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// When a certificate ends to be valid, in seconds of Unix time.
@@ -79,70 +89,11 @@ fn not_after(certificate: &[u8]) -> Option<i64> {
     either_time(rest)?.0
 }
 
-/// The content of the first element, if it has this tag, and what follows it.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&[first, length], rest) = der.split_first_chunk()?;
-    let (length, rest) = match length {
-        0..0x80 => (usize::from(length), rest),
-        _ => long_length(usize::from(length & 0x7f), rest)?,
-    };
-    (first == tag).then(|| rest.split_at_checked(length)).flatten()
-}
-
-fn long_length(digits: usize, der: &[u8]) -> Option<(usize, &[u8])> {
-    let (digits, rest) = der.split_at_checked(digits)?;
-    let length =
-        digits.iter().try_fold(0usize, |sum, &digit| sum.checked_mul(256)?.checked_add(usize::from(digit)));
-    Some((length?, rest))
-}
-
-/// A time as either of its two kinds, and what follows it.
-fn either_time(der: &[u8]) -> Option<(Option<i64>, &[u8])> {
-    if let Some((text, rest)) = element(der, UTC_TIME) {
-        // Years of two digits are of this century up to 49.
-        let (year, later) = (number(text, 0..2), text.get(2..)?);
-        let year = year.map(|year| if year < 50 { 2000 + year } else { 1900 + year });
-        return Some((year.and_then(|year| seconds(year, later)), rest));
-    }
-    let (text, rest) = element(der, GENERALIZED_TIME)?;
-    Some((number(text, 0..4).and_then(|year| seconds(year, text.get(4..)?)), rest))
-}
-
-/// Unix time of `MMDDHHMMSSZ` in a year.
-fn seconds(year: i64, text: &[u8]) -> Option<i64> {
-    let two = |at: usize| number(text, at..at + 2);
-    let (month, day) = (two(0)?, two(2)?);
-    let in_day = (two(4)? * 60 + two(6)?) * 60 + two(8)?;
-    (text.get(10..) == Some(b"Z") && (1..=12).contains(&month))
-        .then(|| days(year, month, day) * 24 * 60 * 60 + in_day)
-}
-
-fn number(text: &[u8], digits: std::ops::Range<usize>) -> Option<i64> {
-    std::str::from_utf8(text.get(digits)?).ok()?.parse().ok()
-}
-
-/// Days from the first of 1970 to this day. Years begin in March here, so that a leap day is a year's last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    const BEFORE_1970: i64 = 719_468;
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leaps = year / 4 - year / 100 + year / 400;
-    // Months of 31, 30, 31, 30, 31 days, five of them 153.
-    year * 365 + leaps + (153 * month + 2) / 5 + day - 1 - BEFORE_1970
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::der::tests::der;
+    use super::super::der::{GENERALIZED_TIME, UTC_TIME};
     use super::*;
-
-    /// An element of DER.
-    fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-        let length = content.len();
-        let head = match u8::try_from(length) {
-            Ok(short) if short < 0x80 => vec![tag, short],
-            _ => vec![tag, 0x82, u8::try_from(length >> 8).unwrap(), u8::try_from(length & 255).unwrap()],
-        };
-        [head, content.to_vec()].concat()
-    }
 
     /// A certificate, as far as it is read, that ends at this time.
     fn certificate(version: &[u8], tag: u8, end: &str) -> Vec<u8> {
@@ -191,7 +142,8 @@ mod tests {
         const DAY: i64 = 24 * 60 * 60;
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 1000);
         let warning = |expires: i64| {
-            Shown { file: "a.crt".into(), expires: Some(expires), names: Vec::new() }.warning(now)
+            Shown { file: "a.crt".into(), expires: Some(expires), staple: None, names: Vec::new() }
+                .warning(now)
         };
         assert_eq!(warning(1000 * DAY + 14 * DAY), None);
         assert!(warning(1000 * DAY + 14 * DAY - 1).unwrap().ends_with("a.crt is valid for 13 more days"));

@@ -18,6 +18,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("bodies_come_back_byte_for_byte", bodies),
     ("many_streams_share_a_connection", streams),
     ("a_stream_outlives_a_reload", reload),
+    ("a_host_that_another_certificate_is_for_is_misdirected", misdirected),
 ];
 
 /// What curl is told so that it believes in the name that the certificate is for.
@@ -119,4 +120,26 @@ fn reload(scene: &mut Scene) -> Result<()> {
         ensure!(told == "200 1500", "{told}");
         Ok(())
     })
+}
+
+fn misdirected(scene: &mut Scene) -> Result<()> {
+    let url = format!("{URL}/");
+    let rows = [
+        // The host, as a client says it that was shown the certificate of `one.example.org`.
+        ("one.example.org", "--http2", "200"),
+        ("one.example.org:8443", "--http2", "200"),
+        ("a.example.net", "--http2", "421"),
+        // No certificate is for these, so there is no better connection.
+        ("other.example.org", "--http2", "200"),
+        ("127.0.0.1", "--http2", "200"),
+        // Who speaks HTTP/1.1 puts no hosts together.
+        ("a.example.net", "--http1.1", "200"),
+    ];
+    for (host, wish, status) in rows {
+        let field = format!("Host: {host}");
+        let asked = [wish, "-o", "/dev/null", "-w", "%{http_code}", "-H", &field, &url];
+        let told = scene.curl(&[&NAMED[..], &asked].concat())?;
+        ensure!(told == status, "{wish} for {host}: {told}");
+    }
+    Ok(())
 }

@@ -20,6 +20,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("nothing_that_curl_sends_forges_a_line", forged),
     ("a_log_rotated_under_load_loses_no_line", rotated),
     ("metrics_scraped_meanwhile_come_to_what_was_sent", metrics),
+    ("metrics_follow_a_reload_to_another_address", metrics_elsewhere),
     ("what_is_explained_is_what_happens", explained),
     ("a_drained_backend_gets_only_clients_that_are_bound_to_it", drained),
     ("a_weight_that_is_ordered_moves_shares_and_survives_a_reload", weighed),
@@ -189,6 +190,19 @@ fn metrics(scene: &mut Scene) -> Result<()> {
         scrape(scene)?.into_iter().find(|(name, _)| name.contains("expiry") && name.contains("star"));
     ensure!(expiry.is_some_and(|(_, expiry)| expiry > 1.7e9), "no expiry of a certificate");
     ensure!(scene.curl(&[&format!("http://{METRICS}/healthz")])? == "ok\n");
+    Ok(())
+}
+
+fn metrics_elsewhere(scene: &mut Scene) -> Result<()> {
+    const ELSEWHERE: &str = "127.0.0.1:9191";
+    scene.daemon.reload_text(&scene.config("").replace(METRICS, ELSEWHERE))?;
+    let page = scene.curl(&["-f", &format!("http://{ELSEWHERE}/metrics")])?;
+    ensure!(page.contains("\nlb_http_shed_total 0\n"), "{page}");
+    ensure!(!scene.is_open(METRICS), "the old address is served as well");
+    // An address that somebody has is refused, and the one in force stays.
+    let taken = scene.config("").replace(METRICS, PLAIN);
+    ensure!(scene.daemon.reload_text(&taken).is_err(), "a listener's address was taken");
+    scene.curl(&["-f", "-o", "/dev/null", &format!("http://{ELSEWHERE}/healthz")])?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("the_listener_chooses_among_the_ciphers_of_its_clients", cipher),
     ("http_1_1_is_agreed_on", agreed),
     ("a_session_is_resumed_by_its_ticket", resumed),
+    ("a_ticket_is_not_good_where_a_certificate_is_asked_for", ticket_elsewhere),
     ("a_large_download_arrives_whole", download),
     ("an_upload_comes_back_byte_for_byte", upload),
 ];
@@ -106,6 +107,44 @@ fn resumed(scene: &mut Scene) -> Result<()> {
         scene.run("sh", &["-c", &format!("{ask} -sess_out {session} 2>&1")])?;
         let said = scene.run("sh", &["-c", &format!("{ask} -sess_in {session} 2>&1")])?;
         ensure!(said.contains("Reused, TLS"), "{version}: {said}");
+    }
+    Ok(())
+}
+
+/// Where clients have to show a certificate.
+const ASKING: &str = "127.0.0.1:8444";
+
+/// A session is resumed without a question for certificates, so what it was granted for must hold where it is resumed.
+fn ticket_elsewhere(scene: &mut Scene) -> Result<()> {
+    let path = |name: &str| scene.files.path().join(name).display().to_string();
+    let (cert, key) = (path("one.example.org.crt"), path("one.example.org.key"));
+    let (client, client_key, session) = (path("client.crt"), path("client.key"), path("session"));
+    let kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let subject = ["-subj", "/CN=client", "-addext", "basicConstraints=critical,CA:FALSE"];
+    let files = ["-CA", &cert, "-CAkey", &key, "-keyout", &client_key, "-out", &client];
+    scene.run("openssl", &[&kind[..], &subject, &files].concat())?;
+    let listener = format!(
+        "[[listener]]\nname = \"asking\"\naddresses = [\"{ASKING}\"]\nservice = \"web\"\n\
+         tls = {{ certificates = [{{ cert = \"{cert}\", key = \"{key}\" }}], client = {{ ca = \"{cert}\" }} }}\n"
+    );
+    scene.daemon.reload_text(&scene.config(&listener))?;
+    scene.wait_for("the listener is there", |scene| scene.is_open(ASKING))?;
+    let named = format!("-cert {client} -key {client_key}");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let ask = |address: &str, more: &str| {
+            let request = "printf 'GET / HTTP/1.1\\r\\nHost: h\\r\\nConnection: close\\r\\n\\r\\n'";
+            let command =
+                format!("{request} | openssl s_client -connect {address} {version} -ign_eof {more} 2>&1");
+            let said = scene.attempt("sh", &["-c", &command])?;
+            anyhow::Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+        };
+        ask(SECURE, &format!("-sess_out {session}"))?;
+        let said = ask(ASKING, &format!("-sess_in {session}"))?;
+        ensure!(!said.contains("Reused, TLS") && !said.contains("HTTP/1.1 200"), "{version}: {said}");
+        let said = ask(ASKING, &format!("{named} -sess_out {session}"))?;
+        ensure!(said.contains("HTTP/1.1 200"), "{version}, with a certificate: {said}");
+        let said = ask(ASKING, &format!("-sess_in {session}"))?;
+        ensure!(said.contains("Reused, TLS") && said.contains("HTTP/1.1 200"), "{version}, resumed: {said}");
     }
     Ok(())
 }

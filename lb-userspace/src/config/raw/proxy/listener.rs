@@ -139,6 +139,7 @@ fn deadlines(deadlines: &Reader<'_, '_>, report: &mut Report) -> Option<ClientDe
     let handshake = time("handshake", default.handshake);
     let (head, body) = (time("head", default.head), time("body", default.body));
     let (idle, send) = (time("idle", default.idle), time("send", default.send));
+    let min_rate = deadlines.read("min_rate", value::narrow, report).or(default.min_rate);
     let request = optional(&deadlines.read("request", value::duration, report));
     Some(ClientDeadlines {
         handshake: handshake?,
@@ -146,6 +147,7 @@ fn deadlines(deadlines: &Reader<'_, '_>, report: &mut Report) -> Option<ClientDe
         body: body?,
         idle: idle?,
         send: send?,
+        min_rate: min_rate?,
         request: request?,
     })
 }

@@ -249,10 +249,10 @@ pub(in crate::config) static POOL: Section = Section {
         Key {
             name: "idle",
             value: Value::Number(Unit::Plain, 0..=100_000),
-            presence: Presence::Default("64"),
+            presence: Presence::Default("1000"),
             example: "idle = 16",
             meaning: "Most that are kept idle; 0 keeps none.",
-            why: "As many as a busy worker uses at a time.",
+            why: "As many as a busy worker uses at a time; what a burst left over ends by `idle_timeout`.",
         },
         Key {
             name: "idle_timeout",

@@ -149,7 +149,7 @@ fn limits_and_deadlines_of_a_listener_are_taken_over() {
     let lines = r#"proxy_protocol = "10.0.0.0/8"
 http2 = true
 limits = { head = "64k", line = "16k", fields = 50, connections = 9, connections_per_address = 8, requests = 7 }
-deadlines = { handshake = "1s", head = "2s", body = "3s", idle = "4s", send = "5s", request = "6s" }"#;
+deadlines = { handshake = "1s", head = "2s", body = "3s", idle = "4s", send = "5s", min_rate = 7, request = "6s" }"#;
     let listener = only_listener(&listener(lines));
     let limits = ClientLimits {
         head: 65536,
@@ -163,7 +163,7 @@ deadlines = { handshake = "1s", head = "2s", body = "3s", idle = "4s", send = "5
     let [handshake, head, body, idle, send, request] = [1, 2, 3, 4, 5, 6].map(Duration::from_secs);
     assert_eq!(
         listener.deadlines,
-        ClientDeadlines { handshake, head, body, idle, send, request: Some(request) }
+        ClientDeadlines { handshake, head, body, idle, send, min_rate: 7, request: Some(request) }
     );
     assert_eq!(listener.proxy_protocol.len(), 1);
 }

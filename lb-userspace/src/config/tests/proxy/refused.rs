@@ -205,7 +205,7 @@ fn mistakes_in_the_braces_of_listeners_are_refused_with_their_remedy() {
         row("a deadline of services", listener("deadlines = { connect = \"1s\" }"))
             .at("5:15")
             .says("unknown key `connect` in `deadlines = { … }`")
-            .marks("expected one of `handshake`, `head`, `body`, `idle`, `send`, `request`")
+            .marks("expected one of `handshake`, `head`, `body`, `idle`, `send`, `min_rate`, `request`")
             .helps("`connect` belongs in `deadlines = { … } of a service`"),
         row("a network that is none", listener("proxy_protocol = \"10.0.0.1/8\""))
             .at("5:18")

@@ -29,7 +29,9 @@ fn targets_of_all_forms_are_taken_apart() {
         let bytes = head(&format!("{line} HTTP/1.1"), &[&format!("Host: {host}")]);
         parse_and(&bytes, |head| {
             let path = head.path().unwrap();
-            assert_eq!((head.form, &*head.host, head.port, &*path, head.query), expected, "{line}");
+            let authority = &head.authority;
+            let asked = (head.form, authority.host(), authority.port(), &*path, head.query);
+            assert_eq!(asked, expected, "{line}");
         });
     }
 }
@@ -38,7 +40,7 @@ fn targets_of_all_forms_are_taken_apart() {
 fn a_usual_head_is_borrowed_whole() {
     let bytes = head("GET /static/app.js?v=1 HTTP/1.1", &["Host: www.example.org", "Accept: */*"]);
     parse_and(&bytes, |head| {
-        assert!(matches!(head.host, std::borrow::Cow::Borrowed(_)));
+        assert!(bytes.as_ptr_range().contains(&head.authority.text().as_ptr()));
         assert!(matches!(head.path(), Ok(std::borrow::Cow::Borrowed(_))));
     });
 }
@@ -90,8 +92,33 @@ fn an_upgrade_needs_both_fields_and_never_is_h2c() {
 }
 
 #[test]
+fn an_authority_is_written_the_one_way_however_it_came() {
+    let rows = [
+        ("example.org", "example.org", "example.org", None),
+        ("Example.ORG", "example.org", "example.org", None),
+        ("example.org.", "example.org", "example.org", None),
+        ("example.org:", "example.org", "example.org", None),
+        ("example.org.:080", "example.org:80", "example.org", Some(80)),
+        ("a:0", "a:0", "a", Some(0)),
+        ("192.0.2.1:65535", "192.0.2.1:65535", "192.0.2.1", Some(65535)),
+        ("[2001:DB8::1]", "[2001:db8::1]", "2001:db8::1", None),
+        ("[2001:db8::1]:0443", "[2001:db8::1]:443", "2001:db8::1", Some(443)),
+    ];
+    for (sent, text, host, port) in rows {
+        let authority = parse_authority(sent.as_bytes()).unwrap();
+        assert_eq!((authority.text(), authority.host(), authority.port()), (text, host, port), "{sent}");
+        assert_eq!(parse_authority(text.as_bytes()), Ok(authority.clone()), "{sent}");
+        assert_eq!(authority.clone().into_owned(), authority);
+    }
+    for wrong in ["", ".", "a..b", "a..", ":80", "a:65536", "a:x", "a b", "[::1", "[::1]80", "[x]"] {
+        assert_eq!(parse_authority(wrong.as_bytes()), Err(Refusal::HostInvalid), "{wrong}");
+    }
+    assert_eq!(parse_authority(b"user@example.org"), Err(Refusal::Userinfo));
+}
+
+#[test]
 fn an_http_1_0_request_may_name_no_host() {
-    parse_and(&head("GET / HTTP/1.0", &[]), |head| assert_eq!((&*head.host, head.port), ("", None)));
+    parse_and(&head("GET / HTTP/1.0", &[]), |head| assert_eq!(head.authority, Authority::NONE));
 }
 
 #[test]
@@ -170,7 +197,7 @@ proptest! {
         let read = |bytes: &[u8]| {
             let mut room = room();
             let head = Head::parse(bytes, &mut room, &LIMITS);
-            head.map(|head| head.map(|head| (head.len, head.framing, head.host.into_owned())))
+            head.map(|head| head.map(|head| (head.len, head.framing, head.authority.into_owned())))
         };
         // Of a refused head only the name may be another: the first thing wrong may stand behind it.
         let (alone, followed) = (read(&head), read(&[&*head, &behind].concat()));

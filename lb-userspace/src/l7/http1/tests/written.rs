@@ -78,3 +78,53 @@ proptest! {
         prop_assert_eq!(others, fields);
     }
 }
+
+/// What these fields are written as, of which some stand in a head that was read.
+fn copied(source: &[u8], fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = b"GET / HTTP/1.1\r\n".to_vec();
+    let mut lines = Lines::new(&mut out, source);
+    for (name, value) in fields {
+        lines.put(name, value);
+    }
+    lines.finish();
+    out
+}
+
+/// The same, written one by one.
+fn spelt_out(fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = b"GET / HTTP/1.1\r\n".to_vec();
+    for (name, value) in fields {
+        Text(&mut out).put(name, value);
+    }
+    out
+}
+
+#[test]
+fn lines_that_are_oddly_spaced_are_written_anew() {
+    let source = b"GET /a HTTP/1.1\r\nA:1\r\nB:  2\r\nC: 3 \r\nD:\t4\r\nE: \r\nF: 5\r\n\r\n";
+    let mut room = room();
+    let mut request = httparse::Request::new(&mut []);
+    assert!(request.parse_with_uninit_headers(source, &mut room).unwrap().is_complete());
+    let fields: Vec<_> = request.headers.each().collect();
+    let text = String::from_utf8(copied(source, &fields)).unwrap();
+    assert_eq!(text, "GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: \r\nF: 5\r\n");
+}
+
+proptest! {
+    /// Whichever fields of a head go on, with others between them and in whatever order.
+    #[test]
+    fn copied_lines_are_what_they_would_be_one_by_one(
+        fields in proptest::collection::vec(("[a-zA-Z-]{1,9}", "([!-~]([ -~]{0,9}[!-~])?)?"), 0..9),
+        picks in proptest::collection::vec(0..12_usize, 0..20),
+    ) {
+        let written: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let source = [spelt_out(&written), b"\r\n".to_vec()].concat();
+        let mut room = room();
+        let mut request = httparse::Request::new(&mut []);
+        prop_assert!(request.parse_with_uninit_headers(&source, &mut room).unwrap().is_complete());
+        let read: Vec<_> = request.headers.each().collect();
+        let other = ("via", &b"1.1 lb"[..]);
+        let chosen: Vec<_> = picks.iter().map(|pick| *read.get(*pick).unwrap_or(&other)).collect();
+        prop_assert_eq!(copied(&source, &chosen), spelt_out(&chosen));
+    }
+}

@@ -1,0 +1,116 @@
+//! Layer 7 in the status as people read it.
+
+use super::super::{
+    FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontSheddingStatus, FrontStatus,
+};
+use super::text::{bytes, grouped};
+use crate::l7::http1::civil;
+
+const DAY: u64 = 24 * 3600;
+
+/// What there is to tell of layer 7, a line each.
+pub(super) fn front(front: &FrontStatus) -> Vec<String> {
+    let head = format!(
+        "proxy: {} workers by {}, {} connections open of {} accepted",
+        front.workers,
+        front.io,
+        grouped(front.open),
+        grouped(front.accepted)
+    );
+    let answers = (1..).zip(front.answers).map(|(class, count)| format!("{class}xx {}", grouped(count)));
+    let answers = format!("answers: {}", answers.collect::<Vec<_>>().join(", "));
+    let listeners = front.listeners.iter().flat_map(|listener| {
+        [front_listener(listener)].into_iter().chain(listener.certificates.iter().map(certificate))
+    });
+    let services = front.services.iter().flat_map(|service| {
+        let head = format!("service {}", service.name);
+        [head].into_iter().chain(service.backends.iter().map(front_backend))
+    });
+    let routes = front.routes.iter().map(|route| {
+        let name = match &*route.route {
+            "" => "no route".to_owned(),
+            "*" => "its own service".to_owned(),
+            name => format!("route {name}"),
+        };
+        let mean = route.times.mean_us().unwrap_or(0);
+        let (millis, micros) = (mean / 1000, mean % 1000);
+        format!(
+            "listener {}, {name}  {}, {millis}.{micros:03} ms on average",
+            route.listener,
+            classes(route.answers)
+        )
+    });
+    let heads = [head, answers, shedding(&front.shedding)].into_iter();
+    heads.chain(listeners).chain(routes).chain(services).collect()
+}
+
+fn front_listener(listener: &FrontListenerStatus) -> String {
+    let spoken = if listener.tls { "https" } else { "http" };
+    let open = grouped(listener.open.into());
+    format!("listener {}  {spoken} on {}, {open} open", listener.name, listener.addresses.join(", "))
+}
+
+fn certificate(certificate: &FrontCertificateStatus) -> String {
+    let FrontCertificateStatus { file, expires } = certificate;
+    // None ends before 1970 that could be read.
+    let (year, month, day) = civil(u64::try_from(*expires).unwrap_or(0) / DAY);
+    format!("  certificate {file}, valid until {year:04}-{:02}-{day:02}", month + 1)
+}
+
+fn shedding(shedding: &FrontSheddingStatus) -> String {
+    let FrontSheddingStatus { memory, memory_limit, refused, shed, .. } = *shedding;
+    format!(
+        "memory: {} of {}, {} shed for want of it, {} connections refused",
+        bytes(memory),
+        bytes(memory_limit),
+        grouped(shed),
+        grouped(refused)
+    )
+}
+
+fn front_backend(backend: &FrontBackendStatus) -> String {
+    let FrontBackendStatus { name, address, weight, state, drain, active, idle, connects, reuses, .. } =
+        backend;
+    let draining = if *drain { ", draining" } else { "" };
+    let out = if backend.left_out > 0 { ", left out" } else { "" };
+    let latency = backend.latency_us.or_else(|| backend.times.mean_us());
+    let latency = latency
+        .map_or(String::new(), |micros| format!(", {}.{:03} ms of late", micros / 1000, micros % 1000));
+    format!(
+        "  {name} {address} ({state}, weight {weight}{draining}{out})  {}, {} failed, {} active{latency}, {} connections idle, \
+         {} made, {} requests by kept ones",
+        classes(backend.answers),
+        grouped(backend.failures),
+        grouped((*active).into()),
+        grouped(*idle as u64),
+        grouped(*connects),
+        grouped(*reuses),
+    )
+}
+
+/// Answers by class, those that there were.
+fn classes(answers: [u64; 5]) -> String {
+    let counted = (1..).zip(answers).filter(|(_, count)| *count > 0);
+    let told: Vec<_> = counted.map(|(class, count)| format!("{class}xx {}", grouped(count))).collect();
+    if told.is_empty() { "no answers".to_owned() } else { told.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_s_certificates_are_told_with_their_last_day() {
+        let certificate = FrontCertificateStatus { file: "/etc/lb/www.pem".into(), expires: 1_709_208_000 };
+        let listener = FrontListenerStatus {
+            name: "https".into(),
+            addresses: vec!["0.0.0.0:443".into()],
+            tls: true,
+            open: 1017,
+            certificates: vec![certificate],
+        };
+        let told = front(&FrontStatus { listeners: vec![listener], ..FrontStatus::default() });
+        assert!(told.contains(&"listener https  https on 0.0.0.0:443, 1,017 open".to_owned()), "{told:?}");
+        assert_eq!(told.last().unwrap(), "  certificate /etc/lb/www.pem, valid until 2024-02-29");
+    }
+}
