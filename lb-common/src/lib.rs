@@ -6,6 +6,8 @@
 //!
 //! No I/O, no clock, no randomness: the BPF build, the tests and the daemon run this one source.
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "what atomics BPF has are there alone"))]
 #![allow(
     clippy::inline_always,
     reason = "the packet path is one program: a real call cannot return an aggregate on BPF, and costs on the way"

@@ -7,6 +7,7 @@
 mod capture;
 mod cookie;
 mod direct;
+mod flows;
 mod guard;
 mod listen;
 mod maps;

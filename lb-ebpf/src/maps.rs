@@ -1,18 +1,20 @@
 //! The maps and the load-time constants, as [`Tables`].
 
 use crate::direct::Direct;
+use crate::flows::{self, Apart, FlowLines};
 use crate::{guard, route};
-use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
 use aya_ebpf::{EbpfContext, Global};
 use core::ffi::c_void;
+use core::ops::{Deref, DerefMut};
 use lb_common::abi::{
     Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
-    Load, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Table, Ticks, limits,
+    Ip, Line, Load, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Table, Ticks, limits,
 };
+use lb_common::datapath::lines::{self, Lines};
 use lb_common::datapath::{Arrival, Direction, FlowTable, PortPool, Reason, Refused, Tables};
 use lb_common::wire::{Packet, U16be, U32be, ipv6};
 
@@ -68,13 +70,6 @@ static TURNS: PerCpuArray<u32, { limits::SERVICE_NUMBERS as usize }> = PerCpuArr
 /// Backends of QUIC services by server identifier.
 #[btf_map]
 static QUIC_SERVERS: HashMap<[u32; 3], BackendId, { limits::QUIC_SERVERS as usize }> = HashMap::new();
-/// The flow records of IPv4; the daemon sets the size when it loads.
-#[btf_map]
-static FLOWS: HashMap<[u32; 4], Flow<U32be>, { limits::FLOWS as usize }> = HashMap::new();
-/// The flow records of IPv6.
-#[btf_map]
-static FLOWS_V6: HashMap<FlowKey<ipv6::Address>, Flow<ipv6::Address>, { limits::FLOWS as usize }> =
-    HashMap::new();
 /// Records inserted in this second.
 #[btf_map]
 static INSERT_RATE: PerCpuArray<InsertRate, 1> = PerCpuArray::new();
@@ -96,7 +91,7 @@ static STAGES: ProgramArray<{ Stage::PLACES }> = ProgramArray::new();
 
 /// Seed of the flow hash.
 #[unsafe(no_mangle)]
-static SEED: Global<u64> = Global::new(0);
+pub(crate) static SEED: Global<u64> = Global::new(0);
 /// Ports NAT may use: two ranges of first port and count.
 #[unsafe(no_mangle)]
 static PORTS: Global<u64> = Global::new(0);
@@ -191,19 +186,75 @@ fn admits(now: Ticks) -> bool {
     }
 }
 
-/// The kernel says so for a key that is there.
-const EXISTS: i32 = -17;
+/// The record of a flow. What comes by the million looks itself, all else has it looked for; and so IPv6, whose keys take
+/// so many registers that packets without a record would pay for them.
+#[inline(always)]
+fn record<'a, A: Apart, const OFTEN: bool>(key: &FlowKey<A>, hash: Option<u32>) -> Option<&'a mut Flow<A>>
+where
+    FlowLines: Lines<A>,
+{
+    let line = if OFTEN && A::VERSION == 4 {
+        let hash = match hash {
+            Some(hash) => hash,
+            None => key.hash(SEED.load()),
+        };
+        lines::find(&FlowLines, key, hash)?
+    } else {
+        FlowLines.line(A::find(key)?)?
+    };
+    // SAFETY: a line stays its flow's until the program ends (see `lines`). Another CPU may write it at the same time;
+    // every field is a plain number, and each is right by itself at any time.
+    Some(unsafe { &mut *line.flow() })
+}
 
-const fn refusal(result: Result<(), i32>) -> Result<(), Refused> {
-    match result {
-        Ok(()) => Ok(()),
-        Err(EXISTS) => Err(Refused::Exists),
-        Err(_) => Err(Refused::Full),
+/// Takes a flow out, if it is there.
+#[inline(always)]
+fn remove<A: Apart>(key: &FlowKey<A>)
+where
+    FlowLines: Lines<A>,
+{
+    if let Some(line) = A::find(key).and_then(|number| FlowLines.line(number)) {
+        lines::take_out(line);
     }
 }
 
+/// A line that was reserved, as its record.
+pub(crate) struct Reserved<'a, A>(&'a Line<A>);
+
+impl<A: Ip> Deref for Reserved<'_, A> {
+    type Target = Flow<A>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Flow<A> {
+        // SAFETY: nobody else writes the record of a line that was reserved here.
+        unsafe { &*self.0.flow() }
+    }
+}
+
+impl<A: Ip> DerefMut for Reserved<'_, A> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Flow<A> {
+        // SAFETY: as above.
+        unsafe { &mut *self.0.flow() }
+    }
+}
+
+/// Reserves a line, if there may be one record more in this second.
+#[inline(always)]
+fn reserve<'a, A: Apart>(key: &FlowKey<A>, now: Ticks) -> Result<Reserved<'a, A>, Refused>
+where
+    FlowLines: Lines<A>,
+{
+    if !admits(now) {
+        return Err(Refused::Guarded);
+    }
+    FlowLines.line(A::reserve(key)?).map(Reserved).ok_or(Refused::Full)
+}
+
 /// The kernel's maps, and the packet it asks for routes with.
-pub(crate) struct KernelTables {
+///
+/// `OFTEN` says that they are for what comes by the million.
+pub(crate) struct KernelTables<const OFTEN: bool = false> {
     ctx: *mut c_void,
 }
 
@@ -214,32 +265,51 @@ impl KernelTables {
     }
 }
 
-impl FlowTable<U32be> for KernelTables {
+impl KernelTables<true> {
+    #[inline(always)]
+    pub(crate) fn often(ctx: &impl EbpfContext) -> Self {
+        Self { ctx: ctx.as_ptr() }
+    }
+}
+
+impl<const OFTEN: bool> FlowTable<U32be> for KernelTables<OFTEN> {
     type Record<'a>
         = &'a mut Flow<U32be>
+    where
+        Self: 'a;
+    type Reserved<'a>
+        = Reserved<'a, U32be>
     where
         Self: 'a;
 
     #[inline(always)]
     fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
-        let flow = FLOWS.get_ptr_mut(key.to_words())?;
-        // SAFETY: the record stays readable until the program ends (RCU). Another CPU may write it at the same time;
-        // every field is a plain number, and each is right by itself at any time.
-        Some(unsafe { &mut *flow })
+        record::<_, OFTEN>(key, None)
     }
 
     #[inline(always)]
-    fn insert(&self, key: &FlowKey<U32be>, flow: &Flow<U32be>, now: Ticks) -> Result<(), Refused> {
-        if !admits(now) {
-            return Err(Refused::Guarded);
-        }
-        refusal(FLOWS.insert(key.to_words(), flow, u64::from(BPF_NOEXIST)))
+    fn flow_hashed(&self, key: &FlowKey<U32be>, hash: u32) -> Option<Self::Record<'_>> {
+        record::<_, OFTEN>(key, Some(hash))
+    }
+
+    #[inline(always)]
+    fn pause(&self) {
+        flows::pause();
+    }
+
+    #[inline(always)]
+    fn reserve(&self, key: &FlowKey<U32be>, now: Ticks) -> Result<Self::Reserved<'_>, Refused> {
+        reserve(key, now)
+    }
+
+    #[inline(always)]
+    fn publish(&self, reserved: Self::Reserved<'_>) {
+        reserved.0.publish();
     }
 
     #[inline(always)]
     fn remove(&self, key: &FlowKey<U32be>) {
-        // Already gone is as good.
-        let _ = FLOWS.remove(key.to_words());
+        remove(key);
     }
 
     #[inline(always)]
@@ -248,36 +318,44 @@ impl FlowTable<U32be> for KernelTables {
     }
 }
 
-impl FlowTable<ipv6::Address> for KernelTables {
+impl<const OFTEN: bool> FlowTable<ipv6::Address> for KernelTables<OFTEN> {
     type Record<'a>
         = &'a mut Flow<ipv6::Address>
+    where
+        Self: 'a;
+    type Reserved<'a>
+        = Reserved<'a, ipv6::Address>
     where
         Self: 'a;
 
     #[inline(always)]
     fn flow(&self, key: &FlowKey<ipv6::Address>) -> Option<Self::Record<'_>> {
-        let flow = FLOWS_V6.get_ptr_mut(key)?;
-        // SAFETY: as for IPv4.
-        Some(unsafe { &mut *flow })
+        record::<_, OFTEN>(key, None)
     }
 
     #[inline(always)]
-    fn insert(
-        &self,
-        key: &FlowKey<ipv6::Address>,
-        flow: &Flow<ipv6::Address>,
-        now: Ticks,
-    ) -> Result<(), Refused> {
-        if !admits(now) {
-            return Err(Refused::Guarded);
-        }
-        refusal(FLOWS_V6.insert(key, flow, u64::from(BPF_NOEXIST)))
+    fn flow_hashed(&self, key: &FlowKey<ipv6::Address>, hash: u32) -> Option<Self::Record<'_>> {
+        record::<_, OFTEN>(key, Some(hash))
+    }
+
+    #[inline(always)]
+    fn pause(&self) {
+        flows::pause();
+    }
+
+    #[inline(always)]
+    fn reserve(&self, key: &FlowKey<ipv6::Address>, now: Ticks) -> Result<Self::Reserved<'_>, Refused> {
+        reserve(key, now)
+    }
+
+    #[inline(always)]
+    fn publish(&self, reserved: Self::Reserved<'_>) {
+        reserved.0.publish();
     }
 
     #[inline(always)]
     fn remove(&self, key: &FlowKey<ipv6::Address>) {
-        // Already gone is as good.
-        let _ = FLOWS_V6.remove(key);
+        remove(key);
     }
 
     #[inline(always)]
@@ -286,7 +364,7 @@ impl FlowTable<ipv6::Address> for KernelTables {
     }
 }
 
-impl Tables for KernelTables {
+impl<const OFTEN: bool> Tables for KernelTables<OFTEN> {
     #[inline(always)]
     fn seed(&self) -> u64 {
         SEED.load()

@@ -83,7 +83,7 @@ impl Stages for ipv6::Address {
 /// What comes by the million, and where the rest goes on to.
 #[inline(always)]
 pub(crate) fn balance<H: Hook>(ctx: &H) -> u32 {
-    let (mut packet, tables) = (ctx.view::<true>(), KernelTables::new(ctx));
+    let (mut packet, tables) = (ctx.view::<true>(), KernelTables::often(ctx));
     if let Some(reason) = ctx.refuses() {
         maps::count(reason, packet.length());
         return H::PASS;

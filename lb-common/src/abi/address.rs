@@ -61,6 +61,10 @@ pub trait Ip: Plain + Default + Eq + core::hash::Hash + core::fmt::Debug {
     /// The first `bits` bits, with zeros behind them.
     #[must_use]
     fn masked(self, bits: u8) -> Self;
+    /// Whether both are the same, word by word: the compiler would call a function for more than one.
+    fn is(self, other: Self) -> bool;
+    /// Writes the address to a place, word by word: the compiler would call a function for more than one.
+    fn put(self, place: &mut Self);
     /// A sum of products of both addresses; [`super::FlowKey::hash`] goes on from here.
     fn mix(source: Self, destination: Self) -> u64;
 }
@@ -125,6 +129,16 @@ impl Ip for U32be {
     }
 
     #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        self.raw() == other.raw()
+    }
+
+    #[inline(always)]
+    fn put(self, place: &mut Self) {
+        *place = self;
+    }
+
+    #[inline(always)]
     fn mix(source: Self, destination: Self) -> u64 {
         let product = |word: U32be, factor: u64| u64::from(word.raw()).wrapping_mul(factor);
         product(source, GOLDEN).wrapping_add(product(destination, MURMUR))
@@ -161,6 +175,18 @@ impl Ip for ipv6::Address {
         let (Self([a, b, c, d]), bits) = (self, u32::from(bits));
         let mask = |before: u32| word_mask(bits.saturating_sub(before));
         Self([and(a, mask(0)), and(b, mask(32)), and(c, mask(64)), and(d, mask(96))])
+    }
+
+    #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        let (Self([a, b, c, d]), Self([e, f, g, h])) = (self, other);
+        a == e && b == f && c == g && d == h
+    }
+
+    #[inline(always)]
+    fn put(self, Self([a, b, c, d]): &mut Self) {
+        let Self([e, f, g, h]) = self;
+        (*a, *b, *c, *d) = (e, f, g, h);
     }
 
     #[inline(always)]

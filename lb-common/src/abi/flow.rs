@@ -99,15 +99,6 @@ impl<A: Ip> FlowKey<A> {
     }
 }
 
-impl FlowKey<U32be> {
-    /// The key's bytes as the words that the kernel hashes.
-    #[inline(always)]
-    #[must_use]
-    pub const fn to_words(&self) -> [u32; 4] {
-        [self.source.raw(), self.destination.raw(), self.ports.word().raw(), self.protocol]
-    }
-}
-
 /// Sets protocols apart.
 const PROTOCOLS: u64 = 0x5851_f42d_4c95_7f2d;
 
@@ -258,6 +249,48 @@ impl<A: Ip> Flow<A> {
         Self { backend, last_seen: now, ..Self::default() }
     }
 
+    /// Writes over the record what [`Flow::pinned`] makes, where it lies.
+    #[inline(always)]
+    pub fn pin(&mut self, backend: BackendId, now: Ticks) {
+        A::default().put(&mut self.source);
+        A::default().put(&mut self.destination);
+        self.ports = Ports::default();
+        self.address_difference = Difference::default();
+        self.difference = Difference::default();
+        self.backend = backend;
+        self.kind = FlowKind::Pinned as u8;
+        self.state = FlowState(0);
+        self.last_seen = now;
+        self.way_back = Hop::default();
+    }
+
+    /// Writes over the record what [`Flow::translation`] makes, where it lies.
+    #[inline(always)]
+    pub fn translate(
+        &mut self,
+        kind: FlowKind,
+        arriving: &FlowKey<A>,
+        leaving: &FlowKey<A>,
+        (backend, way_back): (BackendId, Hop),
+        now: Ticks,
+    ) {
+        let addresses = address_difference(
+            (arriving.source, arriving.destination),
+            (leaving.source, leaving.destination),
+        );
+        let all = addresses.sum().subtract_long(arriving.ports.word()).add_long(leaving.ports.word());
+        leaving.source.put(&mut self.source);
+        leaving.destination.put(&mut self.destination);
+        self.ports = leaving.ports;
+        self.address_difference = addresses;
+        self.difference = all.difference();
+        self.backend = backend;
+        self.kind = kind as u8;
+        self.state = FlowState(0);
+        self.last_seen = now;
+        self.way_back = way_back;
+    }
+
     /// A record that turns packets with the key `arriving` into packets with the key `leaving`.
     #[inline(always)]
     #[must_use]
@@ -268,23 +301,9 @@ impl<A: Ip> Flow<A> {
         (backend, way_back): (BackendId, Hop),
         now: Ticks,
     ) -> Self {
-        let addresses = address_difference(
-            (arriving.source, arriving.destination),
-            (leaving.source, leaving.destination),
-        );
-        let all = addresses.sum().subtract_long(arriving.ports.word()).add_long(leaving.ports.word());
-        Self {
-            source: leaving.source,
-            destination: leaving.destination,
-            ports: leaving.ports,
-            address_difference: addresses,
-            difference: all.difference(),
-            backend,
-            kind: kind as u8,
-            state: FlowState(0),
-            last_seen: now,
-            way_back,
-        }
+        let mut flow = Self::default();
+        flow.translate(kind, arriving, leaving, (backend, way_back), now);
+        flow
     }
 
     /// What the translation does to a TCP or UDP checksum.
@@ -352,14 +371,6 @@ mod tests {
         let hash = |n: u32, bits| key(n * 50_000).source_hash(1, bits);
         assert_eq!(hash(1, 24), hash(200, 24));
         assert_ne!(hash(1, 32), hash(200, 32));
-    }
-
-    #[test]
-    fn the_words_of_a_key_are_its_bytes() {
-        let ports = Ports::new(U16be::new(0x0102), U16be::new(0x0304));
-        let key = FlowKey::new(U32be::from([5, 6, 7, 8]), U32be::from([9, 10, 11, 12]), ports, 13);
-        let bytes = [5, 6, 7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 13, 0, 0, 0];
-        assert_eq!(key.to_words().map(u32::to_le_bytes).as_flattened(), bytes);
     }
 
     #[test]

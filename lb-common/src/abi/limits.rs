@@ -38,7 +38,8 @@ pub const SERVICE_PROBES: u32 = 8;
 pub const BACKENDS: u32 = 4096;
 /// Slot words of all services: 16 MiB, sixty-four services of the largest size.
 pub const SLOTS: u32 = 1 << 22;
-/// Flow records unless the configuration says otherwise: about 30 MiB, a record each direction of a NAT flow.
+/// Flow records of each family unless the configuration says otherwise, one for each direction of a NAT flow: 16 MiB for IPv4
+/// and 32 MiB for IPv6.
 pub const FLOWS: u32 = 1 << 18;
 /// Ports tried for a new NAT flow. With half of a backend's ports in use, one new flow in 65,000 finds none.
 pub const PORT_PROBES: u32 = 16;

@@ -10,12 +10,14 @@ mod flow;
 mod fragment;
 mod guard;
 pub mod limits;
+mod line;
 mod listen;
 mod load;
 mod order;
 mod quic;
 mod range;
 mod service;
+mod shared;
 mod slot;
 mod stage;
 
@@ -29,6 +31,7 @@ pub use guard::{
     BlockKey, Bucket, BucketLine, GuardFlags, GuardRule, GuardState, Kind, ListEntry, ListNode, Origin, Rate,
     SourceBuckets, SourceMask,
 };
+pub use line::{Line, LineWord};
 pub use listen::{ListenPorts, ListenerId, Listening};
 pub use load::{InsertRate, Load};
 pub use order::{Order, Table};

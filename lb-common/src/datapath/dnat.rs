@@ -22,7 +22,7 @@ pub(super) fn forward<A: Family>(
     (key, segment): (&FlowKey<A>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
-    let choice = track::owner(tables, &Asked { service, key, segment, now: arrival.now })?;
+    let choice = track::owner(tables, &Asked { service, key, segment, hash: None, now: arrival.now })?;
     let backend = link::backend(tables, choice.backend)?;
     let way = Way::to(backend)?;
     if encap::fits(packet, frame, backend, 0).is_err() {

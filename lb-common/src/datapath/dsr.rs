@@ -20,7 +20,7 @@ pub(super) fn forward<A: Family>(
     (key, segment): (&FlowKey<A>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
-    let asked = Asked { service, key, segment, now: arrival.now };
+    let asked = Asked { service, key, segment, hash: None, now: arrival.now };
     let choice = match select::quic_server(packet, tables, frame, service, segment) {
         Some(backend) => {
             let hash = key.hash(tables.seed());

@@ -43,7 +43,8 @@ pub struct HostTables {
     pub turns: RefCell<BTreeMap<u16, u32>>,
     /// Backends of QUIC services by server identifier.
     pub quic_servers: HashMap<QuicServer, BackendId>,
-    /// Flow records of IPv4.
+    /// Flow records of IPv4, which are refused when there are as many as there is room for; the kernel's may be refused before,
+    /// when the places of a key are taken.
     pub flows: RefCell<Flows<U32be>>,
     /// Flow records of IPv6.
     pub flows_v6: RefCell<Flows<ipv6::Address>>,
@@ -116,14 +117,13 @@ impl HostTables {
         classify::exact(self, key)
     }
 
-    fn add_flow<A: Ip>(
+    fn add_flow<'a, A: Ip>(
         &self,
-        flows: &RefCell<Flows<A>>,
+        flows: &'a RefCell<Flows<A>>,
         key: &FlowKey<A>,
-        flow: &Flow<A>,
         now: Ticks,
-    ) -> Result<(), Refused> {
-        let mut flows = flows.borrow_mut();
+    ) -> Result<RefMut<'a, Flow<A>>, Refused> {
+        let flows = flows.borrow_mut();
         let room = if self.room == 0 { limits::FLOWS as usize } else { self.room };
         if flows.contains_key(key) {
             return Err(Refused::Exists);
@@ -134,8 +134,7 @@ impl HostTables {
         if flows.len() >= room {
             return Err(Refused::Full);
         }
-        flows.insert(*key, *flow);
-        Ok(())
+        Ok(RefMut::map(flows, |flows| flows.entry(*key).or_default()))
     }
 
     fn admits(&self, now: Ticks) -> bool {
@@ -152,14 +151,17 @@ fn record<'a, A: Ip>(flows: &'a RefCell<Flows<A>>, key: &FlowKey<A>) -> Option<R
 
 impl FlowTable<U32be> for HostTables {
     type Record<'a> = RefMut<'a, Flow<U32be>>;
+    type Reserved<'a> = RefMut<'a, Flow<U32be>>;
 
     fn flow(&self, key: &FlowKey<U32be>) -> Option<Self::Record<'_>> {
         record(&self.flows, key)
     }
 
-    fn insert(&self, key: &FlowKey<U32be>, flow: &Flow<U32be>, now: Ticks) -> Result<(), Refused> {
-        self.add_flow(&self.flows, key, flow, now)
+    fn reserve(&self, key: &FlowKey<U32be>, now: Ticks) -> Result<Self::Reserved<'_>, Refused> {
+        self.add_flow(&self.flows, key, now)
     }
+
+    fn publish(&self, _: Self::Reserved<'_>) {}
 
     fn remove(&self, key: &FlowKey<U32be>) {
         self.flows.borrow_mut().remove(key);
@@ -172,19 +174,17 @@ impl FlowTable<U32be> for HostTables {
 
 impl FlowTable<ipv6::Address> for HostTables {
     type Record<'a> = RefMut<'a, Flow<ipv6::Address>>;
+    type Reserved<'a> = RefMut<'a, Flow<ipv6::Address>>;
 
     fn flow(&self, key: &FlowKey<ipv6::Address>) -> Option<Self::Record<'_>> {
         record(&self.flows_v6, key)
     }
 
-    fn insert(
-        &self,
-        key: &FlowKey<ipv6::Address>,
-        flow: &Flow<ipv6::Address>,
-        now: Ticks,
-    ) -> Result<(), Refused> {
-        self.add_flow(&self.flows_v6, key, flow, now)
+    fn reserve(&self, key: &FlowKey<ipv6::Address>, now: Ticks) -> Result<Self::Reserved<'_>, Refused> {
+        self.add_flow(&self.flows_v6, key, now)
     }
+
+    fn publish(&self, _: Self::Reserved<'_>) {}
 
     fn remove(&self, key: &FlowKey<ipv6::Address>) {
         self.flows_v6.borrow_mut().remove(key);

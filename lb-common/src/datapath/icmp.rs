@@ -112,7 +112,7 @@ fn owner<A: Family>(
     arrival: Arrival,
 ) -> Result<Choice, Reason> {
     let segment = Segment::OF_AN_ERROR;
-    let asked = Asked { service, key: &quoted.key, segment: &segment, now: arrival.now };
+    let asked = Asked { service, key: &quoted.key, segment: &segment, hash: None, now: arrival.now };
     let choice = track::owner(tables, &asked)?;
     Ok(Choice { reason: Reason::IcmpForward, opened: false, ..choice })
 }

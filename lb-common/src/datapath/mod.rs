@@ -16,6 +16,7 @@ mod family;
 mod fragment;
 pub mod guard;
 mod icmp;
+pub mod lines;
 mod link;
 mod listen;
 mod nat;

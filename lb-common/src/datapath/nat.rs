@@ -7,8 +7,10 @@
 use super::family::{Family, Piece};
 use super::link::{self, Way};
 use super::parse::{Frame, Segment};
-use super::{Arrival, Direction, Outcome, Reason, Refused, Steered, TablesFor, encap, select, too_big};
-use crate::abi::{Backend, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
+use super::{
+    Arrival, Direction, FlowTable, Outcome, Reason, Refused, Steered, TablesFor, encap, select, too_big,
+};
+use crate::abi::{Backend, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
 use crate::wire::{Packet, Ports, U16be, protocol, tcp, udp};
 
 /// Translates a client's packet by the records of its flow; `None` if those are to be made first.
@@ -29,7 +31,8 @@ pub(super) fn forward<A: Family>(
         Standing::Unknown if segment.may_open() => return None,
         Standing::Unknown => return Some(Err(Reason::NoFlow)),
     }
-    Some(towards(packet, tables, frame, (key, segment), (Reason::NatForward, arrival)))
+    let Some(flow) = tables.flow(key) else { return Some(Err(Reason::Inconsistent)) };
+    Some(towards(packet, tables, frame, (&flow, segment), (Reason::NatForward, arrival)))
 }
 
 /// Makes the records of a flow that begins, and translates its first packet.
@@ -42,26 +45,26 @@ pub(super) fn forward_first<A: Family>(
     (key, segment): (&FlowKey<A>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
-    open(tables, frame, service, key, arrival)?;
-    let steered = towards(packet, tables, frame, (key, segment), (Reason::NatOpened, arrival))?;
+    let reason = open(tables, frame, service, key, arrival)?;
+    let flow = tables.published(key).ok_or(Reason::Inconsistent)?;
+    let steered = towards(packet, tables, frame, (&flow, segment), (reason, arrival))?;
     Ok(Steered { opened: steered.reason as u8 == Reason::NatOpened as u8, ..steered })
 }
 
-/// Translates a packet by the record that there is now.
+/// Translates a client's packet by its record.
 #[inline(always)]
 fn towards<A: Family>(
     packet: &mut impl Packet,
     tables: &impl TablesFor<A>,
     frame: &Frame<A>,
-    (key, segment): (&FlowKey<A>, &Segment),
+    (flow, segment): (&Flow<A>, &Segment),
     (reason, arrival): (Reason, Arrival),
 ) -> Outcome {
-    let flow = tables.flow(key).ok_or(Reason::Inconsistent)?;
     let backend = link::backend(tables, flow.backend)?;
     if encap::fits(packet, frame, backend, 0).is_err() {
         return too_big::answer(packet, frame, backend.mtu, arrival);
     }
-    translate(packet, frame, segment, &flow, Way::to(backend)?, (reason, Direction::ToBackend))
+    translate(packet, frame, segment, flow, Way::to(backend)?, (reason, Direction::ToBackend))
 }
 
 /// Translates a backend's reply towards its client; whatever else comes to our address passes.
@@ -151,7 +154,8 @@ pub(super) const fn goes_on<A: Family>(flow: &Flow<A>, flags: tcp::Flags) -> boo
     !reopened && matches!(flow.kind(), FlowKind::Forward)
 }
 
-/// Makes the two records of a flow that begins; none for a packet that cannot leave.
+/// Makes the two records of a flow that begins; none for a packet that cannot leave. Says whether the flow was opened, or goes
+/// on because another CPU did so at the same time.
 #[inline(always)]
 fn open<A: Family>(
     tables: &impl TablesFor<A>,
@@ -159,7 +163,7 @@ fn open<A: Family>(
     service: &Service,
     key: &FlowKey<A>,
     arrival: Arrival,
-) -> Result<(), Reason> {
+) -> Result<Reason, Reason> {
     if A::hops(&frame.ip) <= 1 {
         return Err(Reason::TimeToLive);
     }
@@ -168,38 +172,53 @@ fn open<A: Family>(
     let backend = link::backend(tables, id)?;
     Way::to(backend)?;
     let who = (id, link::hop_back(frame, arrival));
-    // One record and one key, each used twice: a stack of 512 bytes does not hold two of IPv6.
     let mut replied = reversed_towards(key, backend);
-    let mut flow;
     let mut reserved = Err(Refused::Exists);
     for attempt in 0..limits::PORT_PROBES {
         let port = tables.ports().pick(hash.wrapping_add(attempt).wrapping_mul(PORT_STRIDE));
         replied.ports = Ports::new(replied.ports.source(), port);
-        flow = Flow::translation(FlowKind::Reply, &replied, &key.reversed(), who, arrival.now);
-        reserved = tables.insert(&replied, &flow, arrival.now);
+        reserved = add(tables, FlowKind::Reply, (&replied, key), who, arrival.now);
         if reserved != Err(Refused::Exists) {
             break;
         }
     }
-    inserted(reserved, Reason::PortsTaken)?;
-    flow = Flow::translation(FlowKind::Forward, key, &replied.reversed(), who, arrival.now);
-    let completed = tables.insert(key, &flow, arrival.now);
-    match completed {
-        Ok(()) => tables.note_opened(id),
-        // Another CPU may have opened the same flow meanwhile: its records win.
-        Err(_) => tables.remove(&replied),
+    reserved.map_err(refusal)?;
+    match add(tables, FlowKind::Forward, (key, &replied), who, arrival.now) {
+        Ok(()) => {
+            tables.note_opened(id);
+            Ok(Reason::NatOpened)
+        }
+        Err(refused) => {
+            tables.remove(&replied);
+            // Another CPU opened the same flow meanwhile: its records win.
+            if matches!(refused, Refused::Exists) { Ok(Reason::NatForward) } else { Err(refusal(refused)) }
+        }
     }
-    if completed == Err(Refused::Exists) { Ok(()) } else { inserted(completed, Reason::Inconsistent) }
 }
 
-/// Why a flow without its record cannot be; `taken` if there is another with its key.
+/// Adds a flow's record for packets with the key `arriving`, whose answers have the key `opposite`. It is written where it will
+/// lie: a stack of 512 bytes does not hold more of IPv6 than the keys.
 #[inline(always)]
-const fn inserted(result: Result<(), Refused>, taken: Reason) -> Result<(), Reason> {
-    match result {
-        Ok(()) => Ok(()),
-        Err(Refused::Exists) => Err(taken),
-        Err(Refused::Full) => Err(Reason::TableFull),
-        Err(Refused::Guarded) => Err(Reason::GuardRefused),
+fn add<A: Family>(
+    tables: &impl TablesFor<A>,
+    kind: FlowKind,
+    (arriving, opposite): (&FlowKey<A>, &FlowKey<A>),
+    who: (BackendId, Hop),
+    now: Ticks,
+) -> Result<(), Refused> {
+    let mut flow = tables.reserve(arriving, now)?;
+    flow.translate(kind, arriving, &opposite.reversed(), who, now);
+    FlowTable::<A>::publish(tables, flow);
+    Ok(())
+}
+
+/// Why a flow cannot be whose record was refused; a key that exists is that of a port.
+#[inline(always)]
+const fn refusal(refused: Refused) -> Reason {
+    match refused {
+        Refused::Exists => Reason::PortsTaken,
+        Refused::Full => Reason::TableFull,
+        Refused::Guarded => Reason::GuardRefused,
     }
 }
 

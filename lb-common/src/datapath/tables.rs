@@ -22,11 +22,14 @@ pub struct Arrival {
 pub enum Refused {
     /// There is one with this key.
     Exists,
-    /// No room, or the kernel would not.
+    /// No room, or others were in the way for too long.
     Full,
     /// More flows began in this second than may be recorded.
     Guarded,
 }
+
+/// Looks at a record that another CPU is writing, with a pause behind each: a microsecond.
+const LOOKS: u32 = 32;
 
 /// Flow records of one address family.
 pub trait FlowTable<A> {
@@ -36,11 +39,41 @@ pub trait FlowTable<A> {
         Self: 'a,
         A: 'a;
 
+    /// A record that nobody finds yet.
+    type Reserved<'a>: DerefMut<Target = Flow<A>>
+    where
+        Self: 'a,
+        A: 'a;
+
     /// The record with this key, if there is one.
     fn flow(&self, key: &FlowKey<A>) -> Option<Self::Record<'_>>;
-    /// Adds a record, if as many may be added in this second; never replaces one, which is what makes port allocation
-    /// free of collisions.
-    fn insert(&self, key: &FlowKey<A>, flow: &Flow<A>, now: Ticks) -> Result<(), Refused>;
+    /// The record with this key, whose [`FlowKey::hash`] is known.
+    #[inline(always)]
+    fn flow_hashed(&self, key: &FlowKey<A>, _hash: u32) -> Option<Self::Record<'_>> {
+        self.flow(key)
+    }
+    /// The record with a key that was refused because it exists. Another CPU may be writing it still, which takes a
+    /// microsecond at most.
+    #[inline(always)]
+    fn published(&self, key: &FlowKey<A>) -> Option<Self::Record<'_>> {
+        for _ in 0..LOOKS {
+            if let Some(record) = self.flow(key) {
+                return Some(record);
+            }
+            self.pause();
+        }
+        None
+    }
+    /// Lets some twenty nanoseconds pass.
+    #[inline(always)]
+    fn pause(&self) {
+        core::hint::spin_loop();
+    }
+    /// Adds a record, if as many may be added in this second; never replaces one, which is what makes port allocation free
+    /// of collisions. It is to be written, then to be published.
+    fn reserve(&self, key: &FlowKey<A>, now: Ticks) -> Result<Self::Reserved<'_>, Refused>;
+    /// Lets a record be found that was reserved and is written.
+    fn publish(&self, reserved: Self::Reserved<'_>);
     /// Takes a record away, if it is there.
     fn remove(&self, key: &FlowKey<A>);
     /// Where the kernel would send a packet of this flow that came from elsewhere; nothing if it takes more to send it

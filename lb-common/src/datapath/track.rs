@@ -10,7 +10,7 @@
 use super::family::Family;
 use super::parse::Segment;
 use super::select::{self, existing, is_alive};
-use super::{Reason, Refused, TablesFor};
+use super::{FlowTable, Reason, Refused, TablesFor};
 use crate::abi::{BackendId, Flow, FlowKey, Service, ServiceFlags, Slot, Ticks};
 
 /// The backend for a packet, and why.
@@ -31,6 +31,8 @@ pub(super) struct Asked<'a, A: Family> {
     pub(super) service: &'a Service,
     pub(super) key: &'a FlowKey<A>,
     pub(super) segment: &'a Segment,
+    /// The key's own hash, if it is known.
+    pub(super) hash: Option<u32>,
     pub(super) now: Ticks,
 }
 
@@ -71,7 +73,7 @@ pub(super) fn remembered<A: Family>(
     (index, slot): (u32, Slot),
     asked: &Asked<'_, A>,
 ) -> Option<(BackendId, Reason)> {
-    if let Some(mut flow) = tables.flow(asked.key) {
+    if let Some(mut flow) = recorded(tables, asked) {
         let reopened = asked.segment.flags.opens() && flow.state.is_closing();
         if reopened || !is_alive(tables, flow.backend) {
             return None;
@@ -84,6 +86,17 @@ pub(super) fn remembered<A: Family>(
     }
     tables.note_settled_use(index, asked.now);
     Some((slot.settled(), Reason::Older))
+}
+
+#[inline(always)]
+fn recorded<'a, A: Family, T: TablesFor<A>>(
+    tables: &'a T,
+    asked: &Asked<'_, A>,
+) -> Option<<T as FlowTable<A>>::Record<'a>> {
+    match asked.hash {
+        Some(hash) => tables.flow_hashed(asked.key, hash),
+        None => tables.flow(asked.key),
+    }
 }
 
 /// Gives a flow that begins, or whose backend died, to a backend that takes new ones, and records that.
@@ -101,13 +114,19 @@ fn opened<A: Family>(
         return Ok((backend, Reason::Opened, true));
     }
     // Without a record later packets would be taken for those of an older flow, so the first must go the same way.
-    Ok(match tables.insert(asked.key, &Flow::pinned(backend, asked.now), asked.now) {
+    Ok(match tables.reserve(asked.key, asked.now) {
         Err(Refused::Full) => (slot.settled(), Reason::Unrecorded, true),
         Err(Refused::Guarded) => (slot.settled(), Reason::GuardUnrecorded, true),
-        Ok(()) => {
+        Ok(mut flow) => {
+            flow.pin(backend, asked.now);
+            FlowTable::<A>::publish(tables, flow);
             tables.note_opened(backend);
             (backend, Reason::Opened, true)
         }
-        Err(Refused::Exists) => (backend, Reason::Opened, true),
+        // Another CPU recorded the same flow meanwhile: its record wins.
+        Err(Refused::Exists) => match tables.published(asked.key) {
+            Some(flow) => (flow.backend, Reason::Recorded, false),
+            None => (backend, Reason::Opened, true),
+        },
     })
 }

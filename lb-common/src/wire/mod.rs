@@ -80,6 +80,13 @@ impl Ports {
         Self(U32be::from_raw(self.0.raw().rotate_left(16)))
     }
 
+    /// Both from how they lie in a packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: U32be) -> Self {
+        Self(word)
+    }
+
     /// Both as they lie in a packet.
     #[inline(always)]
     #[must_use]

@@ -193,69 +193,57 @@ impl Sweep {
     ) -> Result<Option<Observations>, TableError> {
         let seen = &mut self.seen;
         if !self.is_half_done {
-            let more = tables.flows.next(&mut self.v4)?;
-            let now = tables.now()?;
-            look(&self.v4, &mut tables.flows, (rules, now), slots, seen)?;
+            let more = tables.flows.next(&mut self.v4);
+            look(&self.v4, &tables.flows, (rules, tables.now()?), slots, seen);
             self.is_half_done = !more;
             return Ok(None);
         }
-        let more = tables.flows_v6.next(&mut self.v6)?;
-        let now = tables.now()?;
-        look(&self.v6, &mut tables.flows_v6, (rules, now), slots, seen)?;
+        let more = tables.flows_v6.next(&mut self.v6);
+        look(&self.v6, &tables.flows_v6, (rules, tables.now()?), slots, seen);
         self.is_half_done = more;
         Ok((!more).then(|| std::mem::take(&mut self.seen)))
     }
 }
 
-/// Deletes what is over of a batch, and notes the rest.
+/// Gives lines back that are free by now, deletes what is over of a batch, and notes the rest.
 fn look<A: Ip>(
     walk: &FlowWalk<A>,
-    records: &mut FlowRecords<A>,
+    records: &FlowRecords<A>,
     (rules, now): (&Rules, Ticks),
     slots: &impl Slots,
     seen: &mut Observations,
-) -> Result<(), TableError> {
+) {
+    records.reclaim(walk);
     for (key, record) in walk.batch() {
         let worth_it = rules.is_worth_a_look(key.protocol(), &record, now);
-        if worth_it && bury(records, rules, &key, now)? {
+        if worth_it && bury(records, rules, &key, now) {
             seen.deleted += 1;
         } else {
             seen.note(&record, slots.slot_of(&key));
         }
     }
-    Ok(())
 }
 
 /// Deletes a record, with its partner, if both together say that the flow is over. Both are read again first, because
 /// a packet may have come since the batch was read. Whether the record is gone.
-fn bury<A: Ip>(
-    records: &mut FlowRecords<A>,
-    rules: &Rules,
-    key: &FlowKey<A>,
-    now: Ticks,
-) -> Result<bool, TableError> {
-    let Some(record) = records.get(key)? else { return Ok(true) };
-    let partner = partner(records, key, &record)?;
-    let over = rules.plan((*key, record), partner, now);
+fn bury<A: Ip>(records: &FlowRecords<A>, rules: &Rules, key: &FlowKey<A>, now: Ticks) -> bool {
+    let Some(record) = records.get(key) else { return true };
+    let over = rules.plan((*key, record), partner(records, key, &record), now);
     for key in &over {
-        records.delete(key)?;
+        records.delete(key);
     }
-    Ok(!over.is_empty())
+    !over.is_empty()
 }
 
 /// The record of the opposite direction. One at its place that leads back elsewhere belongs to another flow, which took
 /// the port over.
-fn partner<A: Ip>(
-    records: &FlowRecords<A>,
-    key: &FlowKey<A>,
-    record: &Flow<A>,
-) -> Result<Option<Entry<A>>, TableError> {
+fn partner<A: Ip>(records: &FlowRecords<A>, key: &FlowKey<A>, record: &Flow<A>) -> Option<Entry<A>> {
     if record.kind() == FlowKind::Pinned {
-        return Ok(None);
+        return None;
     }
     let place = record.opposite(key.protocol());
-    let found = records.get(&place)?.filter(|other| other.opposite(key.protocol()) == *key);
-    Ok(found.map(|other| (place, other)))
+    let found = records.get(&place).filter(|other| other.opposite(key.protocol()) == *key);
+    found.map(|other| (place, other))
 }
 
 #[cfg(test)]

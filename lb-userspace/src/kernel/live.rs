@@ -2,6 +2,7 @@
 //!
 //! Without root, or without the commands that furnish a namespace, they are skipped by name.
 
+mod lines;
 mod listener;
 mod ways;
 
@@ -140,7 +141,7 @@ fn every_flow_is_walked_once_even_while_others_come_and_go() {
     if !is_root("every_flow_is_walked_once_even_while_others_come_and_go") {
         return;
     }
-    let mut tables = datapath(50_000).tables;
+    let tables = datapath(50_000).tables;
     for n in 0..20_000 {
         tables.flows.write(&key(n), &Flow::pinned(id(1), Ticks(n))).unwrap();
     }
@@ -148,12 +149,12 @@ fn every_flow_is_walked_once_even_while_others_come_and_go() {
     let mut fresh = 100_000;
     let begun = Instant::now();
     while more {
-        more = tables.flows.next(&mut walk).unwrap();
+        more = tables.flows.next(&mut walk);
         seen.extend(walk.batch().map(|(key, _)| key.source.get()).filter(|n| *n < 20_000));
         for _ in 0..500 {
             fresh += 1;
             tables.flows.write(&key(fresh), &Flow::pinned(id(1), Ticks(0))).unwrap();
-            tables.flows.delete(&key(fresh - 400)).unwrap();
+            tables.flows.delete(&key(fresh - 400));
         }
     }
     println!("20,000 flows walked in {:?}", begun.elapsed());
@@ -173,7 +174,7 @@ fn a_sweep_deletes_what_is_over_and_counts_the_rest() {
         let ticks = u32::try_from(Duration::from_secs(seconds).as_nanos() / tick.as_nanos()).unwrap();
         Ticks(now.0.wrapping_sub(ticks))
     };
-    let mut write_pair = |n: u32, last_seen: Ticks, state: FlowState| {
+    let write_pair = |n: u32, last_seen: Ticks, state: FlowState| {
         let (arriving, leaving) = (key(n), key(n + 1_000_000));
         for (kind, arriving, leaving) in [
             (FlowKind::Forward, arriving, leaving),
@@ -189,7 +190,7 @@ fn a_sweep_deletes_what_is_over_and_counts_the_rest() {
     write_pair(2, ago(3), FlowState::ESTABLISHED);
     write_pair(3, ago(11), FlowState::ESTABLISHED);
     tables.flows.write(&key(4), &Flow::pinned(id(9), ago(400))).unwrap();
-    tables.flows.delete(&key(1_000_002).reversed()).unwrap();
+    tables.flows.delete(&key(1_000_002).reversed());
     let rules = Rules::new([(id(3), Duration::from_secs(10))], tick);
     let mut sweep = Sweep::default();
     let mut walk = |tables: &mut _, slot| {
@@ -199,8 +200,8 @@ fn a_sweep_deletes_what_is_over_and_counts_the_rest() {
     };
     let seen = walk(&mut tables, Some((5, id(9))));
     assert_eq!((seen.flows, seen.by_backend[&id(3)], seen.strays[&5]), (1, 1, 1));
-    assert!(tables.flows.get(&key(2)).unwrap().is_some());
-    assert!(tables.flows.get(&key(3)).unwrap().is_none());
+    assert!(tables.flows.get(&key(2)).is_some());
+    assert!(tables.flows.get(&key(3)).is_none());
     let again = walk(&mut tables, None);
     assert_eq!((again.flows, again.deleted), (1, 0));
 }

@@ -82,6 +82,7 @@ impl Tables {
         object: &mut Ebpf,
         clock: ProgramFd,
         [writer, guard_writer]: [ProgramFd; 2],
+        flows: (u32, u64),
     ) -> Result<Self, LoadError> {
         Ok(Self {
             writer: Writer::new(writer),
@@ -93,8 +94,8 @@ impl Tables {
             fragments: take(object, FRAGMENTS)?,
             turns: take(object, TURNS)?,
             insert_rate: take(object, INSERT_RATE)?,
-            flows: FlowRecords::take(object, FLOWS)?,
-            flows_v6: FlowRecords::take(object, FLOWS_V6)?,
+            flows: FlowRecords::take(object, FLOWS, flows)?,
+            flows_v6: FlowRecords::take(object, FLOWS_V6, flows)?,
             reasons: take(object, REASONS)?,
             backend_counts: take(object, BACKEND_COUNTS)?,
             guard: GuardMaps::take(object, Writer::new(guard_writer))?,
@@ -232,8 +233,8 @@ impl Tables {
             unless_missing(self.prefixes.remove(&key)).map_err(failed("delete from", PREFIXES))?;
         }
         self.guard.reset()?;
-        self.flows.empty()?;
-        self.flows_v6.empty()?;
+        self.flows.empty();
+        self.flows_v6.empty();
         empty_counts(&mut self.reasons, limits::REASONS).map_err(failed("write to", REASONS))?;
         empty_counts(&mut self.turns, limits::SERVICE_NUMBERS).map_err(failed("write to", TURNS))?;
         empty_counts(&mut self.insert_rate, 1).map_err(failed("write to", INSERT_RATE))?;

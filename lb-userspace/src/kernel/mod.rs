@@ -21,6 +21,7 @@ pub mod listener;
 mod live;
 pub mod local_route;
 pub mod maps;
+mod memory;
 pub mod netlink;
 pub mod nexthop;
 pub mod object;

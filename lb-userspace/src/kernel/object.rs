@@ -192,7 +192,12 @@ impl Datapath {
         let guard_writer = programs.handle(Program::Write)?;
         let log = settings.log_packets.then(|| PacketLog::open(&mut programs.0)).transpose()?;
         let capture = settings.capture.map(|_| Capture::take(&mut programs.0)).transpose()?;
-        let tables = Tables::take(&mut programs.0, clock, [writer, guard_writer])?;
+        let tables = Tables::take(
+            &mut programs.0,
+            clock,
+            [writer, guard_writer],
+            (flow_lines(settings.flows), settings.seed),
+        )?;
         Ok(Self { programs, tables, log, capture })
     }
 }
@@ -391,6 +396,8 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
     let cookies = u8::from(settings.sends_cookies());
     let guarded = |entries| settings.guard.map_or(1, |_| entries);
     let capture_rate = settings.capture.map_or(0, |capture| capture.rate);
+    let lines = flow_lines(flows);
+    let mask = lines - 1;
     let mut loader = EbpfLoader::new();
     loader
         .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS)
@@ -413,14 +420,20 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
         .override_global("LOUD", &loud, true)
         .override_global("CAPTURE_RATE", &capture_rate, true)
         .override_global(aya_log::LEVEL, &log_level, false)
-        .map_max_entries(super::maps::FLOWS, flows)
-        .map_max_entries(super::maps::FLOWS_V6, flows)
+        .override_global("FLOW_MASK", &mask, true)
+        .map_max_entries(super::maps::FLOWS, lines)
+        .map_max_entries(super::maps::FLOWS_V6, lines)
         .map_max_entries(super::maps::FRAGMENTS, entries.unwrap_or(settings.fragments));
     for map in super::maps::LARGE {
         entries.map(|entries| loader.map_max_entries(map, entries));
     }
     settings.capture.map(|capture| loader.map_max_entries(super::capture::CAPTURED, capture.ring));
     loader.load(OBJECT).map_err(explain)
+}
+
+/// Lines of a flow table for so many records: their numbers are masked.
+const fn flow_lines(flows: u32) -> u32 {
+    flows.next_power_of_two()
 }
 
 /// How often the kernel's clock of the programs moves in a second.

@@ -1,118 +1,135 @@
-//! The flow records of one address family: read, deleted, and walked through a bounded batch at a time.
+//! The flow records of one address family, in memory that the kernel programs and the daemon share: read, taken out, and
+//! walked through a bounded batch at a time. What may be done to a line is said in [`lb_common::datapath::lines`].
 
-use super::TableError;
-use super::bpf::{self, Position};
-use super::maps::{failed, is_missing, refused};
-use aya::Pod;
-use aya::maps::{HashMap, IterableMap as _, MapData, MapError};
-use lb_common::abi::{Flow, FlowKey, Ip};
+use super::maps::refused;
+use super::memory::Memory;
+use super::{LoadError, TableError};
+use lb_common::abi::{Flow, FlowKey, Ip, Line};
+use lb_common::datapath::Refused;
+use lb_common::datapath::lines::{self, Lines};
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::ops::Range;
 
-/// Records in one batch: some hundred kibibytes, read in well under a millisecond.
-const BATCH: usize = 4096;
-
-/// A flow's key as aya wants it.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug)]
-struct RawKey<A>(FlowKey<A>);
-
-/// A record as aya wants it.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug)]
-struct RawFlow<A>(Flow<A>);
-
-#[allow(unsafe_code, reason = "aya's marker says what ours says")]
-// SAFETY: transparent over a type that is `Plain` for both families there are.
-unsafe impl<A: Ip> Pod for RawKey<A> {}
-
-#[allow(unsafe_code, reason = "aya's marker says what ours says")]
-// SAFETY: as above.
-unsafe impl<A: Ip> Pod for RawFlow<A> {}
+/// Lines in one batch: a mebibyte or two, read in well under a millisecond.
+const BATCH: u32 = 16_384;
 
 /// The records of one family.
+#[derive(Debug)]
 pub struct FlowRecords<A: Ip> {
-    map: HashMap<MapData, RawKey<A>, RawFlow<A>>,
+    memory: Memory<Line<A>>,
+    mask: u32,
+    /// Seed of the flow hash.
+    seed: u64,
     name: &'static str,
 }
 
-impl<A: Ip> std::fmt::Debug for FlowRecords<A> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FlowRecords").field("map", &self.name).finish_non_exhaustive()
+impl<A: Ip> Lines<A> for FlowRecords<A> {
+    fn mask(&self) -> u32 {
+        self.mask
+    }
+
+    fn line(&self, number: u32) -> Option<&Line<A>> {
+        self.memory.values().get(number as usize)
     }
 }
 
 impl<A: Ip> FlowRecords<A> {
-    pub(super) fn take(object: &mut aya::Ebpf, name: &'static str) -> Result<Self, super::LoadError> {
-        super::maps::take(object, name).map(|map| Self { map, name })
+    pub(super) fn take(
+        object: &mut aya::Ebpf,
+        name: &'static str,
+        (lines, seed): (u32, u64),
+    ) -> Result<Self, LoadError> {
+        let memory = Memory::take(object, name, lines)?;
+        Ok(Self { memory, mask: lines - 1, seed, name })
     }
 
     /// The record of one flow, if there is one.
-    pub fn get(&self, key: &FlowKey<A>) -> Result<Option<Flow<A>>, TableError> {
-        match self.map.get(&RawKey(*key), 0) {
-            Ok(RawFlow(flow)) => Ok(Some(flow)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(failed("read", self.name)(error)),
-        }
+    #[must_use]
+    pub fn get(&self, key: &FlowKey<A>) -> Option<Flow<A>> {
+        lines::find(self, key, key.hash(self.seed)).map(read)
     }
 
     /// Writes a record, for tests; in service only the kernel does.
-    pub fn write(&mut self, key: &FlowKey<A>, flow: &Flow<A>) -> Result<(), TableError> {
-        self.map.insert(RawKey(*key), RawFlow(*flow), 0).map_err(failed("write to", self.name))
-    }
-
-    /// Deletes a record; it may be gone already.
-    pub fn delete(&mut self, key: &FlowKey<A>) -> Result<(), TableError> {
-        match self.map.remove(&RawKey(*key)) {
-            Err(error) if !is_missing(&error) => Err(failed("delete from", self.name)(error)),
-            _ => Ok(()),
+    pub fn write(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Result<(), TableError> {
+        let hash = key.hash(self.seed);
+        if let Some(line) = lines::find(self, key, hash) {
+            write(line, flow);
+            return Ok(());
         }
+        let full = |_: Refused| refused("write to", self.name)(io::ErrorKind::StorageFull.into());
+        let number = lines::reserve(self, key, hash).map_err(full)?;
+        if let Some(line) = self.line(number) {
+            write(line, flow);
+            line.publish();
+        }
+        Ok(())
     }
 
-    /// Deletes all records, for tests.
-    pub fn empty(&mut self) -> Result<(), TableError> {
-        let keys =
-            self.map.keys().collect::<Result<Vec<_>, _>>().map_err(failed("walk through", self.name))?;
-        keys.into_iter().try_for_each(|RawKey(key)| self.delete(&key))
+    /// Takes a record out; it may be gone already.
+    pub fn delete(&self, key: &FlowKey<A>) {
+        lines::remove(self, key, key.hash(self.seed));
+    }
+
+    /// Takes all records out, for tests, while no packets come.
+    pub fn empty(&mut self) {
+        self.memory.clear();
     }
 
     /// The next batch of records of a walk; `false` when it was the last. Records that live through the whole walk are
-    /// seen exactly once, since the kernel goes bucket by bucket; others once or not at all.
-    pub fn next(&self, walk: &mut FlowWalk<A>) -> Result<bool, TableError> {
-        walk.next(self.map.map().fd().as_fd()).map_err(refused("walk through", self.name))
+    /// seen exactly once, since none ever moves; others once or not at all.
+    pub fn next(&self, walk: &mut FlowWalk<A>) -> bool {
+        let numbers = walk.next..walk.next.saturating_add(BATCH).min(self.mask + 1);
+        let live = numbers.clone().filter_map(|number| self.entry(number));
+        walk.batch = live.collect();
+        let more = numbers.end <= self.mask;
+        walk.next = if more { numbers.end } else { 0 };
+        walk.seen = numbers;
+        more
     }
+
+    /// The key and the record of a live line.
+    fn entry(&self, number: u32) -> Option<(FlowKey<A>, Flow<A>)> {
+        let line = self.line(number)?;
+        let word = line.word();
+        word.is_live(word.key()).then(|| (line.key(word), read(line)))
+    }
+
+    /// Gives lines among those of a walk's last batch back, if nobody can be looking at them any more: they were dead
+    /// already when the walk before came by.
+    pub fn reclaim(&self, walk: &FlowWalk<A>) {
+        walk.seen.clone().for_each(|number| lines::reclaim(self, number, |key| key.hash(self.seed)));
+    }
+}
+
+#[allow(unsafe_code, reason = "the kernel programs write what is read here")]
+fn read<A: Ip>(line: &Line<A>) -> Flow<A> {
+    // SAFETY: the pointer is to the line's own record, which is plain numbers; they may change meanwhile.
+    unsafe { line.flow().read_volatile() }
+}
+
+#[allow(unsafe_code, reason = "the kernel programs read what is written here")]
+fn write<A: Ip>(line: &Line<A>, flow: &Flow<A>) {
+    // SAFETY: as for reading.
+    unsafe { line.flow().write_volatile(*flow) };
 }
 
 /// A walk through the flow records, a bounded batch at a time.
 #[derive(Debug)]
 pub struct FlowWalk<A: Ip> {
-    position: Position,
-    keys: Vec<RawKey<A>>,
-    flows: Vec<RawFlow<A>>,
-    found: usize,
+    next: u32,
+    seen: Range<u32>,
+    batch: Vec<(FlowKey<A>, Flow<A>)>,
 }
 
 impl<A: Ip> Default for FlowWalk<A> {
     fn default() -> Self {
-        Self {
-            position: Position::default(),
-            keys: vec![RawKey(FlowKey::default()); BATCH],
-            flows: vec![RawFlow(Flow::default()); BATCH],
-            found: 0,
-        }
+        Self { next: 0, seen: 0..0, batch: Vec::new() }
     }
 }
 
 impl<A: Ip> FlowWalk<A> {
     /// The batch read last.
     pub fn batch(&self) -> impl Iterator<Item = (FlowKey<A>, Flow<A>)> {
-        self.keys.iter().zip(&self.flows).take(self.found).map(|(key, flow)| (key.0, flow.0))
-    }
-
-    fn next(&mut self, map: BorrowedFd<'_>) -> io::Result<bool> {
-        let (found, next) = bpf::lookup(map, self.position, &mut self.keys, &mut self.flows)?;
-        self.found = found;
-        self.position = next.unwrap_or_default();
-        Ok(next.is_some())
+        self.batch.iter().copied()
     }
 }

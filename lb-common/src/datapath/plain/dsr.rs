@@ -18,11 +18,11 @@ pub(super) fn tunnelled<A: Family, const PROTOCOL: u8, const UDP: bool, const CO
     (service, length): (&Service, u32),
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
-    let Found { index, slot, hash } = slot::<A, PROTOCOL, COMMON>(packet, tables, service)?;
+    let found @ Found { slot, hash, .. } = slot::<A, PROTOCOL, COMMON>(packet, tables, service)?;
     let outer = (service, length, hash);
     let tracks = if COMMON { slot.is_tracked() } else { track::tracks(service, slot) };
     if tracks {
-        let (id, reason) = recorded::<A, PROTOCOL>(packet, tables, service, (index, slot), arrival)?;
+        let (id, reason) = recorded::<A, PROTOCOL, COMMON>(packet, tables, service, found, arrival)?;
         tunnelled_to::<A, PROTOCOL, UDP>(packet, tables, outer, (id, reason))
     } else {
         tunnelled_to::<A, PROTOCOL, UDP>(packet, tables, outer, (slot.current(), Reason::Settled))
@@ -90,9 +90,9 @@ pub(super) fn handed_on<A: Family, const PROTOCOL: u8>(
     (service, length): (&Service, u32),
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
-    let Found { index, slot, .. } = slot::<A, PROTOCOL, false>(packet, tables, service)?;
+    let found @ Found { slot, .. } = slot::<A, PROTOCOL, false>(packet, tables, service)?;
     let (id, reason) = if track::tracks(service, slot) {
-        recorded::<A, PROTOCOL>(packet, tables, service, (index, slot), arrival)?
+        recorded::<A, PROTOCOL, false>(packet, tables, service, found, arrival)?
     } else {
         (slot.current(), Reason::Settled)
     };
@@ -132,16 +132,17 @@ fn slot<A: Family, const PROTOCOL: u8, const COMMON: bool>(
 
 /// The owner of a flow in a slot that tracks.
 #[inline(always)]
-fn recorded<A: Family, const PROTOCOL: u8>(
+fn recorded<A: Family, const PROTOCOL: u8, const COMMON: bool>(
     packet: &impl Packet,
     tables: &impl TablesFor<A>,
     service: &Service,
-    slot: (u32, Slot),
+    Found { index, slot, hash }: Found,
     arrival: impl Fn() -> Arrival,
 ) -> Option<(BackendId, Reason)> {
     let flags = flags::<A, PROTOCOL>(packet, L3)?;
     let segment = Segment { protocol: PROTOCOL, flags, checksum: U16be::ZERO, piece: Piece::Whole };
     let key = key::<A, PROTOCOL>(packet)?;
-    let asked = Asked { service, key: &key, segment: &segment, now: arrival().now };
-    track::remembered(tables, slot, &asked)
+    let asked =
+        Asked { service, key: &key, segment: &segment, hash: COMMON.then_some(hash), now: arrival().now };
+    track::remembered(tables, (index, slot), &asked)
 }

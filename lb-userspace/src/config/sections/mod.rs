@@ -537,8 +537,13 @@ pub(super) static TABLES: Section = Section {
             value: Value::Number(Unit::Size, MIN_FLOWS..=MAX_FLOWS),
             presence: Presence::Default("262144"),
             example: "flows = \"256k\"",
-            meaning: "Entries of the flow table of each family; k is 1,024 and M is 1,048,576.",
-            why: "Room for a quarter of a million tracked flows in some tens of megabytes, which are reserved at start.",
+            meaning: "Entries of the flow table of each family, rounded up to a power of two; k is \
+                      1,024 and M is 1,048,576. The memory is taken at start, 64 bytes an entry for \
+                      IPv4 and 128 for IPv6, and counts among the daemon's own, which maps it. An \
+                      entry has sixteen places: of a table that is half full one new flow in 65,000 \
+                      finds none and is treated as if it were full, of one that is three quarters full \
+                      one in a hundred.",
+            why: "Room for a quarter of a million tracked flows in 48 MiB.",
         },
         Key {
             name: "fragments",

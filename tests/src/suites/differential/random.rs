@@ -14,6 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const SEED: &str = "LB_TEST_SEED";
 /// A third of a second's worth.
 const PACKETS: usize = 10_000;
+/// Room for so few records that every key may lie on every line: only then the kernel's table is full when the host's is.
+const FEW: usize = 16;
 /// Packets between two changes of the tables.
 const CALM: usize = 25;
 
@@ -74,7 +76,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mix = |forward, damaged| Mix { forward, damaged };
     vec![
         case("nat", mix(Some(Forward::Nat), 0), 0, NAT),
-        case("ipip", mix(Some(Forward::DsrIpip), 0), 48, IPIP),
+        case("ipip", mix(Some(Forward::DsrIpip), 0), FEW, IPIP),
         case("damaged", mix(None, 60), 0, DAMAGED),
         Case::new("differential::random::every_way_of_forwarding_ends_alike", || repeatable(send_medley))
             .needs(&[Need::Root]),
