@@ -131,7 +131,7 @@ pub fn reserve<A: Ip>(lines: &impl Lines<A>, key: &FlowKey<A>, hash: u32) -> Res
     let number = hash & lines.mask();
     let Some(word) = lock(lines, number) else { return Err(Refused::Full) };
     let reserved = reserve_locked(lines, key, Home { number, word });
-    // Looked up again: there is no room on the stack to keep it (see "Findings" in ARCHITECTURE.md).
+    // Looked up again: there is no room on the stack to keep it (see lb-ebpf/FINDINGS.md).
     let Some(home) = lines.line(number) else { return Err(Refused::Full) };
     home.clear(LineWord::LOCK);
     reserved
