@@ -1,7 +1,7 @@
 //! Runs every suite, or those whose names contain the argument: `lb-tests [FILTER] [--list] [--nocapture]`.
 //!
-//! Cases run two at a time, for most of their time they wait, unless `--test-threads` says otherwise. Those that compare rates run
-//! alone.
+//! Cases run one after the other, for they measure times and the machine is small; two at a time those that do not, unless
+//! `--test-threads` says otherwise.
 
 use std::process::ExitCode;
 

@@ -18,7 +18,7 @@ pub struct Case {
 impl Case {
     /// `name` is a path ending in a sentence: `nat::native::connections_spread_by_weight`.
     pub fn new(name: impl Into<String>, run: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
-        Self { name: name.into(), needs: Vec::new(), is_alone: false, run: Box::new(run) }
+        Self { name: name.into(), needs: Vec::new(), is_alone: true, run: Box::new(run) }
     }
 
     /// Its whole name.
@@ -27,10 +27,10 @@ impl Case {
         &self.name
     }
 
-    /// It compares rates: no other case runs meanwhile.
+    /// It measures no times and counts no packets that a busy machine could lose: others that say so may run meanwhile.
     #[must_use]
-    pub fn alone(mut self) -> Self {
-        self.is_alone = true;
+    pub fn beside_others(mut self) -> Self {
+        self.is_alone = false;
         self
     }
 

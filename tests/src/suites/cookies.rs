@@ -26,15 +26,14 @@ use crate::traffic::http::{self, Connection};
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
     let v4 = routed(Forward::Local, Mode::Native);
-    let cases = super::cases(
+    super::cases(
         "cookies",
         &[v4, v4.families(Family::V6, Family::V6)],
         &[
             ("clients_connect_during_a_flood_that_the_listener_does_not_see", flood),
             ("without_listeners_that_take_cookies_the_daemon_says_what_to_do", refusal),
         ],
-    );
-    cases.into_iter().map(Case::alone).collect()
+    )
 }
 
 /// Connections that may begin in a second before cookies are sent.

@@ -36,7 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
             ("malformed_packets_leave_clients_their_rate", malformed),
         ],
     ));
-    cases.into_iter().map(Case::alone).collect()
+    cases
 }
 
 /// Share of their rate that good clients keep.

@@ -47,14 +47,13 @@ const NEEDS: [Need; 3] = [Need::Root, Need::IoUring, Need::NativeXdp];
 /// Every case of every suite.
 #[must_use]
 pub fn all() -> Vec<Case> {
+    let steady = [differential::cases(), harness::cases(), first_run::cases(), l7::cases()];
+    let steady = steady.into_iter().flatten().map(Case::beside_others);
     let suites = [
-        differential::cases(),
-        harness::cases(),
         traffic::cases(),
         health::cases(),
         change::cases(),
         lifecycle::cases(),
-        first_run::cases(),
         demo::cases(),
         crash::cases(),
         reloads::cases(),
@@ -72,9 +71,8 @@ pub fn all() -> Vec<Case> {
         flood::cases(),
         cookies::cases(),
         capture::cases(),
-        l7::cases(),
     ];
-    suites.into_iter().flatten().filter(is_awaited_no_more).collect()
+    steady.chain(suites.into_iter().flatten()).filter(is_awaited_no_more).collect()
 }
 
 /// The cases for a kernel that is tried in a virtual machine, which is slow: what depends on the kernel, and no more.

@@ -25,6 +25,9 @@ const LONG: usize = 20_000_000;
 const CONNECTIONS: u32 = 300;
 /// For which the download goes on behind the drain.
 const A_WHILE: Duration = Duration::from_secs(1);
+/// Longer than between two looks of the daemon at its flows, and how often that is waited for.
+const SWEEP: Duration = Duration::from_millis(700);
+const PATIENCE: usize = 5;
 /// Lines of a refusal that are shown.
 const LINES: usize = 16;
 
@@ -52,7 +55,7 @@ pub(super) fn a_drain_cuts_nothing(scene: &mut Scene, page: &Page) -> Result<Str
 
 pub(super) fn a_broken_config_changes_nothing(scene: &mut Scene, page: &Page) -> Result<String> {
     let hammer = Hammer::start(&scene.house.client, WEB.vip, WORKERS)?;
-    let before = generation(scene)?;
+    let before = settled_generation(scene)?;
     reload_broken(scene, page)?;
     thread::sleep(LEAD);
     let record = hammer.stop();
@@ -88,6 +91,20 @@ fn run(scene: &Scene, page: &Page, arguments: &[&str]) -> Result<()> {
 
 fn generation(scene: &Scene) -> Result<u64> {
     scene.daemon()?.status()?["generation"].as_u64().context("the status tells no generation")
+}
+
+/// The generation when what the last change set going is over: slots are still written while flows that it concerned end.
+fn settled_generation(scene: &Scene) -> Result<u64> {
+    let mut last = generation(scene)?;
+    for _ in 0..PATIENCE {
+        thread::sleep(SWEEP);
+        let now = generation(scene)?;
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    Ok(last)
 }
 
 fn connections_to(scene: &Scene, vip: SocketAddr, backend: &str) -> Result<u32> {
