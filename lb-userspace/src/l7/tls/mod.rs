@@ -5,7 +5,6 @@
 //! be read leaves the former in use.
 
 mod client;
-mod der;
 mod error;
 mod files;
 mod identity;

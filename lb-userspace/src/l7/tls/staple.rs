@@ -2,14 +2,12 @@
 //!
 //! Source: RFC 6960, section 4.2.1. It is read as far as its `nextUpdate`, not verified: that is the client's to do.
 
-use super::der::{ENUMERATED, GENERALIZED_TIME, OCTETS, SEQUENCE, any, either_time, element};
 use super::validity::unix;
 use super::{TlsError, files};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-/// An element that has another within it, numbered 0.
-const NUMBER_0: u8 = 0xa0;
+use x509_cert::der::Decode as _;
+use x509_ocsp::{BasicOcspResponse, OcspResponse};
 
 /// A response of an authority, in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,48 +38,70 @@ impl Staple {
 
 /// When the first of a response's certificates is to be asked for again.
 fn next_update(response: &[u8]) -> Option<i64> {
-    let (response, _) = element(response, SEQUENCE)?;
-    let (_status, rest) = element(response, ENUMERATED)?;
-    let (typed, _) = element(element(rest, NUMBER_0)?.0, SEQUENCE)?;
-    let (_kind, _, rest) = any(typed)?;
-    let (basic, _) = element(element(rest, OCTETS)?.0, SEQUENCE)?;
-    let (signed, _) = element(basic, SEQUENCE)?;
-    let rest = element(signed, NUMBER_0).map_or(signed, |(_version, rest)| rest);
-    let (_responder, _, rest) = any(rest)?;
-    let (_produced, rest) = element(rest, GENERALIZED_TIME)?;
-    let (first, _) = element(element(rest, SEQUENCE)?.0, SEQUENCE)?;
-    let (_certificate, rest) = element(first, SEQUENCE)?;
-    let (_status, _, rest) = any(rest)?;
-    let (_this_update, rest) = element(rest, GENERALIZED_TIME)?;
-    either_time(element(rest, NUMBER_0)?.0)?.0
+    let response = OcspResponse::from_der(response).ok()?.response_bytes?;
+    let basic = BasicOcspResponse::from_der(response.response.as_bytes()).ok()?;
+    let next = basic.tbs_response_data.responses.first()?.next_update?;
+    i64::try_from(next.0.to_unix_duration().as_secs()).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::der::tests::der;
     use super::*;
     use std::time::Duration;
+    use x509_cert::der::Encode as _;
+    use x509_cert::der::asn1::{BitString, GeneralizedTime, ObjectIdentifier, OctetString};
+    use x509_cert::serial_number::SerialNumber;
+    use x509_cert::spki::AlgorithmIdentifierOwned;
+    use x509_ocsp::{
+        CertId, CertStatus, OcspGeneralizedTime, OcspResponseStatus, ResponderId, ResponseBytes,
+        ResponseData, SingleResponse, Version,
+    };
 
-    /// A response as an authority writes it, with this behind its `thisUpdate`.
-    fn response(behind: &[u8]) -> Vec<u8> {
-        let time = der(GENERALIZED_TIME, b"20240101000000Z");
-        let one = [der(SEQUENCE, b"certificate"), vec![0x80, 0], time.clone(), behind.to_vec()].concat();
-        let all = der(SEQUENCE, &der(SEQUENCE, &one));
-        let signed = der(SEQUENCE, &[der(0xa2, b"responder"), time, all].concat());
-        let basic = der(SEQUENCE, &[signed, der(SEQUENCE, b"algorithm")].concat());
-        let typed = der(SEQUENCE, &[der(0x06, b"kind"), der(OCTETS, &basic)].concat());
-        der(SEQUENCE, &[der(ENUMERATED, &[0]), der(NUMBER_0, &typed)].concat())
+    fn time(seconds: u64) -> OcspGeneralizedTime {
+        OcspGeneralizedTime(GeneralizedTime::from_unix_duration(Duration::from_secs(seconds)).unwrap())
     }
 
-    fn until(end: &[u8]) -> Vec<u8> {
-        response(&der(NUMBER_0, &der(GENERALIZED_TIME, end)))
+    /// A response as an authority writes it, but for its signature.
+    fn response(next: Option<u64>) -> Vec<u8> {
+        let algorithm = AlgorithmIdentifierOwned {
+            oid: ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2"),
+            parameters: None,
+        };
+        let octets = || OctetString::new(&b"octets"[..]).unwrap();
+        let one = SingleResponse {
+            cert_id: CertId {
+                hash_algorithm: algorithm.clone(),
+                issuer_name_hash: octets(),
+                issuer_key_hash: octets(),
+                serial_number: SerialNumber::new(&[1]).unwrap(),
+            },
+            cert_status: CertStatus::good(),
+            this_update: time(1_700_000_000),
+            next_update: next.map(time),
+            single_extensions: None,
+        };
+        let tbs_response_data = ResponseData {
+            version: Version::V1,
+            responder_id: ResponderId::ByKey(octets()),
+            produced_at: time(1_700_000_000),
+            responses: vec![one],
+            response_extensions: None,
+        };
+        let signature = BitString::from_bytes(b"bits").unwrap();
+        let (signature_algorithm, certs) = (algorithm, None);
+        let basic = BasicOcspResponse { tbs_response_data, signature_algorithm, signature, certs };
+        let response = OctetString::new(basic.to_der().unwrap()).unwrap();
+        let response_type = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.1");
+        let response_bytes = Some(ResponseBytes { response_type, response });
+        let response_status = OcspResponseStatus::Successful;
+        OcspResponse { response_status, response_bytes }.to_der().unwrap()
     }
 
     #[test]
     fn the_next_update_is_found_where_there_is_one() {
-        assert_eq!(next_update(&until(b"20240229120000Z")), Some(1_709_208_000));
-        assert_eq!(next_update(&response(b"")), None);
-        let whole = until(b"20240229120000Z");
+        let whole = response(Some(1_709_208_000));
+        assert_eq!(next_update(&whole), Some(1_709_208_000));
+        assert_eq!(next_update(&response(None)), None);
         for end in 0..whole.len() {
             assert_eq!(next_update(&whole[..end]), None, "{end}");
         }
@@ -95,10 +115,10 @@ mod tests {
             ends: next_update(response),
             response: response.to_vec(),
         };
-        let ending = staple(&until(b"20240229120000Z"));
+        let ending = staple(&response(Some(1_709_208_000)));
         assert!(!ending.is_over(at(1_709_207_999)) && ending.warning(at(1_709_207_999)).is_none());
         assert!(ending.is_over(at(1_709_208_000)));
         assert!(ending.warning(at(1_709_208_000)).unwrap().contains("a.ocsp is past its next update"));
-        assert!(!staple(&response(b"")).is_over(at(u32::MAX.into())), "one that does not say");
+        assert!(!staple(&response(None)).is_over(at(u32::MAX.into())), "one that does not say");
     }
 }

@@ -2,18 +2,17 @@
 //!
 //! Source: RFC 5280, section 4.1.
 
-use super::der::{INTEGER, SEQUENCE, either_time, element};
 use super::names::dns_names;
 use super::staple::Staple;
 use super::{TlsError, files};
 use crate::config::proxy::{CertificateFiles, Proxy};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 /// How long before its end a certificate is worth a warning: whoever renews by machine has done so by then.
 pub(super) const SOON: Duration = Duration::from_hours(14 * 24);
-
-const VERSION: u8 = 0xa0;
 
 /// A certificate of a listener, and when it ends to be valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,63 +77,63 @@ pub(super) fn unix(time: SystemTime) -> i64 {
 
 /// When a certificate ends to be valid, in seconds of Unix time.
 fn not_after(certificate: &[u8]) -> Option<i64> {
-    let (certificate, _) = element(certificate, SEQUENCE)?;
-    let (signed, _) = element(certificate, SEQUENCE)?;
-    let rest = element(signed, VERSION).map_or(signed, |(_, rest)| rest);
-    let (_serial, rest) = element(rest, INTEGER)?;
-    let (_algorithm, rest) = element(rest, SEQUENCE)?;
-    let (_issuer, rest) = element(rest, SEQUENCE)?;
-    let (validity, _) = element(rest, SEQUENCE)?;
-    let (_not_before, rest) = either_time(validity)?;
-    either_time(rest)?.0
+    let certificate = Certificate::from_der(certificate).ok()?;
+    i64::try_from(certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs()).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::der::tests::der;
-    use super::super::der::{GENERALIZED_TIME, UTC_TIME};
     use super::*;
+    use x509_cert::TbsCertificate;
+    use x509_cert::der::Encode as _;
+    use x509_cert::der::asn1::{BitString, GeneralizedTime, ObjectIdentifier, UtcTime};
+    use x509_cert::serial_number::SerialNumber;
+    use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+    use x509_cert::time::{Time, Validity};
 
-    /// A certificate, as far as it is read, that ends at this time.
-    fn certificate(version: &[u8], tag: u8, end: &str) -> Vec<u8> {
-        let validity = [der(UTC_TIME, b"200101000000Z"), der(tag, end.as_bytes())].concat();
-        let parts = [
-            version.to_vec(),
-            der(INTEGER, &[1; 20]),
-            der(SEQUENCE, b"algorithm"),
-            der(SEQUENCE, &[b'i'; 300]),
-            der(SEQUENCE, &validity),
-            der(SEQUENCE, b"subject"),
-        ];
-        der(SEQUENCE, &der(SEQUENCE, &parts.concat()))
+    /// A certificate that ends at this time, and that nobody would believe.
+    fn certificate(end: Time) -> Vec<u8> {
+        let algorithm = AlgorithmIdentifierOwned {
+            oid: ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2"),
+            parameters: None,
+        };
+        let bits = || BitString::from_bytes(b"bits").unwrap();
+        let begin = UtcTime::from_unix_duration(Duration::ZERO).unwrap();
+        let key = SubjectPublicKeyInfoOwned { algorithm: algorithm.clone(), subject_public_key: bits() };
+        let tbs_certificate = TbsCertificate {
+            version: x509_cert::Version::V3,
+            serial_number: SerialNumber::new(&[1; 20]).unwrap(),
+            signature: algorithm.clone(),
+            issuer: "CN=issuer".parse().unwrap(),
+            validity: Validity { not_before: Time::UtcTime(begin), not_after: end },
+            subject: "CN=subject".parse().unwrap(),
+            subject_public_key_info: key,
+            issuer_unique_id: None,
+            subject_unique_id: None,
+            extensions: None,
+        };
+        let signature_algorithm = algorithm;
+        Certificate { tbs_certificate, signature_algorithm, signature: bits() }.to_der().unwrap()
     }
 
     #[test]
     fn the_end_is_read_from_either_kind_of_time() {
-        let version = der(VERSION, &der(INTEGER, &[2]));
-        // `date -d ... +%s` gives the same.
-        let rows = [
-            (UTC_TIME, "700101000000Z", 0),
-            (UTC_TIME, "491231235959Z", 2_524_607_999),
-            (UTC_TIME, "240229120000Z", 1_709_208_000),
-            (GENERALIZED_TIME, "20500101000000Z", 2_524_608_000),
-            (GENERALIZED_TIME, "99991231235959Z", 253_402_300_799),
-        ];
-        for (tag, end, expected) in rows {
-            assert_eq!(not_after(&certificate(&version, tag, end)), Some(expected), "{end}");
+        for end in [0, 1_709_208_000, 2_524_607_999] {
+            let time = UtcTime::from_unix_duration(Duration::from_secs(end)).unwrap();
+            assert_eq!(not_after(&certificate(Time::UtcTime(time))), i64::try_from(end).ok());
         }
-        assert_eq!(not_after(&certificate(b"", UTC_TIME, "700101000001Z")), Some(1), "of version 1");
+        for end in [2_524_608_000, 253_402_300_799] {
+            let time = GeneralizedTime::from_unix_duration(Duration::from_secs(end)).unwrap();
+            assert_eq!(not_after(&certificate(Time::GeneralTime(time))), i64::try_from(end).ok());
+        }
     }
 
     #[test]
     fn what_is_no_certificate_has_no_end() {
-        let whole = certificate(b"", UTC_TIME, "700101000000Z");
-        for end in 0..whole.len() - 60 {
+        let whole = certificate(Time::UtcTime(UtcTime::from_unix_duration(Duration::ZERO).unwrap()));
+        for end in 0..whole.len() {
             assert_eq!(not_after(&whole[..end]), None, "{end}");
         }
-        assert_eq!(not_after(&certificate(b"", UTC_TIME, "700101000000+0100")), None);
-        assert_eq!(not_after(&certificate(b"", UTC_TIME, "701301000000Z")), None);
-        assert_eq!(not_after(&[0x30, 0xff, 1, 1]), None);
     }
 
     #[test]
