@@ -1,5 +1,6 @@
 //! Path-MTU discovery: whoever sends too much for a link learns it, wherever the link is, and goes on in smaller packets.
 
+use std::io;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -79,8 +80,16 @@ fn learns_by_udp(socket: &UdpSocket, family: Family, fits: usize) -> Result<()> 
     let refused = socket.send(&full).err().and_then(|error| error.raw_os_error());
     ensure!(refused == Some(libc::EMSGSIZE), "the sender's stack does not believe what it was told");
     let fitting = vec![8; fits - headers];
-    socket.send(&fitting)?;
-    ensure!(echo::receive(socket)?.ends_with(&fitting), "what fits did not come back");
+    // One may be lost while the balancer takes notice of its link, and of the neighbours behind it.
+    let mut reply = Err(io::ErrorKind::TimedOut.into());
+    for _ in 0..LESSONS {
+        socket.send(&fitting)?;
+        reply = echo::receive(socket);
+        if reply.is_ok() {
+            break;
+        }
+    }
+    ensure!(reply?.ends_with(&fitting), "what fits did not come back");
     Ok(())
 }
 
