@@ -32,13 +32,26 @@ const LESSON: Duration = Duration::from_millis(300);
 
 /// The claims of this suite about every mode. The last leaves the path narrow.
 pub(super) fn claims(set: Set) -> Vec<Claim> {
-    let told: Claim = ("mtu", "a_sender_is_told_what_fits_the_outer_header", told_what_fits);
-    let refused: Claim =
-        ("mtu", "a_router_s_refusal_reaches_the_backend_that_sent_too_much", refusal_reaches_its_backend);
+    let told: Claim =
+        ("mtu", "a_sender_is_told_what_fits_the_outer_header", |stage| again(stage, told_what_fits));
+    let refused: Claim = ("mtu", "a_router_s_refusal_reaches_the_backend_that_sent_too_much", |stage| {
+        again(stage, refusal_reaches_its_backend)
+    });
     if set.forward.encapsulates() { vec![told, refused] } else { vec![refused] }
 }
 
 /// Between balancer and backends there is room for a client's full packet, but not for its outer header.
+/// A second time if need be: while a link's MTU changes, datagrams pass its XDP programs by or are lost, which is none of the
+/// balancer's doing and takes a moment. What is wrong for good is wrong the second time, too.
+fn again(stage: &mut Stage, claim: fn(&mut Stage) -> Result<()>) -> Result<()> {
+    claim(stage).or_else(|_| {
+        std::thread::sleep(LESSON);
+        stage.house.backends.iter().try_for_each(|host| forget(&host.namespace))?;
+        forget(&stage.house.client)?;
+        claim(stage)
+    })
+}
+
 fn told_what_fits(stage: &mut Stage) -> Result<()> {
     set_backend_links(stage, USUAL_MTU)?;
     learns_by_both(stage)?;
