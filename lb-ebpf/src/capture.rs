@@ -92,8 +92,9 @@ pub(crate) fn capture<H: Hook>(ctx: &H) -> u32 {
             hand_over(ctx, draft, packet.length(), filter.snap);
         }
     }
-    if draft.code == H::DROP && maps::is_loud() {
-        return stage::tell(ctx, draft.record.reason.into());
+    let reason = draft.record.reason.into();
+    if maps::is_loud() && (draft.code == H::DROP || reason == stage::UNSERVED) {
+        return stage::tell(ctx, reason, draft.code);
     }
     draft.code
 }

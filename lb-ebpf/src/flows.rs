@@ -13,7 +13,7 @@ use lb_common::datapath::lines::{self, Lines};
 use lb_common::wire::{U32be, ipv6};
 
 /// Lines begin on a page, and the daemon has them in its memory, too.
-const MAPPED: usize = BPF_F_MMAPABLE as usize;
+pub(crate) const MAPPED: usize = BPF_F_MMAPABLE as usize;
 
 /// The lines of IPv4; the daemon sets their number when it loads.
 #[btf_map]

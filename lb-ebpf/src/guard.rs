@@ -8,7 +8,9 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, HashMap};
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
-use lb_common::abi::{BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Ticks, limits};
+use lb_common::abi::{
+    BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Origin, Outline, Ticks, limits,
+};
 use lb_common::datapath::guard::GuardTables;
 use lb_common::wire::{U32be, ipv6};
 
@@ -26,6 +28,12 @@ pub(crate) static GUARD_STATE: Direct<GuardState, 1> = Direct::new(GuardState { 
 #[unsafe(link_section = ".bss.guard_rules")]
 pub(crate) static GUARD_RULES: Direct<GuardRule, { limits::GUARD_RULES as usize }> =
     Direct::new(GuardRule::UNGUARDED);
+/// The list in force in outline.
+#[used]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.guard_outline")]
+pub(crate) static GUARD_OUTLINE: Direct<Outline, { Outline::WORDS as usize }> =
+    Direct::new(Outline::all(Origin(0)));
 /// Two lists, one of them in force; the daemon sets the size when it loads.
 #[btf_map]
 static LISTS: Array<ListNode, { limits::LIST_PREFIXES as usize }, ALIGNED> = Array::new();
@@ -94,13 +102,18 @@ impl GuardTables for KernelTables {
         Self: 'a;
 
     #[inline(always)]
-    fn guard_keys(&self) -> [u64; 4] {
-        [GUARD_KEY_0.load(), GUARD_KEY_1.load(), GUARD_KEY_2.load(), GUARD_KEY_3.load()]
+    fn guard_key(&self, word: usize) -> u64 {
+        match word {
+            0 => GUARD_KEY_0.load(),
+            1 => GUARD_KEY_1.load(),
+            2 => GUARD_KEY_2.load(),
+            _ => GUARD_KEY_3.load(),
+        }
     }
 
     #[inline(always)]
-    fn guard_state(&self) -> GuardState {
-        *GUARD_STATE.at(0)
+    fn guard_state(&self) -> &GuardState {
+        GUARD_STATE.at(0)
     }
 
     #[inline(always)]
@@ -111,6 +124,11 @@ impl GuardTables for KernelTables {
     #[inline(always)]
     fn list_node(&self, place: u32) -> Option<&ListNode> {
         LISTS.get(place)
+    }
+
+    #[inline(always)]
+    fn outline(&self, place: u32) -> Outline {
+        *GUARD_OUTLINE.at(place)
     }
 
     #[inline(always)]

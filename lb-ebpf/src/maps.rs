@@ -1,21 +1,22 @@
 //! The maps and the load-time constants, as [`Tables`].
 
 use crate::direct::Direct;
-use crate::flows::{self, Apart, FlowLines};
+use crate::flows::{self, Apart, FlowLines, MAPPED};
 use crate::{guard, route};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
 use aya_ebpf::{EbpfContext, Global};
 use core::ffi::c_void;
 use core::ops::{Deref, DerefMut};
 use lb_common::abi::{
-    Backend, BackendCount, BackendId, Contents, Count, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate,
-    Ip, Line, Load, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Table, Ticks, limits,
+    Backend, BackendId, Contents, Counters, Flow, FlowKey, Fragment, FragmentKey, Hop, InsertRate, Ip, Line,
+    Load, PortRange, PrefixKey, QuicServer, Service, Slot, Stage, Table, Ticks, limits,
 };
 use lb_common::datapath::lines::{self, Lines};
-use lb_common::datapath::{Arrival, Direction, FlowTable, PortPool, Reason, Refused, Tables};
+use lb_common::datapath::{Arrival, Direction, FlowTable, PortPool, Reason, Refused, Steered, Tables};
 use lb_common::wire::{Packet, U16be, U32be, ipv6};
 
 /// Follows userspace's orders for the tables that programs address directly; gives the number of those followed.
@@ -28,6 +29,7 @@ pub(crate) fn write(orders: &impl Packet) -> u32 {
         Some(Table::Contents) => CONTENTS.write(orders),
         Some(Table::GuardRules) => guard::GUARD_RULES.write(orders),
         Some(Table::GuardState) => guard::GUARD_STATE.write(orders),
+        Some(Table::GuardOutline) => guard::GUARD_OUTLINE.write(orders),
         None => 0,
     }
 }
@@ -73,15 +75,15 @@ static QUIC_SERVERS: HashMap<[u32; 3], BackendId, { limits::QUIC_SERVERS as usiz
 /// Records inserted in this second.
 #[btf_map]
 static INSERT_RATE: PerCpuArray<InsertRate, 1> = PerCpuArray::new();
+/// ICMP errors and resets sent in this second.
+#[btf_map]
+static ERROR_RATE: PerCpuArray<InsertRate, 1> = PerCpuArray::new();
 /// First fragments.
 #[btf_map]
 static FRAGMENTS: LruHashMap<FragmentKey, Fragment, { limits::FRAGMENTS as usize }> = LruHashMap::new();
-/// Packets by reason.
+/// What was counted, by CPU; the daemon sets their number when it loads, and reads this in its own memory.
 #[btf_map]
-static REASONS: PerCpuArray<Count, { limits::REASONS as usize }> = PerCpuArray::new();
-/// Packets by backend.
-#[btf_map]
-static BACKEND_COUNTS: PerCpuArray<BackendCount, { limits::BACKENDS as usize }> = PerCpuArray::new();
+static COUNTERS: Array<Counters, 1, MAPPED> = Array::new();
 /// The reason that a program leaves to the one that tells of it.
 #[btf_map]
 static ANNOUNCED: PerCpuArray<u32, 1> = PerCpuArray::new();
@@ -110,6 +112,9 @@ static NEW_FLOWS: Global<u32> = Global::new(0);
 /// Port of outer UDP headers that the backend's side takes off; 0 for none.
 #[unsafe(no_mangle)]
 static GUE_PORT: Global<u16> = Global::new(0);
+/// Bytes of an IP packet that every interface takes.
+#[unsafe(no_mangle)]
+static COMMON_MTU: Global<u32> = Global::new(0);
 /// 1 if drops that mean trouble are told of.
 #[unsafe(no_mangle)]
 static LOUD: Global<u8> = Global::new(0);
@@ -148,28 +153,35 @@ pub(crate) fn is_loud() -> bool {
     LOUD.load() != 0
 }
 
-/// Leaves a drop's reason, by its number, to the program that tells of it.
+/// Leaves a reason, by its number, and a packet's code to the program that tells of trouble.
 #[inline(always)]
-pub(crate) fn leave_to_announce(reason: u32) {
+pub(crate) fn leave_to_announce(left: u32) {
     if let Some(announced) = ANNOUNCED.get_ptr_mut(0) {
         // SAFETY: this CPU's own value, which nothing else writes while the program runs.
-        unsafe { *announced = reason };
+        unsafe { *announced = left };
     }
 }
 
-/// The reason that was left.
+/// What was left.
 #[inline(always)]
-pub(crate) fn announced() -> u32 {
-    ANNOUNCED.get(0).copied().unwrap_or(u32::MAX)
+pub(crate) fn announced() -> Option<u32> {
+    ANNOUNCED.get(0).copied()
 }
 
 /// Counts a packet under its reason.
 #[inline(always)]
 pub(crate) fn count(reason: Reason, bytes: u32) {
-    if let Some(count) = REASONS.get_ptr_mut(reason as u32) {
-        // SAFETY: this CPU's own value, which nothing else writes while the program runs.
-        unsafe { (*count).add(bytes) };
+    if let Some(counters) = counters() {
+        // SAFETY: this CPU's own values, which nothing else writes while the program runs.
+        unsafe { (*counters.reason(reason as u32)).add(bytes) };
     }
+}
+
+/// This CPU's counters.
+#[inline(always)]
+fn counters<'a>() -> Option<&'a Counters> {
+    // SAFETY: a helper call without arguments.
+    COUNTERS.get(unsafe { bpf_get_smp_processor_id() })
 }
 
 /// Whether this CPU may insert another record in this second.
@@ -388,6 +400,23 @@ impl<const OFTEN: bool> Tables for KernelTables<OFTEN> {
     }
 
     #[inline(always)]
+    fn common_mtu(&self) -> u32 {
+        COMMON_MTU.load()
+    }
+
+    #[inline(always)]
+    fn mtu(&self, ifindex: u32) -> u32 {
+        route::mtu(self.ctx, ifindex)
+    }
+
+    #[inline(always)]
+    fn may_send_error(&self, now: Ticks) -> bool {
+        let Some(rate) = ERROR_RATE.get_ptr_mut(0) else { return false };
+        // SAFETY: this CPU's own value, which nothing else writes while the program runs.
+        unsafe { (*rate).admits(now, SECOND.load(), limits::ERRORS_PER_SECOND) }
+    }
+
+    #[inline(always)]
     fn contents(&self) -> Contents {
         *CONTENTS.at(0)
     }
@@ -478,10 +507,12 @@ impl<const OFTEN: bool> Tables for KernelTables<OFTEN> {
     }
 
     #[inline(always)]
-    fn count_backend(&self, id: BackendId, direction: Direction, opened: bool, bytes: u32) {
-        if let Some(count) = BACKEND_COUNTS.get_ptr_mut(u32::from(id.get())) {
-            // SAFETY: this CPU's own value, which nothing else writes while the program runs.
-            unsafe { (*count).add(direction == Direction::ToBackend, opened, bytes) };
-        }
+    fn count_steered(&self, steered: &Steered, bytes: u32) {
+        let Some(counters) = counters() else { return };
+        let to_backend = steered.direction == Direction::ToBackend;
+        // SAFETY: this CPU's own values, which nothing else writes while the program runs.
+        unsafe { (*counters.reason(steered.reason as u32)).add(bytes) };
+        // SAFETY: as above.
+        unsafe { (*counters.backend(steered.backend)).add(to_backend, steered.opened, bytes) };
     }
 }

@@ -1,7 +1,7 @@
-//! Asks the kernel where it would send a packet.
+//! Asks the kernel where it would send a packet, and how much an interface takes.
 
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as Query};
-use aya_ebpf::helpers::bpf_fib_lookup;
+use aya_ebpf::helpers::{bpf_check_mtu, bpf_fib_lookup};
 use core::ffi::c_void;
 use core::mem;
 use lb_common::abi::{FlowKey, Hop};
@@ -30,6 +30,15 @@ pub(crate) fn v6(ctx: *mut c_void, key: &FlowKey<ipv6::Address>, arrival: Arriva
     query.__bindgen_anon_3.ipv6_src = key.source.0.map(U32be::raw);
     query.__bindgen_anon_4.ipv6_dst = key.destination.0.map(U32be::raw);
     ask(ctx, &mut query)
+}
+
+/// Bytes of an IP packet that an interface takes; as many as there may be where it is gone, for the driver to judge.
+#[inline(always)]
+pub(crate) fn mtu(ctx: *mut c_void, ifindex: u32) -> u32 {
+    let mut mtu = 0;
+    // SAFETY: the program's own context, and a number that lives through the call. It is written whatever the answer.
+    unsafe { bpf_check_mtu(ctx, ifindex, &raw mut mtu, 0, 0) };
+    if mtu == 0 { u32::MAX } else { mtu }
 }
 
 #[inline(always)]

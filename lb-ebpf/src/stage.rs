@@ -88,8 +88,11 @@ pub(crate) fn balance<H: Hook>(ctx: &H) -> u32 {
         maps::count(reason, packet.length());
         return H::PASS;
     }
-    if let Some(outcome) = datapath::often(&mut packet, &tables, || arrival(ctx)) {
-        return finish(ctx, &outcome);
+    // While somebody captures, all packets go on to the stages, which show them: what is to be shown need not be kept here.
+    if !capture::is_on()
+        && let Some(outcome) = datapath::often(&mut packet, &tables, || arrival(ctx))
+    {
+        return code(ctx, &outcome);
     }
     match datapath::version(&packet) {
         Some(Version::V4) => go_on(ctx, U32be::TRANSPORT),
@@ -107,8 +110,9 @@ pub(crate) fn guard<H: Hook>(ctx: &H) -> u32 {
         return H::PASS;
     }
     // One call site each, which the kernel makes a jump.
-    match guard::glance(&mut packet, &tables, || arrival(ctx), H::ANSWERS_SYNS && sends_cookies()) {
+    match guard::glance(&mut packet, &tables, || arrival(ctx), || H::ANSWERS_SYNS && sends_cookies()) {
         Glance::Done(outcome) => finish(ctx, &outcome),
+        Glance::Stopped(reason) => stop(ctx, reason, H::DROP),
         Glance::GoOn => go_on(ctx, Stage::Balance),
         Glance::Look(Version::V4) => go_on(ctx, Stage::GuardV4),
         Glance::Look(Version::V6) => go_on(ctx, Stage::GuardV6),
@@ -124,7 +128,7 @@ where
     KernelTables: TablesFor<A>,
 {
     match guard::look::<A>(&ctx.view::<false>(), &KernelTables::new(ctx), now()) {
-        Some(reason) => stop(ctx, reason),
+        Some(reason) => stop(ctx, reason, H::DROP),
         None => go_on(ctx, Stage::Balance),
     }
 }
@@ -207,14 +211,15 @@ pub(crate) fn decap<H: Hook>(ctx: &H) -> u32 {
     let bytes = packet.length();
     let reason = datapath::decapsulate(&mut packet, maps::gue_port());
     maps::count(reason, bytes);
-    H::PASS
+    code_without_way::<H>(reason)
 }
 
-/// Tells userspace of the drop that was left to it.
+/// Tells userspace of the trouble that was left to it; gives the code that was left with it.
 #[inline(always)]
 pub(crate) fn announce<H: Hook>(ctx: &H) -> u32 {
-    match maps::announced() {
-        NO_BACKEND => aya_log_ebpf::warn!(ctx, "no backend can take a packet"),
+    let Some(left) = maps::announced() else { return H::DROP };
+    match left & 0xff {
+        NO_BACKEND | UNSERVED => aya_log_ebpf::warn!(ctx, "no backend can take a packet"),
         UNRESOLVED => aya_log_ebpf::warn!(ctx, "a backend's next hop is not known"),
         TABLE_FULL => aya_log_ebpf::warn!(ctx, "the flow table is full"),
         PORTS_TAKEN => aya_log_ebpf::warn!(ctx, "no free port towards a backend"),
@@ -222,10 +227,12 @@ pub(crate) fn announce<H: Hook>(ctx: &H) -> u32 {
         INCONSISTENT => aya_log_ebpf::error!(ctx, "the tables contradict each other"),
         _ => {}
     }
-    H::DROP
+    left >> 8
 }
 
 const NO_BACKEND: u32 = Reason::NoBackend as u32;
+/// The only trouble that a packet is answered about.
+pub(crate) const UNSERVED: u32 = Reason::Unserved as u32;
 const UNRESOLVED: u32 = Reason::Unresolved as u32;
 const TABLE_FULL: u32 = Reason::TableFull as u32;
 const PORTS_TAKEN: u32 = Reason::PortsTaken as u32;
@@ -245,15 +252,30 @@ fn finish<H: Hook>(ctx: &H, outcome: &Outcome) -> u32 {
             }
             capture::show(ctx, *reason, (*backend, *ifindex), ctx.send(*ifindex))
         }
-        Err(reason) => stop(ctx, *reason),
+        Err(reason) if reason.verdict() == Verdict::Pass => stop(ctx, *reason, H::PASS),
+        Err(reason) => stop(ctx, *reason, H::DROP),
     }
 }
 
-/// The same for a packet that is not sent out.
+/// The same for a packet that is not sent out, by the code for that.
 #[inline(always)]
-fn stop<H: Hook>(ctx: &H, reason: Reason) -> u32 {
-    let code = if reason.verdict() == Verdict::Pass { H::PASS } else { H::DROP };
+fn stop<H: Hook>(ctx: &H, reason: Reason, code: u32) -> u32 {
     if capture::is_on() { capture::show(ctx, reason, (BackendId::NONE, 0), code) } else { code }
+}
+
+/// Turns what became of a packet into the hook's code for it.
+#[inline(always)]
+fn code<H: Hook>(ctx: &H, outcome: &Outcome) -> u32 {
+    match outcome {
+        Ok(steered) => ctx.send(steered.ifindex),
+        Err(reason) => code_without_way::<H>(*reason),
+    }
+}
+
+/// The code for a packet that is not sent out.
+#[inline(always)]
+fn code_without_way<H: Hook>(reason: Reason) -> u32 {
+    if reason.verdict() == Verdict::Pass { H::PASS } else { H::DROP }
 }
 
 /// The same, and tells userspace of trouble, if it wants to hear of it. A capture comes first, and goes on to tell.
@@ -261,16 +283,19 @@ fn stop<H: Hook>(ctx: &H, reason: Reason) -> u32 {
 fn finish_aloud<H: Hook>(ctx: &H, outcome: &Outcome) -> u32 {
     match outcome {
         Err(reason) if maps::is_loud() && reason.verdict() == Verdict::Drop && !capture::is_on() => {
-            tell(ctx, *reason as u32)
+            tell(ctx, *reason as u32, H::DROP)
+        }
+        Ok(Steered { reason: Reason::Unserved, ifindex, .. }) if maps::is_loud() && !capture::is_on() => {
+            tell(ctx, UNSERVED, ctx.send(*ifindex))
         }
         _ => finish(ctx, outcome),
     }
 }
 
-/// Leaves a drop, by its reason's number, to the program that tells of it.
+/// Leaves trouble, by its reason's number, and the code for the packet to the program that tells of it.
 #[inline(always)]
-pub(crate) fn tell<H: Hook>(ctx: &H, reason: u32) -> u32 {
-    maps::leave_to_announce(reason);
+pub(crate) fn tell<H: Hook>(ctx: &H, reason: u32, code: u32) -> u32 {
+    maps::leave_to_announce(code << 8 | reason);
     go_on(ctx, Stage::Announce)
 }
 

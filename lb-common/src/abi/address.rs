@@ -61,12 +61,14 @@ pub trait Ip: Plain + Default + Eq + core::hash::Hash + core::fmt::Debug {
     /// The first `bits` bits, with zeros behind them.
     #[must_use]
     fn masked(self, bits: u8) -> Self;
+    /// Whether it may be a host's: not a group's, not everybody's, not nobody's, and not that of each host by itself.
+    fn is_one_host(self) -> bool;
     /// Whether both are the same, word by word: the compiler would call a function for more than one.
     fn is(self, other: Self) -> bool;
     /// Writes the address to a place, word by word: the compiler would call a function for more than one.
     fn put(self, place: &mut Self);
-    /// A sum of products of both addresses; [`super::FlowKey::hash`] goes on from here.
-    fn mix(source: Self, destination: Self) -> u64;
+    /// A sum of products of a source's words; [`super::FlowKey::hash`] goes on from here.
+    fn mix_source(self) -> u64;
 }
 
 /// The golden ratio in 64 bits, odd.
@@ -82,7 +84,7 @@ pub(super) const RRMXMX: u64 = 0x9fb2_1c65_1e98_df25;
 
 /// Two words as they lie behind one another, for a compiler that finds the one load they came from.
 #[inline(always)]
-const fn joined(first: U32be, second: U32be) -> u64 {
+pub(super) const fn joined(first: U32be, second: U32be) -> u64 {
     first.raw() as u64 | (second.raw() as u64) << 32
 }
 
@@ -129,6 +131,12 @@ impl Ip for U32be {
     }
 
     #[inline(always)]
+    fn is_one_host(self) -> bool {
+        let network = self.get() >> 24;
+        network != 0 && network != 127 && network < 224
+    }
+
+    #[inline(always)]
     fn is(self, other: Self) -> bool {
         self.raw() == other.raw()
     }
@@ -139,9 +147,8 @@ impl Ip for U32be {
     }
 
     #[inline(always)]
-    fn mix(source: Self, destination: Self) -> u64 {
-        let product = |word: U32be, factor: u64| u64::from(word.raw()).wrapping_mul(factor);
-        product(source, GOLDEN).wrapping_add(product(destination, MURMUR))
+    fn mix_source(self) -> u64 {
+        u64::from(self.raw()).wrapping_mul(SPLITMIX)
     }
 }
 
@@ -178,6 +185,13 @@ impl Ip for ipv6::Address {
     }
 
     #[inline(always)]
+    fn is_one_host(self) -> bool {
+        let Self([a, b, c, d]) = self;
+        let is_low = a.raw() | b.raw() | c.raw() == 0 && d.get() <= 1;
+        a.get() >> 24 != 0xff && !is_low
+    }
+
+    #[inline(always)]
     fn is(self, other: Self) -> bool {
         let (Self([a, b, c, d]), Self([e, f, g, h])) = (self, other);
         a == e && b == f && c == g && d == h
@@ -190,15 +204,9 @@ impl Ip for ipv6::Address {
     }
 
     #[inline(always)]
-    fn mix(source: Self, destination: Self) -> u64 {
-        let (Self([a, b, c, d]), Self([e, f, g, h])) = (source, destination);
-        let products = [
-            joined(a, b).wrapping_mul(GOLDEN),
-            joined(c, d).wrapping_mul(MURMUR),
-            joined(e, f).wrapping_mul(SPLITMIX),
-            joined(g, h).wrapping_mul(STAFFORD),
-        ];
-        products.into_iter().fold(0, u64::wrapping_add)
+    fn mix_source(self) -> u64 {
+        let Self([a, b, c, d]) = self;
+        joined(a, b).wrapping_mul(SPLITMIX).wrapping_add(joined(c, d).wrapping_mul(STAFFORD))
     }
 }
 
@@ -225,5 +233,16 @@ mod tests {
             let mask = if bits == 0 { 0 } else { u32::MAX << (32 - u32::from(bits)) };
             prop_assert_eq!(U32be::new(v4).masked(bits), U32be::new(v4 & mask));
         }
+    }
+
+    #[test]
+    fn groups_loopback_and_nobody_are_not_one_host() {
+        let v4 = [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4]];
+        assert!(v4.into_iter().all(|address| !U32be::from(address).is_one_host()));
+        let hosts = [[1, 0, 0, 0], [126, 255, 255, 255], [128, 0, 0, 1], [223, 255, 255, 255]];
+        assert!(hosts.into_iter().all(|address| U32be::from(address).is_one_host()));
+        let is_one_host = |address: u128| ipv6::Address::from(address.to_be_bytes()).is_one_host();
+        assert!([0, 1, 0xff02 << 112 | 1, 0xff << 120].into_iter().all(|address| !is_one_host(address)));
+        assert!([2, 1 << 64, 0xfe80 << 112 | 1, 0xfd00 << 112, 1 << 32].into_iter().all(is_one_host));
     }
 }

@@ -1,33 +1,40 @@
 //! Backends: the record that holds the finished answer.
 
-use super::Address;
+use super::{Address, limits};
 use crate::wire::checksum::{Difference, Sum};
 use crate::wire::ethernet::Addresses;
 use crate::wire::vlan::Tags;
 use crate::wire::{U16be, U32be, ipv4, ipv6, udp};
+use core::hint::black_box;
 
-/// Index of a backend record: 15 bits, 0 means none.
+/// Index of a backend record, below [`limits::BACKENDS`]; 0 means none.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackendId(u16);
 
 plain!(BackendId, 2);
 
+const _: () = assert!(limits::BACKENDS.is_power_of_two() && limits::BACKENDS <= 1 << 15);
+
 impl BackendId {
     /// No backend.
     pub const NONE: Self = Self(0);
 
-    /// An identifier; `None` if it needs more than 15 bits.
+    /// The bits that identifiers have.
+    #[allow(clippy::cast_possible_truncation, reason = "a slot has room for 15 bits")]
+    const MASK: u16 = limits::BACKENDS as u16 - 1;
+
+    /// An identifier; `None` if there is no such record.
     #[must_use]
     pub const fn new(id: u16) -> Option<Self> {
-        if id < 1 << 15 { Some(Self(id)) } else { None }
+        if id <= Self::MASK { Some(Self(id)) } else { None }
     }
 
-    /// The identifier in the low 15 bits.
+    /// The identifier in the low bits. Masked as the table's index is, it need not be kept beside that.
     #[inline(always)]
     #[must_use]
     pub const fn from_bits(bits: u16) -> Self {
-        Self(bits & 0x7fff)
+        Self(bits & Self::MASK)
     }
 
     /// The number.
@@ -59,6 +66,10 @@ impl BackendFlags {
     pub const ALIVE: Self = Self(2);
     /// Its address is of IPv6.
     pub const V6: Self = Self(4);
+    /// [`RESOLVED`](Self::RESOLVED), and frames to it have no tag; [`Backend::prepared`] tells.
+    pub const UNTAGGED: Self = Self(8);
+    /// It has an endpoint, by which answers to packets are known whose destination was translated. Nobody else is sent any.
+    pub const ENDPOINT: Self = Self(16);
 
     /// Whether all of `other`'s flags are set.
     #[inline(always)]
@@ -112,6 +123,58 @@ plain!(Backend, 64);
 /// Hops an outer header may take (RFC 1700's recommended default).
 const OUTER_TIME_TO_LIVE: u8 = 64;
 
+/// A packet's traffic class and its length, as the first word of an IPv4 header without options says them: an outer header
+/// takes that word over, and adds its own length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent(u32);
+
+impl Extent {
+    /// Of nothing.
+    const NOTHING: Self = Self::new(0, 0);
+
+    /// An extent from its parts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(traffic_class: u8, length: u16) -> Self {
+        Self((ipv4::BARE as u32) << 24 | (traffic_class as u32) << 16 | length as u32)
+    }
+
+    /// That of the packet whose IPv4 header, without options, begins with this word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(first: U32be) -> Self {
+        Self(first.get())
+    }
+
+    /// With so many bytes more, which an MTU has room for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, bytes: u16) -> Self {
+        Self(self.0 + bytes as u32)
+    }
+
+    /// The first word of an IPv4 header.
+    #[inline(always)]
+    const fn word(self) -> U32be {
+        U32be::new(self.0)
+    }
+
+    /// Traffic class.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    const fn traffic_class(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// Bytes.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
+    pub const fn length(self) -> u16 {
+        self.0 as u16
+    }
+}
+
 /// What an outer header says of the packet inside and of what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // See `parse::Segment` for the alignment.
@@ -119,10 +182,9 @@ const OUTER_TIME_TO_LIVE: u8 = 64;
 pub struct Wrapped {
     /// The protocol that follows the outer header.
     pub protocol: u8,
-    /// Bytes that follow the outer header.
-    pub length: u16,
-    /// Traffic class of the packet inside, copied outside (RFC 2983, RFC 6040's normal mode).
-    pub traffic_class: u8,
+    /// Bytes that follow the outer header, and the traffic class of the packet inside, copied outside (RFC 2983, RFC 6040's
+    /// normal mode).
+    pub extent: Extent,
     /// Bits of the flow's hash for the outer source.
     pub spread: U32be,
 }
@@ -144,13 +206,22 @@ impl Backend {
         generation: 0,
     };
 
-    /// The record with its outer header's checksum prepared. Call it last: it sums the addresses.
+    /// The record with what packets would else have to find out each. Call it last: it sums the addresses.
     #[must_use]
     pub fn prepared(self) -> Self {
+        let is_untagged = self.flags.has(BackendFlags::RESOLVED) && self.tags().count() == 0;
+        let untagged = if is_untagged { BackendFlags::UNTAGGED } else { BackendFlags(0) };
         Self {
-            outer: self.unsummed_outer_v4(Wrapped::NOTHING).sum().subtract(EMPTY_OUTER).difference(),
+            flags: self.flags.with(untagged),
+            outer: self.unsummed_outer_v4(Wrapped::NOTHING).sum().subtract_long(EMPTY_OUTER).difference(),
             ..self
         }
+    }
+
+    /// The record of a backend that has an endpoint.
+    #[must_use]
+    pub const fn with_endpoint(self) -> Self {
+        Self { flags: self.flags.with(BackendFlags::ENDPOINT), ..self }
     }
 
     /// Whether the backend's address is of IPv6.
@@ -171,25 +242,22 @@ impl Backend {
     #[inline(always)]
     #[must_use]
     pub fn outer_v4(&self, wrapped: Wrapped) -> ipv4::Header {
+        let bare = self.unsummed_outer_v4(wrapped);
         // What is known of the packet first: the record is what has to be waited for.
-        let sum = Sum::ZERO
-            .add_long(wrapped.spread)
-            .add(U16be::new(wrapped.length.wrapping_add(EMPTY_OUTER.get())))
-            .add(U16be::new(u16::from(wrapped.traffic_class)))
-            .add(U16be::new(u16::from(wrapped.protocol)));
-        let sum = self.outer.add_to(sum);
-        self.unsummed_outer_v4(wrapped).with_checksum(sum.checksum())
+        let sum = Sum::ZERO.add_long(bare.first_word()).add(U16be::new(u16::from(wrapped.protocol)));
+        // Nothing is spread where a load-time constant says so, which removes the sum of it.
+        let sum = if wrapped.spread == U32be::ZERO { sum } else { black_box(sum).add_long(wrapped.spread) };
+        bare.with_checksum(self.outer.add_to(sum).checksum())
     }
 
     #[inline(always)]
     fn unsummed_outer_v4(&self, wrapped: Wrapped) -> ipv4::Header {
         let source = U32be::from_raw(self.source.as_v4().raw() | wrapped.spread.raw());
-        ipv4::Header::new(
+        ipv4::Header::beginning(
+            outer_word(wrapped.extent),
             (source, self.address.as_v4()),
             wrapped.protocol,
             OUTER_TIME_TO_LIVE,
-            wrapped.length.wrapping_add(EMPTY_OUTER.get()),
-            wrapped.traffic_class,
         )
     }
 
@@ -203,8 +271,8 @@ impl Backend {
             (source, self.address.as_v6()),
             wrapped.protocol,
             OUTER_TIME_TO_LIVE,
-            wrapped.length,
-            (wrapped.traffic_class, 0),
+            wrapped.extent.length(),
+            (wrapped.extent.traffic_class(), 0),
         )
     }
 
@@ -218,13 +286,19 @@ impl Backend {
     }
 }
 
-/// Length of an outer IPv4 header around nothing.
+/// First word of an outer IPv4 header around nothing.
+const EMPTY_OUTER: U32be = outer_word(Extent::NOTHING);
+
+/// First word of an outer IPv4 header.
+#[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
-const EMPTY_OUTER: U16be = U16be::new(ipv4::LENGTH as u16);
+const fn outer_word(inside: Extent) -> U32be {
+    inside.with(ipv4::LENGTH as u16).word()
+}
 
 impl Wrapped {
     /// Nothing inside.
-    const NOTHING: Self = Self { protocol: 0, length: 0, traffic_class: 0, spread: U32be::ZERO };
+    const NOTHING: Self = Self { protocol: 0, extent: Extent::NOTHING, spread: U32be::ZERO };
 }
 
 #[cfg(test)]
@@ -244,9 +318,9 @@ mod tests {
                 ..Backend::default()
             }.prepared();
             let spread = U32be::new(spread.into());
-            let outer = backend.outer_v4(Wrapped { protocol, length, traffic_class: class, spread });
+            let outer = backend.outer_v4(Wrapped { protocol, extent: Extent::new(class, length), spread });
             prop_assert_eq!(outer.checksum(), outer.sum().checksum());
-            prop_assert_eq!(outer.total_length(), length + 20);
+            prop_assert_eq!((outer.traffic_class(), outer.total_length()), (class, length + 20));
             prop_assert_eq!(outer.source().get(), u32::from(source) << 16 | spread.get());
         }
     }

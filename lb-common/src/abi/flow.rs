@@ -1,6 +1,7 @@
 //! Flows: what is remembered of a connection.
 
 use super::BackendId;
+use super::ServiceKey;
 use super::address::{Ip, RRMXMX, address_difference};
 use crate::wire::checksum::{Change, Difference};
 use crate::wire::ethernet::Addresses;
@@ -86,21 +87,28 @@ impl<A: Ip> FlowKey<A> {
     #[inline(always)]
     #[must_use]
     pub fn hash(&self, seed: u64) -> u32 {
-        let rest = u64::from(self.ports.word().raw()).wrapping_mul(RRMXMX);
-        let protocol = u64::from(self.protocol).wrapping_mul(PROTOCOLS);
-        finish(A::mix(self.source, self.destination).wrapping_add(rest), seed.wrapping_add(protocol))
+        let to = ServiceKey::of(self.destination, self.ports.destination(), self.protocol());
+        Self::hash_to(&to, self.source, self.ports, seed)
+    }
+
+    /// The hash of a flow to what its packets were looked up by: that lookup's product is taken over.
+    #[inline(always)]
+    #[must_use]
+    pub fn hash_to(to: &ServiceKey, source: A, ports: Ports, seed: u64) -> u32 {
+        let rest = u64::from(ports.word().raw()).wrapping_mul(PORTS);
+        finish(source.mix_source().wrapping_add(rest).wrapping_add(seed), to.mixed())
     }
 
     /// The hash of the sender's address alone, or of its first `bits` bits.
     #[inline(always)]
     #[must_use]
     pub fn source_hash(&self, seed: u64, bits: u8) -> u32 {
-        finish(A::mix(self.source.masked(bits), A::default()), seed)
+        finish(self.source.masked(bits).mix_source(), seed)
     }
 }
 
-/// Sets protocols apart.
-const PROTOCOLS: u64 = 0x5851_f42d_4c95_7f2d;
+/// Source: Knuth's MMIX, its linear congruential generator.
+const PORTS: u64 = 0x5851_f42d_4c95_7f2d;
 
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "the upper half is kept")]

@@ -11,9 +11,9 @@ pub const RANGED: u32 = 2 * SERVICE_NUMBERS;
 pub const SERVICE_NUMBERS: u32 = 2048;
 /// Entries in all.
 pub const SERVICE_ENTRIES: u32 = SERVICE_TABLE + RANGED;
-/// Port ranges of all hosts: two lists for each service number, so that a new one can be written beside the one it
-/// replaces. One mebibyte.
-pub const RANGES: u32 = SERVICE_NUMBERS * 2 * RANGE_PROBES;
+/// Port ranges of all hosts: two lists for each service number and, for the addresses of backends, for each record, so
+/// that a new one can be written beside the one it replaces. Three mebibytes.
+pub const RANGES: u32 = (SERVICE_NUMBERS + BACKENDS) * 2 * RANGE_PROBES;
 /// Port ranges looked at for one packet.
 pub const RANGE_PROBES: u32 = 16;
 /// Prefixes with services.
@@ -21,6 +21,9 @@ pub const PREFIXES: u32 = 1024;
 /// Datagrams in fragments that are remembered unless the configuration says otherwise: about a mebibyte and a half. The
 /// oldest gives way.
 pub const FRAGMENTS: u32 = 16_384;
+/// ICMP errors and resets that each CPU sends in a second at most: more than honest senders make necessary, and fewer than
+/// an address that others send in the name of would suffer from.
+pub const ERRORS_PER_SECOND: u32 = 10_000;
 /// Server identifiers of all QUIC services.
 pub const QUIC_SERVERS: u32 = 4096;
 /// Extension headers walked over before a packet is left alone; RFC 8200 lists six kinds.
@@ -49,6 +52,9 @@ pub const REASONS: u32 = 64;
 pub const GUARD_RULES: u32 = 2 * SERVICE_NUMBERS;
 /// The place of that last rule.
 pub const GUARD_HOSTS: u32 = SERVICE_NUMBERS;
+/// The place of a rule that is never written, behind that: of what is no service.
+pub const GUARD_NONE: u16 = 2049;
+const _: () = assert!(GUARD_NONE as u32 == GUARD_HOSTS + 1 && GUARD_HOSTS + 1 < GUARD_RULES);
 /// Lines of four sources each whose packets the guard counts: 4 MiB.
 pub const BUCKET_LINES: u32 = 1 << 16;
 /// Addresses that may be blocked at a time.

@@ -22,14 +22,16 @@ mod slot;
 mod stage;
 
 pub use address::{Address, Ip, address_difference};
-pub use backend::{Backend, BackendFlags, BackendId, Wrapped};
+pub use backend::{Backend, BackendFlags, BackendId, Extent, Wrapped};
 pub use capture::{CaptureCount, CaptureEnds, CaptureFilter, CaptureRecord, CaptureSide};
-pub use counters::{BackendCount, Count};
+pub use counters::{BackendCount, Count, Counters};
 pub use flow::{Flow, FlowKey, FlowKind, FlowState, Hop, Ticks};
 pub use fragment::{Fragment, FragmentKey};
+#[cfg(feature = "host")]
+pub use guard::List;
 pub use guard::{
-    BlockKey, Bucket, BucketLine, GuardFlags, GuardRule, GuardState, Kind, ListEntry, ListNode, Origin, Rate,
-    SourceBuckets, SourceMask,
+    BlockKey, Bucket, BucketLine, GuardFlags, GuardRule, GuardState, Kind, ListEntry, ListNode, Origin,
+    Outline, Rate, SourceBuckets, SourceMask,
 };
 pub use line::{Line, LineWord};
 pub use listen::{ListenPorts, ListenerId, Listening};

@@ -21,12 +21,21 @@ pub enum Table {
     GuardRules = 4,
     /// What the guard has beside them.
     GuardState = 5,
+    /// Its lists in outline.
+    GuardOutline = 6,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 6] =
-        [Self::Services, Self::Backends, Self::Slots, Self::Contents, Self::GuardRules, Self::GuardState];
+    pub const ALL: [Self; 7] = [
+        Self::Services,
+        Self::Backends,
+        Self::Slots,
+        Self::Contents,
+        Self::GuardRules,
+        Self::GuardState,
+        Self::GuardOutline,
+    ];
 
     /// The table with this number.
     #[inline(always)]
@@ -39,6 +48,7 @@ impl Table {
             3 => Some(Self::Contents),
             4 => Some(Self::GuardRules),
             5 => Some(Self::GuardState),
+            6 => Some(Self::GuardOutline),
             _ => None,
         }
     }

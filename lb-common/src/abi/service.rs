@@ -5,7 +5,7 @@
 //! first place. What one address and port lead to is found at once; port ranges and prefixes lead through the entry
 //! of their [host](Forward::Host) and its [ranges](super::PortRange) to entries that lie behind the hashed part.
 
-use super::address::{GOLDEN, MURMUR, RRMXMX};
+use super::address::{GOLDEN, MURMUR, RRMXMX, joined};
 use super::{Address, Ip, limits};
 use crate::wire::U16be;
 #[cfg(any(test, feature = "host"))]
@@ -81,30 +81,23 @@ impl ServiceKey {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "the upper bits are kept")]
     pub const fn first_place(&self) -> u32 {
+        (self.mixed() >> (u64::BITS - limits::SERVICE_TABLE.trailing_zeros())) as u32
+    }
+
+    /// A sum of products of its words. The hash of a flow goes on from here, so that a packet multiplies its destination once.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mixed(&self) -> u64 {
         let Address([a, b, c, d]) = self.address;
         let (front, back) =
             (a.raw() as u64 | (b.raw() as u64) << 32, c.raw() as u64 | (d.raw() as u64) << 32);
         let tail = self.tail as u64;
-        let sum = if self.family() == 4 {
+        if self.family() == 4 {
             (a.raw() as u64 | tail << 32).wrapping_mul(GOLDEN)
         } else {
             let ends = front.wrapping_mul(GOLDEN).wrapping_add(back.wrapping_mul(MURMUR));
             ends.wrapping_add(tail.wrapping_mul(RRMXMX))
-        };
-        (sum >> (u64::BITS - limits::SERVICE_TABLE.trailing_zeros())) as u32
-    }
-
-    /// Whether two keys are the same; for IPv4 the unused words are not compared.
-    #[inline(always)]
-    #[must_use]
-    pub const fn matches(&self, other: &Self) -> bool {
-        let (own, its) = (self.address.0, other.address.0);
-        own[0].raw() == its[0].raw()
-            && self.tail == other.tail
-            && (self.family() == 4
-                || (own[1].raw() == its[1].raw()
-                    && own[2].raw() == its[2].raw()
-                    && own[3].raw() == its[3].raw()))
+        }
     }
 }
 
@@ -198,17 +191,17 @@ pub struct Service {
     pub other_port: U16be,
     /// Destination port of outer UDP headers.
     pub gue_port: U16be,
-    /// Number of the service: counts its turns, and is part of the keys of its QUIC servers.
+    /// Number of the service: counts its turns, is part of the keys of its QUIC servers, and leads to the guard's rule.
     pub id: u16,
     /// Bytes of a server identifier in a QUIC connection identifier, 1 to 8.
     pub server_id_bytes: u8,
-    /// Bits of a hash that pick a slot.
-    slot_bits: u8,
+    /// How far a hash is shifted for the bits that pick a slot.
+    slot_shift: u8,
     /// Of a host: index of its first port range. The ranges of an address include those of the prefixes around it.
-    pub first_range: u16,
+    pub first_range: u32,
     /// Of a host: number of its port ranges, at most [`limits::RANGE_PROBES`].
     pub ranges: u16,
-    reserved_end: u32,
+    reserved_end: u16,
 }
 
 plain!(Service, 64);
@@ -230,7 +223,7 @@ impl Service {
         other_port: U16be::ZERO,
         gue_port: U16be::ZERO,
         server_id_bytes: 0,
-        slot_bits: 0,
+        slot_shift: 0,
         first_range: 0,
         ranges: 0,
         reserved_end: 0,
@@ -247,20 +240,21 @@ impl Service {
         slots: u32,
         flags: ServiceFlags,
     ) -> Self {
-        let slot_bits = if slots == 0 { 0 } else { slots.ilog2() as u8 };
-        Self { key, first_slot, slots, slot_bits, manner: manner(forward, flags), id, ..Self::VACANT }
+        let slot_shift = if slots == 0 { 32 } else { 32 - slots.ilog2() as u8 };
+        Self { key, first_slot, slots, slot_shift, manner: manner(forward, flags), id, ..Self::VACANT }
     }
 
     /// What is known of an address.
     #[must_use]
-    pub const fn host(key: ServiceKey, flags: ServiceFlags, (first_range, ranges): (u16, u16)) -> Self {
+    pub const fn host(key: ServiceKey, flags: ServiceFlags, (first_range, ranges): (u32, u16)) -> Self {
         Self { key, manner: manner(Forward::Host, flags), first_range, ranges, ..Self::VACANT }
     }
 
     /// An endpoint behind [`Forward::Dnat`], and the VIP that its packets come from.
     #[must_use]
     pub const fn endpoint(key: ServiceKey, (other, other_port): (Address, U16be)) -> Self {
-        Self { key, manner: Forward::Endpoint as u32, other, other_port, ..Self::VACANT }
+        let (manner, id) = (Forward::Endpoint as u32, limits::GUARD_NONE);
+        Self { key, manner, other, other_port, id, ..Self::VACANT }
     }
 
     /// The service with another way of spreading new flows.
@@ -311,6 +305,22 @@ impl Service {
         }
     }
 
+    /// Whether this is the entry with this key; for IPv4 the unused words are not compared. The entry's words are named from its
+    /// beginning, which lies on a cache line, so that the compiler loads two of them at once.
+    #[inline(always)]
+    #[must_use]
+    pub const fn answers_to(&self, key: &ServiceKey) -> bool {
+        let Address([a, b, c, d]) = key.address;
+        if key.tail != self.key.tail {
+            return false;
+        }
+        if key.family() == 4 {
+            return a.raw() == self.key.address.0[0].raw();
+        }
+        joined(a, b) == joined(self.key.address.0[0], self.key.address.0[1])
+            && joined(c, d) == joined(self.key.address.0[2], self.key.address.0[3])
+    }
+
     /// Whether nothing is here, so that a search ends.
     #[inline(always)]
     #[must_use]
@@ -340,6 +350,6 @@ impl Service {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "no more bits than `slots` has")]
     pub const fn slot_index(&self, hash: u32) -> u32 {
-        self.first_slot.wrapping_add((hash as u64 >> ((32 - self.slot_bits as u32) & 63)) as u32)
+        self.first_slot.wrapping_add((hash as u64 >> (self.slot_shift & 63)) as u32)
     }
 }

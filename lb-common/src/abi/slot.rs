@@ -70,7 +70,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_three_parts_do_not_touch_each_other(current in 0u16..0x8000, settled in 0u16..0x8000) {
+        fn the_three_parts_do_not_touch_each_other(current in 0u16..0x1000, settled in 0u16..0x1000) {
             let id = |n| BackendId::new(n).unwrap();
             let slot = Slot::tracking(id(current), id(settled));
             prop_assert_eq!((slot.current(), slot.settled(), slot.is_tracked()), (id(current), id(settled), true));

@@ -38,7 +38,7 @@ pub(super) fn exact<'a, T: Tables>(tables: &'a T, key: &ServiceKey) -> Option<&'
     let first = key.first_place();
     for step in 0..limits::SERVICE_PROBES {
         let entry = tables.service_at((first + step) & (limits::SERVICE_TABLE - 1))?;
-        if key.matches(&entry.key) {
+        if entry.answers_to(key) {
             return Some(entry);
         }
         if entry.is_vacant() {
@@ -59,7 +59,7 @@ fn ranged<'a, A: Family, T: Tables>(tables: &'a T, key: &FlowKey<A>) -> Option<&
         if step >= u32::from(host.ranges) {
             return None;
         }
-        let range = tables.range_at(u32::from(host.first_range) + step)?;
+        let range = tables.range_at(host.first_range.wrapping_add(step))?;
         if range.contains(key.ports.destination(), key.protocol()) {
             return tables.service_at(range.place);
         }

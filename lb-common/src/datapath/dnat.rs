@@ -7,9 +7,9 @@ use super::family::Family;
 use super::link::{self, Way};
 use super::nat;
 use super::parse::{Frame, Segment};
-use super::track::{self, Asked};
-use super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, encap, too_big};
-use crate::abi::{Backend, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks};
+use super::track::{self, Asked, Choice};
+use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, encap, icmp_error};
+use crate::abi::{Backend, BackendFlags, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks};
 use crate::wire::{Packet, Ports, U16be};
 
 /// Sends a client's packet to the endpoint of the backend that owns its flow.
@@ -22,12 +22,42 @@ pub(super) fn forward<A: Family>(
     (key, segment): (&FlowKey<A>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
-    let choice = track::owner(tables, &Asked { service, key, segment, hash: None, now: arrival.now })?;
+    let choice = owner(tables, &Asked { service, key, segment, hash: None, now: arrival.now });
+    let outcome = match choice {
+        Ok(choice) => send(packet, tables, frame, (key, segment), choice),
+        Err(reason) => Err(reason),
+    };
+    let fitting = || Ok(link::backend(tables, choice?.backend)?.mtu.into());
+    icmp_error::unless_left(packet, tables, frame, outcome, fitting, arrival)
+}
+
+/// The owner of a packet's flow. A record that was made for another service may name a backend whose answers would not be
+/// known: it goes, and the flow begins anew with its next packet.
+#[inline(always)]
+fn owner<A: Family>(tables: &impl TablesFor<A>, asked: &Asked<'_, A>) -> Result<Choice, Reason> {
+    let choice = track::owner(tables, asked)?;
+    endpoint(tables, choice.backend).map(|_| choice).inspect_err(|_| tables.remove(asked.key))
+}
+
+/// A backend whose answers are known.
+#[inline(always)]
+pub(super) fn endpoint<T: Tables>(tables: &T, id: BackendId) -> Result<&Backend, Reason> {
+    let backend = link::backend(tables, id)?;
+    if backend.flags.has(BackendFlags::ENDPOINT) { Ok(backend) } else { Err(Reason::NoFlow) }
+}
+
+/// Sends it to this backend.
+#[inline(always)]
+fn send<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    (key, segment): (&FlowKey<A>, &Segment),
+    choice: Choice,
+) -> Outcome {
     let backend = link::backend(tables, choice.backend)?;
     let way = Way::to(backend)?;
-    if encap::fits(packet, frame, backend, 0).is_err() {
-        return too_big::answer(packet, frame, backend.mtu, arrival);
-    }
+    encap::fits(packet, frame, backend, 0)?;
     nat::rewrite(packet, frame, segment, &towards(key, backend, choice.backend))?;
     link::address(packet, frame, way)?;
     Ok(Steered {
@@ -51,11 +81,27 @@ pub(super) fn reply<A: Family>(
     arrival: Arrival,
 ) -> Outcome {
     let translation = back(key, endpoint);
-    nat::rewrite(packet, frame, segment, &translation)?;
-    let Some(hop) = tables.route(&translation.opposite(key.protocol()).reversed(), arrival) else {
-        return Err(Reason::DnatRouted);
+    let hop = tables.route(&translation.opposite(key.protocol()).reversed(), arrival);
+    let ifindex = hop.as_ref().map_or(0, |hop| hop.ifindex);
+    let outcome = match hop {
+        Some(hop) => send_back(packet, tables, frame, segment, (&translation, &hop)),
+        None => nat::rewrite(packet, frame, segment, &translation).and(Err(Reason::DnatRouted)),
     };
-    link::address(packet, frame, Way::by(&hop))?;
+    icmp_error::unless_left(packet, tables, frame, outcome, || Ok(tables.mtu(ifindex)), arrival)
+}
+
+/// Sends it by this way.
+#[inline(always)]
+fn send_back<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    frame: &Frame<A>,
+    segment: &Segment,
+    (translation, hop): (&Flow<A>, &Hop),
+) -> Outcome {
+    link::takes(packet, tables, frame, hop.ifindex)?;
+    nat::rewrite(packet, frame, segment, translation)?;
+    link::address(packet, frame, Way::by(hop))?;
     Ok(Steered {
         reason: Reason::DnatReply,
         ifindex: hop.ifindex,

@@ -6,8 +6,8 @@ use super::family::Family;
 use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::track::{self, Asked, Choice};
-use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, select, too_big};
-use crate::abi::{Backend, FlowKey, Forward, Service};
+use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, icmp_error, select};
+use crate::abi::{Backend, Extent, FlowKey, Forward, Service};
 use crate::wire::Packet;
 
 /// Sends a client's packet to the backend that owns its flow.
@@ -24,18 +24,19 @@ pub(super) fn forward<A: Family>(
     let choice = match select::quic_server(packet, tables, frame, service, segment) {
         Some(backend) => {
             let hash = key.hash(tables.seed());
-            Choice { backend, reason: Reason::QuicServer, opened: false, hash }
+            Ok(Choice { backend, reason: Reason::QuicServer, opened: false, hash })
         }
-        None => track::owner(tables, &asked)?,
+        None => track::owner(tables, &asked),
     };
-    match send(packet, tables, frame, service, choice) {
-        Err(Reason::TooBig) => {
-            let backend = link::backend(tables, choice.backend)?;
-            let mtu = backend.mtu.saturating_sub(overhead(service, backend));
-            too_big::answer(packet, frame, mtu, arrival)
-        }
-        outcome => outcome,
-    }
+    let outcome = match choice {
+        Ok(choice) => send(packet, tables, frame, service, choice),
+        Err(reason) => Err(reason),
+    };
+    let fitting = || {
+        let backend = link::backend(tables, choice?.backend)?;
+        Ok(u32::from(backend.mtu.saturating_sub(overhead(service, backend))))
+    };
+    icmp_error::unless_left(packet, tables, frame, outcome, fitting, arrival)
 }
 
 #[inline(always)]
@@ -85,17 +86,19 @@ fn tunnel<A: Family, const V6: bool, const UDP: bool>(
 ) -> Result<u32, Reason> {
     let way = Way::to(backend)?;
     encap::fits(packet, frame, backend, Outer::<V6, UDP>::LENGTH as u32)?;
-    let measures = (A::total_length(&frame.ip), A::traffic_class(&frame.ip));
-    let outer = Outer::<V6, UDP>::around::<A>(measures, service, backend, (hash, tables.spread(V6)));
+    let extent = Extent::new(A::traffic_class(&frame.ip), A::total_length(&frame.ip) as u16);
+    let outer = Outer::<V6, UDP>::around::<A>(extent, service, backend, (hash, tables.spread(V6)));
     link::wrap(packet, frame, way, &outer)?;
     Ok(way.ifindex)
 }
 
-/// Changes the link layer alone.
+/// Changes the link layer, and takes one hop off: two balancers that are each other's backends would else hand a packet to and
+/// fro for ever.
 #[inline(always)]
 fn hand_on<A: Family>(packet: &mut impl Packet, frame: &Frame<A>, backend: &Backend) -> Result<u32, Reason> {
     let way = Way::to(backend)?;
     encap::fits(packet, frame, backend, 0)?;
+    A::take_hop(packet, frame.l3).ok_or(Reason::TimeToLive)?;
     link::address(packet, frame, way)?;
     Ok(way.ifindex)
 }

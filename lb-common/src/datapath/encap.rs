@@ -5,7 +5,7 @@
 use super::Reason;
 use super::family::Family;
 use super::parse::Frame;
-use crate::abi::{Backend, Service, Wrapped};
+use crate::abi::{Backend, Extent, Service, Wrapped};
 use crate::wire::{Outside, Packet, Ports, U16be, U32be, ethernet, ipv4, ipv6, protocol, udp};
 
 /// An outer header, to be made when its place is there: of IPv6 or IPv4, with a UDP header between or without. Each of
@@ -35,21 +35,17 @@ impl<'a, const V6: bool, const UDP: bool> Outer<'a, V6, UDP> {
     /// The frame's type with it.
     pub(super) const ETHERTYPE: U16be = if V6 { ethernet::IPV6 } else { ethernet::IPV4 };
 
-    /// The outer header for a packet of this length and traffic class; the bits of the hash that `spread` names go into its
-    /// source.
+    /// The outer header for a packet of this extent; the bits of the hash that `spread` names go into its source.
     #[inline(always)]
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "a length that was compared with an MTU; a part of a hash"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "a part of a hash")]
     pub(super) fn around<A: Family>(
-        (length, traffic_class): (u32, u8),
+        extent: Extent,
         service: &Service,
         backend: &'a Backend,
         (hash, spread): (u32, U32be),
     ) -> Self {
         let spread = U32be::from_raw(hash & spread.raw());
-        let wrapped = Wrapped { protocol: A::TUNNELLED, length: length as u16, traffic_class, spread };
+        let wrapped = Wrapped { protocol: A::TUNNELLED, extent, spread };
         Self {
             backend,
             wrapped,
@@ -73,10 +69,10 @@ impl<'a, const V6: bool, const UDP: bool> Outer<'a, V6, UDP> {
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
     fn in_between(&self, packet: &mut impl Packet, at: usize) -> Option<Wrapped> {
-        let length = self.wrapped.length.wrapping_add(udp::LENGTH as u16);
-        let udp = udp::Header { ports: self.ports, length: U16be::new(length), checksum: U16be::ZERO };
-        packet.write(at, udp)?;
-        Some(Wrapped { protocol: protocol::UDP, length, ..self.wrapped })
+        let extent = self.wrapped.extent.with(udp::LENGTH as u16);
+        let length = U16be::new(extent.length());
+        packet.write(at, udp::Header { ports: self.ports, length, checksum: U16be::ZERO })?;
+        Some(Wrapped { protocol: protocol::UDP, extent, ..self.wrapped })
     }
 }
 

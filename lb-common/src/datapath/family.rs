@@ -1,7 +1,7 @@
 //! What the packet path needs of an IP version.
 
 use super::Reason;
-use crate::abi::{Ip, limits};
+use crate::abi::{Extent, Ip, limits};
 use crate::wire::checksum::Difference;
 use crate::wire::{Packet, Plain, U16be, U32be, ethernet, icmp, icmpv6, ipv4, ipv6, protocol};
 
@@ -21,6 +21,10 @@ pub trait Family: Ip {
     const ECHO: [u8; 2];
     /// Type and code of its ICMP message that a packet is too big.
     const TOO_BIG: U16be;
+    /// The same, that nobody is at the port.
+    const NO_PORT: U16be;
+    /// The same, that the hops were used up on the way.
+    const NO_HOPS: U16be;
     /// Whether its ICMP's checksum covers the addresses, too.
     const ICMP_SUMS_ADDRESSES: bool;
 
@@ -30,12 +34,12 @@ pub trait Family: Ip {
     fn total_length(header: &Self::Header) -> u32;
     /// Differentiated services and ECN.
     fn traffic_class(header: &Self::Header) -> u8;
+    /// The header with another traffic class.
+    fn with_class(header: &Self::Header, class: u8) -> Self::Header;
     /// Hops the packet may still take.
     fn hops(header: &Self::Header) -> u8;
     /// The header's own checksum; zero where it has none.
     fn checksum(header: &Self::Header) -> U16be;
-    /// Whether the sender wants to be told rather than have the packet fragmented.
-    fn forbids_fragments(header: &Self::Header) -> bool;
     /// The header with other addresses; `change` is what they do to a checksum.
     fn readdressed(header: &Self::Header, addresses: (Self, Self), change: Difference) -> Self::Header;
     /// The same one hop on.
@@ -54,16 +58,16 @@ pub trait Family: Ip {
     fn is_error(kind: u8) -> bool;
 
     /// The protocol of the packet whose header begins at `l3`, if the transport header follows at once and the packet is
-    /// no fragment; see [`Packet::peek`].
+    /// no fragment; see [`Packet::peek`]. Those that are neither TCP nor UDP may be left out.
     fn peek_protocol(packet: &impl Packet, l3: usize) -> Option<u8>;
-    /// Its source and destination.
-    fn peek_addresses(packet: &impl Packet, l3: usize) -> Option<(Self, Self)>;
+    /// Its source.
+    fn peek_source(packet: &impl Packet, l3: usize) -> Option<Self>;
     /// Its destination.
     fn peek_destination(packet: &impl Packet, l3: usize) -> Option<Self>;
     /// Bytes from the header on, by the header's word.
     fn peek_length(packet: &impl Packet, l3: usize) -> Option<u32>;
-    /// Its differentiated services and ECN.
-    fn peek_traffic_class(packet: &impl Packet, l3: usize) -> Option<u8>;
+    /// The same with its differentiated services and ECN.
+    fn peek_extent(packet: &impl Packet, l3: usize) -> Option<Extent>;
     /// Gives it other addresses and takes one hop off; `None`, and nothing written, if that was its last. `change` is what
     /// the addresses do to a checksum.
     fn send_on(
@@ -72,6 +76,8 @@ pub trait Family: Ip {
         addresses: (Self, Self),
         change: Difference,
     ) -> Option<()>;
+    /// Takes one hop off; `None`, and nothing written, if that was its last.
+    fn take_hop(packet: &mut impl Packet, l3: usize) -> Option<()>;
 }
 
 /// What an IP packet carries.
@@ -106,6 +112,8 @@ impl Family for U32be {
     const TUNNELLED: u8 = protocol::IPIP;
     const ECHO: [u8; 2] = [icmp::ECHO_REQUEST, icmp::ECHO_REPLY];
     const TOO_BIG: U16be = icmp::FRAGMENTATION_NEEDED;
+    const NO_PORT: U16be = icmp::PORT_UNREACHABLE;
+    const NO_HOPS: U16be = icmp::TIME_EXCEEDED;
     const ICMP_SUMS_ADDRESSES: bool = false;
 
     #[inline(always)]
@@ -124,6 +132,11 @@ impl Family for U32be {
     }
 
     #[inline(always)]
+    fn with_class(header: &ipv4::Header, class: u8) -> ipv4::Header {
+        header.with_traffic_class(class)
+    }
+
+    #[inline(always)]
     fn hops(header: &ipv4::Header) -> u8 {
         header.time_to_live()
     }
@@ -131,11 +144,6 @@ impl Family for U32be {
     #[inline(always)]
     fn checksum(header: &ipv4::Header) -> U16be {
         header.checksum()
-    }
-
-    #[inline(always)]
-    fn forbids_fragments(header: &ipv4::Header) -> bool {
-        header.forbids_fragments()
     }
 
     #[inline(always)]
@@ -199,14 +207,19 @@ impl Family for U32be {
 
     #[inline(always)]
     fn peek_protocol(packet: &impl Packet, l3: usize) -> Option<u8> {
-        let fragment: U16be = packet.peek(l3 + ipv4::FRAGMENT)?;
-        let is_plain = packet.peek::<u8>(l3)? == ipv4::BARE && fragment.get() & ipv4::IS_FRAGMENT == 0;
-        if is_plain { packet.peek(l3 + ipv4::PROTOCOL) } else { None }
+        // The place in a datagram, the hops left and the protocol, looked at as one word.
+        let word: U32be = packet.peek(l3 + ipv4::FRAGMENT)?;
+        if packet.peek::<u8>(l3)? != ipv4::BARE {
+            return None;
+        }
+        let told = |word: u32| U32be::new(word & (u32::from(ipv4::IS_FRAGMENT) << 16 | 0xff)).raw();
+        let known = [protocol::TCP, protocol::UDP];
+        known.into_iter().find(|known| told(word.get()) == told(u32::from(*known)))
     }
 
     #[inline(always)]
-    fn peek_addresses(packet: &impl Packet, l3: usize) -> Option<(Self, Self)> {
-        Some((packet.peek(l3 + ipv4::SOURCE)?, packet.peek(l3 + ipv4::DESTINATION)?))
+    fn peek_source(packet: &impl Packet, l3: usize) -> Option<Self> {
+        packet.peek(l3 + ipv4::SOURCE)
     }
 
     #[inline(always)]
@@ -220,8 +233,8 @@ impl Family for U32be {
     }
 
     #[inline(always)]
-    fn peek_traffic_class(packet: &impl Packet, l3: usize) -> Option<u8> {
-        packet.peek(l3 + ipv4::TRAFFIC_CLASS)
+    fn peek_extent(packet: &impl Packet, l3: usize) -> Option<Extent> {
+        packet.peek(l3).map(Extent::from_word)
     }
 
     #[inline(always)]
@@ -234,6 +247,12 @@ impl Family for U32be {
         let lifetime = ipv4::Lifetime::of(packet.peek(l3 + ipv4::LIFETIME)?).one_hop_on(change)?;
         packet.write(l3 + ipv4::DESTINATION, destination)?;
         packet.write(l3 + ipv4::SOURCE, source)?;
+        packet.write(l3 + ipv4::LIFETIME, lifetime.word())
+    }
+
+    #[inline(always)]
+    fn take_hop(packet: &mut impl Packet, l3: usize) -> Option<()> {
+        let lifetime = ipv4::Lifetime::of(packet.peek(l3 + ipv4::LIFETIME)?).one_hop_on(Difference::NONE)?;
         packet.write(l3 + ipv4::LIFETIME, lifetime.word())
     }
 }
@@ -251,6 +270,8 @@ impl Family for ipv6::Address {
     const TUNNELLED: u8 = protocol::IPV6;
     const ECHO: [u8; 2] = [icmpv6::ECHO_REQUEST, icmpv6::ECHO_REPLY];
     const TOO_BIG: U16be = icmpv6::PACKET_TOO_BIG;
+    const NO_PORT: U16be = icmpv6::PORT_UNREACHABLE;
+    const NO_HOPS: U16be = icmpv6::TIME_EXCEEDED;
     const ICMP_SUMS_ADDRESSES: bool = true;
 
     #[inline(always)]
@@ -270,6 +291,11 @@ impl Family for ipv6::Address {
     }
 
     #[inline(always)]
+    fn with_class(header: &ipv6::Header, class: u8) -> ipv6::Header {
+        header.with_traffic_class(class)
+    }
+
+    #[inline(always)]
     fn hops(header: &ipv6::Header) -> u8 {
         header.hop_limit()
     }
@@ -277,12 +303,6 @@ impl Family for ipv6::Address {
     #[inline(always)]
     fn checksum(_: &ipv6::Header) -> U16be {
         U16be::ZERO
-    }
-
-    /// Nobody on the way fragments IPv6.
-    #[inline(always)]
-    fn forbids_fragments(_: &ipv6::Header) -> bool {
-        true
     }
 
     #[inline(always)]
@@ -350,8 +370,8 @@ impl Family for ipv6::Address {
     }
 
     #[inline(always)]
-    fn peek_addresses(packet: &impl Packet, l3: usize) -> Option<(Self, Self)> {
-        Some((peek_v6(packet, l3 + ipv6::SOURCE)?, Self::peek_destination(packet, l3)?))
+    fn peek_source(packet: &impl Packet, l3: usize) -> Option<Self> {
+        peek_v6(packet, l3 + ipv6::SOURCE)
     }
 
     #[inline(always)]
@@ -367,9 +387,13 @@ impl Family for ipv6::Address {
     }
 
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "a part of a word")]
-    fn peek_traffic_class(packet: &impl Packet, l3: usize) -> Option<u8> {
-        packet.peek(l3).map(|first: U16be| (first.get() >> 4) as u8)
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a part of a word; a length that was compared with an MTU"
+    )]
+    fn peek_extent(packet: &impl Packet, l3: usize) -> Option<Extent> {
+        let class = packet.peek(l3).map(|first: U16be| (first.get() >> 4) as u8)?;
+        Some(Extent::new(class, Self::peek_length(packet, l3)? as u16))
     }
 
     #[inline(always)]
@@ -385,6 +409,15 @@ impl Family for ipv6::Address {
         }
         packet.write(l3 + ipv6::DESTINATION, destination)?;
         packet.write(l3 + ipv6::SOURCE, source)?;
+        packet.write(l3 + ipv6::HOP_LIMIT, hops - 1)
+    }
+
+    #[inline(always)]
+    fn take_hop(packet: &mut impl Packet, l3: usize) -> Option<()> {
+        let hops: u8 = packet.peek(l3 + ipv6::HOP_LIMIT)?;
+        if hops <= 1 {
+            return None;
+        }
         packet.write(l3 + ipv6::HOP_LIMIT, hops - 1)
     }
 }

@@ -1,11 +1,11 @@
 //! Tables in ordinary memory: for the tests, the differential suite and the tools that explain and simulate.
 
 use super::guard::GuardTables;
-use super::{Arrival, Direction, Family, FlowTable, PortPool, Reason, Refused, Tables, classify};
+use super::{Arrival, Direction, Family, FlowTable, PortPool, Reason, Refused, Steered, Tables, classify};
 use crate::abi::{
     Backend, BackendCount, BackendId, BlockKey, Bucket, BucketLine, Contents, Count, Flow, FlowKey, Fragment,
-    FragmentKey, GuardRule, GuardState, Hop, InsertRate, Ip, ListNode, Load, PortRange, PrefixKey,
-    QuicServer, Service, ServiceKey, Slot, Ticks, limits,
+    FragmentKey, GuardRule, GuardState, Hop, InsertRate, Ip, List, ListNode, Load, Outline, PortRange,
+    PrefixKey, QuicServer, Service, ServiceKey, Slot, Ticks, limits,
 };
 use crate::wire::{U32be, ipv6};
 use std::cell::{Cell, RefCell, RefMut};
@@ -56,6 +56,10 @@ pub struct HostTables {
     pub routes: HashMap<crate::abi::Address, Hop>,
     /// Records inserted in this second.
     pub rate: Cell<InsertRate>,
+    /// ICMP errors and resets sent in this second.
+    pub error_rate: Cell<InsertRate>,
+    /// Bytes that interfaces take; those absent take any packet.
+    pub mtus: BTreeMap<u32, u32>,
     /// When slots' settled owners were last used.
     pub settled_use: RefCell<BTreeMap<u32, Ticks>>,
     /// Packets by reason.
@@ -73,8 +77,8 @@ pub struct HostGuard {
     pub state: GuardState,
     /// Rules by service number.
     pub rules: BTreeMap<u32, GuardRule>,
-    /// The nodes of the lists.
-    pub lists: Vec<ListNode>,
+    /// The list in force.
+    pub lists: List,
     /// When blocks end.
     pub blocks: HashMap<BlockKey, Ticks>,
     /// Lines of buckets.
@@ -212,6 +216,21 @@ impl Tables for HostTables {
         SECOND
     }
 
+    fn common_mtu(&self) -> u32 {
+        self.mtus.values().copied().min().unwrap_or(u32::MAX)
+    }
+
+    fn mtu(&self, ifindex: u32) -> u32 {
+        self.mtus.get(&ifindex).copied().unwrap_or(u32::MAX)
+    }
+
+    fn may_send_error(&self, now: Ticks) -> bool {
+        let mut rate = self.error_rate.get();
+        let admits = rate.admits(now, SECOND, limits::ERRORS_PER_SECOND);
+        self.error_rate.set(rate);
+        admits
+    }
+
     fn contents(&self) -> Contents {
         self.contents
     }
@@ -250,9 +269,6 @@ impl Tables for HostTables {
     }
 
     fn backend(&self, id: BackendId) -> Option<&Backend> {
-        // The kernel's table is masked, not compared.
-        let place = u32::from(id.get()) & (limits::BACKENDS - 1);
-        let id = BackendId::from_bits(u16::try_from(place).unwrap_or_default());
         Some(self.backends.get(&id).unwrap_or(&UNWRITTEN))
     }
 
@@ -277,8 +293,10 @@ impl Tables for HostTables {
         self.reasons.borrow_mut().entry(reason.label()).or_default().add(bytes);
     }
 
-    fn count_backend(&self, id: BackendId, direction: Direction, opened: bool, bytes: u32) {
-        self.counts.borrow_mut().entry(id).or_default().add(direction == Direction::ToBackend, opened, bytes);
+    fn count_steered(&self, steered: &Steered, bytes: u32) {
+        self.count(steered.reason, bytes);
+        let to_backend = steered.direction == Direction::ToBackend;
+        self.counts.borrow_mut().entry(steered.backend).or_default().add(to_backend, steered.opened, bytes);
     }
 }
 
@@ -286,12 +304,12 @@ impl GuardTables for HostTables {
     type Buckets<'a> = RefMut<'a, BucketLine>;
     type Budget<'a> = RefMut<'a, Bucket>;
 
-    fn guard_keys(&self) -> [u64; 4] {
-        [1, 2, 3, 4].map(|number| self.seed.wrapping_mul(number) | 1)
+    fn guard_key(&self, word: usize) -> u64 {
+        self.seed.wrapping_mul(word as u64 + 1) | 1
     }
 
-    fn guard_state(&self) -> GuardState {
-        self.guard.state
+    fn guard_state(&self) -> &GuardState {
+        &self.guard.state
     }
 
     fn guard_rule(&self, number: u32) -> Option<&GuardRule> {
@@ -299,7 +317,11 @@ impl GuardTables for HostTables {
     }
 
     fn list_node(&self, place: u32) -> Option<&ListNode> {
-        Some(self.guard.lists.get(place as usize).unwrap_or(&NO_NODE))
+        Some(self.guard.lists.nodes.get(place as usize).unwrap_or(&NO_NODE))
+    }
+
+    fn outline(&self, place: u32) -> Outline {
+        self.guard.lists.outline.get(place as usize).copied().unwrap_or_default()
     }
 
     fn blocked_until(&self, source: &BlockKey) -> Option<Ticks> {

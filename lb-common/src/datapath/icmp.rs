@@ -86,6 +86,9 @@ impl<A: Family> Translation<A> {
 }
 
 /// A quoted packet whose ports can be found. One in fragments has them in its first.
+///
+/// Who is told is who sent it: an error to anybody else was made up, or is about an outer header's inside, and is no
+/// service's business.
 #[inline(always)]
 fn quoted<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Option<Quoted<A>> {
     let l3 = frame.l4() + icmp::LENGTH;
@@ -97,6 +100,10 @@ fn quoted<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Option<Quoted<A>
     }
     let ports: Ports = packet.read(inside.l4)?;
     let (source, destination) = A::addresses(&ip);
+    let (_, told) = A::addresses(&frame.ip);
+    if !told.is(source) {
+        return None;
+    }
     let key = FlowKey::new(source, destination, ports, inside.protocol).reversed();
     let end = frame.l3 + A::total_length(&frame.ip) as usize;
     let quoted = Quoted { l3, ip, l4: inside.l4, key, end };
@@ -140,7 +147,7 @@ fn about_dnat<A: Family>(
     arrival: Arrival,
 ) -> Result<Translation<A>, Reason> {
     let id = owner(tables, quoted, service, arrival)?.backend;
-    let flow = dnat::towards(&quoted.key, link::backend(tables, id)?, id);
+    let flow = dnat::towards(&quoted.key, dnat::endpoint(tables, id)?, id);
     Translation::to_backend(tables, flow)
 }
 

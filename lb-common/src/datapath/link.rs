@@ -3,7 +3,7 @@
 use super::encap::Outer;
 use super::family::Family;
 use super::parse::Frame;
-use super::{Arrival, Reason};
+use super::{Arrival, Reason, Tables};
 use crate::abi::{Backend, BackendFlags, BackendId, Hop};
 use crate::wire::vlan::{self, Tags};
 use crate::wire::{Packet, U16be, ethernet};
@@ -50,6 +50,19 @@ pub(super) const fn hop_back<A: Family>(frame: &Frame<A>, arrival: Arrival) -> H
 #[inline(always)]
 pub(super) fn backend<T: super::Tables>(tables: &T, id: BackendId) -> Result<&Backend, Reason> {
     tables.backend(id).ok_or(Reason::Inconsistent)
+}
+
+/// Whether an interface takes a packet that leaves as long as it came. Whichever interface it is, the common packet fits.
+#[inline(always)]
+pub(super) fn takes<A: Family>(
+    packet: &impl Packet,
+    tables: &impl Tables,
+    frame: &Frame<A>,
+    ifindex: u32,
+) -> Result<(), Reason> {
+    let leaves = packet.wire_length(A::total_length(&frame.ip), 0, frame.transport());
+    let fits = leaves <= tables.common_mtu() || leaves <= tables.mtu(ifindex);
+    if fits { Ok(()) } else { Err(Reason::TooBig) }
 }
 
 /// Puts the link-layer header for `way` in front of the IP packet.

@@ -16,6 +16,7 @@ mod family;
 mod fragment;
 pub mod guard;
 mod icmp;
+mod icmp_error;
 pub mod lines;
 mod link;
 mod listen;
@@ -24,9 +25,9 @@ mod parse;
 mod ping;
 mod pipeline;
 mod plain;
+mod reset;
 mod select;
 mod tables;
-mod too_big;
 mod track;
 mod verdict;
 

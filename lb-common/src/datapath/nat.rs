@@ -8,7 +8,8 @@ use super::family::{Family, Piece};
 use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::{
-    Arrival, Direction, FlowTable, Outcome, Reason, Refused, Steered, TablesFor, encap, select, too_big,
+    Arrival, Direction, FlowTable, Outcome, Reason, Refused, Steered, TablesFor, encap, icmp_error, reset,
+    select,
 };
 use crate::abi::{Backend, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
 use crate::wire::{Packet, Ports, U16be, protocol, tcp, udp};
@@ -29,10 +30,14 @@ pub(super) fn forward<A: Family>(
             return None;
         }
         Standing::Unknown if segment.may_open() => return None,
-        Standing::Unknown => return Some(Err(Reason::NoFlow)),
+        Standing::Unknown => return Some(reset::answer(packet, tables, frame, segment, arrival)),
     }
-    let Some(flow) = tables.flow(key) else { return Some(Err(Reason::Inconsistent)) };
-    Some(towards(packet, tables, frame, (&flow, segment), (Reason::NatForward, arrival)))
+    let outcome = match tables.flow(key) {
+        Some(flow) => towards(packet, tables, frame, (&flow, segment), Reason::NatForward),
+        None => Err(Reason::Inconsistent),
+    };
+    let fitting = || fitting(tables, key);
+    Some(icmp_error::unless_left(packet, tables, frame, outcome, fitting, arrival))
 }
 
 /// Makes the records of a flow that begins, and translates its first packet.
@@ -45,10 +50,14 @@ pub(super) fn forward_first<A: Family>(
     (key, segment): (&FlowKey<A>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
-    let reason = open(tables, frame, service, key, arrival)?;
-    let flow = tables.published(key).ok_or(Reason::Inconsistent)?;
-    let steered = towards(packet, tables, frame, (&flow, segment), (reason, arrival))?;
-    Ok(Steered { opened: steered.reason as u8 == Reason::NatOpened as u8, ..steered })
+    let outcome = match open(tables, frame, service, key, arrival) {
+        Ok(reason) => match tables.published(key) {
+            Some(flow) => towards(packet, tables, frame, (&flow, segment), reason),
+            None => Err(Reason::Inconsistent),
+        },
+        Err(reason) => Err(reason),
+    };
+    icmp_error::unless_left(packet, tables, frame, outcome, || fitting(tables, key), arrival)
 }
 
 /// Translates a client's packet by its record.
@@ -58,13 +67,19 @@ fn towards<A: Family>(
     tables: &impl TablesFor<A>,
     frame: &Frame<A>,
     (flow, segment): (&Flow<A>, &Segment),
-    (reason, arrival): (Reason, Arrival),
+    reason: Reason,
 ) -> Outcome {
     let backend = link::backend(tables, flow.backend)?;
-    if encap::fits(packet, frame, backend, 0).is_err() {
-        return too_big::answer(packet, frame, backend.mtu, arrival);
-    }
-    translate(packet, frame, segment, flow, Way::to(backend)?, (reason, Direction::ToBackend))
+    encap::fits(packet, frame, backend, 0)?;
+    let steered = translate(packet, frame, segment, flow, Way::to(backend)?, (reason, Direction::ToBackend))?;
+    Ok(Steered { opened: reason as u8 == Reason::NatOpened as u8, ..steered })
+}
+
+/// Bytes that the way to a flow's backend takes.
+#[inline(always)]
+fn fitting<A: Family>(tables: &impl TablesFor<A>, key: &FlowKey<A>) -> Result<u32, Reason> {
+    let flow = tables.flow(key).ok_or(Reason::Inconsistent)?;
+    Ok(link::backend(tables, flow.backend)?.mtu.into())
 }
 
 /// Translates a backend's reply towards its client; whatever else comes to our address passes.
@@ -84,14 +99,15 @@ pub(super) fn reply<A: Family>(
     if flow.kind() != FlowKind::Reply {
         return Err(Reason::NotAVip);
     }
-    translate(
-        packet,
-        frame,
-        &segment?,
-        &flow,
-        Way::by(&flow.way_back),
-        (Reason::NatReply, Direction::ToClient),
-    )
+    let (segment, ifindex) = (segment?, flow.way_back.ifindex);
+    let outcome = match link::takes(packet, tables, frame, ifindex) {
+        Ok(()) => {
+            let way = Way::by(&flow.way_back);
+            translate(packet, frame, &segment, &flow, way, (Reason::NatReply, Direction::ToClient))
+        }
+        Err(reason) => Err(reason),
+    };
+    icmp_error::unless_left(packet, tables, frame, outcome, || Ok(tables.mtu(ifindex)), arrival)
 }
 
 /// Rewrites a packet by its flow's record and sends it the given way.

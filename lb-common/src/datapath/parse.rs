@@ -128,13 +128,19 @@ impl Segment {
     }
 }
 
-/// The transport header of a packet that is ours, its lengths checked.
+/// Bytes that a packet of ours has behind options and extension headers, if it is not longer than its frame.
 #[inline(always)]
-pub(super) fn segment<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Result<Segment, Reason> {
+pub(super) fn payload<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Result<usize, Reason> {
     if frame.l3 + A::total_length(&frame.ip) as usize > packet.length() as usize {
         return Err(Reason::Malformed);
     }
-    let payload = frame.payload().ok_or(Reason::Malformed)?;
+    frame.payload().ok_or(Reason::Malformed)
+}
+
+/// The transport header of a packet that is ours, its lengths checked.
+#[inline(always)]
+pub(super) fn segment<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Result<Segment, Reason> {
+    let payload = payload(packet, frame)?;
     match frame.inside {
         Inside { piece: Piece::Later, protocol, .. } => {
             Ok(Segment { protocol, piece: Piece::Later, ..Segment::OF_AN_ERROR })

@@ -1,13 +1,14 @@
 //! Echo requests to a VIP, answered where they arrive. Source: RFC 792; RFC 4443, section 4.2.
 
 use super::family::Family;
-use super::parse::Frame;
+use super::parse::{self, Frame};
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, classify, link};
 use crate::abi::{BackendId, ServiceFlags};
 use crate::wire::checksum::{self, Sum};
 use crate::wire::{Packet, U16be, icmp};
 
-/// Turns the request into its reply. One for an address that does not answer passes.
+/// Turns the request into its reply. One for an address that does not answer passes, and so does one from an address that
+/// is no host's: what it stands for would all be answered.
 #[inline(always)]
 pub(super) fn answer<A: Family>(
     packet: &mut impl Packet,
@@ -16,9 +17,12 @@ pub(super) fn answer<A: Family>(
     checksum: U16be,
     arrival: Arrival,
 ) -> Outcome {
-    let (_, destination) = A::addresses(&frame.ip);
+    let (source, destination) = A::addresses(&frame.ip);
     let host = classify::host(tables, destination).filter(|host| host.flags().has(ServiceFlags::PING));
-    host.ok_or(Reason::IcmpNotOurs)?;
+    host.filter(|_| source.is_one_host()).ok_or(Reason::IcmpNotOurs)?;
+    if parse::payload(packet, frame)? < icmp::LENGTH {
+        return Err(Reason::Malformed);
+    }
     let kind = A::ECHO.map(|kind| U16be::new(u16::from(kind) << 8));
     let change = Sum::ZERO.subtract(kind[0]).add(kind[1]).difference();
     packet.write(frame.l3, A::turned(&frame.ip)).ok_or(Reason::Inconsistent)?;

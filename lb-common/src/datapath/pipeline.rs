@@ -176,12 +176,8 @@ pub fn version(packet: &impl Packet) -> Option<Version> {
 #[inline(always)]
 fn count(tables: &impl Tables, outcome: &Outcome, bytes: u32) {
     match outcome {
-        Ok(steered) => {
-            tables.count(steered.reason, bytes);
-            if !steered.backend.is_none() {
-                tables.count_backend(steered.backend, steered.direction, steered.opened, bytes);
-            }
-        }
+        Ok(steered) if steered.backend.is_none() => tables.count(steered.reason, bytes),
+        Ok(steered) => tables.count_steered(steered, bytes),
         Err(reason) => tables.count(*reason, bytes),
     }
 }

@@ -82,7 +82,8 @@ pub(super) fn quic_server<A: Family>(
         return None;
     }
     let header = frame.l4() + udp::LENGTH;
-    let quic::Identifier::Server { offset } = quic::identifier(packet.read(header)?) else { return None };
+    let (first, version) = (packet.read(header)?, packet.read(header + quic::VERSION)?);
+    let quic::Identifier::Server { offset } = quic::identifier(first, version) else { return None };
     let id: [U32be; 2] = packet.read(header + offset + QuicServer::OFFSET)?;
     let backend = tables.quic_server(&QuicServer::named(service, id))?;
     is_alive(tables, backend).then_some(backend)

@@ -1,6 +1,6 @@
 //! What the packet path looks things up in.
 
-use super::{Direction, Reason};
+use super::{Reason, Steered};
 use crate::abi::{
     Backend, BackendId, Contents, Flow, FlowKey, Fragment, FragmentKey, Hop, Ip, Load, PortRange, PrefixKey,
     QuicServer, Service, Slot, Ticks,
@@ -91,6 +91,12 @@ pub trait Tables: FlowTable<U32be> + FlowTable<ipv6::Address> {
     fn spread(&self, v6: bool) -> U32be;
     /// Ticks in a second.
     fn second(&self) -> u32;
+    /// Bytes of an IP packet that every interface takes.
+    fn common_mtu(&self) -> u32;
+    /// Bytes of an IP packet that an interface takes.
+    fn mtu(&self, ifindex: u32) -> u32;
+    /// Whether one more sender may be told of its packet in this second (RFC 4443, section 2.4 (f)).
+    fn may_send_error(&self, now: Ticks) -> bool;
     /// What there is in the tables below.
     fn contents(&self) -> Contents;
     /// Entry of the service table at a place.
@@ -119,8 +125,8 @@ pub trait Tables: FlowTable<U32be> + FlowTable<ipv6::Address> {
     fn remember_fragment(&self, key: &FragmentKey, first: &Fragment);
     /// Counts a packet under its reason.
     fn count(&self, reason: Reason, bytes: u32);
-    /// Counts a packet under its backend.
-    fn count_backend(&self, id: BackendId, direction: Direction, opened: bool, bytes: u32);
+    /// Counts a packet that was steered under its reason and its backend.
+    fn count_steered(&self, steered: &Steered, bytes: u32);
 }
 
 /// The tables with the flow records of one family.
@@ -128,7 +134,7 @@ pub trait TablesFor<A: Ip>: Tables + FlowTable<A> {}
 
 impl<A: Ip, T: Tables + FlowTable<A>> TablesFor<A> for T {}
 
-/// The ports NAT may use: two ranges, so that the host's own ephemeral ports can lie between them.
+/// The ports NAT may use: two ranges, the lower one first, so that the host's own ephemeral ports can lie between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortPool {
     first: u16,
@@ -168,11 +174,14 @@ impl PortPool {
         }
     }
 
-    /// Whether NAT may have picked this port.
+    /// Whether NAT may have picked this port. Those that clients connect to mostly lie below all of them.
     #[inline(always)]
     #[must_use]
     pub const fn contains(self, port: U16be) -> bool {
         let port = port.get();
+        if port < self.first {
+            return false;
+        }
         port.wrapping_sub(self.first) < self.first_count || port.wrapping_sub(self.second) < self.second_count
     }
 }

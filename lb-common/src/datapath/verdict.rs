@@ -86,7 +86,10 @@ reasons! {
     NatOpened, "nat_opened", Forward, "First packet of a flow: a port was allocated and the packet translated.";
     NatReply, "nat_reply", Forward, "A backend's reply, translated back to the client.";
     DnatReply, "dnat_reply", Forward, "A backend's reply, given the VIP as its source, and sent to the client.";
-    FragmentationNeeded, "fragmentation_needed", Forward, "It did not fit the way to the backend; its sender was told the size that does.";
+    FragmentationNeeded, "fragmentation_needed", Forward, "It did not fit the way; its sender was told the size that does.";
+    Unserved, "unserved", Forward, "No backend of the service can take it; its sender was told that nobody is at the port.";
+    HopsUsedUp, "hops_used_up", Forward, "No hop left to forward it; its sender was told.";
+    Reset, "reset", Forward, "Belongs to a translated connection that is not known; its sender was told that it is over.";
     SynCookie, "syn_cookie", Forward, "A SYN of a flood, answered with a cookie in the listener's place.";
     Ping, "ping", Forward, "An echo request to a VIP, answered.";
     IcmpForward, "icmp_forward", Forward, "An ICMP error about a service's packet, sent on to the backend that owns the flow.";
@@ -94,14 +97,14 @@ reasons! {
 
     Malformed, "malformed", Drop, "For a service, but its lengths contradict each other.";
     FragmentUnknown, "fragment_unknown", Drop, "A fragment for a VIP that came before its datagram's first one, or long after it.";
-    TimeToLive, "time_to_live", Drop, "No hop left to forward it.";
-    NoBackend, "no_backend", Drop, "No backend of the service can take it.";
+    TimeToLive, "time_to_live", Drop, "No hop left to forward it, and its sender cannot be told.";
+    NoBackend, "no_backend", Drop, "No backend of the service can take it, and its sender cannot be told.";
     Unresolved, "unresolved", Drop, "The backend's next hop is not known yet.";
-    NoFlow, "no_flow", Drop, "Belongs to a translated connection that is not known.";
+    NoFlow, "no_flow", Drop, "Belongs to a translated connection that is not known, or whose answers would not be; its sender is not told.";
     TableFull, "table_full", Drop, "The flow table is full.";
     GuardRefused, "guard_refused", Drop, "More flows began in this second than may be recorded, and this one needs a record.";
     PortsTaken, "ports_taken", Drop, "No free port towards the backend was found.";
-    TooBig, "too_big", Drop, "It does not fit the way to the backend, and its sender cannot be told.";
+    TooBig, "too_big", Drop, "It does not fit the way, and its sender cannot be told.";
     NoHeadroom, "no_headroom", Drop, "The driver leaves no room for the outer header.";
     Inconsistent, "inconsistent", Drop, "Our own tables contradict each other: a defect of lb.";
 
@@ -117,6 +120,7 @@ reasons! {
     SynCookieBad, "syn_cookie_bad", Drop, "Of no connection, and acknowledges no cookie, while its service is flooded.";
 
     NotEncapsulated, "not_encapsulated", Pass, "No IP packet in an outer header; left to the stack (decap only).";
+    CongestionUnheard, "congestion_unheard", Drop, "Congestion is marked on its outer header, and its sender does not heed such marks (decap only).";
     Decapsulated, "decapsulated", Pass, "The outer header was taken off, and the rest went to the stack (decap only).";
 }
 

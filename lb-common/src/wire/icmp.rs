@@ -9,6 +9,10 @@ pub const CHECKSUM: usize = 2;
 
 /// Type and code of "fragmentation needed and don't fragment set".
 pub const FRAGMENTATION_NEEDED: U16be = U16be::new(0x0304);
+/// Type and code of "port unreachable".
+pub const PORT_UNREACHABLE: U16be = U16be::new(0x0303);
+/// Type and code of "time to live exceeded in transit".
+pub const TIME_EXCEEDED: U16be = U16be::new(0x0b00);
 
 /// Type of an echo request.
 pub const ECHO_REQUEST: u8 = 8;

@@ -6,8 +6,6 @@ use core::fmt;
 
 /// Bytes of a header without options.
 pub const LENGTH: usize = 20;
-/// Where differentiated services and ECN lie.
-pub const TRAFFIC_CLASS: usize = 1;
 /// Where the length of header and payload lies.
 pub const TOTAL_LENGTH: usize = 2;
 /// Where flags and fragment offset lie.
@@ -54,13 +52,28 @@ impl Header {
         total_length: u16,
         traffic_class: u8,
     ) -> Self {
-        Self([
-            word([BARE, traffic_class], U16be::new(total_length)),
-            U32be::new(0x0000_4000),
-            word([time_to_live, protocol], U16be::ZERO),
-            source,
-            destination,
-        ])
+        let first = word([BARE, traffic_class], U16be::new(total_length));
+        Self::beginning(first, (source, destination), protocol, time_to_live)
+    }
+
+    /// The same by its first word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn beginning(
+        first: U32be,
+        (source, destination): (U32be, U32be),
+        protocol: u8,
+        time_to_live: u8,
+    ) -> Self {
+        let lifetime = word([time_to_live, protocol], U16be::ZERO);
+        Self([first, U32be::new(0x0000_4000), lifetime, source, destination])
+    }
+
+    /// The word of version, header length, traffic class and total length.
+    #[inline(always)]
+    #[must_use]
+    pub const fn first_word(&self) -> U32be {
+        self.0[0]
     }
 
     /// The header with another checksum.
@@ -130,13 +143,6 @@ impl Header {
         (self.0[1].get() >> 16) as u16
     }
 
-    /// Whether the sender wants to be told rather than have the packet fragmented.
-    #[inline(always)]
-    #[must_use]
-    pub const fn forbids_fragments(&self) -> bool {
-        self.0[1].get() & 0x4000 != 0
-    }
-
     /// Time to live, in hops.
     #[inline(always)]
     #[must_use]
@@ -191,6 +197,16 @@ impl Header {
         let difference = addresses.sum().subtract(U16be::new(ONE_HOP)).difference();
         let Self([a, b, lifetime, c, d]) = self.readdressed(source, destination, difference);
         Self([a, b, U32be::new(lifetime.get().wrapping_sub(0x0100_0000)), c, d])
+    }
+
+    /// The header with another traffic class, and the checksum that goes with it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_traffic_class(&self, class: u8) -> Self {
+        let (old, new) = (self.traffic_class() as u16, class as u16);
+        let change = Sum::ZERO.subtract(U16be::new(old)).add(U16be::new(new)).difference();
+        let Self([a, b, lifetime, c, d]) = self.readdressed(self.source(), self.destination(), change);
+        Self([U32be::new(a.get() & 0xff00_ffff | (class as u32) << 16), b, lifetime, c, d])
     }
 
     /// The header with source and destination exchanged, and another time to live. What the addresses do to the

@@ -128,6 +128,15 @@ impl Header {
         Self([self.0[0], self.0[1], a, b, c, d, e, f, g, h])
     }
 
+    /// The header with another traffic class.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_traffic_class(&self, class: u8) -> Self {
+        let [first, second, a, b, c, d, e, f, g, h] = self.0;
+        let first = U32be::new(first.get() & 0xf00f_ffff | (class as u32) << 20);
+        Self([first, second, a, b, c, d, e, f, g, h])
+    }
+
     /// The header with another hop limit.
     #[inline(always)]
     #[must_use]

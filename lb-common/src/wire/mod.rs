@@ -49,6 +49,9 @@ pub struct Ports(U32be);
 plain!(Ports, 4);
 
 impl Ports {
+    /// Where the receiver's port lies.
+    pub const DESTINATION: usize = 2;
+
     /// Joins the sender's and the receiver's port.
     #[inline(always)]
     #[must_use]

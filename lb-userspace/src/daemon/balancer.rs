@@ -25,7 +25,6 @@ use crate::kernel::{
     CaptureSettings, Datapath, Link, Links, Mode, NextHops, Prefix, Program, Resolver, Settings, Tables,
 };
 use crate::plan::{BackendKey, Planner};
-use lb_common::abi::BackendId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -53,8 +52,6 @@ pub(super) struct Balancer {
     pub(super) weights: BTreeMap<BackendKey, u16>,
     /// Set when the kernel refused a write, so that tables and plan may differ until everything is written anew.
     pub(super) broken: bool,
-    /// Identifiers given to new backends whose counters are not cleared yet.
-    pub(super) uncleared: Vec<BackendId>,
     pub(super) listeners: Listeners,
     pub(super) guard: Guard,
     pub(super) shield: Shield,
@@ -130,7 +127,6 @@ impl Balancer {
             drained: BTreeSet::new(),
             weights: BTreeMap::new(),
             broken: false,
-            uncleared: Vec::new(),
             listeners: Listeners::inherit(),
             guard: Guard::default(),
             shield: Shield::default(),
@@ -254,9 +250,9 @@ impl Balancer {
     }
 
     /// Detaches, then ends the probes.
-    pub(super) async fn stop(self) -> Result<(), Error> {
+    pub(super) async fn stop(self, hurry: impl Future<Output = ()>) -> Result<(), Error> {
         let detached = self.interfaces.detach();
-        self.front.stop().await;
+        self.front.stop(hurry).await;
         self.checks.stop().await;
         detached
     }
@@ -283,6 +279,7 @@ fn settings(config: &Config, (links, mode): (&[Link], Mode), ports: &Ports) -> S
         fragments: config.limits.fragments,
         new_flows: share_of_a_cpu(config.limits.new_flows),
         spread: spread(&config.encap),
+        common_mtu: links.iter().map(Link::common_mtu).min().unwrap_or(u32::MAX),
         gue_port: 0,
         at_tc: mode.is_tc(),
         guard: guarding(config).map(|(prefixes, cookies)| Guarding {

@@ -86,7 +86,7 @@ impl Balancer {
         self.end_transitions(&observed, taken_at)?;
         self.weigh(&observed)?;
         self.follow_listeners();
-        self.guard.look(&self.tables)?;
+        self.guard.look(&self.tables);
         self.sweep_blocks()?;
         Ok(BETWEEN_LOOKS)
     }

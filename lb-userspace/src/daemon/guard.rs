@@ -1,7 +1,7 @@
 //! Tells of the flood guard: when it began to hold new flows back, and when it no longer did.
 
 use crate::control::FloodGuardStatus;
-use crate::kernel::{TableError, Tables};
+use crate::kernel::Tables;
 use lb_common::datapath::Reason;
 
 /// What was seen of the guard.
@@ -22,8 +22,8 @@ enum Change {
 
 impl Guard {
     /// Looks whether it holds flows back now.
-    pub(super) fn look(&mut self, tables: &Tables) -> Result<(), TableError> {
-        let counts = tables.reasons()?;
+    pub(super) fn look(&mut self, tables: &Tables) {
+        let counts = tables.reasons();
         let of = |reason: Reason| counts.get(reason as usize).map_or(0, |count| count.packets);
         match self.note(of(Reason::GuardUnrecorded) + of(Reason::GuardRefused)) {
             Some(Change::Began) => tracing::warn!(
@@ -35,7 +35,6 @@ impl Guard {
             }
             None => {}
         }
-        Ok(())
     }
 
     /// How it stands, given its bound.

@@ -57,6 +57,12 @@ pub struct Options {
     pub control: PathBuf,
 }
 
+/// What of the files that a configuration names cannot be used: a start would end with the first.
+#[must_use]
+pub fn mistakes(config: &Config) -> Vec<String> {
+    proxy::mistakes(&config.proxy).iter().map(|mistake| chain(mistake)).collect()
+}
+
 /// How long the start waits for every backend's first verdict and way. What is not known then stays out until it is.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
@@ -137,7 +143,7 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
         turn(&mut balancer, &mut inputs, &mut signals).await;
     }
     tracing::info!("stopping");
-    balancer.stop().await
+    balancer.stop(signals.stop()).await
 }
 
 /// Services that packets are balanced for need an interface where they arrive.

@@ -222,7 +222,7 @@ fn describe(plan: &Plan) -> String {
 }
 
 /// A sentence on what a reload cannot change, while it differs from what the programs were loaded with.
-fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
+pub(super) fn needs_restart(loaded: &LoadedWith, now: &Config) -> String {
     let keys = [
         ("seed", loaded.seed != now.seed),
         ("limits", loaded.limits != now.limits),

@@ -30,21 +30,21 @@ impl Balancer {
             services: services.collect::<Result<_, _>>()?,
             flows: self.look.flows,
             flood_guard: self.guard.status(self.loaded_with.limits.new_flows),
-            reasons: self.reasons()?,
+            reasons: self.reasons(),
             guard: self.guard_status(),
             front: self.front.status().await,
         })
     }
 
-    fn reasons(&self) -> Result<Vec<ReasonStatus>, Error> {
-        let counts = self.tables.reasons()?;
+    fn reasons(&self) -> Vec<ReasonStatus> {
+        let counts = self.tables.reasons();
         let status = |(reason, count): (&Reason, lb_common::abi::Count)| ReasonStatus {
             reason: reason.label().to_owned(),
             verdict: reason.verdict().label().to_owned(),
             packets: count.packets,
             bytes: count.bytes,
         };
-        Ok(Reason::ALL.iter().zip(counts).map(status).collect())
+        Reason::ALL.iter().zip(counts).map(status).collect()
     }
 
     fn service_status(&self, service: &Service, names: &[Link]) -> Result<ServiceStatus, Error> {
@@ -99,7 +99,7 @@ impl Balancer {
         let key = BackendKey::of(service, backend);
         let view = views.iter().find(|view| view.key == key);
         let (next_hop, next_hop_error) = self.next_hop(backend, names);
-        let counted = view.map(|view| self.tables.backend_count(view.id)).transpose()?;
+        let counted = view.map(|view| self.tables.backend_count(view.id));
         let compared = view.filter(|_| service.select == Select::LeastConnections);
         let load = compared.map(|view| self.tables.load(view.id)).transpose()?;
         Ok(BackendStatus {

@@ -13,7 +13,7 @@ use crate::guard::rules;
 use crate::guard::trie::Marks;
 use crate::kernel::{TableError, Tables};
 use crate::plan::Planner;
-use lb_common::abi::{BlockKey, GuardRule, ListNode, Origin, limits};
+use lb_common::abi::{BlockKey, GuardRule, List, Origin, limits};
 use lb_common::wire::{U32be, ipv6};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -28,18 +28,19 @@ pub(super) struct Shield {
 /// Lists that were read and fit, not yet in force.
 pub(super) struct Lists {
     marks: Marks,
-    nodes: Vec<ListNode>,
+    list: List,
 }
 
 impl Lists {
     /// Reads the lists that a configuration names.
     pub(super) fn load(config: &Config, room: usize) -> Result<Self, ListError> {
         let marks = rules::marks(config)?;
-        let nodes = marks.build();
-        if nodes.len() > room {
-            return Err(ListError::TooMany { nodes: nodes.len(), room });
+        let list = marks.build();
+        let nodes = list.nodes.len();
+        if nodes > room {
+            return Err(ListError::TooMany { nodes, room });
         }
-        Ok(Self { marks, nodes })
+        Ok(Self { marks, list })
     }
 }
 
@@ -52,10 +53,10 @@ impl Balancer {
 
     /// Puts lists and the configuration's rules in force. Services that a plan brings come after their rules.
     pub(super) fn follow_guard(&mut self, lists: Option<Lists>) -> Result<(), TableError> {
-        let Some(Lists { marks, nodes }) = lists else { return Ok(()) };
+        let Some(Lists { marks, list }) = lists else { return Ok(()) };
         let second = self.look.ticks(Duration::from_secs(1));
         write_rules(&mut self.tables, &self.planner, &self.config, second)?;
-        self.tables.guard.write_list(&nodes)?;
+        self.tables.guard.write_list(&list)?;
         self.shield.marks = marks;
         Ok(())
     }

@@ -83,14 +83,14 @@ impl Balancer {
     /// Writes a plan. If an earlier write failed, everything is written.
     pub(super) fn apply(&mut self, plan: &Plan, cause: Cause) -> Result<(), Error> {
         let began = Instant::now();
-        self.uncleared.extend(&plan.summary.admitted);
+        // What earlier bearers of newly given identifiers left in their counters.
+        plan.summary.admitted.iter().for_each(|id| self.tables.clear_backend_count(*id));
         let whole = self.broken.then(|| self.planner.plan_whole());
         let writes = whole.as_ref().map_or(&plan.writes, |whole| &whole.writes);
         if writes.is_empty() {
             return Ok(());
         }
         self.broken = true;
-        self.clear_counters()?;
         self.reweigh()?;
         write(&mut self.tables, writes)?;
         self.broken = false;
@@ -103,15 +103,6 @@ impl Balancer {
             ?took,
             "tables written"
         );
-        Ok(())
-    }
-
-    /// Clears what earlier bearers of newly given identifiers left in their counters.
-    fn clear_counters(&mut self) -> Result<(), TableError> {
-        while let Some(id) = self.uncleared.last() {
-            self.tables.clear_backend_count(*id)?;
-            self.uncleared.pop();
-        }
         Ok(())
     }
 }

@@ -6,5 +6,6 @@ pub mod blocks;
 pub mod lists;
 pub mod martians;
 pub mod network;
+mod outline;
 pub mod rules;
 pub mod trie;

@@ -4,7 +4,8 @@
 //! handed down while it is built, so that nothing has to be looked back for.
 
 use super::network::{Family, Network, mask};
-use lb_common::abi::{Address, Kind, ListEntry, ListNode, Origin};
+use super::outline;
+use lb_common::abi::{Address, Kind, List, ListEntry, ListNode, Origin};
 use lb_common::wire::U32be;
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 pub struct Marks(BTreeMap<Network, Origin>);
 
 /// A prefix, and what it says.
-type Mark = (Network, Origin);
+pub(super) type Mark = (Network, Origin);
 
 impl Marks {
     /// Notes that a prefix is so.
@@ -47,16 +48,19 @@ impl Marks {
         covering.fold(Origin::default(), |origin, (_, said)| within(origin, *said))
     }
 
-    /// The trie, as nodes from its first place on.
+    /// The trie, its roots first, and its outline.
     #[must_use]
-    pub fn build(&self) -> Vec<ListNode> {
+    pub fn build(&self) -> List {
         let mut trie = Trie { nodes: vec![ListNode::VACANT; ListNode::ROOTS as usize] };
-        for family in [Family::V4, Family::V6] {
-            let of_family = self.0.iter().filter(|(network, _)| network.family == family);
-            let marks: Vec<Mark> = of_family.map(|(network, origin)| (*network, *origin)).collect();
-            trie.root(&marks, Block::ALL, Origin::default(), Roots::of(family));
-        }
-        trie.nodes
+        let [v4, v6] = [Family::V4, Family::V6].map(|family| self.of(family));
+        trie.root(&v4, Block::ALL, Origin::default(), Roots::of(Family::V4));
+        trie.root(&v6, Block::ALL, Origin::default(), Roots::of(Family::V6));
+        List { nodes: trie.nodes, outline: outline::build(&v4) }
+    }
+
+    fn of(&self, family: Family) -> Vec<Mark> {
+        let of_family = self.0.iter().filter(|(network, _)| network.family == family);
+        of_family.map(|(network, origin)| (*network, *origin)).collect()
     }
 }
 
@@ -72,13 +76,13 @@ const fn within(around: Origin, said: Origin) -> Origin {
 
 /// The addresses that begin with these bits.
 #[derive(Clone, Copy)]
-struct Block {
-    start: u128,
-    bits: u8,
+pub(super) struct Block {
+    pub(super) start: u128,
+    pub(super) bits: u8,
 }
 
 impl Block {
-    const ALL: Self = Self { start: 0, bits: 0 };
+    pub(super) const ALL: Self = Self { start: 0, bits: 0 };
 
     /// One of the sixteen blocks of four bits more.
     const fn part(self, number: u32) -> Self {
@@ -173,7 +177,11 @@ impl Trie {
 }
 
 /// The parts of a block: of each the prefixes that lie in it, and what those say that it lies in.
-fn parts(marks: &[Mark], block: Block, around: Origin) -> impl Iterator<Item = (Block, Vec<Mark>, Origin)> {
+pub(super) fn parts(
+    marks: &[Mark],
+    block: Block,
+    around: Origin,
+) -> impl Iterator<Item = (Block, Vec<Mark>, Origin)> {
     let bits = block.bits + ListNode::BITS;
     let (wide, narrow): (Vec<Mark>, Vec<Mark>) = marks.iter().partition(|(network, _)| network.bits <= bits);
     (0..16).map(move |number| {
@@ -195,7 +203,7 @@ fn address(bits: u128) -> Address {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_common::datapath::guard::origin;
+    use lb_common::datapath::guard::{origin, outlined};
     use lb_common::datapath::{HostGuard, HostTables};
     use lb_common::wire::ipv6;
     use proptest::prelude::*;
@@ -203,8 +211,15 @@ mod tests {
 
     fn walked(tables: &HostTables, address: Network) -> Origin {
         match address.address() {
-            IpAddr::V4(v4) => origin(tables, 0, U32be::from(v4.octets())),
-            IpAddr::V6(v6) => origin(tables, 0, ipv6::Address::from(v6.octets())),
+            IpAddr::V4(v4) => origin(tables, U32be::from(v4.octets())),
+            IpAddr::V6(v6) => origin(tables, ipv6::Address::from(v6.octets())),
+        }
+    }
+
+    fn outline_of(tables: &HostTables, address: Network) -> Option<Origin> {
+        match address.address() {
+            IpAddr::V4(v4) => outlined(tables, U32be::from(v4.octets())),
+            IpAddr::V6(v6) => outlined(tables, ipv6::Address::from(v6.octets())),
         }
     }
 
@@ -261,6 +276,8 @@ mod tests {
                 let bits = (network.start ^ 1u128 << turned) & mask(whole);
                 let host = Network { start: bits, bits: whole, ..network };
                 prop_assert_eq!(walked(&tables, host), marks.origin(host), "{:?}", host);
+                let outlined = outline_of(&tables, host);
+                prop_assert!(outlined.is_none_or(|known| known == marks.origin(host)), "{:?}", host);
             }
         }
     }
@@ -291,6 +308,21 @@ mod tests {
     }
 
     #[test]
+    fn the_outline_knows_whole_networks_and_leaves_the_rest_to_the_trie() {
+        let mut marks = Marks::default();
+        marks.add(prefix("10.0.0.0", 8), Origin::DENIED);
+        marks.add(prefix("10.1.2.0", 24), Origin::ALLOWED);
+        marks.add(prefix("10.1.3.64", 26), Origin::ALLOWED);
+        marks.add(prefix("240.0.0.0", 4), Origin::MARTIAN);
+        let tables = tables(&marks);
+        let known = |text| outline_of(&tables, host(text));
+        assert_eq!(known("10.255.255.255"), Some(Origin::DENIED));
+        assert_eq!(known("10.1.2.3"), Some(Origin::ALLOWED));
+        assert_eq!(["10.1.3.1", "10.1.3.65", "250.1.1.1", "2001:db8::1"].map(known), [None; 4]);
+        assert_eq!(["9.255.255.255", "11.0.0.0"].map(known), [Some(Origin::default()); 2]);
+    }
+
+    #[test]
     fn a_prefix_of_no_bits_is_everybody() {
         let mut marks = Marks::default();
         marks.add(prefix("0.0.0.0", 0), Origin::DENIED);
@@ -307,7 +339,7 @@ mod tests {
             for number in 0..100_000 {
                 marks.add(network(family, scattered(number), bits), Origin::DENIED);
             }
-            let nodes = marks.build().len();
+            let nodes = marks.build().nodes.len();
             assert!(nodes < ListNode::ROOTS as usize + 3 * marks.len(), "{family:?}/{bits}: {nodes}");
             println!("{family:?}/{bits}: {nodes} nodes for {} prefixes", marks.len());
         }

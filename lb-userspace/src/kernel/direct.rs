@@ -7,7 +7,7 @@ use super::TableError;
 use super::bpf;
 use super::maps::refused;
 use aya::programs::ProgramFd;
-use lb_common::abi::{Order, Table, limits};
+use lb_common::abi::{Order, Outline, Table, limits};
 use lb_common::wire::Plain;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -91,6 +91,7 @@ const fn name(table: Table) -> &'static str {
         Table::Contents => "CONTENTS",
         Table::GuardRules => "GUARD_RULES",
         Table::GuardState => "GUARD_STATE",
+        Table::GuardOutline => "GUARD_OUTLINE",
     }
 }
 
@@ -102,6 +103,7 @@ const fn length(table: Table) -> u32 {
         Table::Slots => limits::SLOTS,
         Table::Contents | Table::GuardState => 1,
         Table::GuardRules => limits::GUARD_RULES,
+        Table::GuardOutline => Outline::WORDS,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Which flow records are over, and the sweep that deletes them.
 //!
-//! The kernel programs write records, and take one out only where its flow begins anew; this deletes the others, so that a record's
-//! end may depend on things a packet's path should not look at. [`Rules`] decides and is pure; [`Sweep`] walks through the map a bounded batch at
-//! a time. On its way it counts what the planner must know: flows by backend, and records that keep a slot from
-//! settling.
+//! The kernel programs write records, and take one out only where its flow begins anew; this deletes the others, so that a
+//! record's end may depend on things a packet's path should not look at. [`Rules`] decides and is pure; [`Sweep`] walks
+//! through the table a bounded batch at a time. On its way it counts what the planner must know: flows by backend, and
+//! records that keep a slot from settling.
 
 use super::records::{FlowRecords, FlowWalk};
 use super::{TableError, Tables};

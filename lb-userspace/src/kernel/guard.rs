@@ -6,9 +6,11 @@ use super::maps::{Raw, failed, is_missing, refused, take, zero};
 use super::{LoadError, TableError};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
-use lb_common::abi::{BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Table, Ticks, limits};
-use std::io;
+use lb_common::abi::{
+    BlockKey, Bucket, BucketLine, GuardRule, GuardState, List, ListNode, Outline, Table, Ticks, limits,
+};
 use std::os::fd::AsFd as _;
+use std::{io, iter};
 
 pub(super) const LISTS: &str = "LISTS";
 pub(super) const BLOCKS: &str = "BLOCKS";
@@ -35,6 +37,8 @@ pub struct GuardMaps {
     budgets: Array<MapData, Raw<Bucket>>,
     /// What was last written there.
     current: GuardState,
+    /// The outline as it is, as far as it was written; all of it is unknown after a failure.
+    outline: Option<Vec<Outline>>,
 }
 
 impl GuardMaps {
@@ -46,6 +50,7 @@ impl GuardMaps {
             buckets: take(object, BUCKETS)?,
             budgets: take(object, BUDGETS)?,
             current: GuardState::default(),
+            outline: Some(Vec::new()),
         })
     }
 
@@ -65,13 +70,27 @@ impl GuardMaps {
         self.lists.len() as usize / 2
     }
 
-    /// Puts a list in the place of the one in force. It is written where the one before that was, and then found at
-    /// once: a packet, whose way takes less than a microsecond, sees one of them.
-    pub fn write_list(&mut self, nodes: &[ListNode]) -> Result<(), TableError> {
-        if nodes.len() > self.list_room() {
-            let error = format!("{} nodes, and room for {}", nodes.len(), self.list_room());
+    /// Puts a list in the place of the one in force. What its outline says otherwise is left to the trie meanwhile.
+    pub fn write_list(&mut self, list: &List) -> Result<(), TableError> {
+        if list.nodes.len() > self.list_room() {
+            let error = format!("{} nodes, and room for {}", list.nodes.len(), self.list_room());
             return Err(refused("write to", LISTS)(io::Error::new(io::ErrorKind::InvalidInput, error)));
         }
+        let before = self.outline.take();
+        let changes = changes(before.as_deref(), &list.outline);
+        let unsure: Vec<_> =
+            changes.iter().map(|(place, [old, new])| (*place, old.unsure_beside(*new))).collect();
+        self.writer.write(Table::GuardOutline, &unsure)?;
+        self.write_nodes(&list.nodes)?;
+        let sure: Vec<_> = changes.iter().map(|(place, [_, new])| (*place, *new)).collect();
+        self.writer.write(Table::GuardOutline, &sure)?;
+        self.outline = Some(list.outline.clone());
+        Ok(())
+    }
+
+    /// Writes a trie where the one before that in force was. Then it is found at once: a packet, whose way takes less than
+    /// a microsecond, sees one of them.
+    fn write_nodes(&mut self, nodes: &[ListNode]) -> Result<(), TableError> {
         let beside = if self.current.list == 0 { self.lists.len() / 2 } else { 0 };
         let (places, values): (Vec<u32>, Vec<_>) =
             (beside..).zip(nodes).map(|(place, node)| (place, Raw(*node))).unzip();
@@ -110,7 +129,7 @@ impl GuardMaps {
         if self.buckets.len() == 1 {
             return Ok(());
         }
-        self.write_list(&[])?;
+        self.write_list(&List::default())?;
         let beside = self.current.list;
         let places: Vec<u32> = (beside..).take(self.list_room()).collect();
         let vacant = vec![Raw(ListNode::VACANT); places.len()];
@@ -124,5 +143,45 @@ impl GuardMaps {
             self.blocks.remove(&key).map_err(failed("delete from", BLOCKS))?;
         }
         Ok(())
+    }
+}
+
+/// The words of an outline that change, as they are and as they are to be; all of them where nobody knows what they are,
+/// so that the trie is asked of each first.
+fn changes(before: Option<&[Outline]>, after: &[Outline]) -> Vec<(u32, [Outline; 2])> {
+    let places = 0..Outline::WORDS;
+    match before {
+        Some(before) => {
+            let pairs = places.zip(whole(before).zip(whole(after)));
+            pairs
+                .filter(|(_, (old, new))| old != new)
+                .map(|(place, (old, new))| (place, [old, new]))
+                .collect()
+        }
+        None => places.zip(whole(after)).map(|(place, new)| (place, [Outline::UNSURE, new])).collect(),
+    }
+}
+
+/// An outline with the words behind it, which say nothing.
+fn whole(outline: &[Outline]) -> impl Iterator<Item = Outline> {
+    outline.iter().copied().chain(iter::repeat(Outline::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lb_common::abi::Origin;
+
+    #[test]
+    fn an_outline_changes_where_two_lists_differ_and_everywhere_after_a_failure() {
+        let denied = Outline::all(Origin::DENIED);
+        let (before, after) = ([denied, denied], [denied, Outline::default(), denied]);
+        assert_eq!(
+            changes(Some(&before), &after),
+            [(1, [denied, Outline::default()]), (2, [Outline::default(), denied])]
+        );
+        let unknown = changes(None, &after);
+        assert_eq!(unknown.len(), Outline::WORDS as usize);
+        assert!(unknown.iter().all(|(_, [old, new])| old.unsure_beside(*new) == Outline::UNSURE));
     }
 }

@@ -72,6 +72,12 @@ impl Link {
         link
     }
 
+    /// The largest packet it takes of either family.
+    #[must_use]
+    pub fn common_mtu(&self) -> u32 {
+        self.mtu_v6.unwrap_or(u32::MAX).min(self.mtu)
+    }
+
     /// The largest packet it takes of the family of this address.
     pub(super) fn mtu_towards(&self, address: IpAddr) -> u32 {
         self.mtu_v6.filter(|_| address.is_ipv6()).unwrap_or(u32::MAX).min(self.mtu)
@@ -198,6 +204,7 @@ mod tests {
         let [v4, v6] = ["10.0.0.1", "fd00::1"].map(|address| address.parse().unwrap());
         assert_eq!((link.mtu_towards(v4), link.mtu_towards(v6)), (1500, 1400));
         assert_eq!((ipv4_only.mtu_v6, ipv4_only.mtu_towards(v6)), (None, 1500));
+        assert_eq!((link.common_mtu(), ipv4_only.common_mtu()), (1400, 1500));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! flows that are over. Slots go by the thousand in one system call.
 
 use super::bpf::{self, Position};
+use super::counted::Counted;
 use super::direct::Writer;
 use super::guard::GuardMaps;
 use super::records::FlowRecords;
@@ -31,11 +32,9 @@ const SLOT_USE: &str = "SLOT_USE";
 pub(super) const FLOWS: &str = "FLOWS";
 pub(super) const FLOWS_V6: &str = "FLOWS_V6";
 pub(super) const FRAGMENTS: &str = "FRAGMENTS";
-const REASONS: &str = "REASONS";
-const BACKEND_COUNTS: &str = "BACKEND_COUNTS";
 
-/// The maps worth shrinking where they are not used.
-pub(super) const LARGE: [&str; 2] = [SLOT_USE, BACKEND_COUNTS];
+/// The map worth shrinking where it is not used.
+pub(super) const LARGE: &str = SLOT_USE;
 
 /// Backends that a test may write; [`Tables::reset`] empties no others.
 const TESTED_BACKENDS: u16 = 1024;
@@ -64,8 +63,7 @@ pub struct Tables {
     pub flows: FlowRecords<U32be>,
     /// The flow records of IPv6.
     pub flows_v6: FlowRecords<ipv6::Address>,
-    reasons: PerCpuArray<MapData, Raw<Count>>,
-    backend_counts: PerCpuArray<MapData, Raw<BackendCount>>,
+    counted: Counted,
     /// The guard's.
     pub guard: GuardMaps,
     clock: ProgramFd,
@@ -96,8 +94,7 @@ impl Tables {
             insert_rate: take(object, INSERT_RATE)?,
             flows: FlowRecords::take(object, FLOWS, flows)?,
             flows_v6: FlowRecords::take(object, FLOWS_V6, flows)?,
-            reasons: take(object, REASONS)?,
-            backend_counts: take(object, BACKEND_COUNTS)?,
+            counted: Counted::take(object)?,
             guard: GuardMaps::take(object, Writer::new(guard_writer))?,
             clock,
         })
@@ -188,33 +185,20 @@ impl Tables {
     }
 
     /// Counters by reason, in the order of the reasons, over all CPUs.
-    pub fn reasons(&self) -> Result<Vec<Count>, TableError> {
-        (0..self.reasons.len()).map(|index| self.reason(index)).collect()
-    }
-
-    fn reason(&self, index: u32) -> Result<Count, TableError> {
-        let copies = self.reasons.get(&index, 0).map_err(failed("read", REASONS))?;
-        Ok(copies.iter().fold(Count::default(), |sum, Raw(copy)| add(sum, *copy)))
+    #[must_use]
+    pub fn reasons(&self) -> Vec<Count> {
+        self.counted.reasons()
     }
 
     /// A backend's counters over all CPUs.
-    pub fn backend_count(&self, id: BackendId) -> Result<BackendCount, TableError> {
-        let copies = self.backend_counts.get(&id.get().into(), 0).map_err(failed("read", BACKEND_COUNTS))?;
-        let mut sum = BackendCount::default();
-        for Raw(copy) in copies.iter() {
-            sum.forward = add(sum.forward, copy.forward);
-            sum.reply = add(sum.reply, copy.reply);
-            sum.new_flows = sum.new_flows.wrapping_add(copy.new_flows);
-        }
-        Ok(sum)
+    #[must_use]
+    pub fn backend_count(&self, id: BackendId) -> BackendCount {
+        self.counted.backend(id)
     }
 
     /// Sets a backend's counters to zero, for an identifier given to another backend.
-    pub fn clear_backend_count(&mut self, id: BackendId) -> Result<(), TableError> {
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| refused("write to", BACKEND_COUNTS)(error))?;
-        let zeros = PerCpuValues::try_from(vec![Raw(BackendCount::default()); cpus])
-            .map_err(refused("write to", BACKEND_COUNTS))?;
-        self.backend_counts.set(id.get().into(), zeros, 0).map_err(failed("write to", BACKEND_COUNTS))
+    pub fn clear_backend_count(&mut self, id: BackendId) {
+        self.counted.clear(id);
     }
 
     /// Empties all tables, of the slots the first so many, of the backends the first [`TESTED_BACKENDS`]; for tests, to which loading the programs is what takes long.
@@ -235,10 +219,9 @@ impl Tables {
         self.guard.reset()?;
         self.flows.empty();
         self.flows_v6.empty();
-        empty_counts(&mut self.reasons, limits::REASONS).map_err(failed("write to", REASONS))?;
+        self.counted.empty();
         empty_counts(&mut self.turns, limits::SERVICE_NUMBERS).map_err(failed("write to", TURNS))?;
-        empty_counts(&mut self.insert_rate, 1).map_err(failed("write to", INSERT_RATE))?;
-        (1..TESTED_BACKENDS).try_for_each(|id| self.clear_backend_count(BackendId::from_bits(id)))
+        empty_counts(&mut self.insert_rate, 1).map_err(failed("write to", INSERT_RATE))
     }
 
     /// Now, on the clock of the flow records.
@@ -280,10 +263,6 @@ pub(super) fn take<M: TryFrom<Map, Error = MapError>>(
 
 fn descriptor<K: Pod, V>(map: &impl IterableMap<K, V>) -> BorrowedFd<'_> {
     map.map().fd().as_fd()
-}
-
-fn add(a: Count, b: Count) -> Count {
-    Count { packets: a.packets.wrapping_add(b.packets), bytes: a.bytes.wrapping_add(b.bytes) }
 }
 
 /// Writes zeros to the first so many values.

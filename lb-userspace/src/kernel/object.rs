@@ -1,9 +1,8 @@
-//! The embedded kernel object: its settings, loading it, and what the kernel says of each program.
+//! The embedded kernel object: loading it, and what the kernel says of each program.
 
 use super::cookies;
 use super::error::{kernel_release, parse_verifier_log};
-use super::guard::Guarding;
-use super::{Capture, CaptureSettings, LoadError, Tables, bpf};
+use super::{Capture, LoadError, Program, Settings, Tables, bpf};
 use aya::maps::{MapError, ProgramArray};
 use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
@@ -19,136 +18,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("LB_EBPF_OBJECT"));
 
 /// Room for the packet of a test run, before and after: the largest frame without jumbo frames, with room to grow.
 const LARGEST_TEST_PACKET: usize = 4096;
-
-/// The object's programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// The balancer, which every packet comes to first.
-    Balance,
-    /// The guard, in the balancer's place where any guard is on.
-    Guard,
-    /// A program that the balancer or the guard leaves packets to.
-    Stage(Stage),
-    /// The backend side of `dsr-ipip`.
-    Decap,
-    /// Lets everything pass, for the far end of a veth pair.
-    Pass,
-    /// Returns the kernel's tick count; never attached.
-    Clock,
-    /// Writes to tables that the others address directly; never attached.
-    Write,
-}
-
-impl Program {
-    /// Every program.
-    pub const ALL: [Self; 10 + Stage::ALL.len()] = {
-        let mut all = [Self::Balance; 10 + Stage::ALL.len()];
-        let mut place = 0;
-        while place < Stage::ALL.len() {
-            all[1 + place] = Self::Stage(Stage::ALL[place]);
-            place += 1;
-        }
-        all[1 + place] = Self::Decap;
-        all[2 + place] = Self::Pass;
-        all[3 + place] = Self::Clock;
-        all[4 + place] = Self::Write;
-        all[5 + place] = Self::Guard;
-        all[6 + place] = Self::Stage(Stage::GuardV4);
-        all[7 + place] = Self::Stage(Stage::GuardV6);
-        all[8 + place] = Self::Stage(Stage::CookieV4);
-        all[9 + place] = Self::Stage(Stage::CookieV6);
-        all
-    };
-
-    /// The name of its counterpart for TC, if it has one.
-    pub(super) const fn tc_name(self) -> Option<&'static str> {
-        match self {
-            Self::Balance => Some("lbtc_balance"),
-            Self::Guard => Some("lbtc_guard"),
-            Self::Stage(stage) => stage.tc_program(),
-            Self::Decap => Some("lbtc_decap"),
-            Self::Pass | Self::Clock | Self::Write => None,
-        }
-    }
-
-    /// The names of all those for TC of which one may be in the place of another.
-    pub(super) const fn tc_names(self) -> &'static [&'static str] {
-        match self {
-            Self::Balance | Self::Guard | Self::Stage(_) => &["lbtc_balance", "lbtc_guard"],
-            _ => &["lbtc_decap"],
-        }
-    }
-
-    /// Its name in the object and in `bpftool prog`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Balance => "lb_balance",
-            Self::Guard => "lb_guard",
-            Self::Stage(stage) => stage.program(),
-            Self::Decap => "lb_decap",
-            Self::Pass => "lb_pass",
-            Self::Clock => "lb_clock",
-            Self::Write => "lb_write",
-        }
-    }
-}
-
-/// What the programs are told once, when they are loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Seed of the flow hash; hosts that share services share it.
-    pub seed: u64,
-    /// Ports for translated flows: first base and count, second base and count.
-    pub ports: [u16; 4],
-    /// Send back out of the arrival interface by redirect, as veth needs (see [`super::Link::is_veth`]).
-    pub tx_by_redirect: bool,
-    /// Log rare events; a debugging aid that costs time for each packet it logs.
-    pub log_packets: bool,
-    /// Flow records of each family there is room for.
-    pub flows: u32,
-    /// Datagrams in fragments that are remembered.
-    pub fragments: u32,
-    /// Records that each CPU may insert in a second; 0 means any number.
-    pub new_flows: u32,
-    /// Bits of outer sources that are taken from the flow's hash: of IPv4 addresses, and of the last word of IPv6
-    /// addresses.
-    pub spread: [u32; 2],
-    /// Port of outer UDP headers that [`Program::Decap`] takes off; 0 for none.
-    pub gue_port: u16,
-    /// Whether the programs are wanted for TC, else for XDP. Those of the other kind are loaded when they are attached.
-    pub at_tc: bool,
-    /// What the guard is told, where there is to be one.
-    pub guard: Option<Guarding>,
-    /// Whether packets may be captured, and how many.
-    pub capture: Option<CaptureSettings>,
-}
-
-impl Settings {
-    /// Whether SYN cookies are wanted.
-    fn sends_cookies(&self) -> bool {
-        self.guard.is_some_and(|guard| guard.cookies)
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            seed: 0,
-            ports: [0; 4],
-            tx_by_redirect: false,
-            log_packets: false,
-            flows: limits::FLOWS,
-            fragments: limits::FRAGMENTS,
-            new_flows: 0,
-            spread: [0; 2],
-            gue_port: 0,
-            at_tc: false,
-            guard: None,
-            capture: None,
-        }
-    }
-}
 
 /// The loaded object. The parts are the caller's to distribute; the maps live as long as a program or a table does.
 #[derive(Debug)]
@@ -416,17 +285,17 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
         .map_max_entries(super::guard::LISTS, settings.guard.map_or(1, |guard| 2 * guard.nodes))
         .map_max_entries(super::guard::BUCKETS, guarded(limits::BUCKET_LINES))
         .map_max_entries(super::guard::BLOCKS, guarded(limits::BLOCKS))
+        .override_global("COMMON_MTU", &settings.common_mtu, true)
         .override_global("GUE_PORT", &settings.gue_port, true)
         .override_global("LOUD", &loud, true)
         .override_global("CAPTURE_RATE", &capture_rate, true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .override_global("FLOW_MASK", &mask, true)
+        .map_max_entries(super::counted::COUNTERS, super::counted::cpus()?)
         .map_max_entries(super::maps::FLOWS, lines)
         .map_max_entries(super::maps::FLOWS_V6, lines)
         .map_max_entries(super::maps::FRAGMENTS, entries.unwrap_or(settings.fragments));
-    for map in super::maps::LARGE {
-        entries.map(|entries| loader.map_max_entries(map, entries));
-    }
+    entries.map(|entries| loader.map_max_entries(super::maps::LARGE, entries));
     settings.capture.map(|capture| loader.map_max_entries(super::capture::CAPTURED, capture.ring));
     loader.load(OBJECT).map_err(explain)
 }

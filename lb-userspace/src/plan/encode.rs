@@ -1,6 +1,6 @@
 //! From the model's types to those of the kernel border.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use lb_common::abi::{
     self, Address, Backend, BackendFlags, FlowKey, Forward, Ip, PortRange, PrefixKey, QuicServer, Select,
@@ -24,7 +24,7 @@ pub(super) fn address(ip: IpAddr) -> Address {
     }
 }
 
-/// What packets to a VIP are looked up by.
+/// What packets to a VIP are looked up by, or those that an endpoint sends.
 pub(super) fn service_key(vip: Vip) -> ServiceKey {
     ServiceKey::new(address(vip.addr), U16be::new(vip.port), number(vip.protocol), family(vip.addr))
 }
@@ -39,11 +39,6 @@ pub(super) const fn number(protocol: Protocol) -> u8 {
 /// What is known of an address is looked up by this.
 pub(super) fn host_key(ip: IpAddr) -> ServiceKey {
     ServiceKey::new(address(ip), U16be::ZERO, 0, family(ip))
-}
-
-/// What a backend's packets are looked up by.
-pub(super) fn endpoint_key(endpoint: SocketAddr, protocol: Protocol) -> ServiceKey {
-    service_key(Vip::new(endpoint.ip(), endpoint.port(), protocol))
 }
 
 /// What a prefix is looked up by.

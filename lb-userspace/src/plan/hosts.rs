@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use lb_common::abi::{PortRange, Service, ServiceFlags, ServiceKey, limits};
+use lb_common::abi::{BackendId, PortRange, Service, ServiceFlags, ServiceKey, limits};
 
 use super::encode;
 use crate::config::{Protocol, Vip};
@@ -20,9 +20,9 @@ pub(super) type Hosts = BTreeMap<Name, Host>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Host {
     flags: ServiceFlags,
-    /// The lowest number of a service on it: its entry's place and its lists are found by that.
+    /// The lowest number of a service on it, or of a backend: its entry's place and its lists are found by that.
     number: u16,
-    first_range: u16,
+    first_range: u32,
     ranges: Vec<PortRange>,
 }
 
@@ -31,8 +31,41 @@ pub(super) fn place_of_service(number: u16) -> u32 {
     limits::SERVICE_TABLE + u32::from(number)
 }
 
+/// Where the entry of a service's endpoints lies that are found by range: the place of a prefix with this number, which
+/// no service has that is on an address.
+pub(super) fn place_of_endpoints(number: u16) -> u32 {
+    place_of_service(number) + limits::SERVICE_NUMBERS
+}
+
+/// By which the lists of a backend's address are found: those of backends lie behind those of services.
+pub(super) fn number_of_backend(id: BackendId) -> u16 {
+    #[allow(clippy::cast_possible_truncation, reason = "both are numbers of sixteen bits")]
+    let services = limits::SERVICE_NUMBERS as u16;
+    services + id.get()
+}
+
 impl Host {
     const NOTHING: Self = Self { flags: ServiceFlags(0), number: 0, first_range: 0, ranges: Vec::new() };
+
+    /// One with these ranges, in a list that is not in use.
+    pub(super) fn listing(
+        flags: ServiceFlags,
+        number: u16,
+        ranges: Vec<PortRange>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let first_range = match previous {
+            Some(previous) if previous.ranges == ranges && previous.number == number => previous.first_range,
+            Some(previous) => list(number, previous.first_range == list(number, false)),
+            None => list(number, false),
+        };
+        Self { flags, number, first_range, ranges }
+    }
+
+    /// The same as an address of our own.
+    pub(super) fn owned(&self) -> Self {
+        Self { flags: self.flags.with(ServiceFlags::OWN), ..self.clone() }
+    }
 
     /// Its entry.
     pub(super) fn entry(&self, key: ServiceKey) -> Service {
@@ -47,7 +80,7 @@ impl Host {
 
     /// Its ranges by index.
     pub(super) fn ranges(&self) -> impl Iterator<Item = (u32, PortRange)> {
-        (u32::from(self.first_range)..).zip(self.ranges.iter().copied())
+        (self.first_range..).zip(self.ranges.iter().copied())
     }
 
     pub(super) fn has_ranges(&self) -> bool {
@@ -89,8 +122,7 @@ pub(super) fn own(ip: IpAddr, now: Option<&Host>, before: &Hosts) -> Host {
         None if becomes_vip => longest().map(|(_, prefix)| prefix),
         None => None,
     };
-    let host = known.cloned().unwrap_or(Host::NOTHING);
-    Host { flags: host.flags.with(ServiceFlags::OWN), ..host }
+    known.unwrap_or(&Host::NOTHING).owned()
 }
 
 fn vip_host(
@@ -101,19 +133,12 @@ fn vip_host(
     previous: Option<&Host>,
 ) -> Host {
     let ping = if ping { ServiceFlags::PING } else { ServiceFlags::default() };
-    let (flags, ranges) = (ServiceFlags::VIP.with(ping), ranges(name, services));
-    let first_range = match previous {
-        Some(previous) if previous.ranges == ranges && previous.number == number => previous.first_range,
-        Some(previous) => list(number, previous.first_range == list(number, false)),
-        None => list(number, false),
-    };
-    Host { flags, number, first_range, ranges }
+    Host::listing(ServiceFlags::VIP.with(ping), number, ranges(name, services), previous)
 }
 
 /// Where one of the two lists of a number begins. They take turns, so that a list in use is never written to.
-fn list(number: u16, second: bool) -> u16 {
-    let lists = u32::from(number) * 2 + u32::from(second);
-    u16::try_from(lists * limits::RANGE_PROBES).unwrap_or(0)
+fn list(number: u16, second: bool) -> u32 {
+    (u32::from(number) * 2 + u32::from(second)) * limits::RANGE_PROBES
 }
 
 /// The ranges that hold on a host, those of the prefixes around it behind its own, and the narrower first.

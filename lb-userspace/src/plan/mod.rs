@@ -11,7 +11,7 @@
 //! A plan that fails leaves the state as it was. A plan that changes nothing writes nothing.
 //!
 //! - Slots go to backends that are up and not drained. One that was not asked yet gets none before its first probe. If
-//!   nobody is left, slots name [`BackendId::NONE`] and the packet path drops new flows with the reason `no_backend`:
+//!   nobody is left, slots name [`BackendId::NONE`] and the packet path refuses new flows with the reason `unserved`:
 //!   sending them to backends that are known to be dead would only make clients wait.
 //! - A backend that drains, or that the configuration does not name any more, keeps the flows it has. One that is down
 //!   loses them.
@@ -20,6 +20,7 @@
 mod diff;
 
 mod encode;
+mod endpoints;
 mod error;
 mod explain;
 mod hosts;
@@ -34,6 +35,8 @@ mod turns;
 mod view;
 mod write;
 
+#[cfg(test)]
+mod answers;
 #[cfg(test)]
 mod reloads;
 #[cfg(test)]
@@ -87,7 +90,8 @@ impl Planner {
     /// nothing names become free. Call it after every look at the flow table.
     pub fn step_transitions(&mut self, seen: &Observations<'_>, now: Instant) -> Plan {
         let mut next = self.state.settled(seen, now);
-        let plan = write::settle(&self.state, &mut next);
+        // Entries go or change where they are, so none lacks a place. Were one to, the next look would try again.
+        let Ok(plan) = write::settle(&self.state, &mut next) else { return Plan::default() };
         self.state = next;
         plan
     }

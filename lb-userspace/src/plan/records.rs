@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use lb_common::abi::{Backend, BackendId, limits};
 
+use super::endpoints::Endpoints;
 use super::{BackendKey, BackendState, PlanError, encode};
 use crate::config::Vip;
 use crate::kernel::NextHop;
@@ -96,6 +97,13 @@ impl Records {
         }
     }
 
+    /// Takes the flows of a backend that left.
+    pub(super) fn give_up(&mut self, id: BackendId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.state = BackendState::Down;
+        }
+    }
+
     /// Notes a configured backend. It keeps the identifier it has, or gets a free one.
     pub(super) fn admit(
         &mut self,
@@ -124,12 +132,19 @@ impl Records {
     }
 
     /// Writes every record anew from what is known now. One that says the same keeps its generation.
-    pub(super) fn refresh(&mut self, hops: &HashMap<IpAddr, NextHop>, generation: u32) {
-        for entry in self.entries.values_mut() {
+    pub(super) fn refresh(
+        &mut self,
+        hops: &HashMap<IpAddr, NextHop>,
+        generation: u32,
+        endpoints: &Endpoints,
+    ) {
+        for (id, entry) in &mut self.entries {
+            let is_endpoint = endpoints.knows(entry.key.addr.ip(), *id);
             let hop = hops.get(&entry.key.addr.ip());
             let write = |generation| {
                 let way = (hop, entry.outer_source);
-                encode::record(entry.key, entry.state, way, generation)
+                let record = encode::record(entry.key, entry.state, way, generation);
+                if is_endpoint { record.with_endpoint() } else { record }
             };
             if write(entry.record.generation) != entry.record {
                 entry.record = write(generation);

@@ -3,7 +3,9 @@
 //!
 //! - At every single write a packet finds the service that it found before the reload or the one it finds afterwards.
 //!   So what was findable and stays so is findable all the time.
-//! - Whatever translates is preceded by what its answers are known by: the balancer's own addresses, and endpoints.
+//! - Whatever translates is preceded by the balancer's own addresses, to which its answers come.
+//! - A packet that is sent to an endpoint gets its answer from where it was sent to, at every single write; and after a
+//!   reload no backend is left without a way.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use lb_common::wire::{Ports, U16be, U32be, ipv6, protocol};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 
+use super::answers::{ACK, SYN, answered};
 use super::world::*;
 use super::*;
 use crate::config::{self, Forward, Protocol, Service, Vip};
@@ -52,13 +55,18 @@ const ADDRESSES: [&str; 12] = [
     "2001:db9::1",
 ];
 
+/// Backends' addresses, few enough for services to want the same.
+const SERVERS: u8 = 3;
+/// Slots that are written between two looks.
+const SLOTS_A_LOOK: usize = 1000;
+
 /// A destination of packets.
 type Destination = (IpAddr, u16, Protocol);
 
 fn destinations() -> impl Iterator<Item = Destination> {
     let addresses = ADDRESSES.iter().map(|address| address.parse().unwrap());
     addresses.flat_map(|address: IpAddr| {
-        let ports = [22, 80, 8000, 8080, 8099].into_iter();
+        let ports = [22, 80, 8000, 8050, 8080, 8099].into_iter();
         ports.flat_map(move |port| [Protocol::Tcp, Protocol::Udp].map(|protocol| (address, port, protocol)))
     })
 }
@@ -92,37 +100,64 @@ fn expected(services: &[Service], own: &[IpAddr], (address, port, protocol): Des
     vips.filter(fits).min_by_key(|vip| (Reverse(vip.bits), vip.last_port - vip.port))
 }
 
-/// A configuration: some of the VIPs, each with a mode, a protocol and a number of backends.
+/// What is random about a service: mode, number of backends, the first of them, the port that they are given, and whether it
+/// is of UDP.
+type Detail = (Forward, u8, u8, u16, bool);
+
+/// A configuration: some of the VIPs, each with its details.
 fn services() -> impl Strategy<Value = Vec<Service>> {
     let places: Vec<_> = NAMES.iter().flat_map(|name| PORTS.map(|ports| (*name, ports))).collect();
-    let modes = [Forward::Nat, Forward::Dnat, Forward::DsrIpip, Forward::Local];
-    let details = (prop::sample::select(modes.to_vec()), 1u8..3, prop::bool::weighted(0.2));
+    let modes = [Forward::Nat, Forward::Dnat, Forward::Dnat, Forward::DsrIpip, Forward::Local];
+    let modes = prop::sample::select(modes.to_vec());
+    let port = prop::sample::select(vec![0, 80, 8050, 8080]);
+    let details = (modes, 1u8..3, 0..SERVERS, port, prop::bool::weighted(0.2));
     (subsequence(places, 0..8), prop::collection::vec(details, 8)).prop_map(|(places, details)| {
         // The backend that is a VIP at times is left out then.
-        let is_backend = places.iter().all(|((address, _), _)| *address != "10.0.0.1");
-        let mut host = u8::from(!is_backend);
-        let services = places.into_iter().zip(details).map(|((name, ports), (forward, backends, is_udp))| {
-            let protocol = if is_udp { Protocol::Udp } else { Protocol::Tcp };
-            let vip = vip(name, ports, protocol);
-            let forward = if forward == Forward::Dnat && !vip.is_exact() { Forward::Nat } else { forward };
-            let mut backend = || {
-                host += 1;
-                server(vip, forward, host)
-            };
-            let backends = if forward == Forward::Local { 0 } else { backends };
-            let backends = (0..backends).map(|_| backend()).collect();
-            Service { name: vip.to_string(), vip, forward, health: None, backends, ..service(1, &[]) }
-        });
-        services.collect()
+        let is_vip = places.iter().any(|((address, _), _)| *address == "10.0.0.1");
+        let mut services = Vec::new();
+        for ((name, ports), detail) in places.into_iter().zip(details) {
+            let next = configured((name, ports), detail, u8::from(is_vip), &services);
+            services.push(next);
+        }
+        services
     })
+}
+
+/// A service that may stand beside the others: no backend that answers through the balancer is another's as well.
+fn configured(
+    (name, ports): ((&str, u8), (u16, u16)),
+    (forward, count, first, port, is_udp): Detail,
+    skipped: u8,
+    others: &[Service],
+) -> Service {
+    let protocol = if is_udp { Protocol::Udp } else { Protocol::Tcp };
+    let vip = vip(name, ports, protocol);
+    let forward = if forward == Forward::Dnat && !vip.is_address() { Forward::Nat } else { forward };
+    let count = if forward == Forward::Local { 0 } else { count };
+    let host = |backend| 1 + skipped + (first + backend) % SERVERS;
+    let backends = (0..count).map(|backend| server(vip, forward, host(backend), port));
+    let translated = others.iter().filter(|other| other.forward == Forward::Dnat);
+    let taken: Vec<Vip> = translated.flat_map(listening).collect();
+    let is_free = |backend: &config::Backend| {
+        let at = vip.endpoint(backend.addr);
+        forward != Forward::Dnat || taken.iter().all(|taken| !taken.meets(&at))
+    };
+    let backends = backends.filter(is_free).collect();
+    Service { name: vip.to_string(), vip, forward, health: None, backends, ..service(1, &[]) }
+}
+
+/// Where the backends of a service listen.
+fn listening(service: &Service) -> impl Iterator<Item = Vip> {
+    service.backends.iter().map(|backend| service.vip.endpoint(backend.addr))
 }
 
 fn vip((address, bits): (&str, u8), (port, last_port): (u16, u16), protocol: Protocol) -> Vip {
     Vip { addr: address.parse().unwrap(), bits, port, last_port, protocol }
 }
 
-fn server(vip: Vip, forward: Forward, host: u8) -> config::Backend {
-    let port = if forward.keeps_destination() { 0 } else { 8080 };
+fn server(vip: Vip, forward: Forward, host: u8, port: u16) -> config::Backend {
+    let is_kept = forward.keeps_destination() || (forward == Forward::Dnat && !vip.is_exact());
+    let port = if is_kept { 0 } else { port };
     let addr = SocketAddr::new(address_of(host, vip.addr.is_ipv6()), port);
     config::Backend { name: format!("backend{host}"), addr, server_id: None, weight: 1, drain: false }
 }
@@ -152,7 +187,7 @@ fn world() -> World {
 }
 
 /// What must hold at every moment of a translating service that packets are sent by.
-fn answers_are_known(world: &World) {
+fn own_addresses_are_known(world: &World) {
     let translates = |service: &&Service| matches!(service.forward, Forward::Nat | Forward::Dnat);
     for service in world.services.iter().filter(translates) {
         let mode = encode::forward(service.forward);
@@ -172,12 +207,24 @@ fn answers_are_known(world: &World) {
                 "{} replies to nobody",
                 backend.addr
             );
-            if service.forward == Forward::Dnat {
-                let key = encode::endpoint_key(backend.addr, service.vip.protocol);
-                let other = world.tables.entry(&key).map(|entry| (entry.forward(), entry.other));
-                let wanted = (abi::Forward::Endpoint, encode::address(service.vip.addr));
-                assert_eq!(other, Some(wanted), "answers of {}", backend.addr);
-            }
+        }
+    }
+}
+
+/// Packets to services that translate the destination get their answers, those of old flows and those of new ones. Once a
+/// reload is over, backends are all there is to lack.
+fn answers_come_back(world: &World, is_over: bool) {
+    for (address, port, protocol) in destinations() {
+        let to = (SocketAddr::new(address, port), protocol);
+        let is_translated = |entry: &abi::Service| entry.forward() == abi::Forward::Dnat;
+        if !found(&world.tables, (address, port, protocol)).is_some_and(|entry| is_translated(&entry)) {
+            continue;
+        }
+        for packet in [(1024, SYN), (1025, ACK), (1024, ACK)] {
+            let first = answered(&world.tables, to, packet);
+            // A record of another service's goes with the first packet that finds it.
+            let end = first.or_else(|_| answered(&world.tables, to, packet));
+            assert!(!is_over || end.is_ok(), "{to:?} ended as {first:?}, and then as {end:?}");
         }
     }
 }
@@ -196,17 +243,21 @@ fn reload(world: &mut World, services: Vec<Service>) {
     plan.writes.iter().for_each(|write| store(&mut done, *write));
     let number = |tables: &HostTables, to| found(tables, to).map(|service| service.id);
     let ends: Vec<_> = destinations().map(|to| (to, number(&world.tables, to), number(&done, to))).collect();
-    for write in &plan.writes {
+    for (step, write) in plan.writes.iter().enumerate() {
         world.write(*write);
+        if !matches!(write, Write::Slot(..)) || step % SLOTS_A_LOOK == 0 {
+            answers_come_back(world, false);
+        }
         if !matches!(write, Write::Slot(..)) {
             for (to, before, after) in &ends {
                 let now = number(&world.tables, *to);
                 let is_one = now == *before || now == *after;
                 assert!(is_one, "{to:?} went from {before:?} to {after:?} by way of {now:?} at {write:?}");
             }
-            answers_are_known(world);
+            own_addresses_are_known(world);
         }
     }
+    answers_come_back(world, true);
 }
 
 /// Whether every packet finds what the reference says, in tables that grew and in those that a restart writes.
@@ -225,6 +276,17 @@ fn everybody_is_found(world: &World, own: &[IpAddr]) {
     }
 }
 
+/// All flows are over, and so is what was kept for them.
+fn flows_end(world: &mut World) {
+    world.tables.flows.borrow_mut().clear();
+    world.tables.flows_v6.borrow_mut().clear();
+    for time in [IDLE, GRACE] {
+        world.pass(time);
+        world.settle();
+    }
+    answers_come_back(world, true);
+}
+
 /// The own addresses that were needed so far: one that was is never forgotten.
 fn note_own(own: &mut Vec<IpAddr>, services: &[Service]) {
     let translated = services.iter().filter(|s| matches!(s.forward, Forward::Nat | Forward::Dnat));
@@ -236,19 +298,18 @@ proptest! {
 
     #[test]
     fn every_write_of_a_reload_leaves_every_service_findable(
-        reloads in prop::collection::vec(services(), 1..7)
+        reloads in prop::collection::vec((services(), any::<bool>()), 1..7)
     ) {
         let (mut world, mut own) = (world(), Vec::new());
-        for services in reloads {
+        for (services, ends) in reloads {
             note_own(&mut own, &services);
             reload(&mut world, services);
             everybody_is_found(&world, &own);
             prop_assert_eq!(world.plan().writes, [], "a plan that was made needs no other");
-            world.pass(IDLE);
-            world.settle();
-            world.pass(GRACE);
-            world.settle();
-            everybody_is_found(&world, &own);
+            if ends {
+                flows_end(&mut world);
+                everybody_is_found(&world, &own);
+            }
         }
     }
 }

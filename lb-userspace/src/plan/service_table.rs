@@ -66,7 +66,7 @@ impl ServiceTable {
     fn place_of(&self, key: &ServiceKey) -> Option<u32> {
         places_from(key.first_place())
             .take_while(|place| !self.at(*place).is_vacant())
-            .find(|place| self.at(*place).key.matches(key))
+            .find(|place| self.at(*place).answers_to(key))
     }
 
     /// The place for a new key: the first that is vacant or whose owner is closer to home.
@@ -153,7 +153,7 @@ mod tests {
             if entry.is_vacant() {
                 return None;
             }
-            if entry.key.matches(key) {
+            if entry.answers_to(key) {
                 return Some(entry);
             }
         }

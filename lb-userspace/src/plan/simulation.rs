@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use std::time::Duration;
 
+use super::answers::is_answered;
 use super::world::*;
 use super::*;
+use crate::config::{self, Forward, Protocol, Vip};
 use crate::health::HealthState;
 
 /// Something that happens to a backend or to time.
@@ -68,17 +70,35 @@ fn segment(client: &FlowKey<U32be>, flags: u8) -> Vec<u8> {
     bytes
 }
 
+fn encapsulating() -> config::Service {
+    service(1, &[1, 2, 1, 1])
+}
+
+fn translating() -> config::Service {
+    let service = encapsulating();
+    let vip = Vip { port: 1, last_port: 8080, ..service.vip };
+    let backends = service.backends.into_iter().map(|backend| listening_on(0, backend)).collect();
+    config::Service { vip, forward: Forward::Dnat, backends, ..service }
+}
+
+fn listening_on(port: u16, backend: config::Backend) -> config::Backend {
+    config::Backend { addr: (backend.addr.ip(), port).into(), ..backend }
+}
+
 /// A world with one service and connections that talk at least every 45 seconds, within the idle time.
 struct Simulation {
     world: World,
     connections: Vec<Connection>,
     clients: u32,
+    /// The port of every backend.
+    port: u16,
 }
 
 impl Simulation {
-    fn new() -> Self {
-        let world = World::new(vec![service(1, &[1, 2, 1, 1])]);
-        let mut simulation = Self { world, connections: Vec::new(), clients: 0 };
+    fn new(service: config::Service) -> Self {
+        let port = service.backends[0].addr.port();
+        let world = World::new(vec![service]);
+        let mut simulation = Self { world, connections: Vec::new(), clients: 0, port };
         simulation.open(300);
         assert_eq!(simulation.connections.len(), 300);
         simulation
@@ -129,11 +149,15 @@ impl Simulation {
     }
 
     fn add(&mut self, host: u8) {
-        let new = backend(host, 1);
+        let new = self.backend(host);
         let backends = &mut self.world.services[0].backends;
         if backends.iter().all(|old| old.addr != new.addr) {
             backends.push(new);
         }
+    }
+
+    fn backend(&self, host: u8) -> config::Backend {
+        listening_on(self.port, backend(host, 1))
     }
 
     fn weigh(&mut self, index: Index, weight: u16) {
@@ -152,11 +176,15 @@ impl Simulation {
         self.world.settle();
     }
 
-    /// Which backend the packet path sends a client's packet to.
+    /// Which backend the packet path sends a client's packet to; none where the client is told that nobody serves.
     fn send(&self, client: &FlowKey<U32be>, flags: u8) -> Option<BackendId> {
         let arrival = Arrival { ifindex: 1, now: self.world.ticks() };
         let mut packet = Buffer::new(&segment(client, flags));
-        balance(&mut packet, &self.world.tables, arrival).ok().map(|steered| steered.backend)
+        let steered = balance(&mut packet, &self.world.tables, arrival).ok()?;
+        if !steered.backend.is_none() && self.world.services[0].forward == Forward::Dnat {
+            is_answered(&self.world.tables, Protocol::Tcp, (&segment(client, flags), packet.bytes()));
+        }
+        (!steered.backend.is_none()).then_some(steered.backend)
     }
 
     fn open(&mut self, count: u32) {
@@ -204,7 +232,16 @@ proptest! {
     /// of another backend, nor any sequence of them.
     #[test]
     fn no_change_breaks_a_connection_to_a_living_backend(events in prop::collection::vec(event(), 1..40)) {
-        let mut simulation = Simulation::new();
+        let mut simulation = Simulation::new(encapsulating());
+        for event in events {
+            simulation.step(&event);
+        }
+    }
+
+    /// The same through translation of many ports, where each packet's answer comes from where it was sent to.
+    #[test]
+    fn no_change_leaves_a_connection_without_its_answers(events in prop::collection::vec(event(), 1..40)) {
+        let mut simulation = Simulation::new(translating());
         for event in events {
             simulation.step(&event);
         }
@@ -213,7 +250,7 @@ proptest! {
 
 #[test]
 fn when_changes_end_all_state_goes() {
-    let mut simulation = Simulation::new();
+    let mut simulation = Simulation::new(encapsulating());
     for host in 5..9 {
         simulation.step(&Event::Add(host));
         simulation.world.set_all(HealthState::Up);

@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use lb_common::abi::{
     BackendId, Contents, Forward, PortRange, QuicServer, Service, ServiceFlags, ServiceKey, limits,
 };
-use lb_common::wire::U16be;
 
+use super::endpoints::Endpoints;
 use super::hosts::{self, Host, Hosts};
 use super::records::Records;
 use super::regions::Regions;
@@ -31,6 +31,7 @@ pub(super) struct State {
     pub(super) hosts: Hosts,
     /// The balancer's own addresses. One that was used once stays: flows that began with it may live on.
     own: BTreeSet<IpAddr>,
+    pub(super) endpoints: Endpoints,
     regions: Regions,
     /// Ranges given up by the last plan. They are free in the next one: within one, the packet path may still be in
     /// them.
@@ -41,8 +42,10 @@ pub(super) struct State {
 /// before what is left to ranges changes, so that no port is in neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EntryName {
-    /// Where a backend listens that answers through the balancer under its own address.
-    Endpoint(SocketAddr, Protocol),
+    /// A port where a backend listens that answers through the balancer under its own address.
+    Endpoint(Vip),
+    /// The address of such a backend, where it listens on more than one port.
+    Server(IpAddr),
     /// A service.
     Vip(Vip),
     /// An address: the balancer's own, to which backends reply, or a VIP.
@@ -52,9 +55,8 @@ pub(super) enum EntryName {
 impl EntryName {
     pub(super) fn key(self) -> ServiceKey {
         match self {
-            Self::Host(ip) => encode::host_key(ip),
-            Self::Endpoint(endpoint, protocol) => encode::endpoint_key(endpoint, protocol),
-            Self::Vip(vip) => encode::service_key(vip),
+            Self::Host(ip) | Self::Server(ip) => encode::host_key(ip),
+            Self::Endpoint(vip) | Self::Vip(vip) => encode::service_key(vip),
         }
     }
 }
@@ -62,8 +64,8 @@ impl EntryName {
 impl fmt::Display for EntryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host(ip) => write!(f, "address {ip}"),
-            Self::Endpoint(endpoint, protocol) => write!(f, "endpoint {endpoint} ({protocol})"),
+            Self::Host(ip) | Self::Server(ip) => write!(f, "address {ip}"),
+            Self::Endpoint(endpoint) => write!(f, "endpoint {endpoint}"),
             Self::Vip(vip) => write!(f, "VIP {vip}"),
         }
     }
@@ -85,6 +87,7 @@ impl State {
             locals: BTreeMap::new(),
             hosts: Hosts::new(),
             own: BTreeSet::new(),
+            endpoints: Endpoints::default(),
             regions: Regions::new(slots),
             retired: Vec::new(),
         }
@@ -95,9 +98,9 @@ impl State {
         let mut next = Self { generation: self.generation + 1, ..self.clone() };
         next.release_retired();
         let numbers = next.numbers(inputs.services);
+        next.own.extend(sources(inputs));
         next.plan_records(inputs, &numbers)?;
         next.plan_services(inputs, &numbers, now)?;
-        next.own.extend(sources(inputs));
         next.hosts = hosts::plan(&numbers, &next.own, inputs.ping, &self.hosts);
         Ok(next)
     }
@@ -114,6 +117,7 @@ impl State {
             |id, key: &BackendKey| services.get(&key.service).is_some_and(|service| service.slots.names(id));
         let has_flows = |id| seen.by_backend.get(&id).is_some_and(|flows| *flows > 0);
         next.records.forget(is_named, has_flows, seen.taken_at, now);
+        next.endpoints = self.endpoints.kept(&next.records, &next.own);
         next
     }
 
@@ -148,7 +152,8 @@ impl State {
                 self.records.admit(key, inputs.state(service, backend), service.idle, about)?;
             }
         }
-        self.records.refresh(inputs.next_hops, self.generation);
+        self.endpoints = self.endpoints.next(inputs.services, &mut self.records, &self.own);
+        self.records.refresh(inputs.next_hops, self.generation, &self.endpoints);
         Ok(())
     }
 
@@ -204,42 +209,13 @@ impl State {
     /// The entries that the hashed part of the service table shall have.
     pub(super) fn entries(&self) -> BTreeMap<EntryName, Service> {
         let host = |(name, host): (&hosts::Name, &Host)| {
-            let ip = address_of(*name)?;
+            let ip = address_of(*name).filter(|ip| self.endpoints.host(*ip).is_none())?;
             Some((EntryName::Host(ip), host.entry(encode::host_key(ip))))
         };
         let hosts = self.hosts.iter().filter_map(host);
         let exact = self.service_entries().filter(|(vip, ..)| vip.is_exact());
         let exact = exact.map(|(vip, _, entry)| (EntryName::Vip(vip), entry));
-        hosts.chain(self.endpoints()).chain(exact).collect()
-    }
-
-    /// The endpoints of services that translate the destination only. One that went to another service is that one's,
-    /// and one that became a VIP, by itself or within a range of ports, is none.
-    fn endpoints(&self) -> impl Iterator<Item = (EntryName, Service)> {
-        let all = |configured: bool| {
-            let translated =
-                self.services.values().filter(|service| service.forward == config::Forward::Dnat);
-            translated.flat_map(move |service| {
-                let backends = self.records.of_service(service.vip);
-                let backends = backends.filter(move |(_, entry)| entry.is_configured() == configured);
-                backends.map(|(_, entry)| endpoint(service.vip, entry.key.addr))
-            })
-        };
-        let vips = self.numbered().map(|(vip, _)| vip);
-        let ranges: Vec<Vip> = vips.filter(|vip| vip.is_address() && !vip.is_exact()).collect();
-        all(false).chain(all(true)).filter_map(move |(at, vip)| {
-            let key = encode::endpoint_key(at, vip.protocol);
-            let other = (encode::address(vip.addr), U16be::new(vip.port));
-            let entry = (EntryName::Endpoint(at, vip.protocol), Service::endpoint(key, other));
-            let to = (at.ip(), at.port(), vip.protocol);
-            let is_vip =
-                self.has_service(Vip::new(to.0, to.1, to.2)) || ranges.iter().any(|range| range.takes(to));
-            (!is_vip).then_some(entry)
-        })
-    }
-
-    fn has_service(&self, vip: Vip) -> bool {
-        self.services.contains_key(&vip) || self.locals.contains_key(&vip)
+        hosts.chain(self.endpoints.entries()).chain(exact).collect()
     }
 
     /// The balancer's own addresses that were not known as such before: each with what the tables said of it so far, so
@@ -248,7 +224,10 @@ impl State {
         let mut entries = Vec::new();
         for ip in self.own.difference(&before.own) {
             let now = self.hosts.iter().find(|(name, _)| address_of(**name) == Some(*ip));
-            let host = hosts::own(*ip, now.map(|(_, host)| host), &before.hosts);
+            let host = match before.endpoints.host(*ip) {
+                Some(host) => host.owned(),
+                None => hosts::own(*ip, now.map(|(_, host)| host), &before.hosts),
+            };
             entries.push((EntryName::Host(*ip), host.entry(encode::host_key(*ip))));
         }
         entries
@@ -272,7 +251,7 @@ impl State {
         self.prefix_hosts().map(entry).collect()
     }
 
-    /// All port ranges by index.
+    /// The port ranges of services, by index.
     pub(super) fn ranges(&self) -> BTreeMap<u32, PortRange> {
         self.hosts.values().flat_map(Host::ranges).collect()
     }
@@ -289,9 +268,9 @@ impl State {
     /// What there is in the tables.
     pub(super) fn contents(&self) -> Contents {
         let parts = [
-            (Contents::RANGES, self.hosts.values().any(Host::has_ranges)),
+            (Contents::RANGES, self.endpoints.has_ranges() || self.hosts.values().any(Host::has_ranges)),
             (Contents::PREFIXES, self.prefix_hosts().next().is_some()),
-            (Contents::ENDPOINTS, self.endpoints().next().is_some()),
+            (Contents::ENDPOINTS, !self.endpoints.is_empty()),
         ];
         parts.iter().filter(|(_, is)| *is).fold(Contents::default(), |all, (part, _)| all.with(*part))
     }
@@ -300,12 +279,6 @@ impl State {
 /// The address that a host is, if it is no prefix.
 fn address_of((addr, bits): hosts::Name) -> Option<IpAddr> {
     Vip { bits, ..Vip::new(addr, 0, Protocol::Tcp) }.is_address().then_some(addr)
-}
-
-/// Where a backend listens: on the VIP's port unless it says another.
-fn endpoint(vip: Vip, addr: SocketAddr) -> (SocketAddr, Vip) {
-    let port = if addr.port() == 0 { vip.port } else { addr.port() };
-    (SocketAddr::new(addr.ip(), port), vip)
 }
 
 /// The balancer's own addresses towards the backends of services that translate. What comes back to them is for the

@@ -1,10 +1,14 @@
 //! The writes that turn one state of the tables into another, in an order that is safe at every step.
 //!
-//! What is named is written before what names it, and taken away after: own addresses, backends, slots, services; then
-//! services that are gone, and backends at the very end.
+//! What is named is written before what names it, and taken away after: own addresses and endpoints, backends, slots,
+//! services; then services that are gone, and endpoints and backends at the very end.
+//!
+//! **Invariant**: whatever a backend is sent whose answers are known by its endpoint, the answer gets the VIP that the client
+//! asked. So before an endpoint goes or becomes another service's, its backend's record says that it has none: what a
+//! service sends there meanwhile is dropped, for as long as a plan takes to be written.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::abi::{
     Backend, BackendId, Contents, PortRange, PrefixKey, QuicServer, Service, ServiceKey, Slot,
@@ -61,34 +65,38 @@ pub struct Plan {
 
 /// The way from `old` to `new`, whose service table is brought up to date on the way.
 pub(super) fn plan(old: &State, new: &mut State) -> Result<Plan, PlanError> {
-    let (first, last) = change_services(old, new)?;
-    Ok(Plan::between(old, new, first, last))
+    let changes = change_services(old, new)?;
+    Ok(Plan::between(old, new, changes))
 }
 
 /// The way from `old` to `new`, which have the same services.
-pub(super) fn settle(old: &State, new: &mut State) -> Plan {
-    Plan::between(old, new, Vec::new(), Vec::new())
+pub(super) fn settle(old: &State, new: &mut State) -> Result<Plan, PlanError> {
+    if old.endpoints == new.endpoints {
+        return Ok(Plan::between(old, new, Changes::default()));
+    }
+    plan(old, new)
 }
 
 /// Everything as it is, for maps of unknown contents.
 pub(super) fn whole(state: &State) -> Plan {
     let mut plan = Plan { generation: state.generation, ..Plan::default() };
-    plan.change_backends(&State::empty(), state);
+    plan.change_backends(&State::empty(), state, &BTreeSet::new());
     plan.change_slots(&State::empty(), state);
     let (empty, table) = (State::empty(), state.table.entries().iter().copied());
     plan.writes.extend((0..).zip(table).map(|(place, entry)| Write::Service(place, entry)));
-    plan.writes.extend(lists(&empty, state).into_iter().chain(prefixes(&empty, state)));
+    plan.writes.extend(endpoint_lists(&empty, state).into_iter().chain(lists(&empty, state)));
+    plan.writes.extend(prefixes(&empty, state));
     plan.writes.push(Write::Contents(state.contents()));
     Plan { summary: Summary { admitted: Vec::new(), ..plan.summary }, ..plan }
 }
 
 impl Plan {
     /// All writes in their order. A state that needs none keeps the old generation.
-    fn between(old: &State, new: &mut State, first: Vec<Write>, last: Vec<Write>) -> Self {
-        let mut plan = Self { writes: first, ..Self::default() };
-        let retired = plan.change_backends(old, new);
+    fn between(old: &State, new: &mut State, changes: Changes) -> Self {
+        let mut plan = Self { writes: changes.first, ..Self::default() };
+        let retired = plan.change_backends(old, new, &changes.stopped);
         plan.change_slots(old, new);
-        plan.writes.extend(last);
+        plan.writes.extend(changes.last);
         plan.writes.extend(retired);
         if plan.writes.is_empty() {
             new.generation = old.generation;
@@ -97,22 +105,25 @@ impl Plan {
         plan
     }
 
-    /// Adds new and changed records, and returns the writes that wipe those that are gone.
-    fn change_backends(&mut self, old: &State, new: &State) -> Vec<Write> {
-        let mut retired = Vec::new();
+    /// Adds new and changed records but those of stopped backends, which are written already, and returns the writes that
+    /// wipe those that are gone.
+    fn change_backends(&mut self, old: &State, new: &State, stopped: &BTreeSet<BackendId>) -> Vec<Write> {
+        let (mut written, mut retired) = (Vec::new(), Vec::new());
         for change in diff(&old.records.table(), &new.records.table()) {
             match change {
                 Change::Added(id, record) => {
                     self.summary.admitted.push(*id);
-                    self.writes.push(Write::Backend(*id, *record));
+                    written.push((*id, *record));
                 }
-                Change::Changed(id, record) => self.writes.push(Write::Backend(*id, *record)),
+                Change::Changed(id, record) => written.push((*id, *record)),
                 Change::Removed(id, _) => {
                     self.summary.forgotten.push(*id);
                     retired.push(Write::Backend(*id, Backend::UNWRITTEN));
                 }
             }
         }
+        let written = written.into_iter().filter(|(id, _)| !stopped.contains(id));
+        self.writes.extend(written.map(|(id, record)| Write::Backend(id, record)));
         retired
     }
 
@@ -148,9 +159,19 @@ fn moved_slots(previous: Option<&Planned>, service: &Planned) -> usize {
     service.slots.words().iter().enumerate().filter(|(index, word)| had(*index) != word.current()).count()
 }
 
-/// Brings the service table up to date. Gives the writes to make before all others (addresses and endpoints, to which
-/// replies come as soon as a backend is sent its first packet) and those to make after the slots.
-fn change_services(old: &State, new: &mut State) -> Result<(Vec<Write>, Vec<Write>), PlanError> {
+/// What changes of the service table and what it leads to.
+#[derive(Default)]
+struct Changes {
+    /// Before all others: addresses and endpoints, to which replies come as soon as a backend is sent its first packet.
+    first: Vec<Write>,
+    /// Backends that have no endpoint from then on.
+    stopped: BTreeSet<BackendId>,
+    /// After the slots.
+    last: Vec<Write>,
+}
+
+/// Brings the service table up to date.
+fn change_services(old: &State, new: &mut State) -> Result<Changes, PlanError> {
     let (before, after) = (old.contents(), new.contents());
     let (mut first, mut last, mut gone) = (Vec::new(), lists(old, new), Vec::new());
     // What is said to be there may be missing, but not the other way round.
@@ -160,14 +181,20 @@ fn change_services(old: &State, new: &mut State) -> Result<(Vec<Write>, Vec<Writ
     for (name, entry) in new.new_own(old) {
         first.extend(insert(&mut new.table, name, entry)?);
     }
+    let stopped = stop(old, new, &mut first);
+    first.extend(endpoint_lists(old, new));
     for change in diff(&old.entries(), &new.entries()) {
         match change {
             Change::Added(name, entry) | Change::Changed(name, entry) => {
                 let writes = match name {
-                    EntryName::Endpoint(..) => &mut first,
+                    EntryName::Endpoint(_) | EntryName::Server(_) => &mut first,
                     EntryName::Vip(_) | EntryName::Host(_) => &mut last,
                 };
                 writes.extend(insert(&mut new.table, *name, *entry)?);
+            }
+            Change::Removed(name @ EntryName::Vip(vip), entry) if new.endpoints.host(vip.addr).is_some() => {
+                // It would hide the endpoint that the port is now.
+                first.extend(remove(&mut new.table, &[(name.key(), *entry)]));
             }
             Change::Removed(name, entry) => gone.push((name.key(), *entry)),
         }
@@ -177,7 +204,22 @@ fn change_services(old: &State, new: &mut State) -> Result<(Vec<Write>, Vec<Writ
     if after != before.with(after) {
         last.push(Write::Contents(after));
     }
-    Ok((first, last))
+    Ok(Changes { first, stopped, last })
+}
+
+/// Has endpoints that are lost sent nothing any more, and takes them out: a port has an entry of its own in front of any range
+/// that comes.
+fn stop(old: &State, new: &mut State, writes: &mut Vec<Write>) -> BTreeSet<BackendId> {
+    let lost: Vec<_> = old.endpoints.lost(&new.endpoints).collect();
+    let written: BTreeMap<_, _> =
+        lost.iter().filter_map(|(id, _)| Some((*id, new.records.entry(*id)?.record))).collect();
+    writes.extend(written.iter().map(|(id, record)| Write::Backend(*id, *record)));
+    let stays = new.entries();
+    let names = lost.iter().filter(|(_, at)| at.is_exact()).map(|(_, at)| EntryName::Endpoint(*at));
+    for name in names.filter(|name| !stays.contains_key(name)) {
+        writes.extend(places(new.table.remove(&name.key())));
+    }
+    written.into_keys().collect()
 }
 
 /// Takes out what is gone, in the opposite order: a port of an address that has nothing else any more is left to the
@@ -192,7 +234,14 @@ fn remove(table: &mut ServiceTable, gone: &[(ServiceKey, Service)]) -> Vec<Write
     .collect()
 }
 
-/// The entries and lists that hashed entries and prefixes lead to. Those that are gone stay: nothing leads to them.
+/// The entries and lists that the addresses of backends lead to. Those that are gone stay: nothing leads to them.
+fn endpoint_lists(old: &State, new: &State) -> Vec<Write> {
+    let (old, new) = (&old.endpoints, &new.endpoints);
+    let entries = added(&old.ranged(), &new.ranged(), Write::Service);
+    entries.into_iter().chain(added(&old.ranges(), &new.ranges(), Write::Range)).collect()
+}
+
+/// The same for those of services, with their QUIC servers.
 fn lists(old: &State, new: &State) -> Vec<Write> {
     let entries = added(&old.ranged(), &new.ranged(), Write::Service);
     let ranges = added(&old.ranges(), &new.ranges(), Write::Range);

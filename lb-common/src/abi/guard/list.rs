@@ -7,8 +7,12 @@
 //! [`ListNode::ROOTS_V6`] behind them for those of IPv6. Places are counted from the list's first node, so that a list is
 //! the same wherever it lies.
 
+#[cfg(feature = "host")]
+use super::Outline;
 use crate::abi::Address;
 use crate::wire::U32be;
+#[cfg(feature = "host")]
+use std::vec::Vec;
 
 /// What is known of a source.
 #[repr(transparent)]
@@ -159,4 +163,14 @@ impl ListNode {
             | (d.raw() ^ words[3]) & words[7];
         if differ == 0 { Origin(words[8]) } else { Origin(words[9]) }
     }
+}
+
+/// A whole list, as userspace builds it. The two parts say the same, the outline for IPv4 alone.
+#[cfg(feature = "host")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    /// The trie's nodes, the roots first; what lies behind them is vacant.
+    pub nodes: Vec<ListNode>,
+    /// What is said of whole networks; nothing of those behind it.
+    pub outline: Vec<Outline>,
 }

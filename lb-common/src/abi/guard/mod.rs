@@ -2,10 +2,14 @@
 
 mod bucket;
 mod list;
+mod outline;
 mod rule;
 
 pub use bucket::{Bucket, BucketLine, Rate, SourceBuckets};
+#[cfg(feature = "host")]
+pub use list::List;
 pub use list::{Kind, ListEntry, ListNode, Origin};
+pub use outline::Outline;
 pub use rule::{GuardFlags, GuardRule, SourceMask};
 
 use super::{Address, Ip};

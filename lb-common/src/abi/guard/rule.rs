@@ -1,6 +1,6 @@
 //! What the guard does for a service.
 
-use super::Rate;
+use super::{Origin, Rate};
 use crate::abi::Ip;
 use crate::wire::U32be;
 
@@ -13,13 +13,13 @@ plain!(GuardFlags, 4);
 
 impl GuardFlags {
     /// Sources that the lists deny.
-    pub const LISTS: Self = Self(1);
-    /// Sources that nobody can have.
-    pub const MARTIANS: Self = Self(2);
-    /// Sources that are a VIP, or the packet's own destination.
-    pub const LAND: Self = Self(4);
+    pub const LISTS: Self = Self(Origin::DENIED.0);
     /// Control bits and ports that no sender means.
-    pub const MALFORMED: Self = Self(8);
+    pub const MALFORMED: Self = Self(2);
+    /// Sources that nobody can have.
+    pub const MARTIANS: Self = Self(Origin::MARTIAN.0);
+    /// Sources that are a VIP, or the packet's own destination.
+    pub const LAND: Self = Self(Origin::VIP.0);
     /// Sources that are blocked for a time.
     pub const BLOCKS: Self = Self(16);
     /// Packets of one source.
@@ -30,6 +30,13 @@ impl GuardFlags {
     pub const SERVICE_FLOWS: Self = Self(128);
     /// SYNs above the new flows of all sources are answered with cookies.
     pub const SYN_COOKIES: Self = Self(256);
+
+    /// Those of what the lists know that a packet is stopped for: both say the same by the same bits, but what is allowed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn stopping(self, origin: Origin) -> Origin {
+        Origin(self.0 & origin.without(Origin::ALLOWED).0)
+    }
 
     /// Those that ask the list where a source is from.
     pub const BY_ORIGIN: Self = Self::LISTS.with(Self::MARTIANS).with(Self::LAND).with(Self::BLOCKS);
@@ -129,6 +136,16 @@ impl GuardRule {
 mod tests {
     use super::*;
     use crate::wire::ipv6;
+
+    #[test]
+    fn what_the_lists_know_stops_where_its_guard_is_on() {
+        let known = Origin::DENIED.with(Origin::MARTIAN).with(Origin::ALLOWED);
+        assert_eq!(GuardFlags::LISTS.stopping(known), Origin::DENIED);
+        assert_eq!(GuardFlags::MARTIANS.with(GuardFlags::LAND).stopping(known), Origin::MARTIAN);
+        let all = known.with(Origin::VIP);
+        let of_others = [GuardFlags::MALFORMED, GuardFlags::BLOCKS, GuardFlags::BY_SOURCE];
+        assert!(of_others.into_iter().all(|flags| flags.stopping(all) == Origin(0)));
+    }
 
     #[test]
     fn a_source_is_the_first_bits_of_its_address() {

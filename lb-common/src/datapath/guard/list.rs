@@ -1,7 +1,7 @@
-//! Where a source is from, by the lists; see [`crate::abi::ListNode`] for how they lie.
+//! Where a source is from, by the lists; see [`Outline`] and [`ListNode`] for how they lie.
 
 use super::GuardTables;
-use crate::abi::{Address, Ip, Kind, ListEntry, ListNode, Origin};
+use crate::abi::{Address, Ip, Kind, ListEntry, ListNode, Origin, Outline};
 
 /// Steps behind the roots that an IPv4 address has bits for.
 const STEPS_V4: u32 = 3;
@@ -10,9 +10,20 @@ const STEPS_HIGH: u32 = 12;
 /// Those of the other half.
 const STEPS_LOW: u32 = 16;
 
-/// What the list that begins at `first` knows of a source.
+/// What the list in force knows of a source by its network, unless the trie has to be asked: [`origin`].
 #[inline(always)]
-pub fn origin<A: Ip>(tables: &impl GuardTables, first: u32, source: A) -> Origin {
+pub fn outlined<A: Ip>(tables: &impl GuardTables, source: A) -> Option<Origin> {
+    if A::VERSION != 4 {
+        return None;
+    }
+    let address = source.widen().as_v4();
+    tables.outline(Outline::place(address)).origin(address)
+}
+
+/// What the trie in force knows of a source.
+#[inline(always)]
+pub fn origin<A: Ip>(tables: &impl GuardTables, source: A) -> Origin {
+    let first = tables.guard_state().list;
     let Address([a, b, c, d]) = source.widen();
     let high = u64::from(a.get()) << 32 | u64::from(b.get());
     let Some(root) = tables.list_node(first + root::<A>(high)) else { return Origin::default() };

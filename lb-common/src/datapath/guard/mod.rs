@@ -11,11 +11,12 @@
 mod cookie;
 mod form;
 mod list;
+mod seen;
 mod source;
 mod tables;
 
 pub use cookie::{Asking, Cookies, challenge};
-pub use list::origin;
+pub use list::{origin, outlined};
 pub use tables::GuardTables;
 
 use super::family::{Family, Piece};
@@ -23,18 +24,19 @@ use super::parse::Frame;
 use super::{
     Arrival, Outcome, Reason, TablesFor, Version, classify, fragment, parse, pipeline, plain, version,
 };
-use crate::abi::{
-    BlockKey, Contents, FlowKey, Forward, GuardFlags, GuardRule, Origin, Service, ServiceFlags, ServiceKey,
-    Ticks, limits,
-};
+use crate::abi::{BlockKey, Contents, FlowKey, GuardFlags, Origin, Service, ServiceFlags, Ticks, limits};
 use crate::wire::{Packet, Ports, U16be, U32be, ethernet, ipv6, protocol, tcp};
+use core::hint::{black_box, cold_path};
 use form::Form;
+use seen::{Parsed, Peeked, Seen};
 
 /// What the guard makes of a packet that it looked at briefly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glance {
-    /// It is done with: stopped, or judged and steered.
+    /// It is judged and steered.
     Done(Outcome),
+    /// It ends here.
+    Stopped(Reason),
     /// It may go on to the balancer.
     GoOn,
     /// [`look`] has to tell.
@@ -43,19 +45,13 @@ pub enum Glance {
     Challenge(Version),
 }
 
-/// A client's packet, as far as the guard sees it.
-struct Seen<A> {
-    source: A,
-    destination: A,
-    form: Form,
-}
-
 /// Guards and balances: what the programs do one after another.
 #[inline(always)]
 pub fn balance(packet: &mut impl Packet, tables: &impl GuardTables, arrival: Arrival) -> Outcome {
     // Cookies are the kernel's; here there is what there is without them.
-    let stopped = match glance(packet, tables, || arrival, false) {
+    let stopped = match glance(packet, tables, || arrival, || false) {
         Glance::Done(outcome) => return outcome,
+        Glance::Stopped(reason) => Some(reason),
         Glance::GoOn => None,
         Glance::Challenge(_) => Some(Reason::Inconsistent),
         Glance::Look(Version::V4) => look::<U32be>(packet, tables, arrival.now),
@@ -74,11 +70,13 @@ pub fn glance(
     packet: &mut impl Packet,
     tables: &impl GuardTables,
     arrival: impl Fn() -> Arrival,
-    sends_cookies: bool,
+    sends_cookies: impl Fn() -> bool,
 ) -> Glance {
-    let plain = match packet.read(ethernet::TYPE) {
+    let plain = match kind(packet) {
         Some(ethernet::IPV4) => glance_at::<U32be>(packet, tables, arrival, sends_cookies),
-        Some(ethernet::IPV6) => glance_at::<ipv6::Address>(packet, tables, arrival, sends_cookies),
+        Some(ethernet::IPV6) if packet.holds(plain::least::<ipv6::Address>()) => {
+            glance_at::<ipv6::Address>(packet, tables, arrival, sends_cookies)
+        }
         _ => None,
     };
     plain.unwrap_or_else(|| match version(packet) {
@@ -87,15 +85,21 @@ pub fn glance(
     })
 }
 
+/// What a frame carries, if it may be a plain packet.
+#[inline(always)]
+fn kind(packet: &impl Packet) -> Option<U16be> {
+    if packet.holds(plain::least::<U32be>()) { packet.read(ethernet::TYPE) } else { None }
+}
+
 /// The plain packets of one family; `None` for any other.
 #[inline(always)]
 fn glance_at<A: Family>(
     packet: &mut impl Packet,
     tables: &(impl GuardTables + TablesFor<A>),
     arrival: impl Fn() -> Arrival,
-    sends_cookies: bool,
+    sends_cookies: impl Fn() -> bool,
 ) -> Option<Glance> {
-    if !packet.holds(plain::least::<A>()) || packet.peek::<u8>(0)? & ethernet::GROUP != 0 {
+    if packet.peek::<u8>(0)? & ethernet::GROUP != 0 {
         return None;
     }
     // Each by itself, as behind: what is known of the protocol need not be kept.
@@ -112,38 +116,36 @@ fn carried<A: Family, const PROTOCOL: u8>(
     packet: &mut impl Packet,
     tables: &(impl GuardTables + TablesFor<A>),
     arrival: impl Fn() -> Arrival,
-    sends_cookies: bool,
+    sends_cookies: impl Fn() -> bool,
 ) -> Option<Glance> {
-    const L3: usize = ethernet::LENGTH;
-    let (source, destination) = A::peek_addresses(packet, L3)?;
-    let ports: Ports = packet.peek(L3 + A::LENGTH)?;
-    let vip = ServiceKey::of(destination, ports.destination(), PROTOCOL);
-    let Some(service) = classify::exact(tables, &vip) else {
+    let Some(service) = classify::exact(tables, &plain::vip::<A, PROTOCOL>(packet)?) else {
         return (tables.contents() == Contents::default()).then_some(Glance::GoOn);
     };
-    if service.forward() == Forward::Endpoint {
-        return Some(Glance::GoOn);
+    let (number, now) = (|| u32::from(service.id), || arrival().now);
+    let seen = Peeked::<_, PROTOCOL>(packet);
+    // No rule says anything of endpoints, which are left to the balancer. An arm each, so that a reason leads straight to where it is counted.
+    match judge::<A>(tables, number, &seen, now) {
+        Some(Reason::ServiceNewFlows) if sends_cookies() && has_cookies(tables, number()) => {
+            Some(challenge_of::<A>())
+        }
+        Some(reason) => {
+            tables.count(reason, packet.length());
+            Some(Glance::Stopped(reason))
+        }
+        None if sends_cookies() && is_suspect::<A>(tables, number(), &seen, now()) == Some(true) => {
+            Some(challenge_of::<A>())
+        }
+        None => {
+            // Read anew rather than kept through all the questions.
+            let vip = plain::vip::<A, PROTOCOL>(packet)?;
+            let steered = plain::of_a_service::<A, PROTOCOL>(packet, tables, (&vip, service), arrival);
+            Some(steered.map_or(Glance::GoOn, Glance::Done))
+        }
     }
-    let control: U16be = packet.peek(L3 + A::LENGTH + tcp::DATA_OFFSET)?;
-    let form = Form::of(PROTOCOL, ports.source(), control);
-    let number = u32::from(service.id);
-    let now = || arrival().now;
-    let stopped = judge(tables, number, &Seen { source, destination, form }, now);
-    if sends_cookies && is_challenged(tables, number, form, (stopped, now())) == Some(true) {
-        let version = if A::VERSION == 4 { Version::V4 } else { Version::V6 };
-        return Some(Glance::Challenge(version));
-    }
-    if let Some(reason) = stopped {
-        return Some(stop(packet, tables, reason));
-    }
-    let steered = plain::of_a_service::<A, PROTOCOL>(packet, tables, service, arrival);
-    Some(steered.map_or(Glance::GoOn, Glance::Done))
 }
 
-#[inline(always)]
-fn stop(packet: &impl Packet, tables: &impl GuardTables, reason: Reason) -> Glance {
-    tables.count(reason, packet.length());
-    Glance::Done(Err(reason))
+const fn challenge_of<A: Family>() -> Glance {
+    Glance::Challenge(if A::VERSION == 4 { Version::V4 } else { Version::V6 })
 }
 
 const fn carries_ports(protocol: u8) -> bool {
@@ -174,11 +176,11 @@ fn look_at<A: Family>(
     if !carries_ports(frame.inside.protocol) {
         // What is for a VIP as a whole: echo requests and errors above all.
         let host = classify::host(tables, destination)?;
-        let seen = Seen { source, destination, form: Form::UNKNOWN };
+        let seen = Parsed { source, destination, source_port: None, form: Form::UNKNOWN };
         return host
             .flags()
             .has(ServiceFlags::VIP)
-            .then(|| judge(tables, limits::GUARD_HOSTS, &seen, || now))
+            .then(|| judge(tables, || limits::GUARD_HOSTS, &seen, || now))
             .flatten();
     }
     // Nothing is remembered of a first fragment here: it may yet be stopped.
@@ -187,8 +189,9 @@ fn look_at<A: Family>(
         _ => packet.read(frame.l4())?,
     };
     let service = service_of(tables, frame, ports)?;
-    let form = form_of(packet, frame, ports);
-    judge(tables, u32::from(service.id), &Seen { source, destination, form }, || now)
+    let form = form_of(packet, frame);
+    let seen = Parsed { source, destination, source_port: Some(ports.source()), form };
+    judge(tables, || u32::from(service.id), &seen, || now)
 }
 
 #[inline(always)]
@@ -203,114 +206,147 @@ fn service_of<'a, A: Family, T: GuardTables>(
 
 /// The form of a packet, as far as it holds it.
 #[inline(always)]
-fn form_of<A: Family>(packet: &impl Packet, frame: &Frame<A>, ports: Ports) -> Form {
-    if frame.inside.piece == Piece::Later {
-        return Form::UNKNOWN;
-    }
-    match packet.read(frame.l4() + tcp::DATA_OFFSET) {
-        Some(control) => Form::of(frame.inside.protocol, ports.source(), control),
-        None => Form::of(protocol::UDP, ports.source(), U16be::ZERO),
-    }
+fn form_of<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Form {
+    let control = match frame.inside.piece {
+        Piece::Later => None,
+        _ => packet.read(frame.l4() + tcp::DATA_OFFSET),
+    };
+    control.map_or(Form::UNKNOWN, |control| Form::of(frame.inside.protocol, control))
 }
 
 /// What the rule of a service says of a packet.
 #[inline(always)]
 fn judge<A: Family>(
     tables: &impl GuardTables,
-    number: u32,
-    seen: &Seen<A>,
+    number: impl Fn() -> u32,
+    seen: &impl Seen<A>,
     now: impl Fn() -> Ticks,
 ) -> Option<Reason> {
-    let rule = tables.guard_rule(number)?;
-    if rule.flags.any(GuardFlags::MALFORMED)
-        && let Some(reason) = seen.form.fault()
-    {
+    let flags = tables.guard_rule(number())?.flags;
+    if let Some(reason) = by_form(flags, seen) {
         return Some(reason);
     }
-    if rule.flags.any(GuardFlags::BY_ORIGIN)
-        && let Some(reason) = by_origin(tables, rule, seen, &now)
-    {
+    let origin = origin_of(tables, flags, seen)?;
+    if let Some(reason) = listed(flags.stopping(origin)) {
         return Some(reason);
     }
-    if rule.flags.any(GuardFlags::BY_SOURCE)
-        && let Some(reason) = source::exhausted(tables, rule, (number, seen.source, seen.form.opens()), now())
-    {
-        return Some(reason);
+    // What comes next calls functions of the kernel. The rule is found anew, or the compiler would put all that is known of
+    // it on the stack beforehand, also for those that have been stopped.
+    black_box(());
+    by_count(tables, (number(), origin.is(Origin::ALLOWED)), seen, now)
+}
+
+/// What a packet says of itself that no sender means. Few do, and most services have this guard: it is asked last whether
+/// it is on.
+#[inline(always)]
+fn by_form<A: Family>(flags: GuardFlags, seen: &impl Seen<A>) -> Option<Reason> {
+    if !seen.form()?.is_sound() {
+        cold_path();
+        if flags.any(GuardFlags::MALFORMED) {
+            return Some(Reason::BadFlags);
+        }
     }
-    if rule.flags.any(GuardFlags::SERVICE_FLOWS) && seen.form.opens() {
-        let mut budget = tables.budget(number)?;
-        return (!budget.admits(&rule.service_flows, now())).then_some(Reason::ServiceNewFlows);
+    if seen.source_port()? == U16be::ZERO {
+        cold_path();
+        if flags.any(GuardFlags::MALFORMED) {
+            return Some(Reason::PortZero);
+        }
     }
     None
 }
 
-/// Whether a packet that was judged is left to cookies: a SYN above what its service may have, and while there are such,
-/// whatever acknowledges something.
+/// What is known of where a packet is from, by its addresses and by the lists.
 #[inline(always)]
-fn is_challenged(
-    tables: &impl GuardTables,
-    number: u32,
-    form: Form,
-    (stopped, now): (Option<Reason>, Ticks),
-) -> Option<bool> {
-    let rule = tables.guard_rule(number)?;
-    if !rule.flags.any(GuardFlags::SYN_COOKIES) {
-        return None;
+fn origin_of<A: Family>(tables: &impl GuardTables, flags: GuardFlags, seen: &impl Seen<A>) -> Option<Origin> {
+    if seen.source()? == seen.destination()? {
+        cold_path();
+        if flags.any(GuardFlags::LAND) {
+            return Some(Origin::VIP);
+        }
     }
-    match stopped {
-        Some(reason) => Some(reason == Reason::ServiceNewFlows),
-        None => Some(form.acknowledges() && tables.budget(number)?.is_low(&rule.service_flows, now)),
+    match list::outlined(tables, seen.source()?) {
+        None if flags.any(GuardFlags::BY_ORIGIN) => Some(list::origin(tables, seen.source()?)),
+        outlined => Some(outlined.unwrap_or_default()),
     }
 }
 
-/// What is known of where a packet is from. What is allowed is neither denied nor blocked, but it may not be too much: an
-/// allowed address is as easily forged as any other.
+/// The reason to stop a packet of which this is known, if there is any.
 #[inline(always)]
-fn by_origin<A: Family>(
-    tables: &impl GuardTables,
-    rule: &GuardRule,
-    seen: &Seen<A>,
-    now: impl Fn() -> Ticks,
-) -> Option<Reason> {
-    if rule.flags.any(GuardFlags::LAND) && seen.source == seen.destination {
-        return Some(Reason::Land);
-    }
-    let state = tables.guard_state();
-    let origin = list::origin(tables, state.list, seen.source);
-    if origin != Origin::default() {
-        if let Some(reason) = listed(rule.flags, origin) {
-            return Some(reason);
-        }
-        if origin.is(Origin::ALLOWED) {
-            return None;
-        }
-    }
-    let is_blocked = state.blocks != 0
-        && rule.flags.any(GuardFlags::BLOCKS)
-        && tables
-            .blocked_until(&BlockKey::of(seen.source))
-            .is_some_and(|until| now().since(until) > u32::MAX / 2);
-    is_blocked.then_some(Reason::Blocked)
-}
-
-#[inline(always)]
-fn listed(flags: GuardFlags, origin: Origin) -> Option<Reason> {
-    let told = |guard, what| flags.any(guard) && origin.is(what);
-    if told(GuardFlags::LISTS, Origin::DENIED) {
+const fn listed(known: Origin) -> Option<Reason> {
+    if known.is(Origin::DENIED) {
         Some(Reason::Denied)
-    } else if told(GuardFlags::LAND, Origin::VIP) {
+    } else if known.is(Origin::VIP) {
         Some(Reason::Land)
-    } else if told(GuardFlags::MARTIANS, Origin::MARTIAN) {
+    } else if known.is(Origin::MARTIAN) {
         Some(Reason::Martian)
     } else {
         None
     }
 }
 
+/// Whether a packet is from a blocked address, or one too many. What is allowed is not blocked, but it may not be too
+/// much: an allowed address is as easily forged as any other.
+#[inline(always)]
+fn by_count<A: Family>(
+    tables: &impl GuardTables,
+    (number, is_allowed): (u32, bool),
+    seen: &impl Seen<A>,
+    now: impl Fn() -> Ticks,
+) -> Option<Reason> {
+    let rule = tables.guard_rule(number)?;
+    if !is_allowed && is_blocked(tables, rule.flags, seen.source()?, &now) {
+        return Some(Reason::Blocked);
+    }
+    if rule.flags.any(GuardFlags::BY_SOURCE)
+        && let Some(reason) = source::exhausted(tables, rule, (number, seen), now())
+    {
+        return Some(reason);
+    }
+    if rule.flags.any(GuardFlags::SERVICE_FLOWS) && seen.form()?.opens() {
+        let mut budget = tables.budget(number)?;
+        return (!budget.admits(&rule.service_flows, now())).then_some(Reason::ServiceNewFlows);
+    }
+    None
+}
+
+#[inline(always)]
+fn is_blocked<A: Family>(
+    tables: &impl GuardTables,
+    flags: GuardFlags,
+    source: A,
+    now: impl Fn() -> Ticks,
+) -> bool {
+    flags.any(GuardFlags::BLOCKS)
+        && tables.guard_state().blocks != 0
+        && tables.blocked_until(&BlockKey::of(source)).is_some_and(|until| now().since(until) > u32::MAX / 2)
+}
+
+/// Whether SYNs above what a service may have are left to cookies.
+#[inline(always)]
+fn has_cookies(tables: &impl GuardTables, number: u32) -> bool {
+    tables.guard_rule(number).is_some_and(|rule| rule.flags.any(GuardFlags::SYN_COOKIES))
+}
+
+/// Whether a packet that may go on is left to cookies all the same: while there are such SYNs, whatever acknowledges
+/// something.
+#[inline(always)]
+fn is_suspect<A: Family>(
+    tables: &impl GuardTables,
+    number: u32,
+    seen: &impl Seen<A>,
+    now: Ticks,
+) -> Option<bool> {
+    if !has_cookies(tables, number) || !seen.form()?.acknowledges() {
+        return Some(false);
+    }
+    let rule = tables.guard_rule(number)?;
+    Some(tables.budget(number)?.is_low(&rule.service_flows, now))
+}
+
 #[cfg(all(test, feature = "host"))]
 mod tests {
     use super::*;
-    use crate::abi::{Rate, SourceMask};
+    use crate::abi::{Forward, GuardRule, Rate, ServiceKey, SourceMask};
     use crate::datapath::HostTables;
     use crate::wire::Buffer;
     use std::vec::Vec;
@@ -344,7 +380,7 @@ mod tests {
 
     fn glance_when(now: u32, tables: &HostTables, flags: u8, sends_cookies: bool) -> Glance {
         let arrival = Arrival { now: Ticks(now), ifindex: 1 };
-        glance(&mut packet(flags), tables, || arrival, sends_cookies)
+        glance(&mut packet(flags), tables, || arrival, || sends_cookies)
     }
 
     #[test]
@@ -359,7 +395,7 @@ mod tests {
 
     #[test]
     fn without_cookies_they_are_dropped() {
-        let stop = Glance::Done(Err(Reason::ServiceNewFlows));
+        let stop = Glance::Stopped(Reason::ServiceNewFlows);
         let expected = [Glance::GoOn, Glance::GoOn, Glance::GoOn, stop, Glance::GoOn];
         assert_eq!(glances(&tables(GuardFlags::SERVICE_FLOWS), true), expected);
         let with = GuardFlags::SERVICE_FLOWS.with(GuardFlags::SYN_COOKIES);

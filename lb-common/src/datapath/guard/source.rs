@@ -2,7 +2,7 @@
 //!
 //! A source is known by 32 bits of a hash with secret factors, so that nobody can aim at another's buckets.
 
-use super::{GuardTables, Reason};
+use super::{GuardTables, Reason, Seen};
 use crate::abi::{GuardFlags, GuardRule, Ip, Ticks, limits};
 
 /// Source: Austin Appleby, the third Murmur hash, 64-bit finisher.
@@ -13,17 +13,17 @@ const MURMUR: u64 = 0xff51_afd7_ed55_8ccd;
 pub(super) fn exhausted<A: Ip>(
     tables: &impl GuardTables,
     rule: &GuardRule,
-    (service, source, opens): (u32, A, bool),
+    (service, seen): (u32, &impl Seen<A>),
     now: Ticks,
 ) -> Option<Reason> {
-    let hash = hash::<A>(tables.guard_keys(), rule.mask.of(source), service);
+    let hash = hash::<A>(|word| tables.guard_key(word), rule.mask.of(seen.source()?), service);
     let mut line = tables.buckets((hash >> INDEX_SHIFT) as u32)?;
     let buckets = line.of(tag(hash), now);
     buckets.settle(&rule.source_packets, &rule.source_flows, now);
     if rule.flags.any(GuardFlags::SOURCE_PACKETS) && !buckets.admits_packet(&rule.source_packets) {
         return Some(Reason::SourceRate);
     }
-    let is_one_more = opens && rule.flags.any(GuardFlags::SOURCE_FLOWS);
+    let is_one_more = rule.flags.any(GuardFlags::SOURCE_FLOWS) && seen.form()?.opens();
     (is_one_more && !buckets.admits_flow(&rule.source_flows)).then_some(Reason::SourceNewFlows)
 }
 
@@ -42,13 +42,13 @@ const fn tag(hash: u64) -> u32 {
 
 /// Source: Lemire and Kaser, "Strongly universal string hashing is fast" (2014), the multilinear family.
 #[inline(always)]
-fn hash<A: Ip>(keys: [u64; 4], words: [u32; 4], service: u32) -> u64 {
+fn hash<A: Ip>(key: impl Fn(usize) -> u64, words: [u32; 4], service: u32) -> u64 {
     let first = u64::from(words[0]) | u64::from(service) << 32;
-    let mut sum = first.wrapping_mul(keys[0]);
+    let mut sum = first.wrapping_mul(key(0));
     if A::VERSION != 4 {
-        sum = sum.wrapping_add(u64::from(words[1]).wrapping_mul(keys[1]));
-        sum = sum.wrapping_add(u64::from(words[2]).wrapping_mul(keys[2]));
-        sum = sum.wrapping_add(u64::from(words[3]).wrapping_mul(keys[3]));
+        sum = sum.wrapping_add(u64::from(words[1]).wrapping_mul(key(1)));
+        sum = sum.wrapping_add(u64::from(words[2]).wrapping_mul(key(2)));
+        sum = sum.wrapping_add(u64::from(words[3]).wrapping_mul(key(3)));
     }
     (sum ^ sum >> 32).wrapping_mul(MURMUR)
 }

@@ -1,6 +1,6 @@
 //! What the guard looks things up in, beside the balancer's tables.
 
-use crate::abi::{BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Ticks};
+use crate::abi::{BlockKey, Bucket, BucketLine, GuardRule, GuardState, ListNode, Outline, Ticks};
 use crate::datapath::Tables;
 use core::ops::DerefMut;
 
@@ -15,14 +15,16 @@ pub trait GuardTables: Tables {
     where
         Self: 'a;
 
-    /// Secret factors of the hash of sources; odd.
-    fn guard_keys(&self) -> [u64; 4];
-    /// Which list is in force, and whether anybody is blocked.
-    fn guard_state(&self) -> GuardState;
+    /// The secret factor of the hash of sources for a word of an address; odd.
+    fn guard_key(&self, word: usize) -> u64;
+    /// Which list is in force, and whether anybody is blocked: read where either is asked for.
+    fn guard_state(&self) -> &GuardState;
     /// The rule of a service.
     fn guard_rule(&self, number: u32) -> Option<&GuardRule>;
     /// A node of the lists.
     fn list_node(&self, place: u32) -> Option<&ListNode>;
+    /// A word of the lists' outline.
+    fn outline(&self, place: u32) -> Outline;
     /// When the block of an address ends.
     fn blocked_until(&self, source: &BlockKey) -> Option<Ticks>;
     /// The line of buckets with this number.

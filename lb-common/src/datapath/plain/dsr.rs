@@ -5,9 +5,9 @@ use super::super::family::{Family, Piece};
 use super::super::parse::Segment;
 use super::super::track::{self, Asked};
 use super::super::{Arrival, Outcome, Reason, TablesFor, link, select};
-use super::peek::{L3, flags, key, opens};
+use super::peek::{L3, flags, key, opens, ports, source};
 use super::{inconsistent, sent, takes, to_backend};
-use crate::abi::{Backend, BackendId, Select, Service, Slot};
+use crate::abi::{Backend, BackendId, FlowKey, Select, Service, ServiceKey, Slot};
 use crate::wire::{Packet, U16be, U32be, tcp};
 
 /// Sends a packet of this length in an outer header.
@@ -15,10 +15,10 @@ use crate::wire::{Packet, U16be, U32be, tcp};
 pub(super) fn tunnelled<A: Family, const PROTOCOL: u8, const UDP: bool, const COMMON: bool>(
     packet: &mut impl Packet,
     tables: &impl TablesFor<A>,
-    (service, length): (&Service, u32),
+    (vip, service, length): (&ServiceKey, &Service, u32),
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
-    let found @ Found { slot, hash, .. } = slot::<A, PROTOCOL, COMMON>(packet, tables, service)?;
+    let found @ Found { slot, hash, .. } = slot::<A, PROTOCOL, COMMON>(packet, tables, (vip, service))?;
     let outer = (service, length, hash);
     let tracks = if COMMON { slot.is_tracked() } else { track::tracks(service, slot) };
     if tracks {
@@ -77,20 +77,20 @@ fn wrap<A: Family, const V6: bool, const UDP: bool>(
     if !packet.holds(inner + A::LENGTH + tcp::LENGTH) {
         return None;
     }
-    let measures = (A::peek_length(packet, inner)?, A::peek_traffic_class(packet, inner)?);
-    Outer::<V6, UDP>::around::<A>(measures, service, backend, spread).write(packet, L3)?;
+    let extent = A::peek_extent(packet, inner)?;
+    Outer::<V6, UDP>::around::<A>(extent, service, backend, spread).write(packet, L3)?;
     link::write_untagged(packet, &backend.link, Outer::<V6, UDP>::ETHERTYPE)
 }
 
-/// Changes the link layer alone.
+/// Changes the link layer, and takes one hop off.
 #[inline(always)]
 pub(super) fn handed_on<A: Family, const PROTOCOL: u8>(
     packet: &mut impl Packet,
     tables: &impl TablesFor<A>,
-    (service, length): (&Service, u32),
+    (vip, service, length): (&ServiceKey, &Service, u32),
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
-    let found @ Found { slot, .. } = slot::<A, PROTOCOL, false>(packet, tables, service)?;
+    let found @ Found { slot, .. } = slot::<A, PROTOCOL, false>(packet, tables, (vip, service))?;
     let (id, reason) = if track::tracks(service, slot) {
         recorded::<A, PROTOCOL, false>(packet, tables, service, found, arrival)?
     } else {
@@ -100,6 +100,7 @@ pub(super) fn handed_on<A: Family, const PROTOCOL: u8>(
     if !takes::<A, PROTOCOL>(packet, backend, (length, 0)) {
         return None;
     }
+    A::take_hop(packet, L3)?;
     link::write_untagged(packet, &backend.link, A::ETHERTYPE)?;
     let opened = reason as u8 == Reason::Settled as u8 && opens::<A, PROTOCOL>(packet, L3);
     Some(sent(tables, to_backend(id, backend, (reason, opened)), packet.length()))
@@ -119,13 +120,16 @@ struct Found {
 fn slot<A: Family, const PROTOCOL: u8, const COMMON: bool>(
     packet: &impl Packet,
     tables: &impl TablesFor<A>,
-    service: &Service,
+    (vip, service): (&ServiceKey, &Service),
 ) -> Option<Found> {
-    let key = key::<A, PROTOCOL>(packet)?;
     if !COMMON && service.select() == Select::Quic {
         return None;
     }
-    let hash = if COMMON { key.hash(tables.seed()) } else { select::hash(service, &key, tables.seed()) };
+    let hash = if COMMON {
+        FlowKey::<A>::hash_to(vip, source(packet)?, ports::<A>(packet)?, tables.seed())
+    } else {
+        select::hash(service, &key::<A, PROTOCOL>(packet)?, tables.seed())
+    };
     let index = service.slot_index(hash);
     Some(Found { index, slot: tables.slot(index)?, hash })
 }

@@ -11,9 +11,9 @@ mod peek;
 use super::family::Family;
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, classify};
 use crate::abi::{Backend, BackendFlags, BackendId, Contents, Forward, Service, ServiceKey};
-use crate::wire::{Packet, Ports, Transport, U16be, ethernet, protocol};
-pub(super) use peek::least;
+use crate::wire::{Packet, Transport, ethernet, protocol};
 use peek::{L3, l4, sound_length};
+pub(super) use peek::{control, destination, least, source, source_port, vip};
 
 /// Steers and counts a packet of this kind, which holds [`least`] bytes; `None`, and all as it was, for any other. `arrival` is
 /// asked only where it is needed.
@@ -41,10 +41,9 @@ fn carried<A: Family, const PROTOCOL: u8>(
     tables: &impl TablesFor<A>,
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
-    let port = packet.peek::<Ports>(l4::<A>())?.destination();
-    let vip = ServiceKey::of(A::peek_destination(packet, L3)?, port, PROTOCOL);
+    let vip = vip::<A, PROTOCOL>(packet)?;
     match classify::exact(tables, &vip) {
-        Some(service) => of_a_service::<A, PROTOCOL>(packet, tables, service, arrival),
+        Some(service) => of_a_service::<A, PROTOCOL>(packet, tables, (&vip, service), arrival),
         None => of_none::<A, PROTOCOL>(packet, tables, &vip, arrival),
     }
 }
@@ -54,21 +53,18 @@ fn carried<A: Family, const PROTOCOL: u8>(
 pub(super) fn of_a_service<A: Family, const PROTOCOL: u8>(
     packet: &mut impl Packet,
     tables: &impl TablesFor<A>,
-    service: &Service,
+    (vip, service): (&ServiceKey, &Service),
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
     let length = sound_length::<A, PROTOCOL>(packet)?;
+    let found = (vip, service, length);
     if service.is_common(Forward::DsrIpip) {
-        return dsr::tunnelled::<A, PROTOCOL, false, true>(packet, tables, (service, length), arrival);
+        return dsr::tunnelled::<A, PROTOCOL, false, true>(packet, tables, found, arrival);
     }
     match service.forward() {
-        Forward::DsrIpip => {
-            dsr::tunnelled::<A, PROTOCOL, false, false>(packet, tables, (service, length), arrival)
-        }
-        Forward::DsrGue => {
-            dsr::tunnelled::<A, PROTOCOL, true, false>(packet, tables, (service, length), arrival)
-        }
-        Forward::DsrL2 => dsr::handed_on::<A, PROTOCOL>(packet, tables, (service, length), arrival),
+        Forward::DsrIpip => dsr::tunnelled::<A, PROTOCOL, false, false>(packet, tables, found, arrival),
+        Forward::DsrGue => dsr::tunnelled::<A, PROTOCOL, true, false>(packet, tables, found, arrival),
+        Forward::DsrL2 => dsr::handed_on::<A, PROTOCOL>(packet, tables, found, arrival),
         Forward::Nat => nat::translated::<A, PROTOCOL>(packet, tables, length, arrival),
         _ => None,
     }
@@ -106,10 +102,10 @@ pub(super) fn takes<A: Family, const PROTOCOL: u8>(
     (length, overhead): (u32, u32),
 ) -> bool {
     let transport = Transport { l3: L3, l4: l4::<A>(), protocol: PROTOCOL };
-    backend.flags.has(BackendFlags::RESOLVED)
-        && backend.vlan == U16be::ZERO
-        && packet.wire_length(length, overhead, transport) <= u32::from(backend.mtu)
-        && u16::try_from(length + overhead).is_ok()
+    let (whole, leaves) = (length + overhead, packet.wire_length(length, overhead, transport));
+    // What leaves whole and fits an MTU has a length of 16 bits.
+    let has_length = leaves == whole || u16::try_from(whole).is_ok();
+    backend.flags.has(BackendFlags::UNTAGGED) && leaves <= u32::from(backend.mtu) && has_length
 }
 
 /// What became of a packet that goes to a backend.
@@ -126,8 +122,7 @@ pub(super) const fn to_backend(
 #[inline(always)]
 #[allow(clippy::unnecessary_wraps, reason = "it is what becomes of a packet")]
 pub(super) fn sent(tables: &impl Tables, steered: Steered, bytes: u32) -> Outcome {
-    tables.count(steered.reason, bytes);
-    tables.count_backend(steered.backend, steered.direction, steered.opened, bytes);
+    tables.count_steered(&steered, bytes);
     Ok(steered)
 }
 

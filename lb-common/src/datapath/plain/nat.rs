@@ -5,7 +5,7 @@ use super::super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, link
 use super::peek::{L3, came_by, flags, key, l4, sound_length};
 use super::{of_nobody, sent, takes, to_backend};
 use crate::abi::{BackendFlags, Flow, FlowKind};
-use crate::wire::{Packet, protocol, tcp, udp};
+use crate::wire::{Packet, Transport, protocol, tcp, udp};
 
 /// Translates a client's packet of this length by its flow's record.
 #[inline(always)]
@@ -42,7 +42,11 @@ pub(super) fn translated_back<A: Family, const PROTOCOL: u8>(
     if flow.kind() != FlowKind::Reply || !flow.way_back.is_untagged() {
         return None;
     }
-    sound_length::<A, PROTOCOL>(packet)?;
+    let length = sound_length::<A, PROTOCOL>(packet)?;
+    let transport = Transport { l3: L3, l4: l4::<A>(), protocol: PROTOCOL };
+    if packet.wire_length(length, 0, transport) > tables.common_mtu() {
+        return None;
+    }
     rewrite::<A, PROTOCOL>(packet, &flow)?;
     flow.note(flags::<A, PROTOCOL>(packet, L3)?, arrival().now);
     link::write_untagged(packet, &flow.way_back.link, A::ETHERTYPE)?;

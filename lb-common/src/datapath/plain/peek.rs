@@ -1,7 +1,7 @@
 //! What a plain packet says of itself, read where it is asked for.
 
 use super::super::family::Family;
-use crate::abi::{FlowKey, Hop};
+use crate::abi::{FlowKey, Hop, ServiceKey};
 use crate::wire::{Packet, Ports, U16be, U32be, ethernet, protocol, tcp, udp};
 
 /// Where the IP header begins.
@@ -43,8 +43,42 @@ fn transport_length<A: Family, const PROTOCOL: u8>(packet: &impl Packet) -> Opti
 
 #[inline(always)]
 pub(super) fn key<A: Family, const PROTOCOL: u8>(packet: &impl Packet) -> Option<FlowKey<A>> {
-    let (source, destination) = A::peek_addresses(packet, L3)?;
-    Some(FlowKey::new(source, destination, packet.peek(l4::<A>())?, PROTOCOL))
+    let (source, destination) = (source(packet)?, destination(packet)?);
+    Some(FlowKey::new(source, destination, ports::<A>(packet)?, PROTOCOL))
+}
+
+#[inline(always)]
+pub(super) fn ports<A: Family>(packet: &impl Packet) -> Option<Ports> {
+    packet.peek(l4::<A>())
+}
+
+/// What the packet is for.
+#[inline(always)]
+pub(in crate::datapath) fn vip<A: Family, const PROTOCOL: u8>(packet: &impl Packet) -> Option<ServiceKey> {
+    let port = packet.peek(l4::<A>() + Ports::DESTINATION)?;
+    Some(ServiceKey::of::<A>(destination(packet)?, port, PROTOCOL))
+}
+
+#[inline(always)]
+pub(in crate::datapath) fn source<A: Family>(packet: &impl Packet) -> Option<A> {
+    A::peek_source(packet, L3)
+}
+
+#[inline(always)]
+pub(in crate::datapath) fn destination<A: Family>(packet: &impl Packet) -> Option<A> {
+    A::peek_destination(packet, L3)
+}
+
+/// The sender's port.
+#[inline(always)]
+pub(in crate::datapath) fn source_port<A: Family>(packet: &impl Packet) -> Option<U16be> {
+    packet.peek(l4::<A>())
+}
+
+/// TCP's data offset and control bits.
+#[inline(always)]
+pub(in crate::datapath) fn control<A: Family>(packet: &impl Packet) -> Option<U16be> {
+    packet.peek(l4::<A>() + tcp::DATA_OFFSET)
 }
 
 /// The control bits of the packet whose IP header begins at `l3`; none for UDP.

@@ -59,7 +59,7 @@ fn syn(number: u32) -> Vec<u8> {
 }
 
 fn counted(tables: &Tables, reason: Reason) -> u64 {
-    tables.reasons().unwrap()[reason as usize].packets
+    tables.reasons()[reason as usize].packets
 }
 
 fn records(tables: &Tables) -> Vec<FlowKey<U32be>> {
