@@ -144,6 +144,23 @@ impl Vip {
         first_of(addr, self.bits) == Some(self.addr)
     }
 
+    /// Where a backend listens whose entry says `addr`, in the shape of a VIP: on its own port, or else on all of these.
+    #[must_use]
+    pub const fn endpoint(&self, addr: SocketAddr) -> Self {
+        let own = Self::new(addr.ip(), addr.port(), self.protocol);
+        match addr.port() {
+            0 => Self { port: self.port, last_port: self.last_port, ..own },
+            _ => own,
+        }
+    }
+
+    /// Whether both are of the same addresses and protocol, and some port is of both.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        let places = |vip: &Self| (vip.addr, vip.bits, vip.protocol);
+        places(self) == places(other) && self.port <= other.last_port && other.port <= self.last_port
+    }
+
     /// Whether packets to this address and port are for it.
     #[must_use]
     pub fn takes(&self, (addr, port, protocol): (IpAddr, u16, Protocol)) -> bool {

@@ -2,12 +2,20 @@
 
 use super::ask::{Ask, Facts, put_framing};
 use super::http1::{
-    Asked, Framing, Limits, Lines, ResponseHead, Text, Version, length_field, room, status_line,
+    Asked, Chunked, Framing, Limits, Lines, Refusal, ResponseHead, Text, Version, length_field, room,
+    status_line,
 };
 use super::message::{FieldSink as _, Fields};
 use super::respond::Failure;
 use super::rewrite::ResponseContext;
 use httparse::Header;
+
+/// Most heads that another may follow, for one request: they cost its backend little, and a client that reads none of them
+/// memory here.
+pub const MOST_INTERIM: u8 = 100;
+
+/// Why more of them are none.
+pub const TOO_MANY_INTERIM: Failure = Failure::BadAnswer(Refusal::TooManyInterim);
 
 /// Room for what an answer's head has besides what came as text.
 const ROOM: usize = 256;
@@ -57,7 +65,7 @@ pub struct Told<'a, F: ?Sized> {
     pub framing: Framing,
     /// The length that its body would have, were it sent.
     pub length_elsewhere: Option<u64>,
-    /// What the connection is upgraded to.
+    /// What the connection is upgraded to, or has to be.
     pub upgrade: Option<&'a [u8]>,
     /// Its head as it came, where that is text.
     pub text: &'a [u8],
@@ -81,6 +89,11 @@ pub fn parse<R>(
     let asked = Asked { head: facts.is_head(), upgrade: facts.upgrade };
     let head = ResponseHead::parse(bytes, &mut room, asked, &Limits::BACKEND).map_err(Failure::BadAnswer)?;
     let Some(head) = head else { return Ok(None) };
+    let rest = bytes.get(head.len..).unwrap_or_default();
+    if head.framing == Framing::Chunked && !rest.is_empty() {
+        // As long as nothing was sent on the client can be told.
+        Chunked::new().next(rest).map_err(Failure::BadAnswer)?;
+    }
     let told = Told {
         status: head.status,
         fields: head.fields,

@@ -1,6 +1,6 @@
 //! A request on its way to a backend, and the wait for the head of its answer.
 
-use super::answer::{self, Answer, Towards};
+use super::answer::{self, Answer, MOST_INTERIM, TOO_MANY_INTERIM, Towards};
 use super::ask::{Ask, Facts, Outgoing};
 use super::attempt::Lost;
 use super::client::Client;
@@ -20,8 +20,8 @@ pub(super) struct Asking {
     pump: Pump,
     /// Whether nothing more is sent.
     is_over: bool,
-    /// Whether the client was told something already.
-    pub(super) has_told: bool,
+    /// How many answers have come that promise another.
+    promises: u8,
     first_byte: Duration,
     _held: Held,
 }
@@ -37,7 +37,7 @@ impl Asking {
         Self {
             pump: pump.at_most(ask.route.body_limit.unwrap_or(u64::MAX)),
             is_over: false,
-            has_told: false,
+            promises: 0,
             first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
             _held: Held::new(EXCHANGE),
         }
@@ -67,7 +67,11 @@ impl Asking {
             if let Some((len, answer)) = answer::read(upstream.input.bytes(), ask, towards)? {
                 upstream.input.consume(len);
                 upstream.wire.timer.clear();
-                return Poll::Ready(Ok(answer));
+                return Poll::Ready(if answer.is_interim() {
+                    self.promised(upstream, answer)
+                } else {
+                    Ok(answer)
+                });
             }
             if !matches!(ready!(upstream.wire.poll_fill(cx, &mut upstream.input)), Ok(1..)) {
                 let is_late = upstream.wire.timer.has_expired();
@@ -79,6 +83,15 @@ impl Asking {
                 }));
             }
         }
+    }
+
+    /// The answer is waited for anew.
+    fn promised<W: Watch>(&mut self, upstream: &Upstream<W>, interim: Answer) -> Result<Answer, Failure> {
+        if self.is_over {
+            upstream.wire.timer.set(self.first_byte);
+        }
+        self.promises += 1;
+        if self.promises > MOST_INTERIM { Err(TOO_MANY_INTERIM) } else { Ok(interim) }
     }
 
     /// Sends as much as can be sent. A backend that takes no more may have answered already.
@@ -106,7 +119,7 @@ impl Asking {
 
     /// Whether another backend may be asked: this answer says that it may help, and the client need not know of it.
     pub(super) fn may_ask_another(&self, status: u16, facts: &Facts) -> bool {
-        matches!(status, 502..=504) && !self.has_told && facts.is_repeatable()
+        matches!(status, 502..=504) && self.promises == 0 && facts.is_repeatable()
     }
 
     /// The head again.
@@ -123,7 +136,7 @@ impl Asking {
     pub(super) fn lost<W: Watch>(self, failure: Failure, upstream: &Upstream<W>, ask: &mut Ask<W>) -> Lost {
         let may_repeat = failure == Failure::BackendEnded
             && upstream.input.is_empty()
-            && !self.has_told
+            && self.promises == 0
             && ask.facts.is_repeatable();
         if may_repeat {
             ask.head = Outgoing::Text(self.pump.into_head());

@@ -28,6 +28,9 @@ pub(super) trait Source {
 
     /// So many bytes were passed on: as many more may come.
     fn release(&mut self, bytes: usize);
+
+    /// What the wait for the next piece has lasted so far shall not count.
+    fn wait_anew(&mut self);
 }
 
 /// Where a body goes.
@@ -59,14 +62,20 @@ pub(super) enum Cut {
 pub(super) struct Carry {
     held: Bytes,
     has_ended: bool,
-    /// Bytes that may still come.
+    /// Bytes that may come.
     limit: u64,
+    came: u64,
 }
 
 impl Carry {
     /// A body of at most so many bytes, from its beginning.
     pub(super) const fn new(limit: u64) -> Self {
-        Self { held: Bytes::new(), has_ended: false, limit }
+        Self { held: Bytes::new(), has_ended: false, limit, came: 0 }
+    }
+
+    /// Bytes that have come.
+    pub(super) const fn came(&self) -> u64 {
+        self.came
     }
 
     /// Whether its end was passed on.
@@ -115,8 +124,10 @@ impl Carry {
     fn take(&mut self, piece: Piece, is_last: bool, to: &mut impl Sink) -> Result<(), Cut> {
         let trailers = match piece {
             Piece::Data(data) if !data.is_empty() || !is_last => {
-                let left = self.limit.checked_sub(data.len() as u64);
-                self.limit = left.ok_or(Cut::Sender(Failure::BodyTooLong))?;
+                self.came += data.len() as u64;
+                if self.came > self.limit {
+                    return Err(Cut::Sender(Failure::BodyTooLong));
+                }
                 self.held = data;
                 return Ok(());
             }
@@ -148,6 +159,8 @@ mod tests {
         fn release(&mut self, bytes: usize) {
             self.1 += bytes;
         }
+
+        fn wait_anew(&mut self) {}
     }
 
     /// A receiver with so much room at a time, and what it has taken.

@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long, and for how many bytes, a client that still sends is listened to after its connection was ended: if it were
 /// closed at once, what was sent last could be lost on the way (RFC 9112 section 9.6).
@@ -260,6 +261,14 @@ impl<W: Watch> Client<W> {
             Err(_) => Left::Done,
             Ok(()) if reply.keeps => Left::Open,
             Ok(()) => Left::Talking,
+        }
+    }
+
+    /// Sends a head that another follows. A client that does not take it in time, or is gone, is not waited for.
+    pub(super) async fn tell_interim(&mut self, head: &[u8]) -> Result<(), Failure> {
+        match timeout(self.listener.config.deadlines.send, self.wire.write_all(head)).await {
+            Ok(told) => told.map_err(|_| Failure::ClientEnded),
+            Err(_) => Err(Failure::SlowReader),
         }
     }
 

@@ -1,7 +1,7 @@
 //! An exchange between two ends of which one at least does not speak HTTP/1.1. What the ends have to be able to do is here;
 //! what they are is in [`near`](super::near), [`far`](super::far) and [`http2`](super::http2).
 
-use super::answer::Told;
+use super::answer::{MOST_INTERIM, TOO_MANY_INTERIM, Told};
 use super::ask::{Ask, Facts, Outgoing};
 use super::carry::{Carry, Cut, Sink, Source};
 use super::deadline::Clock;
@@ -25,7 +25,7 @@ pub(super) trait Near<W>: Source + Sink {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Sends a head that another follows.
-    async fn tell_interim(&mut self, head: Self::Head);
+    async fn tell_interim(&mut self, head: Self::Head) -> Result<(), Failure>;
 
     /// Sends the head of the answer. `is_whole`: there is no body.
     fn begin(&mut self, head: Self::Head, is_whole: bool) -> Result<(), Failure>;
@@ -96,6 +96,13 @@ impl Sending {
         self.is_over && self.carry.has_ended()
     }
 
+    /// Once the request has gone, its answer is waited for: anew, where one came that promises another.
+    fn expect_answer<W>(&self, far: &mut impl Far<W>) {
+        if self.is_over {
+            far.await_head(self.first_byte);
+        }
+    }
+
     /// Sends what can be sent. A backend that takes no more may have answered already.
     fn poll<W, N: Near<W>, F: Far<W>>(
         &mut self,
@@ -113,7 +120,7 @@ impl Sending {
         };
         let Poll::Ready(sent) = sent else { return Ok(()) };
         self.is_over = true;
-        far.await_head(self.first_byte);
+        self.expect_answer(far);
         match sent {
             Ok(()) | Err(Cut::Receiver(Failure::BackendBroke | Failure::SlowBackend)) => Ok(()),
             Err(Cut::Receiver(failure) | Cut::Sender(failure)) => Err(failure),
@@ -128,7 +135,7 @@ pub(super) async fn ask<W, N: Near<W>, F: Far<W>>(
     ask: &Ask<W>,
     sending: &mut Sending,
 ) -> Result<Begin<N::Head>, Failure> {
-    let mut has_told = false;
+    let mut promises = 0;
     loop {
         let begin = poll_fn(|cx| {
             if near.poll_gone(cx).is_ready() {
@@ -139,10 +146,14 @@ pub(super) async fn ask<W, N: Near<W>, F: Far<W>>(
         });
         let begin = begin.await?;
         if !begin.is_interim() {
-            return Ok(Begin { has_told, ..begin });
+            return Ok(Begin { has_told: promises > 0, ..begin });
         }
-        has_told = true;
-        near.tell_interim(begin.head).await;
+        promises += 1;
+        if promises > MOST_INTERIM {
+            return Err(TOO_MANY_INTERIM);
+        }
+        sending.expect_answer(far);
+        near.tell_interim(begin.head).await?;
     }
 }
 
@@ -169,16 +180,29 @@ pub(super) async fn tunnel<W, N: Near<W>, F: Far<W>>(near: &mut N, far: &mut F) 
     let (mut down, mut up) = (Carry::new(u64::MAX), Carry::new(u64::MAX));
     let mut open = (true, true);
     poll_fn(|cx| {
-        if near.poll_gone(cx).is_ready() {
-            return Poll::Ready(Err(Cut::Receiver(Failure::ClientEnded)));
+        // Twice at most, for others wait as well.
+        for is_anew in [false, true] {
+            if near.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Cut::Receiver(Failure::ClientEnded)));
+            }
+            let before = (down.came(), up.came());
+            if open.0 && down.poll(cx, far, near)?.is_ready() {
+                open.0 = false;
+            }
+            if open.1 && up.poll(cx, near, far)?.is_ready() {
+                open.1 = false;
+            }
+            if open == (false, false) {
+                return Poll::Ready(Ok(()));
+            }
+            if is_anew || before == (down.came(), up.came()) {
+                break;
+            }
+            // A side that only listens is not silent.
+            far.wait_anew();
+            near.wait_anew();
         }
-        if open.0 && down.poll(cx, far, near)?.is_ready() {
-            open.0 = false;
-        }
-        if open.1 && up.poll(cx, near, far)?.is_ready() {
-            open.1 = false;
-        }
-        if open == (false, false) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        Poll::Pending
     })
     .await
 }

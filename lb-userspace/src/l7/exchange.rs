@@ -122,9 +122,8 @@ impl<W: Watch> Client<W> {
             match poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask)).await {
                 Ok(answer) if !answer.is_interim() => return Ok((answer, asking)),
                 Ok(interim) if ask.facts.version == Version::V11 => {
-                    asking.has_told = true;
-                    // If the client is gone, its answer will find out.
-                    let _ = self.wire.write_all(&interim.head).await;
+                    let told = Box::pin(self.tell_interim(&interim.head)).await;
+                    told.map_err(|failure| Lost { failure, may_repeat: false, was_kept: false })?;
                 }
                 Ok(_) => {}
                 Err(failure) => return Err(asking.lost(failure, upstream, ask)),
@@ -185,18 +184,31 @@ impl<W: Watch> Client<W> {
         let mut down = Pump::new(head, Framing::UntilClose, Framing::UntilClose, patience);
         let mut up = Pump::new(Vec::new(), Framing::UntilClose, Framing::UntilClose, patience);
         let mut open = (true, true);
-        let passed = poll_fn(|cx| {
-            let Upstream { wire, input, .. } = &mut upstream;
-            if open.0 && poll_half(cx, &mut down, (wire, input), &mut self.wire)?.is_ready() {
-                open.0 = false;
+        let ended = poll_fn(|cx| {
+            // Twice at most, for others wait as well.
+            for is_anew in [false, true] {
+                let before = (down.passed(), up.passed());
+                let Upstream { wire, input, .. } = &mut upstream;
+                if open.0 && poll_half(cx, &mut down, (wire, input), &mut self.wire)?.is_ready() {
+                    open.0 = false;
+                }
+                if open.1 && poll_half(cx, &mut up, (&mut self.wire, &mut self.input), wire)?.is_ready() {
+                    open.1 = false;
+                }
+                if open == (false, false) {
+                    return Poll::Ready(Ok::<(), Broken>(()));
+                }
+                if is_anew || before == (down.passed(), up.passed()) {
+                    break;
+                }
+                // A side that only listens is not silent.
+                down.wait_anew();
+                up.wait_anew();
             }
-            if open.1 && poll_half(cx, &mut up, (&mut self.wire, &mut self.input), wire)?.is_ready() {
-                open.1 = false;
-            }
-            if open == (false, false) { Poll::Ready(Ok::<(), Broken>(())) } else { Poll::Pending }
+            Poll::Pending
         });
         // However it ended, both sides are told by the end of their connections.
-        let _ = passed.await;
+        let _ = ended.await;
         self.account.carried(up.passed(), down.passed());
         Left::Done
     }

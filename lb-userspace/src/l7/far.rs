@@ -88,6 +88,10 @@ impl<W: Watch> Source for Backend<W> {
     fn release(&mut self, bytes: usize) {
         both!(self, end => end.release(bytes));
     }
+
+    fn wait_anew(&mut self) {
+        both!(self, end => end.wait_anew());
+    }
 }
 
 impl<W: Watch> Sink for Backend<W> {

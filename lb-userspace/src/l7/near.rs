@@ -135,11 +135,8 @@ impl<W: Watch> Near<W> for Asking<'_, W> {
         Poll::Pending
     }
 
-    async fn tell_interim(&mut self, head: Answer) {
-        if self.knows_interim {
-            // If the client is gone, its answer will find out.
-            let _ = self.client.wire.write_all(&head.head).await;
-        }
+    async fn tell_interim(&mut self, head: Answer) -> Result<(), Failure> {
+        if self.knows_interim { self.client.tell_interim(&head.head).await } else { Ok(()) }
     }
 
     fn begin(&mut self, head: Answer, _is_whole: bool) -> Result<(), Failure> {
@@ -160,6 +157,10 @@ impl<W: Watch> Source for Asking<'_, W> {
 
     /// TCP does that by itself, as what was read is passed on.
     fn release(&mut self, _bytes: usize) {}
+
+    fn wait_anew(&mut self) {
+        self.bodies.wait_anew();
+    }
 }
 
 impl<W: Watch> Sink for Asking<'_, W> {

@@ -97,6 +97,11 @@ impl Pace {
         began != NEVER
     }
 
+    /// What was waited since the last [`begin`](Self::begin) shall not count: it is to be called again.
+    pub const fn begin_anew(&mut self) {
+        self.began = NEVER;
+    }
+
     fn pay(&mut self, passed: u64) {
         if self.debt_us > 0 {
             let bytes = passed.saturating_sub(self.paid);

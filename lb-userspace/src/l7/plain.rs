@@ -106,6 +106,10 @@ impl<W: Watch> Source for Plain<W> {
 
     /// TCP does that by itself, as what was read is passed on.
     fn release(&mut self, _bytes: usize) {}
+
+    fn wait_anew(&mut self) {
+        self.bodies.wait_anew();
+    }
 }
 
 impl<W: Watch> Sink for Plain<W> {

@@ -97,13 +97,14 @@ impl<W: Watch> Pool<W> {
         Self { addr, idle: RefCell::default(), shared: Shared::default(), counts }
     }
 
-    /// The connection that was used last, for the others may then grow old and close. One that must not fail is looked at
-    /// first: a backend may have ended it meanwhile. None that has passed its lifetime.
+    /// The connection that was used last, for the others may then grow old and close. None that has passed its lifetime, and none
+    /// on which the backend has spoken unasked, be it a farewell or the rest of an answer: that would be taken for the next one's
+    /// answer. One that must not fail is looked at closely.
     pub fn take(self: &Rc<Self>, must_live: bool, lifetime: Option<Duration>) -> Option<Upstream<W>> {
         loop {
             let Idle { wire, requests, age, .. } = self.idle.borrow_mut().pop()?;
             let is_over = age.is_over(wire.timer.clock().now(), lifetime);
-            if !is_over && (!must_live || wire.is_quiet()) {
+            if !is_over && wire.is_quiet(must_live) {
                 self.counts.reuses.add(1);
                 let pool = Rc::clone(self);
                 return Some(Upstream { wire, input: Buffer::default(), requests, age, pool });

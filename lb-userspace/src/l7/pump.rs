@@ -108,6 +108,11 @@ impl Pump {
         self.passed + under_way as u64
     }
 
+    /// What the wait for the next bytes has lasted so far shall not count.
+    pub fn wait_anew(&mut self) {
+        self.reads.begin_anew();
+    }
+
     /// The head again, to send it elsewhere, if there was no body behind it.
     #[must_use]
     pub fn into_head(self) -> Vec<u8> {

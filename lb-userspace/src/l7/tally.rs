@@ -31,6 +31,12 @@ impl Count {
     }
 }
 
+/// The class that an answer counts under, from 0. What is above all classes is a server's error (RFC 9110, section 15).
+#[must_use]
+pub fn class(status: u16) -> usize {
+    usize::from(status / 100).min(5).wrapping_sub(1)
+}
+
 /// Answers by the first digit of their status, from 1.
 #[derive(Debug, Default)]
 pub struct Answers([Count; 5]);
@@ -38,7 +44,7 @@ pub struct Answers([Count; 5]);
 impl Answers {
     /// Counts an answer.
     pub fn add(&self, status: u16) {
-        if let Some(count) = self.0.get(usize::from(status / 100).wrapping_sub(1)) {
+        if let Some(count) = self.0.get(class(status)) {
             count.add(1);
         }
     }
@@ -195,10 +201,10 @@ mod tests {
     #[test]
     fn answers_are_counted_by_their_first_digit_and_nonsense_not_at_all() {
         let answers = Answers::default();
-        for status in [101, 200, 204, 499, 503, 99, 600, 0] {
+        for status in [101, 200, 204, 499, 503, 999, 99, 0] {
             answers.add(status);
         }
-        assert_eq!(answers.get(), [1, 2, 0, 1, 1]);
+        assert_eq!(answers.get(), [1, 2, 0, 1, 2]);
     }
 
     #[test]

@@ -105,6 +105,11 @@ impl Bodies {
         self.writes.change(wait);
     }
 
+    /// What the wait for the body that comes has lasted so far shall not count.
+    pub(super) fn wait_anew(&mut self) {
+        self.reads.begin_anew();
+    }
+
     /// How the body is framed that comes.
     pub(super) const fn receive_as(&mut self, framing: Framing) {
         self.incoming = Framed::new(framing);

@@ -66,8 +66,9 @@ impl<W: Watch> Wire<W> {
     }
 
     /// Whether the peer has said nothing that nobody has read yet, not even that it ends.
-    pub fn is_quiet(&self) -> bool {
-        self.tls.as_ref().is_none_or(|tls| tls.readable == 0) && self.stream.is_quiet()
+    /// `surely`: the system is asked, whatever is known.
+    pub fn is_quiet(&self, surely: bool) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.readable == 0) && self.stream.is_quiet(surely)
     }
 
     /// Waits for bytes and appends them to the buffer. 0 is the end.

@@ -1,7 +1,7 @@
 //! A worker: one thread, one runtime, sockets and pools of its own. It shares nothing that changes with the others.
 
 use super::account::Books;
-use super::admission::{admit, turn_away};
+use super::admission::{Descriptors, admit, turn_away};
 use super::census::Permit;
 use super::client::{Accepted, Client};
 use super::deadline::{Clock, TICK};
@@ -10,7 +10,7 @@ use super::log::Desk;
 use super::memory::{CONNECTION, Gauge};
 use super::settings::{ListenerId, Settings};
 use super::site::{Look, Site, Snapshot};
-use super::tally::WorkerCounts;
+use super::tally::{WorkerCounts, class};
 use super::transport::{Acceptor, Watch, bind};
 use socket2::Socket;
 use std::cell::{Cell, RefCell};
@@ -31,6 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const POOL_TICKS: u32 = 10;
 /// Ticks between two looks at who has to go for want of memory: who was sent away before has gone by then.
 const SHED_TICKS: u32 = 5;
+/// Of so many connections one is closed a tick for want of descriptors, if it waits for a request.
+const PARTS: usize = 16;
 
 /// What all connections of a worker share.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub struct Worker<W> {
     pub changed: Arc<Notify>,
     /// What memory is left.
     pub gauge: Gauge,
+    pub(super) descriptors: Descriptors,
     /// Copies of requests under way.
     pub copies: Cell<u32>,
     began: Instant,
@@ -88,7 +91,7 @@ impl Counters {
 
     /// Counts an answer.
     pub fn count(&self, status: u16) {
-        if let Some(counter) = self.answers.get(usize::from(status / 100).wrapping_sub(1)) {
+        if let Some(counter) = self.answers.get(class(status)) {
             add(counter, 1);
         }
     }
@@ -120,7 +123,7 @@ pub enum Order {
     Down(Arc<Vec<(String, SocketAddr)>>),
     /// Tell how the backends look from here.
     Look(UnboundedSender<Vec<Look>>),
-    /// Accept nothing more, and end when all connections have, or after this time.
+    /// Accept nothing more, and end when all connections have, or after this time; at once, if it is said again.
     Drain(Duration),
 }
 
@@ -143,8 +146,22 @@ pub async fn run<W: Watch>(
             None => break Duration::ZERO,
         }
     };
-    worker.drain(patience).await;
+    worker.begin_to_drain();
+    tokio::select! {
+        () = worker.await_last(patience) => {}
+        () = order_to_end(&mut orders) => {}
+    }
+    worker.end().await;
     worker.books.desk.flush(&worker.counters.tally);
+}
+
+/// Waits for an order to end that comes when the worker drains already: nobody has the patience any more.
+async fn order_to_end(orders: &mut UnboundedReceiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        if matches!(order, Order::Drain(_)) {
+            return;
+        }
+    }
 }
 
 async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
@@ -157,6 +174,7 @@ async fn tick<W: Watch>(worker: Rc<Worker<W>>) {
         worker.tell_time(&mut dates);
         worker.books.desk.flush(&worker.counters.tally);
         worker.mind_memory();
+        worker.mind_descriptors();
         if worker.clock.now().is_multiple_of(POOL_TICKS) {
             worker.expire_idle();
         }
@@ -167,6 +185,7 @@ impl<W: Watch> Worker<W> {
     fn new(snapshot: Snapshot, counters: Arc<Counters>, seed: u64) -> Self {
         let settings = &snapshot.settings;
         Self {
+            descriptors: Descriptors::looked_at(),
             gauge: Gauge::new(Arc::clone(&settings.ledger), settings.proxy.memory),
             copies: Cell::new(0),
             began: Instant::now(),
@@ -289,16 +308,32 @@ impl<W: Watch> Worker<W> {
         add(&self.counters.shed, closed as u64);
     }
 
-    async fn drain(&self, patience: Duration) {
+    /// Closes some of the connections that wait for a request where others have no descriptor.
+    fn mind_descriptors(&self) {
+        self.descriptors.look();
+        if self.descriptors.was_short() {
+            let closed = self.clock.expire_longest_idle(self.connections.get() / PARTS + 1);
+            add(&self.counters.shed, closed as u64);
+        }
+    }
+
+    fn begin_to_drain(&self) {
         self.draining.set(true);
         self.changed.notify_waiters();
         self.listening.take().values().for_each(Listening::close);
+    }
+
+    async fn await_last(&self, patience: Duration) {
         let end = tokio::time::Instant::now() + patience;
         while self.connections.get() > 0 && tokio::time::Instant::now() < end {
             // Also those whose last exchange has just ended.
             self.clock.expire_idle();
             tokio::time::sleep(TICK).await;
         }
+    }
+
+    /// Ends what is under way.
+    async fn end(&self) {
         self.clock.expire_all();
         // The tick that ends them, and a moment for each to notice.
         tokio::time::sleep(TICK * 2).await;
@@ -326,7 +361,7 @@ async fn accept<W: Watch>(mut acceptor: Acceptor<W>, (id, to): (ListenerId, u16)
         match acceptor.accept().await {
             Ok((socket, from)) => {
                 let Some(listener) = worker.site().listener(id).cloned() else { return };
-                match admit(&worker, &listener, from.ip()) {
+                match admit(&worker, &listener, (&*socket, from.ip())) {
                     Ok(permit) => {
                         let permit = Rc::new(permit);
                         worker.note_open(worker.connections.get() + 1);

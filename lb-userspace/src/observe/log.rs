@@ -1,6 +1,6 @@
 //! The daemon's log: to standard error, as text for people or JSON for programs.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -44,7 +44,8 @@ pub fn start(format: Format) {
 pub fn end(error: &str) {
     match FORMAT.get() {
         Some(Format::Json) => tracing::error!("{error}"),
-        _ => eprintln!("lb-userspace: {error}"),
+        // Where nobody reads it the exit code tells.
+        _ => drop(writeln!(io::stderr(), "lb-userspace: {error}")),
     }
 }
 

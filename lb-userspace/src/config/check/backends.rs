@@ -16,6 +16,7 @@ pub(super) fn check(service: &raw::Service, report: &mut Report) {
     check_addrs(service, report);
     check_families(service, report);
     check_ports(service, report);
+    check_port_of_many(service, report);
     check_probed_port(service, report);
     check_server_ids(service, report);
     check_not_all_drained(service, report);
@@ -36,12 +37,12 @@ fn backend(raw: &raw::Backend) -> Option<Backend> {
     })
 }
 
-fn addrs(service: &raw::Service) -> impl Iterator<Item = (Range<usize>, SocketAddr)> {
+pub(super) fn addrs(service: &raw::Service) -> impl Iterator<Item = (Range<usize>, SocketAddr)> {
     service.backends().filter_map(|backend| backend.addr.spanned()).map(|(span, addr)| (span, *addr))
 }
 
 /// Where the backends listen: on the VIP's port where none is written and there is but one.
-pub(super) fn endpoints(service: &raw::Service) -> impl Iterator<Item = (Range<usize>, SocketAddr)> {
+fn endpoints(service: &raw::Service) -> impl Iterator<Item = (Range<usize>, SocketAddr)> {
     let only_port = service.vip.given().filter(|vip| vip.port == vip.last_port).map_or(0, |vip| vip.port);
     addrs(service).map(move |(span, addr)| match addr.port() {
         0 => (span, SocketAddr::new(addr.ip(), only_port)),
@@ -138,6 +139,26 @@ fn check_ports(service: &raw::Service, report: &mut Report) {
             .label("expected the VIP's own port, or none")
             .also(at.clone(), "the VIP")
             .help(format!("write `addr = \"{}\"`, or use `forward = \"nat\"`", addr.ip())),
+        );
+    }
+}
+
+/// The way back of `dnat` is found by the backend's port, which is therefore of one of the VIP's: its own, where there are
+/// many.
+fn check_port_of_many(service: &raw::Service, report: &mut Report) {
+    let Some((at, vip)) = service.vip.spanned().filter(|(_, vip)| vip.port != vip.last_port) else { return };
+    if service.forward.given() != Some(&Forward::Dnat) {
+        return;
+    }
+    for (span, addr) in addrs(service).filter(|(_, addr)| addr.port() != 0) {
+        report.add(
+            Finding::value(span, "`forward = \"dnat\"` cannot lead many ports to one")
+                .label("expected no port: an answer from this one does not tell which was asked")
+                .also(at.clone(), format!("{vip} has many ports"))
+                .help(format!(
+                    "write `addr = \"{}\"`, where clients get the port that they ask for, or use `forward = \"nat\"`",
+                    addr.ip()
+                )),
         );
     }
 }

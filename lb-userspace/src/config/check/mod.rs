@@ -3,6 +3,7 @@
 //! Every rule looks at what could be read and stays silent about the rest, which has been reported already.
 
 mod backends;
+mod endpoints;
 mod guard;
 mod health;
 mod proxy;
@@ -14,7 +15,7 @@ use std::ops::Range;
 
 use super::bounds::{DEFAULT_FLOWS, DEFAULT_FRAGMENTS, DEFAULT_SEED, MAX_BACKENDS, MAX_RANGES, MAX_SERVICES};
 use super::finding::{Finding, Report};
-use super::model::{Capture, Config, Encap, Forward, Limits, Nat, NatPorts, Protocol, Service, Vip};
+use super::model::{Capture, Config, Encap, Limits, Nat, NatPorts, Protocol, Service, Vip};
 use super::raw;
 use super::source::Source;
 
@@ -25,7 +26,7 @@ pub(super) fn config(raw: &raw::File, source: &Source<'_>, report: &mut Report) 
     check_vips(&raw.services, report);
     check_ranges(&raw.services, report);
     check_range_counts(&raw.services, report);
-    check_endpoints(&raw.services, report);
+    endpoints::check(&raw.services, report);
     check_no_backend_is_a_vip(&raw.services, report);
     let services =
         raw.services.iter().map(|service| service::build(service, guard::base(raw), source, report));
@@ -171,23 +172,6 @@ fn check_range_counts(services: &[raw::Service], report: &mut Report) {
             return;
         }
     }
-}
-
-/// The way back from a backend of a `dnat` service is found by the backend's endpoint, so that has one VIP.
-fn check_endpoints(services: &[raw::Service], report: &mut Report) {
-    let translated = services.iter().filter(|service| service.forward.given() == Some(&Forward::Dnat));
-    let endpoints = translated.flat_map(|service| {
-        let protocol = service.protocol.or(Protocol::Tcp);
-        backends::endpoints(service).filter_map(move |(span, addr)| Some((span, (addr, protocol?))))
-    });
-    duplicates(endpoints, |(addr, _), first, second| {
-        report.add(
-            Finding::value(second, format!("{addr} is a backend of two `dnat` services"))
-                .label("expected an endpoint of this service alone")
-                .also(first, "first used here")
-                .help("let the server listen on another port for one of them, or use `forward = \"nat\"`"),
-        );
-    });
 }
 
 fn check_no_backend_is_a_vip(services: &[raw::Service], report: &mut Report) {

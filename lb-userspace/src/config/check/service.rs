@@ -64,14 +64,14 @@ fn check_mode(raw: &raw::Service, report: &mut Report) {
     check_belongs(&raw.health, "health", has_backends, others, report);
 }
 
-/// One port of one address: by its endpoints' addresses alone nobody could tell which VIP a backend answers for.
+/// One address: by its endpoint alone nobody could tell which of a prefix a backend answers for.
 fn check_dnat(raw: &raw::Service, report: &mut Report) {
-    let Some((span, vip)) = raw.vip.spanned().filter(|(_, vip)| !vip.is_exact()) else { return };
+    let Some((span, vip)) = raw.vip.spanned().filter(|(_, vip)| !vip.is_address()) else { return };
     if raw.forward.given() == Some(&Forward::Dnat) {
         report.add(
-            Finding::value(span, format!("`forward = \"dnat\"` cannot serve {vip}"))
-                .label("expected one address and one port")
-                .help("write a service for each port, or use `forward = \"nat\"`"),
+            Finding::value(span, format!("`forward = \"dnat\"` cannot serve the prefix {vip}"))
+                .label("expected one address: an answer does not tell which of them was asked")
+                .help("write a service for each address, with servers or ports of its own, or use `forward = \"nat\"`"),
         );
     }
 }

@@ -1,6 +1,7 @@
 //! Modes, selectors and tracking that exclude each other, and keys of other modes.
 
-use super::row::{check, row, service, translated};
+use super::row::{check, named, row, service, translated};
+use crate::config::parse;
 
 const VIP: &str = "203.0.113.10:80";
 /// One backend without further keys.
@@ -228,40 +229,96 @@ fn a_listener_is_one_socket() {
 }
 
 #[test]
-fn dnat_has_one_vip_for_each_endpoint() {
+fn dnat_serves_one_address_and_keeps_many_ports() {
     check([
-        row("dnat of a range", service("203.0.113.10:8000-8099", r#"forward = "dnat""#, ONE))
-            .at("3:7")
-            .says(r#"`forward = "dnat"` cannot serve 203.0.113.10:8000-8099"#)
-            .marks("expected one address and one port")
-            .helps(r#"write a service for each port, or use `forward = "nat"`"#),
-        row("dnat of every port", service("203.0.113.10:*", r#"forward = "dnat""#, ONE))
-            .at("3:7")
-            .says(r#"`forward = "dnat"` cannot serve 203.0.113.10:*"#)
-            .marks("expected one address and one port")
-            .helps(r#"write a service for each port, or use `forward = "nat"`"#),
         row("dnat of a prefix", service("203.0.113.0/24:80", r#"forward = "dnat""#, ONE))
             .at("3:7")
-            .says(r#"`forward = "dnat"` cannot serve 203.0.113.0/24:80"#)
-            .marks("expected one address and one port")
-            .helps(r#"write a service for each port, or use `forward = "nat"`"#),
-        row(
-            "one endpoint of two services",
-            translated(("203.0.113.10:80", "10.0.0.11:8080"), ("203.0.113.11:80", "10.0.0.11:8080")),
-        )
-        .at("16:8")
-        .says("10.0.0.11:8080 is a backend of two `dnat` services")
-        .marks("expected an endpoint of this service alone")
-        .also("8:8", "first used here")
-        .helps(r#"let the server listen on another port for one of them, or use `forward = "nat"`"#),
-        row(
-            "one endpoint, once by the VIP's port",
-            translated(("203.0.113.10:80", "10.0.0.11"), ("203.0.113.11:8080", "10.0.0.11:80")),
-        )
-        .at("16:8")
-        .says("10.0.0.11:80 is a backend of two `dnat` services")
-        .marks("expected an endpoint of this service alone")
-        .also("8:8", "first used here")
-        .helps(r#"let the server listen on another port for one of them, or use `forward = "nat"`"#),
+            .says(r#"`forward = "dnat"` cannot serve the prefix 203.0.113.0/24:80"#)
+            .marks("expected one address: an answer does not tell which of them was asked")
+            .helps(
+                r#"write a service for each address, with servers or ports of its own, or use `forward = "nat"`"#,
+            ),
+        row("dnat of a range to one port", service("203.0.113.10:8000-8099", r#"forward = "dnat""#, ONE))
+            .at("8:8")
+            .says(r#"`forward = "dnat"` cannot lead many ports to one"#)
+            .marks("expected no port: an answer from this one does not tell which was asked")
+            .also("3:7", "203.0.113.10:8000-8099 has many ports")
+            .helps(
+                r#"write `addr = "10.0.0.11"`, where clients get the port that they ask for, or use `forward = "nat"`"#,
+            ),
+        row("dnat of every port to one", service("[2001:db8::1]:*", r#"forward = "dnat""#, &[r#""[fd00::1]:80""#]))
+            .at("8:8")
+            .says(r#"`forward = "dnat"` cannot lead many ports to one"#)
+            .marks("expected no port: an answer from this one does not tell which was asked")
+            .also("3:7", "[2001:db8::1]:* has many ports")
+            .helps(
+                r#"write `addr = "fd00::1"`, where clients get the port that they ask for, or use `forward = "nat"`"#,
+            ),
     ]);
+}
+
+#[test]
+fn dnat_has_one_vip_for_each_endpoint() {
+    let shared = |sentence, one, other, message| {
+        row(sentence, translated(one, other))
+            .at("18:8")
+            .says(message)
+            .marks("expected ports of this service alone, by which its answers are known")
+            .also("9:8", r#"service "web" leads there"#)
+            .helps(r#"let the server listen on other ports for one of them, or use `forward = "nat"`"#)
+    };
+    check([
+        shared(
+            "one endpoint of two services",
+            ("203.0.113.10:80", "10.0.0.11:8080"),
+            ("203.0.113.11:80", "10.0.0.11:8080"),
+            r#"service "web" and service "other" both lead to 10.0.0.11:8080 by `dnat`"#,
+        ),
+        shared(
+            "one endpoint, once by the VIP's port",
+            ("203.0.113.10:80", "10.0.0.11"),
+            ("203.0.113.11:8080", "10.0.0.11:80"),
+            r#"service "web" and service "other" both lead to 10.0.0.11:80 by `dnat`"#,
+        ),
+        shared(
+            "ranges that meet on one server",
+            ("203.0.113.10:8000-8099", "10.0.0.11"),
+            ("203.0.113.11:8050-8150", "10.0.0.11"),
+            r#"service "web" and service "other" both lead to 10.0.0.11:8050-8099 by `dnat`"#,
+        ),
+        shared(
+            "a port within all ports of one server",
+            ("[2001:db8::1]:*", "fd00::1"),
+            ("[2001:db8::2]:80", "[fd00::1]:8080"),
+            r#"service "web" and service "other" both lead to [fd00::1]:8080 by `dnat`"#,
+        ),
+    ]);
+}
+
+#[test]
+fn dnat_services_may_share_a_server_but_not_its_ports() {
+    for (one, other) in [
+        (("203.0.113.10:8000-8099", "10.0.0.11"), ("203.0.113.11:8100-8199", "10.0.0.11")),
+        (("203.0.113.10:*", "10.0.0.11"), ("203.0.113.11:*", "10.0.0.12")),
+        (("203.0.113.10:1-79", "10.0.0.11"), ("203.0.113.11:443", "10.0.0.11:80")),
+        (("[2001:db8::1]:80", "[fd00::1]:8080"), ("[2001:db8::2]:8081-65535", "fd00::1")),
+    ] {
+        let read = parse("lb.toml", &translated(one, other));
+        assert!(read.is_ok(), "{one:?} beside {other:?}: {}", read.unwrap_err());
+    }
+    let by_udp = translated(("203.0.113.10:*", "10.0.0.11"), ("203.0.113.11:*", "10.0.0.11"));
+    assert!(parse("lb.toml", &by_udp.replacen("health", "protocol = \"udp\"\nhealth", 1)).is_ok());
+}
+
+#[test]
+fn more_ranges_of_a_server_than_one_answer_is_looked_up_in_are_refused_once() {
+    let service = |n: u16| {
+        let vip = format!("203.0.113.{n}:{n}000-{n}099");
+        named(&format!("s{n}"), &vip, r#"forward = "dnat"; health = "none""#, &[r#""10.0.0.11""#])
+    };
+    let text = |count| (1..=count).map(service).collect::<String>();
+    assert!(parse("lb.toml", &text(16)).is_ok(), "sixteen are allowed");
+    let mistakes = parse("lb.toml", &text(17)).unwrap_err();
+    let said: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+    assert_eq!(said, ["more than 16 `dnat` services lead to ranges of 10.0.0.11"]);
 }

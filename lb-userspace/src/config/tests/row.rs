@@ -68,8 +68,9 @@ pub(super) fn both(one: &str, other: &str) -> String {
 
 /// Two `dnat` services, each by its VIP and its backend's address.
 pub(super) fn translated(one: (&str, &str), other: (&str, &str)) -> String {
-    let dnat =
-        |name, (vip, addr): (&str, &str)| named(name, vip, "forward = \"dnat\"", &[&format!("\"{addr}\"")]);
+    let dnat = |name, (vip, addr): (&str, &str)| {
+        named(name, vip, r#"forward = "dnat"; health = "none""#, &[&format!("\"{addr}\"")])
+    };
     dnat("web", one) + &dnat("other", other)
 }
 
@@ -79,7 +80,8 @@ pub(super) fn quic(keys: &str, backends: &[&str]) -> String {
     service("203.0.113.10:80", &format!("{quic}{keys}"), backends)
 }
 
-fn named(name: &str, vip: &str, keys: &str, backends: &[&str]) -> String {
+/// The same of this name.
+pub(super) fn named(name: &str, vip: &str, keys: &str, backends: &[&str]) -> String {
     let lines = |text: &str| text.replace("; ", "\n");
     let backend = |(number, keys): (u32, &&str)| {
         format!("\n[[service.backend]]\nname = \"{name}{number}\"\naddr = {}\n", lines(keys))

@@ -1,6 +1,7 @@
 //! The daemon where there is no interface to balance on: layer 7 alone, and nothing of the kernel's is touched.
 
-use super::super::orders::{Ordered, answer, explained};
+use super::super::balancer::LoadedWith;
+use super::super::orders::{Ordered, answer, explained, needs_restart};
 use super::super::scraping::Scraping;
 use super::super::source::Source;
 use super::super::{Options, Signals, Told, needs_no_interface};
@@ -22,6 +23,8 @@ struct Alone {
     scraping: Scraping,
     transport: Transport,
     started: Instant,
+    /// What a reload cannot change.
+    started_with: LoadedWith,
 }
 
 /// Serves until a signal to stop.
@@ -39,7 +42,8 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
     scraping.take_up(place);
     spawn_local(Socket::bind(&options.control)?.serve(queue));
     let (front, mut verdicts) = Front::new(&config, transport)?;
-    let mut alone = Alone { source, front, scraping, transport, started: Instant::now() };
+    let started_with = LoadedWith::of(&config);
+    let mut alone = Alone { source, front, scraping, transport, started: Instant::now(), started_with };
     alone.first_look(&mut verdicts).await;
     alone.front.begin()?;
     tracing::info!(control = %options.control.display(), config = %alone.source, "ready");
@@ -62,7 +66,7 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
         }
     }
     tracing::info!("stopping");
-    alone.front.stop().await;
+    alone.front.stop(signals.stop()).await;
     Ok(())
 }
 
@@ -117,13 +121,13 @@ impl Alone {
     async fn reload(&mut self) -> Response {
         let source = self.source.again();
         let outcome = match source.load_settled().await.map_err(daemon::Error::from) {
-            Ok(config) => self.take_up(&config).await,
+            Ok(config) => self.take_up(&config).await.map(|()| needs_restart(&self.started_with, &config)),
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(()) => {
+            Ok(waits) => {
                 self.source = source;
-                let message = format!("reloaded {}", self.source);
+                let message = format!("reloaded {}{waits}", self.source);
                 tracing::info!("{message}");
                 Response::Done { message }
             }

@@ -19,7 +19,7 @@ use crate::l7::balance::Signer;
 use crate::l7::log::{self, Log};
 use crate::l7::settings::{self, Settings};
 use crate::l7::site::Snapshot;
-use crate::l7::tls::{Shared, Store, TlsError};
+use crate::l7::tls::{self, Shared, Store, TlsError};
 use crate::l7::transport;
 use checks::Checks;
 pub(super) use checks::Key;
@@ -27,7 +27,7 @@ use orders::Orders;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -59,6 +59,17 @@ pub enum Error {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// It can be guessed.
+    #[error(
+        "the secret in {path} has {bytes} bytes, and fewer than {SHORTEST_SECRET} can be guessed; \
+             `openssl rand -out {path} 32` draws one"
+    )]
+    ShortSecret {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        bytes: usize,
     },
     /// A file of the log's.
     #[error("the access log {path} cannot be written")]
@@ -117,7 +128,7 @@ impl Front {
         let (told, reports) = unbounded_channel();
         let mut checks = Checks::new(transport, told);
         checks.follow(&config.proxy);
-        let signer = Signer::new(&secret(config.proxy.secret.as_deref())?);
+        let signer = signer(&config.proxy)?.unwrap_or_else(|| Signer::new(&draw_secret()));
         let log = Log::start().map_err(Error::Worker)?;
         let snapshot = Snapshot {
             log: log.queue.clone(),
@@ -167,7 +178,8 @@ impl Front {
         try_logs(&settings)?;
         let watch = files::watch(&settings);
         let tls = Arc::new(Store::read(&self.shared, &settings)?);
-        Ok(Prepared(Snapshot { settings, tls, ..self.snapshot.clone() }, watch))
+        let signer = signer(&config.proxy)?.unwrap_or_else(|| self.snapshot.signer.clone());
+        Ok(Prepared(Snapshot { settings, tls, signer, ..self.snapshot.clone() }, watch))
     }
 
     /// Serves a prepared configuration from now on.
@@ -195,10 +207,10 @@ impl Front {
         self.log.queue.reopen();
     }
 
-    /// Lets exchanges under way end, and then the workers.
-    pub(super) async fn stop(self) {
+    /// Lets exchanges under way end, unless somebody is in a hurry, and then the workers.
+    pub(super) async fn stop(self, hurry: impl Future<Output = ()>) {
         if let Some(workers) = self.workers {
-            workers.drain(self.snapshot.settings.proxy.drain).await;
+            workers.drain(self.snapshot.settings.proxy.drain, hurry).await;
         }
         drop(self.snapshot);
         // On a disk that stalls the last lines are not waited for.
@@ -217,13 +229,29 @@ fn try_logs(settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// What sticky cookies are signed with: the operator's file, or bits of this run.
-fn secret(path: Option<&Path>) -> Result<Vec<u8>, Error> {
-    let unreadable = |path: &Path, source| Error::Secret { path: path.to_owned(), source };
-    match path {
-        Some(path) => std::fs::read(path).map_err(|source| unreadable(path, source)),
-        None => Ok((0..4).flat_map(|part: u8| RandomState::new().hash_one(part).to_ne_bytes()).collect()),
+/// Bytes of a secret that nobody guesses.
+const SHORTEST_SECRET: usize = 32;
+
+/// What sticky cookies are signed with, where the operator has a file for it.
+fn signer(config: &Proxy) -> Result<Option<Signer>, Error> {
+    let Some(path) = &config.secret else { return Ok(None) };
+    let secret = std::fs::read(path).map_err(|source| Error::Secret { path: path.clone(), source })?;
+    if secret.len() < SHORTEST_SECRET {
+        return Err(Error::ShortSecret { path: path.clone(), bytes: secret.len() });
     }
+    Ok(Some(Signer::new(&secret)))
+}
+
+/// Bits of this run.
+fn draw_secret() -> Vec<u8> {
+    (0..4).flat_map(|part: u8| RandomState::new().hash_one(part).to_ne_bytes()).collect()
+}
+
+/// What of the files that a configuration of layer 7 names cannot be used.
+pub(super) fn mistakes(config: &Proxy) -> Vec<Error> {
+    let of_tls = || -> Result<_, Error> { Ok(tls::mistakes(&Settings::build(config, None)?)?) };
+    let of_tls = of_tls().map_or_else(|error| vec![error], |all| all.into_iter().map(Error::from).collect());
+    of_tls.into_iter().chain(signer(config).err()).collect()
 }
 
 /// Sees whether the addresses can be listened on that no listener has yet, so that the operator hears of it.

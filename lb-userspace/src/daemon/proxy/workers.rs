@@ -77,12 +77,22 @@ impl Workers {
         self.workers.iter().map(|worker| &*worker.counters)
     }
 
-    /// Has all end when their connections have, or after this time, and waits for it.
-    pub(super) async fn drain(self, patience: Duration) {
+    /// Has all end when their connections have, or after this time, or when somebody is in a hurry, and waits for it.
+    pub(super) async fn drain(self, patience: Duration, hurry: impl Future<Output = ()>) {
         self.tell(&Order::Drain(patience));
+        let orders: Vec<_> = self.workers.iter().map(|worker| worker.orders.clone()).collect();
         let join = move || self.workers.into_iter().for_each(Worker::join);
         // The threads are waited for on another thread, for this one has probes to run meanwhile.
-        let _ = tokio::task::spawn_blocking(join).await;
+        let mut joined = tokio::task::spawn_blocking(join);
+        tokio::select! {
+            _ = &mut joined => return,
+            () = hurry => tracing::info!("stopping at once"),
+        }
+        for orders in &orders {
+            // One that has ended by now needs no order.
+            let _ = orders.send(Order::Drain(Duration::ZERO));
+        }
+        let _ = joined.await;
     }
 }
 

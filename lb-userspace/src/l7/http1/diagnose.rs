@@ -84,7 +84,8 @@ fn diagnose_field(line: &[u8], is_whole: bool, at_space: Refusal) -> Option<Refu
         return Some(at_space);
     }
     let Some(colon) = line.iter().position(|&byte| byte == b':') else {
-        return is_whole.then_some(Refusal::FieldColon);
+        // What follows the CR cannot bring a colon any more.
+        return (is_whole || line.ends_with(b"\r")).then_some(Refusal::FieldColon);
     };
     let (name, value) = line.split_at(colon);
     let is_control = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r');

@@ -31,7 +31,7 @@ pub struct ResponseHead<'b, 'f> {
     pub length_elsewhere: Option<u64>,
     /// Whether the backend takes another request on the connection.
     pub keep_alive: bool,
-    /// The protocol that is spoken from now on, if the status is 101.
+    /// The protocol that is spoken from now on, if the status is 101; the one that has to be, if it is 426.
     pub upgrade: Option<&'b [u8]>,
 }
 
@@ -56,7 +56,7 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
         };
         let fields: &'f [Header<'b>] = response.headers;
         limits.check_lines(bytes.get(..len).unwrap_or_default(), fields)?;
-        let status = response.code.filter(|code| (100..600).contains(code)).ok_or(Refusal::Status)?;
+        let status = response.code.filter(|code| (100..1000).contains(code)).ok_or(Refusal::Status)?;
         Self::understand(len, (Version::of_minor(response.version), status), fields, asked).map(Some)
     }
 
@@ -86,7 +86,7 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
                 _ => None,
             },
             keep_alive: noted.keeps_alive(version) && framing != Framing::UntilClose,
-            upgrade: if status == 101 { noted.upgrade(version) } else { None },
+            upgrade: if matches!(status, 101 | 426) { noted.upgrade(version) } else { None },
         })
     }
 

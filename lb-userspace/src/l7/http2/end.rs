@@ -85,6 +85,12 @@ impl Incoming {
         self.stream.is_end_stream()
     }
 
+    /// What the wait for the next piece has lasted so far shall not count.
+    pub(super) fn wait_anew(&mut self) {
+        self.waiting.pace.begin_anew();
+        self.waiting.pause.end();
+    }
+
     pub(super) fn release(&mut self, bytes: usize) {
         // It fails where more is released than came, which is no peer's doing.
         let _ = self.stream.flow_control().release_capacity(bytes);
@@ -129,6 +135,10 @@ impl Source for Incoming {
 
     fn release(&mut self, bytes: usize) {
         Self::release(self, bytes);
+    }
+
+    fn wait_anew(&mut self) {
+        Self::wait_anew(self);
     }
 }
 

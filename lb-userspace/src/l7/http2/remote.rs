@@ -160,6 +160,7 @@ fn framing(fields: &HeaderMap, has_ended: bool, is_head: bool) -> Result<(Framin
 impl<W> Far<W> for Remote {
     fn await_head(&mut self, within: Duration) {
         self.within = Some(within);
+        self.pause.end();
     }
 
     fn poll_head<N: Near<W>>(
@@ -200,6 +201,10 @@ impl Source for Remote {
 
     fn release(&mut self, bytes: usize) {
         self.incoming.iter_mut().for_each(|incoming| incoming.release(bytes));
+    }
+
+    fn wait_anew(&mut self) {
+        self.incoming.iter_mut().for_each(Incoming::wait_anew);
     }
 }
 

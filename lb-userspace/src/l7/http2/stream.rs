@@ -278,9 +278,8 @@ impl<W: Watch> Near<W> for Stream<W> {
         }
     }
 
-    async fn tell_interim(&mut self, head: Response<()>) {
-        // If the client is gone, its answer will find out.
-        let _ = self.respond.send_informational(head);
+    async fn tell_interim(&mut self, head: Response<()>) -> Result<(), Failure> {
+        self.respond.send_informational(head).map_err(|_| Failure::ClientEnded)
     }
 
     fn begin(&mut self, head: Response<()>, is_whole: bool) -> Result<(), Failure> {
@@ -306,6 +305,10 @@ impl<W: Watch> Source for Stream<W> {
 
     fn release(&mut self, bytes: usize) {
         self.incoming.release(bytes);
+    }
+
+    fn wait_anew(&mut self) {
+        self.incoming.wait_anew();
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::config::proxy::LogTarget;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -112,6 +112,18 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
+/// Whether a file ends within a line, which a full disk or a kill has cut.
+fn is_torn(path: &Path) -> bool {
+    let ends_otherwise = || -> io::Result<bool> {
+        let (mut file, mut last) = (File::open(path)?, [0]);
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        Ok(last != *b"\n")
+    };
+    // Whatever else may be written to need not be readable, nor let itself be opened twice.
+    path.is_file() && ends_otherwise().unwrap_or(false)
+}
+
 struct Writer {
     files: HashMap<Arc<LogTarget>, File>,
     shared: Arc<Shared>,
@@ -150,7 +162,12 @@ impl Writer {
             return out.write_all(&batch.bytes).and_then(|()| out.flush());
         };
         if !self.files.contains_key(&batch.target) {
-            self.files.insert(Arc::clone(&batch.target), open(path)?);
+            let is_torn = is_torn(path);
+            let mut file = open(path)?;
+            if is_torn {
+                file.write_all(b"\n")?;
+            }
+            self.files.insert(Arc::clone(&batch.target), file);
         }
         self.files.get_mut(&batch.target).map_or(Ok(()), |file| file.write_all(&batch.bytes))
     }
@@ -184,6 +201,19 @@ mod tests {
         log.finish();
         assert_eq!(std::fs::read_to_string(&old).unwrap(), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+    }
+
+    #[test]
+    fn what_was_cut_spoils_no_line_but_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        for (before, after) in [("", "two\n"), ("one\n", "one\ntwo\n"), ("on", "on\ntwo\n")] {
+            std::fs::write(&path, before).unwrap();
+            let log = Log::start().unwrap();
+            assert!(log.queue.put(batch(&path, "two\n")));
+            log.finish();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
     }
 
     #[test]

@@ -70,10 +70,11 @@ impl Owns {
     }
 }
 
-/// Fields of one hop (RFC 9110, section 7.6.1), framing, and what must not be believed of anybody: `Proxy`, which CGI programs take
+/// Fields of one hop (RFC 9110, section 7.6.1), framing, what is said anew, and what must not be believed of anybody: `Proxy`, which CGI programs take
 /// for the variable `HTTP_PROXY`.
-const DROPPED: [&str; 10] = [
+const DROPPED: [&str; 11] = [
     "host",
+    "expect",
     "content-length",
     "transfer-encoding",
     "keep-alive",

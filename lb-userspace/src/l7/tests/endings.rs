@@ -1,6 +1,8 @@
 //! Clients and backends that are late, gone or in the way.
 
-use super::lab::{backend, free_address, mirror, over_both, to};
+use super::lab::{backend, free_address, mirror, over_both, to, to_by_http2};
+use super::pace::narrow;
+use super::speak::{self, run};
 use crate::l7::worker::Order;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -151,5 +153,154 @@ fn a_worker_that_drains_finishes_what_has_begun() {
         let answer = client.receive().unwrap();
         assert_eq!((answer.text(), answer.field("connection")), ("ok", None));
         assert_eq!(lab.counters.answers[1].load(Ordering::Relaxed), 1);
+    });
+}
+
+/// What is left over of one answer must never be another's.
+#[test]
+fn what_a_backend_says_unasked_is_nobodys_answer() {
+    let talkative = backend(|mut client| {
+        while let Some(request) = client.receive() {
+            if request.head.starts_with("HEAD") {
+                // A body that HEAD has none of, and which comes later than the head.
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 45\r\n\r\n");
+                std::thread::sleep(Duration::from_millis(50));
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen");
+            } else {
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                std::thread::sleep(Duration::from_millis(50));
+                client.send("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            }
+        }
+    });
+    over_both(|start| {
+        let lab = start(to(talkative));
+        let mut client = lab.connect();
+        for _ in 0..3 {
+            client.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert!(client.head().unwrap().starts_with("HTTP/1.1 200 "));
+            std::thread::sleep(Duration::from_millis(100));
+            assert_eq!(client.ask(GET).text(), "ok");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
+
+/// A backend that says that there will be an answer, and then nothing for so long.
+fn promising(silence: Duration) -> std::net::SocketAddr {
+    backend(move |mut client| {
+        while client.receive().is_some() {
+            client.send("HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n");
+            std::thread::sleep(silence);
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    })
+}
+
+#[test]
+fn a_backend_that_promises_an_answer_is_not_waited_for_any_longer() {
+    let promising = promising(Duration::from_secs(20));
+    over_both(|start| {
+        let mut proxy = to_by_http2(promising);
+        proxy.services[0].deadlines.first_byte = Duration::from_millis(300);
+        let lab = start(proxy);
+        let mut client = lab.connect();
+        let begin = Instant::now();
+        client.send(GET);
+        assert!(client.head().unwrap().starts_with("HTTP/1.1 103 "));
+        assert_eq!(client.receive().unwrap().status(), 504);
+        run(async {
+            let mut client = speak::Client::connect(&lab).await;
+            assert_eq!(client.ask(speak::get("/")).await.status(), 504);
+        });
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    });
+}
+
+#[test]
+fn promises_without_end_are_no_answer() {
+    let promising = backend(|mut client| {
+        while client.receive().is_some() {
+            let promise = "HTTP/1.1 102 Processing\r\n\r\n".repeat(10);
+            while std::io::Write::write_all(client.0.get_mut(), promise.as_bytes()).is_ok() {}
+        }
+    });
+    over_both(|start| {
+        let lab = start(to_by_http2(promising));
+        let mut client = lab.connect();
+        client.send(GET);
+        let answers = std::iter::from_fn(|| client.receive()).take(200);
+        let last = answers.map(|answer| answer.status()).find(|status| *status != 102);
+        assert_eq!(last, Some(502));
+        run(async {
+            let mut client = speak::Client::connect(&lab).await;
+            assert_eq!(client.ask(speak::get("/")).await.status(), 502);
+        });
+    });
+}
+
+#[test]
+fn a_client_that_hears_no_promise_is_not_waited_for() {
+    let promising = backend(|mut client| {
+        // More than the buffers of the system hold, within as many as may come.
+        let link = format!("Link: {}\r\n", "x".repeat(31_000));
+        let long = format!("HTTP/1.1 103 Early Hints\r\n{link}{link}\r\n");
+        while client.receive().is_some() {
+            while std::io::Write::write_all(client.0.get_mut(), long.as_bytes()).is_ok() {}
+        }
+    });
+    over_both(|start| {
+        let mut proxy = to(promising);
+        proxy.listeners[0].deadlines.send = Duration::from_millis(300);
+        let lab = start(proxy);
+        let mut client = narrow(&lab);
+        client.send(GET);
+        let begin = Instant::now();
+        // The lab has connected once itself.
+        let accepted = || lab.counters.accepted.load(Ordering::Relaxed);
+        while accepted() < 2 || lab.counters.open.load(Ordering::Relaxed) > 0 {
+            assert!(begin.elapsed() < Duration::from_secs(10), "it is still waited for");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+#[test]
+fn an_answer_whose_first_chunk_is_none_is_answered_for() {
+    let broken = backend(|mut client| {
+        while client.receive().is_some() {
+            client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmuch\r\n");
+        }
+    });
+    over_both(|start| {
+        let lab = start(to_by_http2(broken));
+        let mut client = lab.connect();
+        assert_eq!(client.ask(GET).status(), 502);
+        assert_eq!(client.ask(GET).status(), 502, "and its connection may be used again");
+        run(async {
+            let mut client = speak::Client::connect(&lab).await;
+            assert_eq!(client.ask(speak::get("/")).await.status(), 502);
+        });
+    });
+}
+
+#[test]
+fn a_worker_that_is_told_twice_to_end_waits_for_nobody() {
+    let slow = backend(|mut client| {
+        client.receive();
+        client.rest();
+    });
+    over_both(|start| {
+        let lab = start(to(slow));
+        let mut client = lab.connect();
+        client.send(GET);
+        let begin = Instant::now();
+        for patience in [30, 0] {
+            std::thread::sleep(Duration::from_millis(200));
+            lab.orders.send(Order::Drain(Duration::from_secs(patience))).unwrap();
+        }
+        client.rest();
+        drop(lab);
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     });
 }

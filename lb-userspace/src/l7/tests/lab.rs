@@ -10,6 +10,7 @@ use crate::l7::site::Snapshot;
 use crate::l7::tls::{Shared, Store};
 use crate::l7::transport::{Epoll, Ring, Watch};
 use crate::l7::worker::{Counters, Order, run};
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -129,8 +130,15 @@ pub(super) fn service(backend: SocketAddr) -> Service {
     }
 }
 
+/// An address where nobody listens. Its port is held for as long as the tests run, or another of them might be given it before
+/// a worker listens there; a worker shares it.
 pub(super) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    held.set_reuse_port(true).unwrap();
+    held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = held.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(held);
+    address
 }
 
 /// A backend that has each of its connections served by `serve`.

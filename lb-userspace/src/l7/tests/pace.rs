@@ -144,7 +144,7 @@ fn slow_readers(lab: &Lab) -> u64 {
 }
 
 /// A client for which the kernel keeps little.
-fn narrow(lab: &Lab) -> Plain {
+pub(super) fn narrow(lab: &Lab) -> Plain {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(64 << 10).unwrap();
     socket.connect(&lab.address.into()).unwrap();

@@ -1,6 +1,8 @@
 //! Requests and answers as they pass.
 
-use super::lab::{backend, mirror, over_both, to};
+use super::lab::{backend, mirror, over_both, to, to_by_http2};
+use super::speak::{self, run};
+use std::net::SocketAddr;
 
 const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: example.org\r\n\r\n";
 
@@ -127,7 +129,7 @@ fn an_upgraded_connection_passes_bytes_both_ways_until_each_side_ends() {
 fn interim_answers_come_before_the_answer() {
     let continuing = backend(|mut client| {
         let head = client.head().unwrap();
-        assert!(head.contains("100-continue"), "{head}");
+        assert_eq!(head.to_ascii_lowercase().matches("expect: 100-continue\r\n").count(), 1, "{head}");
         client.send("HTTP/1.1 100 Continue\r\n\r\n");
         let mut body = [0; 4];
         std::io::Read::read_exact(&mut client.0, &mut body).unwrap();
@@ -141,4 +143,46 @@ fn interim_answers_come_before_the_answer() {
         assert!(client.head().unwrap().starts_with("HTTP/1.1 100 "));
         assert_eq!(client.ask("body").text(), "body");
     });
+}
+
+#[test]
+fn a_status_that_no_class_has_is_the_backend_s_to_choose() {
+    let odd = always("HTTP/1.1 999 Request Denied\r\nContent-Length: 2\r\n\r\nno");
+    over_both(|start| {
+        let lab = start(to_by_http2(odd));
+        let answer = lab.connect().ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!((answer.status(), answer.text()), (999, "no"));
+        run(async {
+            assert_eq!(speak::Client::connect(&lab).await.ask(speak::get("/")).await.status(), 999);
+        });
+    });
+}
+
+#[test]
+fn who_has_to_upgrade_is_told_to_what() {
+    let strict = always(
+        "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
+    );
+    over_both(|start| {
+        let lab = start(to_by_http2(strict));
+        let mut client = lab.connect();
+        for _ in 0..2 {
+            let answer = client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            let told = (answer.status(), answer.field("upgrade"), answer.field("connection"));
+            assert_eq!(told, (426, Some("websocket"), Some("upgrade")));
+        }
+        run(async {
+            let answer = speak::Client::connect(&lab).await.ask(speak::get("/")).await;
+            assert_eq!((answer.status(), answer.field("upgrade")), (426, None));
+        });
+    });
+}
+
+/// A backend that answers every request with these bytes.
+fn always(answer: &'static str) -> SocketAddr {
+    backend(move |mut client| {
+        while client.receive().is_some() {
+            client.send(answer);
+        }
+    })
 }

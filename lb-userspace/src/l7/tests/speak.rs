@@ -144,25 +144,35 @@ pub(super) fn backend_by_http2<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let serve = Arc::new(serve);
+    backend_of_connections(move |connection, stream| {
+        let serve = Arc::clone(&serve);
+        async move {
+            let mut streams = h2::server::handshake(stream).await.unwrap();
+            let mut requests = 0;
+            while let Some(Ok(exchange)) = streams.accept().await {
+                tokio::spawn(serve(connection, requests, exchange));
+                requests += 1;
+            }
+        }
+    })
+}
+
+/// A backend that has each connection served by `serve`, which is told how many came before.
+pub(super) fn backend_of_connections<F>(serve: impl Fn(usize, TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
-    let serve = Arc::new(serve);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).unwrap();
             for connection in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
-                let serve = Arc::clone(&serve);
-                tokio::spawn(async move {
-                    let mut streams = h2::server::handshake(stream).await.unwrap();
-                    let mut requests = 0;
-                    while let Some(Ok(exchange)) = streams.accept().await {
-                        tokio::spawn(serve(connection, requests, exchange));
-                        requests += 1;
-                    }
-                });
+                tokio::spawn(serve(connection, stream));
             }
         });
     });

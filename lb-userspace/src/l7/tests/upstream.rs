@@ -1,7 +1,10 @@
 //! Backends that speak HTTP/2, and clients of either version.
 
 use super::lab::{free_address, over_both, to, to_by_http2};
-use super::speak::{Client, LARGE, backend_by_http2, get, pattern, post, read, receive, run, say, write};
+use super::speak::{
+    Client, LARGE, backend_by_http2, backend_of_connections, get, pattern, post, read, receive, run, say,
+    write,
+};
 use crate::config::proxy::Proxy;
 use bytes::Bytes;
 use h2::Reason;
@@ -189,25 +192,13 @@ fn a_stream_that_was_reset_otherwise_is_not_tried_again() {
 #[test]
 fn a_connection_that_its_backend_has_ended_costs_the_client_nothing() {
     // Each connection serves one request, says goodbye and is gone.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(async move {
-                    let mut streams = h2::server::handshake(stream).await.unwrap();
-                    if let Some(Ok((_, mut respond))) = streams.accept().await {
-                        say(&mut respond, "ok");
-                        streams.graceful_shutdown();
-                    }
-                    while streams.accept().await.is_some() {}
-                });
-            }
-        });
+    let address = backend_of_connections(|_, stream| async move {
+        let mut streams = h2::server::handshake(stream).await.unwrap();
+        if let Some(Ok((_, mut respond))) = streams.accept().await {
+            say(&mut respond, "ok");
+            streams.graceful_shutdown();
+        }
+        while streams.accept().await.is_some() {}
     });
     over_both(|start| {
         let lab = start(through(address));

@@ -1,7 +1,7 @@
 //! A WebSocket to a backend that speaks HTTP/2.
 
-use super::lab::{Lab, over_both, to, to_by_http2};
-use super::speak::{Client, Exchange, PATIENCE, backend_by_http2, get, read, run};
+use super::lab::{Lab, backend, over_both, to, to_by_http2};
+use super::speak::{Client, Exchange, PATIENCE, backend_by_http2, backend_of_connections, get, read, run};
 use crate::config::proxy::Proxy;
 use bytes::Bytes;
 use h2::ext::Protocol;
@@ -9,34 +9,20 @@ use http::{Method, Response};
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpListener;
 
 /// A backend by HTTP/2 that lets streams become others' or not, and greets, then repeats what it hears.
 fn echo(takes_tunnels: bool) -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = TcpListener::from_std(listener).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(async move {
-                    let mut builder = h2::server::Builder::new();
-                    if takes_tunnels {
-                        builder.enable_connect_protocol();
-                    }
-                    // The lab's own first connection says nothing.
-                    let Ok(mut streams) = builder.handshake(stream).await else { return };
-                    while let Some(Ok(exchange)) = streams.accept().await {
-                        tokio::spawn(answer(exchange));
-                    }
-                });
-            }
-        });
-    });
-    address
+    backend_of_connections(move |_, stream| async move {
+        let mut builder = h2::server::Builder::new();
+        if takes_tunnels {
+            builder.enable_connect_protocol();
+        }
+        // The lab's own first connection says nothing.
+        let Ok(mut streams) = builder.handshake(stream).await else { return };
+        while let Some(Ok(exchange)) = streams.accept().await {
+            tokio::spawn(answer(exchange));
+        }
+    })
 }
 
 async fn answer((request, mut respond): Exchange) {
@@ -149,5 +135,107 @@ fn a_backend_that_refuses_is_heard() {
         // Without extended CONNECT nothing reaches it; with an upgrade to something else it is asked as if without.
         let lab = start(http2_to(busy, to));
         assert_eq!(lab.connect().ask(&ASKED.replace("websocket", "other")).status(), 403);
+    });
+}
+
+/// Ticks to hear, each `BEAT` after the one before: together several times what both sides may be silent for.
+const TICKS: usize = 8;
+const BEAT: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(700);
+
+fn impatient(mut proxy: Proxy) -> Proxy {
+    proxy.services[0].deadlines.idle = IDLE;
+    proxy
+}
+
+/// A backend by HTTP/1.1 that ticks, says nothing more, and sends back how often the client has ticked then.
+fn ticking() -> SocketAddr {
+    backend(|mut client| {
+        if client.head().is_none() {
+            return;
+        }
+        client.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+        for _ in 0..TICKS {
+            client.send(".");
+            std::thread::sleep(BEAT);
+        }
+        let heard = client.rest();
+        client.send(&heard);
+    })
+}
+
+/// The same by HTTP/2.
+fn ticking_by_http2() -> SocketAddr {
+    backend_of_connections(|_, stream| async {
+        let mut builder = h2::server::Builder::new();
+        builder.enable_connect_protocol();
+        let Ok(mut streams) = builder.handshake(stream).await else { return };
+        while let Some(Ok((request, mut respond))) = streams.accept().await {
+            tokio::spawn(async move {
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                for _ in 0..TICKS {
+                    stream.send_data(Bytes::from_static(b"."), false).unwrap();
+                    tokio::time::sleep(BEAT).await;
+                }
+                let heard = read(&mut request.into_body()).await.unwrap();
+                stream.send_data(heard.into(), true).unwrap();
+            });
+        }
+    })
+}
+
+#[test]
+fn a_side_that_only_listens_is_not_silent() {
+    let (own, shared) = (ticking(), ticking_by_http2());
+    let all = ".".repeat(2 * TICKS);
+    over_both(|start| {
+        for proxy in [to_by_http2(own), http2_to(shared, to_by_http2)] {
+            let lab = start(impatient(proxy));
+            let mut client = lab.connect();
+            client.send(ASKED);
+            assert!(client.head().unwrap().starts_with("HTTP/1.1 101 "));
+            let mut ticks = [0; TICKS];
+            client.0.read_exact(&mut ticks).unwrap();
+            for _ in 0..TICKS {
+                client.send(".");
+                std::thread::sleep(BEAT);
+            }
+            client.finish();
+            assert_eq!([std::str::from_utf8(&ticks).unwrap(), &client.rest()].concat(), all);
+            run(async {
+                let (answer, mut stream) = connect(&lab).await;
+                let mut body = answer.await.unwrap().into_body();
+                for _ in 0..TICKS {
+                    assert_eq!(&*body.data().await.unwrap().unwrap(), b".");
+                }
+                for _ in 0..TICKS {
+                    stream.send_data(Bytes::from_static(b"."), false).unwrap();
+                    tokio::time::sleep(BEAT).await;
+                }
+                stream.send_data(Bytes::new(), true).unwrap();
+                assert_eq!(read(&mut body).await.unwrap().len(), TICKS);
+            });
+        }
+    });
+}
+
+#[test]
+fn where_both_sides_are_silent_for_too_long_the_connection_ends() {
+    let silent = backend(|mut client| {
+        if client.head().is_some() {
+            client.send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            );
+            client.rest();
+        }
+    });
+    over_both(|start| {
+        let lab = start(impatient(to(silent)));
+        let mut client = lab.connect();
+        client.send(ASKED);
+        assert!(client.head().unwrap().starts_with("HTTP/1.1 101 "));
+        let begin = std::time::Instant::now();
+        assert_eq!(client.rest(), "");
+        assert!((IDLE / 2..IDLE * 10).contains(&begin.elapsed()), "{:?}", begin.elapsed());
     });
 }

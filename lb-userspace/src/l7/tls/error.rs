@@ -22,6 +22,24 @@ pub enum TlsError {
         /// What is looked for.
         what: &'static str,
     },
+    /// It holds what is looked for in another form.
+    #[error("{path} holds its {what} in DER; `openssl {tool} -inform der -in {path} -out FILE` writes PEM")]
+    Der {
+        /// The file.
+        path: PathBuf,
+        /// What is looked for.
+        what: &'static str,
+        /// The command that converts it.
+        tool: &'static str,
+    },
+    /// Its key wants a pass phrase.
+    #[error(
+        "the key in {path} is encrypted, and nobody is there to ask; `openssl pkey -in {path} -out FILE` writes it plainly"
+    )]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is a key of a kind that the library does not know.
     #[error("the key in {path} cannot be used: {source}")]
     Key {

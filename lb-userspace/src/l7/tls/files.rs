@@ -18,14 +18,27 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let none = || TlsError::Pem { path: path.to_owned(), what: "certificate" };
-    chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(none)
+    chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| no_pem(path, &bytes, ("certificate", "x509")))
 }
 
 /// The private key of a file.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let none = |_| TlsError::Pem { path: path.to_owned(), what: "private key" };
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(none)
+    let bytes = read(path)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| no_pem(path, &bytes, ("private key", "pkey")))
+}
+
+/// What is the matter with a file that nothing was found in, so that the operator can mend it.
+fn no_pem(path: &Path, bytes: &[u8], (what, tool): (&'static str, &'static str)) -> TlsError {
+    /// The first byte of a sequence.
+    const DER: u8 = 0x30;
+    let path = path.to_owned();
+    if what == "private key" && String::from_utf8_lossy(bytes).contains("ENCRYPTED") {
+        TlsError::Encrypted { path }
+    } else if bytes.first() == Some(&DER) {
+        TlsError::Der { path, what, tool }
+    } else {
+        TlsError::Pem { path, what }
+    }
 }
 
 /// A chain with its key, which must belong together, and what is stapled to it, unless that is past its time.
@@ -52,4 +65,31 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     let (added, _) = roots.add_parsable_certificates(chain(path)?);
     let none = || TlsError::Pem { path: path.to_owned(), what: "certificate of an authority" };
     (added > 0).then_some(roots).ok_or_else(none)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_file_in_place_of_pem_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.key");
+        let said = |bytes: &[u8], read: fn(&Path) -> Option<TlsError>| {
+            std::fs::write(&file, bytes).unwrap();
+            read(&file).unwrap().to_string()
+        };
+        let (of_key, of_chain) = (|path: &Path| key(path).err(), |path: &Path| chain(path).err());
+        let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIG=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let older = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIG=\n-----END RSA PRIVATE KEY-----\n";
+        for bytes in [&encrypted[..], older] {
+            assert!(said(bytes, of_key).contains("is encrypted"), "{}", said(bytes, of_key));
+        }
+        assert!(said(b"\x30\x82\x01\x00", of_chain).contains("openssl x509 -inform der"));
+        assert!(said(b"\x30\x82\x01\x00", of_key).contains("openssl pkey -inform der"));
+        for bytes in [&b""[..], b"words"] {
+            assert!(said(bytes, of_chain).ends_with("a.key holds no certificate in PEM"));
+            assert!(said(bytes, of_key).ends_with("a.key holds no private key in PEM"));
+        }
+    }
 }

@@ -18,5 +18,5 @@ pub use client::ClientTls;
 pub use error::TlsError;
 pub use identity::{base64, client_cert, server_name};
 pub use server::Shared;
-pub use store::{Store, files_of};
+pub use store::{Store, files_of, mistakes};
 pub use validity::{Shown, warnings};

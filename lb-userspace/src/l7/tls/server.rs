@@ -56,7 +56,8 @@ impl Shared {
             .with_protocol_versions(versions)?
             .with_client_cert_verifier(self.clients(tls)?)
             .with_cert_resolver(shown);
-        let protocols = [&b"h2"[..], b"http/1.1"];
+        // Some clients of HTTP/1.0 name it, and would go if nothing were agreed on.
+        let protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"];
         config.alpn_protocols = protocols.into_iter().skip(usize::from(!http2)).map(<[u8]>::to_vec).collect();
         config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});

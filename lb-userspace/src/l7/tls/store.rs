@@ -116,6 +116,11 @@ impl Store {
     }
 }
 
+/// What of the files that the settings name cannot be used.
+pub fn mistakes(settings: &Settings) -> Result<Vec<TlsError>, TlsError> {
+    Ok(Store::default().follow(&Shared::new()?, settings, &mut |_| true).1)
+}
+
 /// All files that TLS is read from.
 pub fn files_of(settings: &Settings) -> impl Iterator<Item = &Path> {
     let listeners = settings.listeners.iter().filter_map(|(_, listener)| listener.config.tls.as_ref());

@@ -58,15 +58,12 @@ impl Shown {
     }
 }
 
-/// What an operator should know of the certificates that a configuration names: what cannot be used, and what ends soon.
+/// What an operator should know of the certificates that a configuration names and that can be used: what ends soon.
 #[must_use]
 pub fn warnings(proxy: &Proxy, now: SystemTime) -> Vec<String> {
     let tls = proxy.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-    let told = tls.flat_map(|tls| &tls.certificates).flat_map(|files| match Shown::read(files) {
-        Ok(shown) => shown.warnings(now).collect(),
-        Err(error) => vec![error.to_string()],
-    });
-    told.collect()
+    let shown = tls.flat_map(|tls| &tls.certificates).filter_map(|files| Shown::read(files).ok());
+    shown.flat_map(|shown| shown.warnings(now).collect::<Vec<_>>()).collect()
 }
 
 /// Seconds of Unix time.

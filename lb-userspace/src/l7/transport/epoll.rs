@@ -1,11 +1,12 @@
 //! Readiness by tokio's reactor, for hosts and containers where rings are forbidden.
 
-use super::{Moved, Watch};
+use super::{Moved, Watch, is_blocked};
 use socket2::Socket;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::task::LocalSet;
 
@@ -31,6 +32,11 @@ impl Watch for Epoll {
 
     fn socket(&self) -> &Rc<Socket> {
         self.socket.get_ref()
+    }
+
+    /// The reactor tells of what comes, so that mostly there is nothing to call for.
+    fn would_block(&self, call: impl FnOnce(&Socket) -> io::Result<usize>) -> bool {
+        is_blocked(&self.socket.try_io(Interest::READABLE, |socket| call(socket)))
     }
 
     fn poll_read(

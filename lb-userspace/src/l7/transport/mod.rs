@@ -1,6 +1,6 @@
 //! How bytes move: sockets that are read and written without blocking, and two ways to learn when that is worth a try.
 //!
-//! [`Watch`] is the seam. [`Ring`] asks `io_uring` to tell when a socket is ready, [`Epoll`] asks tokio's reactor; all
+//! [`Watch`] is the seam. [`Ring`] has `io_uring` tell when a socket is ready, [`Epoll`] asks tokio's reactor; all
 //! the rest, from accepting to TLS, is the same code for both, and so are its tests.
 //!
 //! Both only *wait* through the kernel's queue and then move the bytes by a non-blocking call. That is what makes the
@@ -12,8 +12,9 @@ mod epoll;
 mod listener;
 mod ring;
 mod stream;
+#[cfg(test)]
+mod tests;
 
-use crate::health;
 use socket2::Socket;
 use std::future::Future;
 use std::io;
@@ -45,6 +46,11 @@ pub trait Watch: Sized + 'static {
     /// The socket.
     fn socket(&self) -> &Rc<Socket>;
 
+    /// Whether the call would block, without making it where that is known. What has come in this very moment may be missed.
+    fn would_block(&self, call: impl FnOnce(&Socket) -> io::Result<usize>) -> bool {
+        is_blocked(&call(self.socket()))
+    }
+
     /// Waits until the socket is ready to be read, and calls; again, if the call would block after all.
     fn poll_read(
         &mut self,
@@ -60,6 +66,10 @@ pub trait Watch: Sized + 'static {
     ) -> Poll<io::Result<usize>>;
 }
 
+fn is_blocked<T>(outcome: &io::Result<T>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
 /// Which of the two a worker uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -73,9 +83,9 @@ impl Kind {
     /// The ring where the kernel lets us have one, else epoll and the kernel's reason. To be called outside any runtime.
     #[must_use]
     pub fn detect() -> (Self, Option<io::Error>) {
-        match health::Transport::detect() {
-            (health::Transport::Ring, why) => (Self::Ring, why),
-            (health::Transport::Epoll, why) => (Self::Epoll, why),
+        match Ring::check() {
+            Ok(()) => (Self::Ring, None),
+            Err(error) => (Self::Epoll, Some(error)),
         }
     }
 

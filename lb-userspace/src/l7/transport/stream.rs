@@ -62,11 +62,10 @@ impl<W: Watch> Stream<W> {
         self.watch.poll_write(cx, |socket| Ok(Moved { count: send(socket, parts)?, is_last: false }))
     }
 
-    /// Whether the peer has said nothing, not even that it ends: what a kept connection must be to be used again.
-    pub fn is_quiet(&self) -> bool {
-        let mut one = [0];
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        recv(self.socket().as_raw_fd(), &mut one, flags) == Err(nix::errno::Errno::EAGAIN)
+    /// Whether the peer has said nothing, not even that it ends: what a kept connection must be to be used again. `surely`: the
+    /// system is asked, whatever is known.
+    pub fn is_quiet(&self, surely: bool) -> bool {
+        if surely { super::is_blocked(&peek(self.socket())) } else { self.watch.would_block(peek) }
     }
 
     /// Tells the peer that nothing more follows; it may still send.
@@ -80,6 +79,10 @@ impl<W: Watch> Stream<W> {
 fn receive(socket: &Socket, room: &mut [u8]) -> io::Result<Moved> {
     let count = recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)?;
     Ok(Moved { count, is_last: 0 < count && count < room.len() })
+}
+
+fn peek(socket: &Socket) -> io::Result<usize> {
+    Ok(recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)?)
 }
 
 fn send(socket: &Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {

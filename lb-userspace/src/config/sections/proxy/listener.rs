@@ -271,7 +271,7 @@ pub(in crate::config) static LIMITS: Section = Section {
             value: Value::Number(Unit::Size, 0..=100_000_000),
             presence: Presence::Default("0"),
             example: "connections = \"64k\"",
-            meaning: "Connections at a time, of all clients and workers together. One more is closed when it is accepted. 0 is no bound but memory and descriptors.",
+            meaning: "Connections at a time, of all clients and workers together. One more is closed when it is accepted. 0 is no bound but memory and descriptors, a quarter of which, 1,024 at most, is not for clients.",
             why: "Only the operator knows what the host is for.",
         },
         Key {

@@ -122,7 +122,7 @@ pub(in crate::config) static PROXY: Section = Section {
                 "drawn at start: cookies do not outlive the daemon, and no other host knows them",
             ),
             example: "secret = \"/etc/lb/secret\"",
-            meaning: "File of at least 32 bytes that sticky cookies are signed with.",
+            meaning: "File of at least 32 bytes that sticky cookies are signed with. A reload reads it again.",
             why: "",
         },
     ],

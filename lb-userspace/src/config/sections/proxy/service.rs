@@ -299,7 +299,7 @@ pub(in crate::config) static UPSTREAM_DEADLINES: Section = Section {
             value: deadline(),
             presence: Presence::Default("\"60s\""),
             example: "first_byte = \"10s\"",
-            meaning: "From the end of a request to the first byte of its answer; else it is answered with 504.",
+            meaning: "From the end of a request to the first byte of its answer; else it is answered with 504. An answer that promises another, such as 103, begins it anew.",
             why: "What most servers and people wait for.",
         },
         Key {
@@ -307,7 +307,7 @@ pub(in crate::config) static UPSTREAM_DEADLINES: Section = Section {
             value: deadline(),
             presence: Presence::Default("\"60s\""),
             example: "idle = \"10s\"",
-            meaning: "Between two pieces of an answer, or of an upgraded connection.",
+            meaning: "Between two pieces of an answer, or of an upgraded connection, whichever side sends them.",
             why: "As above.",
         },
     ],
