@@ -69,7 +69,7 @@ impl Namespace {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Starts `command` inside the namespace. The child is killed when the guard or the calling *thread* ends.
+    /// Starts `command` inside the namespace. The child is killed when the guard or this process ends.
     pub fn spawn(&self, mut command: Command) -> Result<Process> {
         let namespace = self.raw();
         in_child(&mut command, move || enter(namespace));

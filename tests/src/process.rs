@@ -1,8 +1,10 @@
-//! Children that cannot outlive the test that started them.
+//! Children that cannot outlive the tests that started them.
 
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::LazyLock;
+use std::sync::mpsc::{self, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,11 +24,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`. The kernel kills the child when the calling *thread* ends without having dropped the guard.
+    /// Starts `command`. The kernel kills the child when this process ends without having dropped the guard.
     pub fn spawn(mut command: Command) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         in_child(&mut command, prepare);
-        let child = command.spawn().with_context(|| format!("starting {program}"))?;
+        let child = start(command).with_context(|| format!("starting {program}"))?;
         Ok(Self { child, program })
     }
 
@@ -78,6 +80,28 @@ impl Drop for Process {
     }
 }
 
+/// A command, and where to tell what came of it.
+type Order = (Command, SyncSender<io::Result<Child>>);
+
+/// Takes orders to the thread that starts every child. A child is tied to the thread that started it, and what a case built may be
+/// used by others when the thread of that case has ended: this one ends with the process.
+static STARTER: LazyLock<Sender<Order>> = LazyLock::new(|| {
+    let (orders, received) = mpsc::channel::<Order>();
+    thread::spawn(move || {
+        for (mut command, done) in received {
+            // Who gave the order waits for it.
+            let _ = done.send(command.spawn());
+        }
+    });
+    orders
+});
+
+fn start(command: Command) -> io::Result<Child> {
+    let (done, started) = mpsc::sync_channel(1);
+    STARTER.send((command, done)).map_err(io::Error::other)?;
+    started.recv().map_err(io::Error::other)?
+}
+
 /// Ties the child to the thread that starts it, and gives it back the signals that our own clean-up blocks.
 fn prepare() -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
@@ -99,6 +123,13 @@ mod tests {
         let mut command = Command::new("sleep");
         command.arg("60");
         Process::spawn(command).unwrap()
+    }
+
+    #[test]
+    fn a_child_outlives_the_thread_that_asked_for_it() {
+        let mut process = thread::spawn(sleeper).join().unwrap();
+        thread::sleep(20 * LOOK);
+        assert!(process.ended().unwrap().is_none());
     }
 
     #[test]

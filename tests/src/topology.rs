@@ -192,6 +192,13 @@ impl House {
         let narrow = |address: IpAddr| path.narrow_route(address, Family::of(address).bits(), address, bytes);
         self.client_addresses.both().into_iter().try_for_each(narrow)
     }
+
+    /// Takes back what [`House::narrow_the_path`] did.
+    pub fn widen_the_path(&self) -> Result<()> {
+        let path = self.path.as_ref().context("a house without a router")?;
+        let widen = |address: IpAddr| path.lose_route(address, Family::of(address).bits(), address);
+        self.client_addresses.both().into_iter().try_for_each(widen)
+    }
 }
 
 impl Host {

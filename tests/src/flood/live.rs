@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::Shape;
 use super::program::program;
-use super::{Aim, Shape};
 use crate::net::{link_index, xdp};
 use crate::netns::Namespace;
 
@@ -59,10 +59,10 @@ pub(super) struct Generator {
 
 impl Namespace {
     /// A generator for each shape, towards a link.
-    pub(super) fn generators(&self, link: &str, shapes: &[Shape], aim: Aim) -> Result<Vec<Generator>> {
+    pub(super) fn generators(&self, link: &str, shapes: &[Shape]) -> Result<Vec<Generator>> {
         let link = self.run(|| link_index(link))?;
         let generator = |shape: &Shape| {
-            let program = xdp::load(&program(shape, aim)).context("loading a flood's program")?;
+            let program = xdp::load(&program(shape)).context("loading a flood's program")?;
             Ok(Generator { program, bytes: shape.bytes.clone(), link })
         };
         shapes.iter().map(generator).collect()

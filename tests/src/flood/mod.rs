@@ -9,7 +9,6 @@ mod live;
 mod program;
 
 pub use frame::{Carries, Shape, Sources, Way};
-pub use program::Aim;
 
 use std::io;
 use std::sync::Arc;
@@ -61,8 +60,8 @@ impl Sent {
 
 impl Flood {
     /// Sends frames of these shapes in turn out of a link, which must have a program on it and be wired to one that has.
-    pub fn start(namespace: &Namespace, link: &str, shapes: &[Shape], aim: Aim, cpu: usize) -> Result<Self> {
-        let generators = namespace.generators(link, shapes, aim)?;
+    pub fn start(namespace: &Namespace, link: &str, shapes: &[Shape], cpu: usize) -> Result<Self> {
+        let generators = namespace.generators(link, shapes)?;
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let send = move || {

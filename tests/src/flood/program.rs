@@ -2,24 +2,9 @@
 
 use super::Shape;
 
-/// Where a flood's frames go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aim {
-    /// Out of the link.
-    Out,
-    /// Nowhere: they are made as any other, and end at once. What a flood takes by being made alone.
-    Nowhere,
-}
-
-impl Aim {
-    /// The XDP code for it. Source: linux/bpf.h.
-    const fn code(self) -> i32 {
-        match self {
-            Self::Nowhere => 1,
-            Self::Out => 3,
-        }
-    }
-}
+/// XDP's codes to end a frame and to send it back out of its link. Source: linux/bpf.h.
+const DROP: i32 = 1;
+const SEND: i32 = 3;
 
 /// An instruction.
 pub(super) type Instruction = [u8; 8];
@@ -53,9 +38,9 @@ const RANDOM: i32 = 7;
 /// is the same in either byte order.
 ///
 /// All of it each time: the kernel takes a frame's page again once the frame is gone, with what its receiver made of it.
-pub(super) fn program(shape: &Shape, aim: Aim) -> Vec<Instruction> {
+pub(super) fn program(shape: &Shape) -> Vec<Instruction> {
     let length = i32::try_from(shape.bytes.len()).unwrap_or(i32::MAX);
-    let body = [written(&shape.bytes), drawn(shape), ended(aim)].concat();
+    let body = [written(&shape.bytes), drawn(shape), ended(SEND)].concat();
     let start = [
         instruction(LOAD_32, [7, 1], 0, 0),
         instruction(LOAD_32, [2, 1], 4, 0),
@@ -63,7 +48,7 @@ pub(super) fn program(shape: &Shape, aim: Aim) -> Vec<Instruction> {
         instruction(ADD_VALUE, [3, 0], 0, length),
         instruction(JUMP_GREATER, [3, 2], i16::try_from(body.len()).unwrap_or(i16::MAX), 0),
     ];
-    [&start[..], &body, &ended(Aim::Nowhere)].concat()
+    [&start[..], &body, &ended(DROP)].concat()
 }
 
 /// Puts these bytes into the packet.
@@ -99,6 +84,6 @@ fn drawn(shape: &Shape) -> Vec<Instruction> {
     code
 }
 
-fn ended(aim: Aim) -> Vec<Instruction> {
-    vec![instruction(MOVE_VALUE, [0, 0], 0, aim.code()), instruction(EXIT, [0, 0], 0, 0)]
+fn ended(code: i32) -> Vec<Instruction> {
+    vec![instruction(MOVE_VALUE, [0, 0], 0, code), instruction(EXIT, [0, 0], 0, 0)]
 }

@@ -159,6 +159,19 @@ impl Namespace {
         self.add_route(route)
     }
 
+    /// Takes away the route to `destination` with `prefix` bits through `gateway`.
+    pub fn lose_route(
+        &self,
+        destination: impl Into<IpAddr>,
+        prefix: u8,
+        gateway: impl Into<IpAddr>,
+    ) -> Result<()> {
+        let route = through(destination.into(), prefix, gateway.into())?;
+        let told = format!("{route:?}");
+        self.run(|| netlink(async |handle| Ok(handle.route().del(route).execute().await?)))
+            .with_context(|| format!("taking a route away in {}: {told}", self.name()))
+    }
+
     /// Has the stack take every packet for `destination` with `prefix` bits for one of its own.
     pub fn own_route(&self, destination: impl Into<IpAddr>, prefix: u8) -> Result<()> {
         let route = towards(destination.into(), prefix)?;

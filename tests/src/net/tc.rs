@@ -53,8 +53,10 @@ fn links(interface: u32) -> io::Result<u32> {
     let mut query = Query { interface, attach_type: BPF_TCX_INGRESS, ..Query::default() };
     // SAFETY: the kernel reads and writes `query`, which outlives the call, and no list is asked for.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<Query>()) };
-    match answer {
-        0 => Ok(query.count),
-        _ => Err(io::Error::last_os_error()),
+    match (answer, io::Error::last_os_error()) {
+        (0, _) => Ok(query.count),
+        // Linux before 6.6 knows no such links.
+        (_, error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(0),
+        (_, error) => Err(error),
     }
 }

@@ -110,7 +110,7 @@ pub(super) const fn in_family(id: BackendId, family: Family) -> BackendId {
 }
 
 /// The row's slot word with backends of this family.
-fn slot(setup: &Setup, family: Family) -> Slot {
+pub(super) fn slot(setup: &Setup, family: Family) -> Slot {
     let (current, settled) =
         (in_family(setup.slot.current(), family), in_family(setup.slot.settled(), family));
     if setup.slot.is_tracked() { Slot::tracking(current, settled) } else { Slot::settled_on(current) }
@@ -144,7 +144,7 @@ fn backend_v6(setup: &Setup, address: IpAddr) -> Backend {
         vlan: U16be::new(setup.backend_vlan),
         second_vlan: U16be::new(setup.backend_second_vlan),
         mtu: 1500,
-        flags: setup.backend_flags.with(BackendFlags::V6),
+        flags: setup.backend_flags.with(BackendFlags::V6).with(BackendFlags::ENDPOINT),
         generation: 1,
         ..Backend::default()
     }

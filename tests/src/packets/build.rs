@@ -1,5 +1,8 @@
 //! Packets built layer by layer, lengths and checksums worked out here by the definition, not by the code under test.
 
+use super::segment;
+use std::net::IpAddr;
+
 /// A packet from the inside out: begin with a transport, wrap it, end with [`Stack::bytes`].
 #[derive(Clone)]
 pub struct Stack(Vec<u8>);
@@ -18,7 +21,7 @@ impl Stack {
         segment.extend(2_000_000u32.to_be_bytes());
         segment.extend([0x50, flags, 0x20, 0, 0, 0, 0, 0]);
         segment.extend(payload);
-        Ipv4::new(source.0, destination.0, 6, segment).summed_at(16)
+        Ipv4::new(source.0, destination.0, 6, segment).summed_at(segment::CHECKSUM)
     }
 
     /// A UDP datagram in an IPv4 packet.
@@ -169,10 +172,22 @@ impl Ipv4 {
     /// TCP options of a multiple of four bytes.
     #[must_use]
     pub fn tcp_options(mut self, options: &[u8]) -> Self {
-        let words = u8::try_from((20 + options.len()) / 4).unwrap_or(0xf);
-        self.payload.splice(12..=12, [words << 4]);
-        self.payload.splice(20..20, options.iter().copied());
-        self.summed_at(16)
+        segment::put_options(&mut self.payload, options);
+        self.summed_at(segment::CHECKSUM)
+    }
+
+    /// Other sequence and acknowledgment numbers of TCP.
+    #[must_use]
+    pub fn numbered(mut self, numbers: (u32, u32)) -> Self {
+        segment::put_numbers(&mut self.payload, numbers);
+        self.summed_at(segment::CHECKSUM)
+    }
+
+    /// Another window of TCP.
+    #[must_use]
+    pub fn window(mut self, window: u16) -> Self {
+        segment::put_window(&mut self.payload, window);
+        self.summed_at(segment::CHECKSUM)
     }
 
     /// Bytes that IP counts and the transport does not.
@@ -276,6 +291,21 @@ impl Ipv4 {
     /// IPv4 around a packet of any protocol, in the way of a tunnel's entry.
     pub(super) fn tunnel(addresses: ([u8; 4], [u8; 4]), protocol: u8, class: u8, payload: Vec<u8>) -> Self {
         Self { identification: 0, class, ..Self::new(addresses.0, addresses.1, protocol, payload) }
+    }
+
+    /// Source and destination.
+    pub(super) fn addresses(&self) -> (IpAddr, IpAddr) {
+        (self.source.into(), self.destination.into())
+    }
+
+    /// The same, as they lie in the header.
+    pub(super) const fn ends(&self) -> ([u8; 4], [u8; 4]) {
+        (self.source, self.destination)
+    }
+
+    /// Bytes of the header and its options.
+    pub(super) const fn header_bytes(&self) -> usize {
+        20 + self.options.len()
     }
 
     /// Hops that it may still take.

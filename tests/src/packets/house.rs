@@ -48,6 +48,9 @@ pub fn house(setup: &Setup) -> HostTables {
     let spread = setup.spread.map(U32be::new);
     let limits = HostTables { room: setup.room, new_flows: setup.new_flows, ..HostTables::default() };
     let mut tables = HostTables { seed: SEED, ports: PortPool::new(PORTS), spread, ..limits };
+    if setup.mtu != 0 {
+        tables.mtus.insert(ARRIVAL_IFINDEX, setup.mtu);
+    }
     furnish(&mut tables, setup);
     let own = ServiceKey::host(U32be::from(OWN));
     annex::put(&mut tables, Service::host(own, ServiceFlags::OWN, (0, 0)));
@@ -89,7 +92,7 @@ fn backend(setup: &Setup, address: [u8; 4]) -> Backend {
         vlan: U16be::new(setup.backend_vlan),
         second_vlan: U16be::new(setup.backend_second_vlan),
         mtu: 1500,
-        flags: setup.backend_flags,
+        flags: setup.backend_flags.with(BackendFlags::ENDPOINT),
         generation: 1,
         ..Backend::default()
     }

@@ -130,10 +130,20 @@ impl Ip {
         }
     }
 
-    /// What we tell a sender that may send `mtu` bytes: it quotes the header and eight bytes more.
-    pub(super) fn too_big(about: &Self, ends: (IpAddr, IpAddr), mtu: u16) -> Self {
-        let header = if ends.0.is_ipv4() { 20 } else { 40 };
-        match Self::error(ends, Complaint::TooBig(mtu), about, header + 8) {
+    /// What the sender of a segment is told whose connection is not known: a reset where it acknowledges something.
+    pub(super) fn reset(source: SocketAddr, destination: SocketAddr) -> Self {
+        const RST: u8 = 4;
+        let numbers = (2_000_000, 0);
+        Self::tcp(source, destination, RST, b"").map(
+            |packet| packet.numbered(numbers).window(0).identification(0),
+            |packet| packet.numbered(numbers).window(0),
+        )
+    }
+
+    /// What we tell a sender of its packet: it quotes all headers of the network, and eight bytes more.
+    pub(super) fn told(about: &Self, complaint: Complaint) -> Self {
+        let (source, destination) = about.addresses();
+        match Self::error((destination, source), complaint, about, about.header_bytes() + 8) {
             Self::V4(message) => Self::V4(message.class(0xc0).identification(0)),
             Self::V6(message) => Self::V6(message.class(0xc0)),
         }
@@ -141,6 +151,22 @@ impl Ip {
 
     pub(super) fn hops(self, hops: u8) -> Self {
         self.map(|packet| packet.ttl(hops), |packet| packet.hops(hops))
+    }
+
+    /// Source and destination.
+    fn addresses(&self) -> (IpAddr, IpAddr) {
+        match self {
+            Self::V4(packet) => packet.addresses(),
+            Self::V6(packet) => packet.addresses(),
+        }
+    }
+
+    /// Bytes in front of the transport header.
+    fn header_bytes(&self) -> usize {
+        match self {
+            Self::V4(packet) => packet.header_bytes(),
+            Self::V6(packet) => packet.header_bytes(),
+        }
     }
 
     /// Hops that the packet may still take.

@@ -1,6 +1,8 @@
 //! IPv6 packets, built layer by layer, as [`super::build`] does for IPv4.
 
 use super::build::{Network, checksum};
+use super::segment;
+use std::net::IpAddr;
 
 /// An IPv6 address with a port.
 pub(super) type End6 = ([u8; 16], u16);
@@ -41,7 +43,7 @@ impl Ipv6 {
         let ports = [source.1.to_be_bytes(), destination.1.to_be_bytes()].concat();
         let numbers = [1_000_000u32.to_be_bytes(), 2_000_000u32.to_be_bytes()].concat();
         let segment = [&ports, &numbers, &[0x50, flags, 0x20, 0, 0, 0, 0, 0][..], payload].concat();
-        Self::new(source.0, destination.0, 6, segment).summed_at(16)
+        Self::new(source.0, destination.0, 6, segment).summed_at(segment::CHECKSUM)
     }
 
     /// A UDP datagram.
@@ -75,10 +77,22 @@ impl Ipv6 {
     /// TCP options of a multiple of four bytes.
     #[must_use]
     pub fn tcp_options(mut self, options: &[u8]) -> Self {
-        let words = u8::try_from((20 + options.len()) / 4).unwrap_or(0xf);
-        self.payload.splice(12..=12, [words << 4]);
-        self.payload.splice(20..20, options.iter().copied());
-        self.summed_at(16)
+        segment::put_options(&mut self.payload, options);
+        self.summed_at(segment::CHECKSUM)
+    }
+
+    /// Other sequence and acknowledgment numbers of TCP.
+    #[must_use]
+    pub fn numbered(mut self, numbers: (u32, u32)) -> Self {
+        segment::put_numbers(&mut self.payload, numbers);
+        self.summed_at(segment::CHECKSUM)
+    }
+
+    /// Another window of TCP.
+    #[must_use]
+    pub fn window(mut self, window: u16) -> Self {
+        segment::put_window(&mut self.payload, window);
+        self.summed_at(segment::CHECKSUM)
     }
 
     /// Without a UDP checksum, which only tunnels may do over IPv6 (RFC 6935).
@@ -128,6 +142,16 @@ impl Ipv6 {
     /// IPv6 around a packet of any protocol, in the way of a tunnel's entry.
     pub(super) fn tunnel(addresses: ([u8; 16], [u8; 16]), protocol: u8, class: u8, payload: Vec<u8>) -> Self {
         Self::new(addresses.0, addresses.1, protocol, payload).class(class)
+    }
+
+    /// Source and destination.
+    pub(super) fn addresses(&self) -> (IpAddr, IpAddr) {
+        (self.source.into(), self.destination.into())
+    }
+
+    /// Bytes of the header and its extensions.
+    pub(super) fn header_bytes(&self) -> usize {
+        40 + self.extensions.iter().map(|(_, content)| 1 + content.len()).sum::<usize>()
     }
 
     /// Hops that it may still take.

@@ -17,6 +17,7 @@ pub mod random;
 mod row;
 mod rows;
 mod run;
+mod segment;
 mod town;
 mod traffic;
 mod verify;

@@ -72,8 +72,8 @@ impl Row {
     /// Whether the programs are told what they are told for most rows, when they are loaded.
     #[must_use]
     pub fn is_of_usual_programs(&self) -> bool {
-        let Setup { room, spread, new_flows, .. } = self.setup;
-        (room, spread, new_flows) == (Setup::USUAL.room, Setup::USUAL.spread, Setup::USUAL.new_flows)
+        let told = |setup: &Setup| (setup.room, setup.spread, setup.new_flows, setup.mtu);
+        told(&self.setup) == told(&Setup::USUAL)
     }
 }
 
@@ -96,6 +96,8 @@ pub struct Setup {
     pub spread: [u32; 2],
     /// Records that may be inserted in a second; 0: any number.
     pub new_flows: u32,
+    /// Bytes that the interface takes which packets arrive by, and clients are behind; 0: any number.
+    pub mtu: u32,
     /// What the tables have besides.
     pub annex: Annex,
 }
@@ -111,6 +113,7 @@ impl Setup {
         backend_second_vlan: 0,
         spread: [0; 2],
         new_flows: 0,
+        mtu: 0,
         annex: annex::NONE,
     };
 }
@@ -255,6 +258,11 @@ impl Arrives {
         self.with(|setup| setup.new_flows = new_flows)
     }
 
+    /// Where the interface that packets arrive by takes no larger ones.
+    pub(super) fn with_mtu(self, mtu: u32) -> Self {
+        self.with(|setup| setup.mtu = mtu)
+    }
+
     /// Where the tables have this besides.
     pub(super) fn with_annex(self, annex: Annex) -> Self {
         self.with(|setup| setup.annex = annex)
@@ -289,6 +297,11 @@ impl Arrives {
     /// It leaves towards the client as this packet.
     pub(super) fn reaches_client(self, reason: Reason, packet: &impl Network) -> Row {
         self.reaches_client_as(reason, &packet.framed(ROUTER_MAC, OWN_MAC, &[]))
+    }
+
+    /// It leaves towards the backend that sent it as this packet.
+    pub(super) fn reaches_sender(self, reason: Reason, packet: &impl Network) -> Row {
+        self.reaches_client_as(reason, &packet.framed(BACKEND_MAC, BACK_MAC, &[]))
     }
 
     /// It leaves towards the client as this frame.

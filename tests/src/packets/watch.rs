@@ -32,6 +32,11 @@ pub(super) const fn forgiven(family: Family) -> IpAddr {
     super::annex::by_family(family, [192, 0, 2, 10], 0x9a)
 }
 
+/// One of a network that is denied as a whole, and one of a network that is allowed.
+pub(super) fn outlined(family: Family) -> [IpAddr; 2] {
+    [([198, 18, 5, 7], 0x9b), ([198, 18, 6, 7], 0x9c)].map(|(v4, v6)| super::annex::by_family(family, v4, v6))
+}
+
 /// Every service with these guards. The network of the clients is denied, but for the other client, who is allowed.
 pub(super) fn with<const FLAGS: u32>(tables: &mut HostTables, setup: &Setup) {
     every_mode(tables, setup);
@@ -51,8 +56,9 @@ pub(super) fn with_blocks<const FLAGS: u32>(tables: &mut HostTables, setup: &Set
         tables.guard.blocks.insert(block_key(stranger(family)), Ticks(100_000));
         tables.guard.blocks.insert(block_key(other_client(family).ip()), Ticks(100_000));
         tables.guard.blocks.insert(block_key(forgiven(family)), Ticks(0).before(100_000));
+        tables.guard.blocks.insert(block_key(outlined(family)[1]), Ticks(100_000));
     }
-    tables.guard.state.blocks = 6;
+    tables.guard.state.blocks = 8;
 }
 
 /// Clients are one source by their first 24 bits, or 64.
@@ -70,6 +76,12 @@ fn lists() -> Marks {
         let denied = Network::new(client(family).ip(), bits);
         if let Some(network) = denied {
             marks.add(network, Origin::DENIED);
+        }
+        let whole = if family == Family::V4 { 24 } else { 128 };
+        for (address, origin) in outlined(family).into_iter().zip([Origin::DENIED, Origin::ALLOWED]) {
+            if let Some(network) = Network::new(address, whole) {
+                marks.add(network, origin);
+            }
         }
         marks.add(Network::host(other_client(family).ip()), Origin::ALLOWED);
         marks.add(Network::host(vip(family)), Origin::VIP);
@@ -90,7 +102,7 @@ fn ranged(tables: &mut HostTables) {
         tables.ranges.insert(number.into(), range);
         let host = super::annex::key(vip(family), 0, 0);
         let flags = ServiceFlags::VIP.with(ServiceFlags::PING);
-        super::annex::put(tables, Service::host(host, flags, (number, 1)));
+        super::annex::put(tables, Service::host(host, flags, (number.into(), 1)));
     }
 }
 

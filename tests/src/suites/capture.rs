@@ -48,9 +48,9 @@ pub(super) fn cases() -> Vec<Case> {
         &[ipip],
         &[
             ("without_the_switch_the_lines_to_add_are_told", switched_off),
-            ("a_drop_is_shown_with_its_reason", dropped),
+            ("a_refusal_is_shown_with_its_reason", refused),
             ("a_drop_of_the_guard_is_shown_with_its_reason", dropped_by_the_guard),
-            ("drops_are_shown_and_logged_where_both_are_asked_for", shown_and_logged),
+            ("trouble_is_shown_and_logged_where_both_are_asked_for", shown_and_logged),
             ("ends_are_those_inside_an_outer_header_too", by_ends),
             ("packets_above_the_rate_are_counted_and_not_shown", rate),
             ("one_follows_another_and_a_killed_one_leaves_nothing", one_after_another),
@@ -126,15 +126,15 @@ fn recent(shown: &[Shown]) -> Result<()> {
     Ok(())
 }
 
-fn dropped(set: Set) -> Result<()> {
+fn refused(set: Set) -> Result<()> {
     let mut stage = stage(set, "")?;
     stage.fleet.kill(0)?;
     stage.wait_for(Kind::Http, 0, "down")?;
-    let mut capture = Capture::start(&stage.daemon, &["--reason", "no_backend", "--count", "1"])?;
+    let mut capture = Capture::start(&stage.daemon, &["--reason", "unserved", "--count", "1"])?;
     ensure!(ask(&stage).is_err(), "a dead backend answered");
     let shown = capture.finish()?;
     ensure!(shown.len() == 1, "{} packets, and one was asked for", shown.len());
-    ensure!(shown[0].comment == "verdict=drop reason=no_backend service=web", "{:?}", shown[0].comment);
+    ensure!(shown[0].comment == "verdict=forward reason=unserved out=client0", "{:?}", shown[0].comment);
     ensure!(shown[0].interface == "client0" && shown[0].holds(&VIP.octets()), "{:?}", shown[0]);
     Ok(())
 }
@@ -158,7 +158,7 @@ fn shown_and_logged(set: Set) -> Result<()> {
     let mut stage = stage.restart(&text)?;
     stage.fleet.kill(0)?;
     stage.wait_for(Kind::Http, 0, "down")?;
-    let mut capture = Capture::start(&stage.daemon, &["--reason", "no_backend", "--count", "1"])?;
+    let mut capture = Capture::start(&stage.daemon, &["--reason", "unserved", "--count", "1"])?;
     ensure!(ask(&stage).is_err(), "a dead backend answered");
     ensure!(capture.finish()?.len() == 1, "nothing was shown");
     let told = |log: &str| log.contains("no backend can take a packet");

@@ -14,7 +14,7 @@ use super::routed;
 use crate::daemon::{Daemon, Mode, binary};
 use crate::family::Family;
 use crate::fleet;
-use crate::flood::{Aim, Carries, Cpus, Flood, Shape, Sources, Way};
+use crate::flood::{Carries, Cpus, Flood, Shape, Sources, Way};
 use crate::packets::{Ipv6, Stack as Packet};
 use crate::process::Process;
 use crate::runner::Case;
@@ -89,7 +89,7 @@ impl Site {
                 Shape::v6(&packet, Carries::Tcp, Sources::EVERYWHERE, way)
             }
         };
-        Flood::start(&self.stranger.namespace, LINK, &[shape(SYN), shape(ACK)], Aim::Out, cpu)
+        Flood::start(&self.stranger.namespace, LINK, &[shape(SYN), shape(ACK)], cpu)
     }
 
     /// What the balancer's stack has counted of cookies and listeners.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::new("first_run::the_help_names_every_command_and_the_version_is_one_line", help_and_version),
         Case::new("first_run::check_prints_every_mistake_with_its_line", check_prints_every_mistake),
+        Case::new("first_run::check_reads_the_files_that_a_config_names", check_reads_files),
+        Case::new("first_run::who_reads_no_further_ends_no_command_in_a_panic", closed_pipe),
         Case::new("first_run::a_config_that_cannot_be_read_is_named_with_the_reason", unreadable_configs),
         Case::new("first_run::commands_without_a_daemon_ask_whether_it_runs", commands_without_a_daemon),
         Case::new("first_run::an_unknown_interface_is_answered_with_those_there_are", unknown_interface)
@@ -74,6 +76,44 @@ fn check_prints_every_mistake() -> Result<()> {
     fs::write(&file, text.replace(".10\"", ".10:80\"").replace("forwad", "forward").replace("= 0", "= 1"))?;
     let said = good(&["check", path(&file)?])?;
     ensure!(said.contains("right, 1 service with 1 backend\n"), "a good file is called: {said}");
+    Ok(())
+}
+
+/// What a start would refuse, but for what depends on the moment.
+fn check_reads_files() -> Result<()> {
+    let folder = sweep::scratch_directory()?;
+    let of = |name: &str| folder.path().join(name).display().to_string();
+    let (file, cert, secret) = (folder.path().join("lb.toml"), of("www.pem"), of("secret"));
+    fs::write(&secret, "guess")?;
+    fs::write(
+        &file,
+        format!(
+            "[proxy]\nsecret = \"{secret}\"\n[[listener]]\nname = \"l\"\naddresses = [\"127.0.0.1:8443\"]\n\
+             service = \"web\"\ntls = {{ certificates = [{{ cert = \"{cert}\", key = \"{cert}\" }}] }}\n\
+             [[service]]\nname = \"web\"\nkind = \"http\"\n\
+             [[service.backend]]\nname = \"web1\"\naddr = \"127.0.0.1:8080\"\n"
+        ),
+    )?;
+    let said = refused(&["check", path(&file)?])?;
+    ensure!(said.contains(&format!("cannot read {cert}: No such file")), "{said}");
+    ensure!(said.contains(&format!("the secret in {secret} has 5 bytes")), "{said}");
+    fs::write(&cert, "words")?;
+    let said = refused(&["check", path(&file)?])?;
+    ensure!(said.contains(&format!("{cert} holds no certificate in PEM")), "{said}");
+    Ok(())
+}
+
+fn closed_pipe() -> Result<()> {
+    let folder = sweep::scratch_directory()?;
+    let file = folder.path().join("lb.toml");
+    for (text, code) in [("", 0), ("[[listener", 1)] {
+        fs::write(&file, text)?;
+        let mut command = Command::new(binary());
+        command.args(["check", path(&file)?]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        drop((child.stdout.take(), child.stderr.take()));
+        ensure!(child.wait()?.code() == Some(code), "a pipe that nobody reads ends check in a panic");
+    }
     Ok(())
 }
 

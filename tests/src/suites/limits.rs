@@ -23,6 +23,8 @@ use crate::traffic::{TIMEOUT, http};
 const CONNECTIONS: usize = 30;
 /// How long exhaustion may outlast the connections that caused it: their two seconds of lingering, a look, and a busy machine.
 const RECOVERY: Duration = Duration::from_secs(15);
+/// Shorter than anybody's patience with a connection that is not answered.
+const AT_ONCE: Duration = Duration::from_millis(900);
 /// Sources of a flood.
 const SOURCES: u32 = 5000;
 /// Packets of a flood between two pauses: fewer than a veth's queue holds.
@@ -34,7 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
         "limits",
         &NATIVE,
         &[
-            ("without_a_backend_packets_are_dropped_and_counted_until_one_is_back", no_backend),
+            ("without_a_backend_clients_are_refused_at_once_until_one_is_back", no_backend),
             ("a_flood_of_new_connections_stops_no_download", flood),
         ],
     );
@@ -60,10 +62,12 @@ fn no_backend(set: Set) -> Result<()> {
     let mut stage = Stage::build(set, &[1])?;
     stage.fleet.kill(0)?;
     stage.wait_for(Kind::Http, 0, "down")?;
-    let before = counted(&stage.daemon.status()?, "no_backend");
+    let before = counted(&stage.daemon.status()?, "unserved");
+    let began = Instant::now();
     ensure!(ask(&stage).is_err(), "a dead backend answered");
-    let after = counted(&stage.daemon.status()?, "no_backend");
-    ensure!(after > before, "{before} drops before, {after} after");
+    ensure!(began.elapsed() < AT_ONCE, "the client was kept waiting for {:?}", began.elapsed());
+    let after = counted(&stage.daemon.status()?, "unserved");
+    ensure!(after > before, "{before} refusals before, {after} after");
     ensure!(!stage.daemon.log().contains("no backend can take a packet"), "packets are logged unasked");
     stage.fleet.revive(&stage.house, 0)?;
     stage.wait_for(Kind::Http, 0, "up")?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use lb_userspace::kernel::local_route;
 use serde_json::{Value, json};
 
-use super::routed;
+use super::{Claim, routed};
 use crate::daemon::{Daemon, Mode, binary, status_of_service};
 use crate::family::Family;
 use crate::patience;
@@ -31,17 +31,22 @@ const PLAIN_PORT: u16 = 9000;
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
+    let claims: [Claim; 3] = [
+        ("the_guard_holds_for_them_too", guarded),
+        ("the_status_says_whether_a_listener_is_there", listener_is_told),
+        ("the_routes_of_a_killed_daemon_go_with_the_next_one", routes_are_inherited),
+    ];
+    lookups().into_iter().chain(super::cases("local", &sets(), &claims)).collect()
+}
+
+/// The cases about what the kernel looks up for us.
+pub(super) fn lookups() -> Vec<Case> {
+    super::cases("local", &sets(), &[("a_range_and_a_prefix_land_on_one_listener", one_listener)])
+}
+
+fn sets() -> [Set; 2] {
     let v4 = routed(Forward::Local, Mode::Native);
-    super::cases(
-        "local",
-        &[v4, v4.families(Family::V6, Family::V6)],
-        &[
-            ("a_range_and_a_prefix_land_on_one_listener", one_listener),
-            ("the_guard_holds_for_them_too", guarded),
-            ("the_status_says_whether_a_listener_is_there", listener_is_told),
-            ("the_routes_of_a_killed_daemon_go_with_the_next_one", routes_are_inherited),
-        ],
-    )
+    [v4, v4.families(Family::V6, Family::V6)]
 }
 
 fn one_listener(set: Set) -> Result<()> {

@@ -47,18 +47,13 @@ const NEEDS: [Need; 3] = [Need::Root, Need::IoUring, Need::NativeXdp];
 /// Every case of every suite.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    let steady = [differential::cases(), harness::cases(), first_run::cases(), l7::cases()];
-    let steady = steady.into_iter().flatten().map(Case::beside_others);
-    let suites = [
+    let steady = [
+        differential::cases(),
+        harness::cases(),
+        first_run::cases(),
+        l7::cases(),
         traffic::cases(),
-        health::cases(),
-        change::cases(),
         lifecycle::cases(),
-        demo::cases(),
-        crash::cases(),
-        reloads::cases(),
-        network::cases(),
-        limits::cases(),
         modes::cases(),
         vips::cases(),
         selectors::cases(),
@@ -66,11 +61,21 @@ pub fn all() -> Vec<Case> {
         hairpin::cases(),
         qinq::cases(),
         local::cases(),
+        capture::cases(),
+    ];
+    let steady = steady.into_iter().flatten().map(Case::beside_others);
+    let suites = [
+        health::cases(),
+        change::cases(),
+        demo::cases(),
+        crash::cases(),
+        reloads::cases(),
+        network::cases(),
+        limits::cases(),
         churn::cases(),
         guard::cases(),
         flood::cases(),
         cookies::cases(),
-        capture::cases(),
     ];
     steady.chain(suites.into_iter().flatten()).filter(is_awaited_no_more).collect()
 }
@@ -78,7 +83,7 @@ pub fn all() -> Vec<Case> {
 /// The cases for a kernel that is tried in a virtual machine, which is slow: what depends on the kernel, and no more.
 #[must_use]
 pub fn of_a_guest(verified: Vec<Verified>) -> Vec<Case> {
-    let suites = [verifier::cases(verified), smoke::cases(), local::cases(), differential::in_one_load()];
+    let suites = [verifier::cases(verified), smoke::cases(), local::lookups(), differential::in_one_load()];
     suites.into_iter().flatten().collect()
 }
 

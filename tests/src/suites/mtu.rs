@@ -1,6 +1,5 @@
 //! Path-MTU discovery: whoever sends too much for a link learns it, wherever the link is, and goes on in smaller packets.
 
-use std::io;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use super::traffic::named;
 use crate::family::Family;
 use crate::fleet::name;
 use crate::netns::Namespace;
-use crate::service::Kind;
-use crate::stage::{Set, Stage};
-use crate::topology::BACKEND_MTU;
+use crate::service::{Forward, Kind};
+use crate::stage::{Set, Stage, counted};
+use crate::topology::{BACKEND_MTU, LINK, PATH_MTU};
 use crate::traffic::http::Connection;
 use crate::traffic::{echo, limit};
 
@@ -24,40 +23,28 @@ const NARROW_MTU: u32 = 1400;
 /// Longer than the narrow path takes, shorter than the others, with the words that a backend puts in front.
 const LONG_DATAGRAM: usize = 1420;
 const UDP_HEADER_BYTES: usize = 8;
+/// Why a packet left that was the answer to one too large.
+const TOLD: &str = "fragmentation_needed";
 /// Attempts to reach the second of two backends.
 const ATTEMPTS: usize = 40;
 /// Attempts at an echo whose sender learns from what is lost, and how long each is waited for.
 const LESSONS: usize = 4;
 const LESSON: Duration = Duration::from_millis(300);
-const A_MOMENT: Duration = Duration::from_secs(1);
 
-/// The claims of this suite about every mode. The last leaves the path narrow.
+/// The claims of this suite about every mode.
 pub(super) fn claims(set: Set) -> Vec<Claim> {
-    let told: Claim =
-        ("mtu", "a_sender_is_told_what_fits_the_outer_header", |stage| again(stage, told_what_fits));
-    let refused: Claim = ("mtu", "a_router_s_refusal_reaches_the_backend_that_sent_too_much", |stage| {
-        again(stage, refusal_reaches_its_backend)
-    });
-    if set.forward.encapsulates() { vec![told, refused] } else { vec![refused] }
+    let told: Claim = ("mtu", "a_sender_is_told_what_fits_the_outer_header", told_what_fits);
+    let refused: Claim =
+        ("mtu", "a_router_s_refusal_reaches_the_backend_that_sent_too_much", refusal_reaches_its_backend);
+    let too_long: Claim = ("mtu", "a_backend_is_told_what_the_client_s_link_takes", told_what_clients_take);
+    match set.forward {
+        Forward::Nat => vec![too_long, refused],
+        forward if forward.encapsulates() => vec![told, refused],
+        _ => vec![refused],
+    }
 }
 
 /// Between balancer and backends there is room for a client's full packet, but not for its outer header.
-/// Once more if need be: while a link's MTU changes, datagrams pass its XDP programs by or are lost, which takes a moment. What is
-/// wrong for good is wrong each time.
-fn again(stage: &mut Stage, claim: fn(&mut Stage) -> Result<()>) -> Result<()> {
-    let mut tried = claim(stage);
-    for _ in 1..LESSONS {
-        if tried.is_ok() {
-            break;
-        }
-        std::thread::sleep(A_MOMENT);
-        stage.house.backends.iter().try_for_each(|host| forget(&host.namespace))?;
-        forget(&stage.house.client)?;
-        tried = claim(stage);
-    }
-    tried
-}
-
 fn told_what_fits(stage: &mut Stage) -> Result<()> {
     set_backend_links(stage, USUAL_MTU)?;
     learns_by_both(stage)?;
@@ -99,17 +86,23 @@ fn learns_by_udp(socket: &UdpSocket, family: Family, fits: usize) -> Result<()> 
     let refused = socket.send(&full).err().and_then(|error| error.raw_os_error());
     ensure!(refused == Some(libc::EMSGSIZE), "the sender's stack does not believe what it was told");
     let fitting = vec![8; fits - headers];
-    // One may be lost while the balancer takes notice of its link, and of the neighbours behind it.
-    let mut reply = Err(io::ErrorKind::TimedOut.into());
-    for _ in 0..LESSONS {
-        socket.send(&fitting)?;
-        reply = echo::receive(socket);
-        if reply.is_ok() {
-            break;
-        }
-    }
-    ensure!(reply?.ends_with(&fitting), "what fits did not come back");
+    socket.send(&fitting)?;
+    ensure!(echo::receive(socket)?.ends_with(&fitting), "what fits did not come back");
     Ok(())
+}
+
+/// The backend's link takes more than the client's, which the balancer alone knows.
+fn told_what_clients_take(stage: &mut Stage) -> Result<()> {
+    let backend = &stage.house.backends[0].namespace;
+    backend.mtu(LINK, BACKEND_MTU)?;
+    let before = counted(&stage.daemon.status()?, TOLD);
+    let family = stage.set.clients;
+    let full = usize::try_from(USUAL_MTU)? - family.header_bytes() - UDP_HEADER_BYTES;
+    learns_from_an_echo(stage, 0, full)?;
+    let told = counted(&stage.daemon.status()?, TOLD) - before;
+    ensure!(told > 0, "it learnt, but not from the balancer");
+    backend.mtu(LINK, PATH_MTU)?;
+    backends_forget(stage)
 }
 
 /// The way back to the client has a narrow link behind a router, which tells the VIP that a reply was too big. The backend
@@ -117,13 +110,23 @@ fn learns_by_udp(socket: &UdpSocket, family: Family, fits: usize) -> Result<()> 
 fn refusal_reaches_its_backend(stage: &mut Stage) -> Result<()> {
     stage.house.narrow_the_path(NARROW_MTU)?;
     (0..2).try_for_each(|index| backend_learns_by_udp(stage, index).with_context(|| name(index)))?;
-    stage.house.backends.iter().try_for_each(|host| forget(&host.namespace))?;
-    (0..2).try_for_each(|index| download_fits(stage, index).with_context(|| name(index)))
+    backends_forget(stage)?;
+    (0..2).try_for_each(|index| download_fits(stage, index).with_context(|| name(index)))?;
+    stage.house.widen_the_path()?;
+    backends_forget(stage)
 }
 
-/// The first long echo is lost on the path; a later one comes, in fragments.
+fn backends_forget(stage: &Stage) -> Result<()> {
+    stage.house.backends.iter().try_for_each(|host| forget(&host.namespace))
+}
+
 fn backend_learns_by_udp(stage: &Stage, index: usize) -> Result<()> {
-    let long = vec![9; LONG_DATAGRAM];
+    learns_from_an_echo(stage, index, LONG_DATAGRAM)
+}
+
+/// The first echo of so many bytes and some more is lost on the path; a later one comes, in fragments.
+fn learns_from_an_echo(stage: &Stage, index: usize, bytes: usize) -> Result<()> {
+    let long = vec![9; bytes];
     stage.house.client.run(|| {
         let socket = socket_to(stage, index)?;
         socket.set_read_timeout(Some(LESSON))?;

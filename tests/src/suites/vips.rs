@@ -11,7 +11,7 @@ use crate::family::Family;
 use crate::fleet::name;
 use crate::runner::Case;
 use crate::service::{Backend, Forward, Kind, Service, UNCHECKED, config};
-use crate::stage::{Set, Stage};
+use crate::stage::{Set, Stage, counted};
 use crate::topology::{House, VIPS};
 use crate::traffic::{echo, http};
 
@@ -30,10 +30,17 @@ pub(super) fn cases() -> Vec<Case> {
         &[
             native(Forward::Nat),
             v6(native(Forward::Nat)),
+            native(Forward::Dnat),
+            v6(native(Forward::Dnat)),
             native(Forward::DsrIpip).families(Family::V4, Family::V6),
             v6(native(Forward::DsrGue)),
         ],
         &[("a_backend_without_a_port_is_asked_at_the_client_s", the_port_is_kept)],
+    ));
+    cases.extend(super::cases(
+        "vips",
+        &both(Forward::Dnat, Mode::Native),
+        &[("answers_come_from_the_vip_whose_ports_lead_to_a_server", answers_find_their_vip)],
     ));
     cases
 }
@@ -161,4 +168,46 @@ fn the_port_is_kept(set: Set) -> Result<()> {
         ensure!(named(&echo::udp(served(Kind::Udp), b"hello")?)? == name(0), "the echo by UDP");
         Ok(())
     })
+}
+
+/// Ports among which the fleet has its HTTP, and among which its echoes.
+const PAGES: &str = "8000-8099";
+const ECHOES: &str = "15000-15099";
+
+/// Two VIPs that share a server, and lead to ports of it that the other does not.
+fn answers_find_their_vip(set: Set) -> Result<()> {
+    let [one, two] = [VIPS.of(set.clients), beside(set.clients, 11)];
+    let stage = Stage::furnish(set, 1, |house| sharing(set, house, (one, two)))?;
+    stage.house.client.run(|| each_serves_its_own(set, (one, two)))?;
+    ensure!(
+        stage.daemon.status().is_ok_and(|status| counted(&status, "dnat_reply") > 0),
+        "no answer was ours"
+    );
+    // The VIPs exchange their ports, and with them the server's endpoints.
+    stage.daemon.reload_text(&sharing(set, &stage.house, (two, one)))?;
+    stage.house.client.run(|| each_serves_its_own(set, (two, one)))
+}
+
+fn sharing(set: Set, house: &House, (pages, echoes): (IpAddr, IpAddr)) -> String {
+    let server = house.backends[0].addresses.of(set.backends).to_string();
+    let services = [(pages, PAGES, "tcp"), (echoes, ECHOES, "tcp"), (echoes, ECHOES, "udp")];
+    let mut written =
+        services.map(|(vip, ports, protocol)| service(set, 0, at(vip, ports), protocol, server.clone()));
+    for (service, (_, ports, protocol)) in written.iter_mut().zip(services) {
+        service.name = format!("{protocol}-{ports}");
+    }
+    config(&written)
+}
+
+fn each_serves_its_own(set: Set, (pages, echoes): (IpAddr, IpAddr)) -> Result<()> {
+    let [http, tcp, udp] =
+        [Kind::Http, Kind::Tcp, Kind::Udp].map(|kind| set.forward.backend_port(kind.port()));
+    let page = SocketAddr::new(pages, http);
+    ensure!(http::who(page)? == name(0), "somebody else answers at {page}");
+    ensure!(echo::tcp(SocketAddr::new(echoes, tcp), b"hello")? == b"hello", "the echo by TCP");
+    ensure!(named(&echo::udp(SocketAddr::new(echoes, udp), b"hello")?)? == name(0), "the echo by UDP");
+    for nobody in [SocketAddr::new(pages, tcp), SocketAddr::new(echoes, http)] {
+        ensure!(echo::tcp(nobody, b"hello").is_err(), "{nobody} is no service, and yet it answered");
+    }
+    Ok(())
 }

@@ -4,13 +4,13 @@
 use super::super::annex::{DNAT, client, moved, other_client, own, service, with_endpoints};
 use super::super::build::Network as _;
 use super::super::house::{BACK_MAC, BACKEND_MAC, MOVING};
-use super::super::ip::Ip;
+use super::super::ip::{Complaint, Ip};
 use super::super::row::{Arrives, Row, backend_frame, frame, from_backend, from_client};
 use super::modal::{backend_end, one_hop_on, title};
 use super::{ACK, FIN_ACK, SYN, SYN_ACK};
 use crate::family::Family;
 use lb_common::abi::BackendFlags;
-use lb_common::datapath::Reason::{DnatRouted, Malformed, NotAVip, Older, Opened, Recorded, TimeToLive};
+use lb_common::datapath::Reason::{DnatRouted, HopsUsedUp, Malformed, NotAVip, Older, Opened, Recorded};
 use std::net::SocketAddr;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -58,7 +58,8 @@ fn refused(family: Family) -> Vec<Row> {
     vec![
         comes(family, "what an endpoint answers to us passes", &probe).stops(NotAVip),
         comes(family, "what another port of a backend sends passes", &other_port).stops(NotAVip),
-        comes(family, "a reply on its last hop is dropped", &reply.hops(1)).stops(TimeToLive),
+        comes(family, "the sender of a reply on its last hop is told", &reply.clone().hops(1))
+            .reaches_sender(HopsUsedUp, &Ip::told(&reply.hops(1), Complaint::Hops)),
         frame(title(DNAT, family, "a cut reply is dropped"), &cut)
             .with_annex(with_endpoints)
             .stops(Malformed),

@@ -7,7 +7,7 @@ use super::super::house::{OWN_MAC, ROUTER_MAC};
 use super::super::ip::Ip;
 use super::super::row::{Arrives, Row, frame, guarded, guarded_frame};
 use super::super::watch::{
-    BUDGET, FLOWS, PACKETS, RANGED, by_network, forgiven, stranger, with, with_blocks,
+    BUDGET, FLOWS, PACKETS, RANGED, by_network, forgiven, outlined, stranger, with, with_blocks,
 };
 use super::{
     ACK, CLIENT, DSR_HTTP, FIN_ACK, NULL, OTHER_CLIENT, PUSH_ACK, RST, SYN, SYN_ACK, XMAS, dsr_tcp, wrapped,
@@ -76,6 +76,23 @@ fn origins(family: Family) -> Vec<Row> {
         comes(family, "a source of which nothing is known goes on", &from(stranger(family)))
             .with_annex(with::<LISTS>)
             .stops(Local),
+        comes(
+            family,
+            "a source in a network that is denied as a whole is stopped",
+            &from(outlined(family)[0]),
+        )
+        .with_annex(with::<LISTS>)
+        .stops(Denied),
+        comes(family, "it goes on where lists are off", &from(outlined(family)[0]))
+            .with_annex(with::<{ ALL & !LISTS }>)
+            .stops(Local),
+        comes(
+            family,
+            "a source in a network that is allowed as a whole is not blocked",
+            &from(outlined(family)[1]),
+        )
+        .with_annex(with_blocks::<ALL>)
+        .stops(Local),
         comes(family, "a denied source goes on where lists are off", &denied)
             .with_annex(with::<{ ALL & !LISTS }>)
             .stops(Local),

@@ -45,10 +45,7 @@ fn dsr() -> Vec<Row> {
             .with_slot(MOVING)
             .after(&dsr_tcp(SYN))
             .reaches_backend(IcmpForward, &wrapped_to_moved(&error)),
-        from_backend(
-            "icmp: fragmentation needed about IPIP of ours passes to the host, which learns the path",
-            &about_ours,
-        )
-        .stops(IcmpNotOurs),
+        from_backend("icmp: fragmentation needed about IPIP of ours passes to the host", &about_ours)
+            .stops(IcmpNotOurs),
     ]
 }

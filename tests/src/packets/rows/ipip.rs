@@ -4,13 +4,11 @@ use super::super::build::{Ipv4, Stack};
 use super::super::house::{BACK_MAC, BACKEND_MAC, OWN_MAC, ROUTER_MAC, SECOND, SETTLED};
 use super::super::row::{Row, client_frame, frame, from_client};
 use super::{
-    ACK, CLIENT, DSR_DNS, DSR_HTTP, NULL, OTHER_CLIENT, SYN, XMAS, dsr_tcp, quoting, wrapped,
+    ACK, CLIENT, DSR_DNS, DSR_HTTP, NO_PORT, NULL, OTHER_CLIENT, SYN, XMAS, dsr_tcp, quoting, told, wrapped,
     wrapped_to_moved,
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
-use lb_common::datapath::Reason::{
-    FragmentationNeeded, NoBackend, Opened, Recorded, Settled, TooBig, Unresolved,
-};
+use lb_common::datapath::Reason::{FragmentationNeeded, Opened, Recorded, Settled, Unresolved, Unserved};
 
 pub(super) fn rows() -> Vec<Row> {
     [encapsulated(), datagrams(), framed(), sized(), refused()].concat()
@@ -68,7 +66,7 @@ fn datagrams() -> Vec<Row> {
         from_client("ipip: a datagram that found no backend left no record", &query)
             .with_slot(Slot::settled_on(BackendId::NONE))
             .with_room(1)
-            .after_lost(&Stack::udp(OTHER_CLIENT, DSR_DNS, b"query"))
+            .after(&Stack::udp(OTHER_CLIENT, DSR_DNS, b"query"))
             .once_slot_is(SETTLED)
             .reaches_backend(Opened, &wrapped(&query)),
         from_client("ipip: a datagram is recorded", &query).reaches_backend(Opened, &wrapped(&query)),
@@ -118,8 +116,8 @@ fn sized() -> Vec<Row> {
             &too_large.tagged(OWN_MAC, ROUTER_MAC, 0xa064),
         )
         .reaches_client_as(FragmentationNeeded, &needed(&too_large, 28).tagged(ROUTER_MAC, OWN_MAC, 0xa064)),
-        from_client("ipip: a packet that is too big and may be fragmented is dropped", &fragmentable)
-            .stops(TooBig),
+        from_client("ipip: the sender of a packet that may be fragmented is told, too", &fragmentable)
+            .reaches_client(FragmentationNeeded, &needed(&fragmentable, 28)),
     ]
 }
 
@@ -133,9 +131,9 @@ fn needed(packet: &Ipv4, quoted: usize) -> Ipv4 {
 fn refused() -> Vec<Row> {
     let ack = dsr_tcp(ACK);
     vec![
-        from_client("ipip: without a backend a packet is dropped", &ack)
+        from_client("ipip: without a backend a packet is refused", &ack)
             .with_slot(Slot::settled_on(BackendId::NONE))
-            .stops(NoBackend),
+            .reaches_client(Unserved, &told(&ack, NO_PORT)),
         from_client("ipip: an unresolved backend is not sent to", &ack)
             .with_backends(BackendFlags::ALIVE)
             .stops(Unresolved),

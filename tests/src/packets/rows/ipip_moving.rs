@@ -4,11 +4,11 @@ use super::super::build::Stack;
 use super::super::house::{FIRST, MOVING, SECOND};
 use super::super::row::{Row, from_client};
 use super::{
-    ACK, CLIENT, DSR_HTTP, DSR_HTTPS, FIN_ACK, OTHER_CLIENT, RST, SYN, dsr_tcp, nat_tcp, wrapped,
-    wrapped_to_moved,
+    ACK, CLIENT, DSR_HTTP, DSR_HTTPS, FIN_ACK, NO_PORT, OTHER_CLIENT, RST, SYN, dsr_tcp, nat_tcp, told,
+    wrapped, wrapped_to_moved,
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
-use lb_common::datapath::Reason::{NoBackend, Older, Opened, Recorded, Settled, Unrecorded};
+use lb_common::datapath::Reason::{Older, Opened, Recorded, Settled, Unrecorded, Unserved};
 
 pub(super) fn rows() -> Vec<Row> {
     [recorded(), unrecorded(), settled(), ownerless()].concat()
@@ -101,20 +101,20 @@ fn ownerless() -> Vec<Row> {
     let (syn, data) = (dsr_tcp(SYN), Stack::tcp(CLIENT, DSR_HTTP, ACK, b"data"));
     let gone = Slot::tracking(BackendId::NONE, FIRST);
     vec![
-        from_client("ipip, moving: without a current owner a SYN is dropped", &syn)
+        from_client("ipip, moving: without a current owner a SYN is refused", &syn)
             .with_slot(gone)
-            .stops(NoBackend),
+            .reaches_client(Unserved, &told(&syn, NO_PORT)),
         from_client("ipip, moving: without a current owner an older flow goes on", &data)
             .with_slot(gone)
             .reaches_backend(Older, &wrapped(&data)),
         from_client("ipip, moving: a SYN that found no owner left no record", &data)
             .with_slot(gone)
-            .after_lost(&syn)
+            .after(&syn)
             .once_slot_is(MOVING)
             .reaches_backend(Older, &wrapped(&data)),
-        from_client("ipip, moving: without a settled owner an older flow is dropped", &data)
+        from_client("ipip, moving: without a settled owner an older flow is refused", &data)
             .with_slot(Slot::tracking(SECOND, BackendId::NONE))
-            .stops(NoBackend),
+            .reaches_client(Unserved, &told(&data, NO_PORT)),
         from_client("ipip, moving: without a settled owner a SYN is recorded", &syn)
             .with_slot(Slot::tracking(SECOND, BackendId::NONE))
             .reaches_backend(Opened, &wrapped_to_moved(&syn)),

@@ -12,7 +12,7 @@ use super::modal::{backend_end, forwarded, one_hop_on, own_end, title};
 use super::{ACK, SYN, SYN_ACK};
 use crate::family::Family;
 use lb_common::datapath::Reason::{
-    GuardRefused, GuardUnrecorded, Local, NatForward, NatOpened, NatReply, NoFlow,
+    GuardRefused, GuardUnrecorded, Local, NatForward, NatOpened, NatReply, Reset,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -31,6 +31,7 @@ fn guarded(family: Family) -> Vec<Row> {
     let of_other = |mode| Ip::tcp(other_client(family), service(family, mode), SYN, b"");
     // It takes no port that the client's connection would want.
     let datagram = Ip::udp(other_client(family), service(family, NAT), b"query");
+    let reset = Ip::reset(service(family, NAT), client(family));
     let unrecorded = Ip::tcp(client(family), service(family, mode), SYN, b"");
     vec![
         from_client(title(mode, family, "a flow too many goes unrecorded to the settled owner"), &unrecorded)
@@ -54,12 +55,12 @@ fn guarded(family: Family) -> Vec<Row> {
         .with_annex(every_mode)
         .with_new_flows(1)
         .stops(GuardRefused),
-        from_client(title(NAT, family, "data of a refused flow is dropped"), &of_client(NAT, ACK))
+        from_client(title(NAT, family, "data of a refused flow is reset"), &of_client(NAT, ACK))
             .with_annex(every_mode)
             .with_new_flows(3)
             .after(&datagram)
             .after_lost(&of_client(NAT, SYN))
-            .stops(NoFlow),
+            .reaches_client(Reset, &reset),
         from_client(title(NAT, family, "a known flow goes on when no more may begin"), &of_client(NAT, ACK))
             .with_annex(every_mode)
             .with_new_flows(2)

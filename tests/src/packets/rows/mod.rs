@@ -2,8 +2,10 @@
 //!
 //! A row reads: whence and what, after what, with what, to which fate.
 
+mod complaints;
 mod decap;
 mod dnat;
+mod dnat_ranges;
 mod extensions;
 mod fragmented;
 mod guard;
@@ -43,6 +45,10 @@ const SYN_ACK: u8 = SYN | ACK;
 const NULL: u8 = 0;
 const XMAS: u8 = 0xff;
 
+/// Type and code of "port unreachable" and "time exceeded".
+const NO_PORT: (u8, u8) = (3, 3);
+const NO_HOPS: (u8, u8) = (11, 0);
+
 const CLIENT: End = ([198, 51, 100, 7], 51_000);
 const OTHER_CLIENT: End = ([198, 51, 100, 8], 51_001);
 const NAT_HTTP: End = (NAT_VIP, 80);
@@ -79,10 +85,12 @@ pub fn rows() -> Vec<Row> {
         modal_icmp::rows(),
         fragmented::rows(),
         dnat::rows(),
+        dnat_ranges::rows(),
         vips::rows(),
         selectors::rows(),
         limits::rows(),
         pings::rows(),
+        complaints::rows(),
         extensions::rows(),
         tunnels::rows(),
         guard::rows(),
@@ -113,6 +121,23 @@ fn translated_query() -> Ipv4 {
 /// A client's segment without data to the service that encapsulates.
 fn dsr_tcp(flags: u8) -> Ipv4 {
     Stack::tcp(CLIENT, DSR_HTTP, flags, b"")
+}
+
+/// What the sender of a packet is told of it.
+fn told(packet: &Ipv4, (kind, code): (u8, u8)) -> Ipv4 {
+    let body = quoting(packet, packet.header_bytes() + 8);
+    let (source, destination) = packet.ends();
+    Stack::icmp(destination, source, kind, code, &body).class(0xc0).identification(0)
+}
+
+/// What the sender of a client's segment without data is told of it, if its connection is not known.
+fn reset(flags: u8) -> Ipv4 {
+    // Segments have these numbers in the fixtures.
+    let (sequence, acknowledged) = (1_000_000, 2_000_000);
+    let marks = (flags & (SYN | FIN_ACK & !ACK)).count_ones();
+    let numbers = if flags & ACK == 0 { (0, sequence + marks) } else { (acknowledged, 0) };
+    let answer = Stack::tcp(NAT_HTTP, CLIENT, if flags & ACK == 0 { RST | ACK } else { RST }, b"");
+    answer.numbered(numbers).window(0).identification(0)
 }
 
 /// A packet in the balancer's outer header towards the first backend.

@@ -26,6 +26,11 @@ pub(super) fn translates(mode: Mode) -> bool {
     matches!(mode.forward, Forward::Nat | Forward::Dnat)
 }
 
+/// Whether a mode takes a hop off a packet; what is wrapped keeps all of them.
+pub(super) fn takes_a_hop(mode: Mode) -> bool {
+    translates(mode) || mode.forward == Forward::DsrL2
+}
+
 /// Why a packet that begins a flow leaves.
 pub(super) fn opening(mode: Mode) -> Reason {
     if mode.forward == Forward::Nat { Reason::NatOpened } else { Reason::Settled }
@@ -63,7 +68,7 @@ pub(super) fn one_hop_on(packet: Ip) -> Ip {
     packet.hops(hops - 1)
 }
 
-/// A packet of the client's flow in a mode's outer header, if that has one.
+/// A packet of the client's flow in a mode's outer header; where that has none, one hop on.
 fn wrapped(mode: Mode, family: Family, packet: &Ip) -> Ip {
     wrapped_in(mode, family, packet, packet.transport())
 }
@@ -77,7 +82,7 @@ pub(super) fn wrapped_in(mode: Mode, family: Family, packet: &Ip, protocol: u8) 
             let source = SocketAddr::new(own(outer), outer_port(mode, family, protocol));
             packet.within_udp(source, SocketAddr::new(backend(outer), GUE_PORT))
         }
-        _ => packet.clone(),
+        _ => one_hop_on(packet.clone()),
     }
 }
 

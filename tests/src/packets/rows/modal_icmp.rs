@@ -7,7 +7,7 @@ use super::super::house::{OWN_MAC, ROUTER_MAC};
 use super::super::ip::{Complaint, Ip};
 use super::super::row::{Arrives, Row, frame, from_backend, from_client};
 use super::modal::{
-    backend_end, ends_at_backend, in_every_mode, one_hop_on, own_end, title, translates, wrapped_in,
+    backend_end, ends_at_backend, in_every_mode, one_hop_on, own_end, takes_a_hop, title, wrapped_in,
 };
 use super::{ACK, SYN};
 use crate::family::Family;
@@ -58,6 +58,8 @@ fn about_answers(mode: Mode, family: Family) -> Vec<Row> {
         comes(mode, family, sentence, &message).reaches_backend(IcmpForward, &reaches)
     };
     let (message, reaches) = complained(mode, family, Complaint::TooBig(1400), WHOLE);
+    let sent = Ip::tcp(service(family, mode), client(family), ACK, b"much");
+    let elsewhere = Ip::error((router(family), own(family)), Complaint::Port, &sent, WHOLE);
     let tags = [(0x88a8, 100), (0x8100, 200)];
     let tagged = frame(
         title(mode, family, "an error behind two tags reaches the backend"),
@@ -72,6 +74,8 @@ fn about_answers(mode: Mode, family: Family) -> Vec<Row> {
             .with_annex(every_mode)
             .after(&Ip::tcp(client(family), service(family, mode), SYN, b""))
             .reaches_backend(IcmpForward, &reaches),
+        comes(mode, family, "an error to somebody else than who sent what it quotes passes", &elsewhere)
+            .stops(IcmpNotOurs),
         comes(mode, family, "an error for an unresolved backend is dropped", &message)
             .once_backends_are(BackendFlags::ALIVE)
             .stops(Unresolved),
@@ -79,11 +83,11 @@ fn about_answers(mode: Mode, family: Family) -> Vec<Row> {
     ]
 }
 
-/// What translates takes a hop, what wraps does not.
+/// What translates or hands on takes a hop, what wraps does not.
 fn last_hop(mode: Mode, family: Family, message: &Ip) -> Row {
     let last = message.clone().hops(1);
     let row = comes(mode, family, "an error on its last hop", &last);
-    if translates(mode) {
+    if takes_a_hop(mode) {
         return row.stops(TimeToLive);
     }
     row.reaches_backend(IcmpForward, &wrapped_in(mode, family, &last, 6))
@@ -105,7 +109,12 @@ fn about_requests(family: Family) -> Vec<Row> {
             .reaches_client(IcmpReply, &returned)
     };
     let least = family.header_bytes() + 8;
+    let elsewhere = Ip::error((backend(family), vip.ip()), Complaint::Port, &sent, WHOLE);
     vec![
+        from_backend(title(mode, family, "an error to the VIP about what we sent passes"), &elsewhere)
+            .with_annex(every_mode)
+            .after(&syn(client(family), vip))
+            .stops(IcmpNotOurs),
         row("a router's error reaches the client", router(family), Complaint::TooBig(1400), WHOLE),
         row("a backend's error reaches the client", backend(family), Complaint::Port, WHOLE),
         row("used up hops are told to the client", router(family), Complaint::Hops, WHOLE),

@@ -3,14 +3,14 @@
 use super::super::annex::{Mode, client, every_mode, service};
 use super::super::build::Network as _;
 use super::super::house::{BACK_MAC, BACKEND_MAC, OWN_MAC, ROUTER_MAC};
-use super::super::ip::Ip;
+use super::super::ip::{Complaint, Ip};
 use super::super::row::{Arrives, Row, client_frame, frame, from_client};
-use super::modal::{forwarded, in_every_mode, opening, title, translates};
+use super::modal::{forwarded, in_every_mode, opening, takes_a_hop, title};
 use super::{ACK, SYN};
 use crate::family::Family;
 use lb_common::abi::{BackendFlags, BackendId, Forward, Slot};
 use lb_common::datapath::Reason::{
-    FragmentationNeeded, NatForward, NoBackend, Settled, TimeToLive, TooBig, Unresolved,
+    FragmentationNeeded, HopsUsedUp, NatForward, NoFlow, Settled, TooBig, Unresolved, Unserved,
 };
 
 pub(super) fn rows() -> Vec<Row> {
@@ -102,7 +102,7 @@ fn sizes(mode: Mode, family: Family) -> Vec<Row> {
     };
     let (client, vip) = (client(family), service(family, mode));
     let too_large = datagram(1)(client, vip);
-    let told = |packet: &Ip| Ip::too_big(packet, (vip.ip(), client.ip()), mtu);
+    let told = |packet: &Ip| Ip::told(packet, Complaint::TooBig(mtu));
     let jumbo = datagram(1900)(client, vip);
     let control = [(0x88a8, 0xa064), (0x8100, 200)];
     let tagged = frame(
@@ -129,20 +129,21 @@ fn refused(mode: Mode, family: Family) -> Vec<Row> {
     let packet = syn(client(family), service(family, mode));
     let last_hop = comes(mode, family, "a packet on its last hop", &packet.clone().hops(1));
     vec![
-        if translates(mode) {
-            last_hop.stops(TimeToLive)
+        if takes_a_hop(mode) {
+            last_hop.reaches_client(HopsUsedUp, &Ip::told(&packet.clone().hops(1), Complaint::Hops))
         } else {
             last_hop
                 .reaches_backend(opening(mode), &forwarded(mode, family, |from, to| syn(from, to).hops(1)))
         },
-        comes(mode, family, "without a backend a SYN is dropped", &packet)
+        comes(mode, family, "without a backend a SYN is refused", &packet)
             .with_slot(Slot::settled_on(BackendId::NONE))
-            .stops(NoBackend),
+            .reaches_client(Unserved, &Ip::told(&packet, Complaint::Port)),
         comes(mode, family, "an unresolved backend is not sent to", &packet)
             .with_backends(BackendFlags::ALIVE)
             .stops(Unresolved),
         comes(mode, family, "a backend that nobody wrote is not sent to", &packet)
             .with_slot(Slot::settled_on(BackendId::from_bits(0x7ff0)))
-            .stops(Unresolved),
+            // Where its answers would not be known that is the reason.
+            .stops(if mode.forward == Forward::Dnat { NoFlow } else { Unresolved }),
     ]
 }

@@ -4,10 +4,10 @@ use super::super::build::{End, Ipv4, Stack};
 use super::super::house::{BACK_MAC, BACKEND_MAC};
 use super::super::row::{Row, client_frame, frame, from_client};
 use super::{
-    ACK, BACKEND_END, CLIENT, NAT_DNS, NAT_HTTP, OWN_END, PUSH_ACK, SYN, nat_query, nat_tcp,
+    ACK, BACKEND_END, CLIENT, NAT_DNS, NAT_HTTP, NO_HOPS, OWN_END, PUSH_ACK, SYN, nat_query, nat_tcp, told,
     translated_query, translated_tcp,
 };
-use lb_common::datapath::Reason::{FragmentationNeeded, NatForward, NatOpened, TimeToLive};
+use lb_common::datapath::Reason::{FragmentationNeeded, HopsUsedUp, NatForward, NatOpened};
 
 /// Where an untagged frame without IP options has its checksums.
 const IP_SUM: usize = 24;
@@ -72,7 +72,8 @@ fn time_to_live() -> Vec<Row> {
             .reaches_backend(NatOpened, &translated.clone().ttl(1)),
         from_client("nat: the most hops lose one", &syn.clone().ttl(255))
             .reaches_backend(NatOpened, &translated.ttl(254)),
-        from_client("nat: a packet without any hop left is dropped", &syn.ttl(0)).stops(TimeToLive),
+        from_client("nat: the sender of a packet without any hop left is told", &syn.clone().ttl(0))
+            .reaches_client(HopsUsedUp, &told(&syn.ttl(0), NO_HOPS)),
     ]
 }
 

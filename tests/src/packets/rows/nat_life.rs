@@ -4,11 +4,11 @@ use super::super::build::{Ipv4, Stack};
 use super::super::house::{FIRST, MOVING, SECOND, SERVING, SETTLED};
 use super::super::row::{Row, from_backend, from_client};
 use super::{
-    ACK, BACKEND_END, CLIENT, FIN_ACK, MOVED_END, NAT_HTTP, NULL, OTHER_CLIENT, OWN_END, RST, SYN, SYN_ACK,
-    XMAS, dsr_tcp, nat_query, nat_tcp, translated_query, translated_tcp,
+    ACK, BACKEND_END, CLIENT, FIN_ACK, MOVED_END, NAT_HTTP, NO_PORT, NULL, OTHER_CLIENT, OWN_END, RST, SYN,
+    SYN_ACK, XMAS, dsr_tcp, nat_query, nat_tcp, reset, told, translated_query, translated_tcp,
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
-use lb_common::datapath::Reason::{NatForward, NatOpened, NatReply, NoBackend, NoFlow, NotAVip};
+use lb_common::datapath::Reason::{NatForward, NatOpened, NatReply, NoFlow, NotAVip, Reset, Unserved};
 
 /// A slot that moved to the second backend for good.
 const MOVED_FOR_GOOD: Slot = Slot::settled_on(SECOND);
@@ -42,18 +42,20 @@ fn openings() -> Vec<Row> {
 }
 
 fn no_openings() -> Vec<Row> {
-    let refused = |sentence, flags| from_client(sentence, &nat_tcp(flags)).stops(NoFlow);
+    let unanswered = |sentence, flags| from_client(sentence, &nat_tcp(flags)).stops(NoFlow);
+    let refused =
+        |sentence, flags| from_client(sentence, &nat_tcp(flags)).reaches_client(Reset, &reset(flags));
     let follows = |sentence, flags| {
         from_client(sentence, &nat_tcp(flags))
             .after(&nat_tcp(SYN))
             .reaches_backend(NatForward, &translated_tcp(flags))
     };
     vec![
-        refused("nat: a SYN with RST opens nothing", SYN | RST),
+        unanswered("nat: a SYN with RST opens nothing", SYN | RST),
         refused("nat: a segment without control bits opens nothing", NULL),
-        refused("nat: a segment with all control bits opens nothing", XMAS),
+        unanswered("nat: a segment with all control bits opens nothing", XMAS),
         refused("nat: a FIN opens nothing", FIN_ACK),
-        refused("nat: a reset opens nothing", RST),
+        unanswered("nat: a reset opens nothing", RST),
         follows("nat: a segment without control bits follows its flow", NULL),
         follows("nat: a segment with all control bits follows its flow", XMAS),
     ]
@@ -114,9 +116,9 @@ fn reopened() -> Vec<Row> {
             .after(&syn)
             .after(&nat_tcp(RST))
             .once_slot_is(Slot::settled_on(BackendId::NONE))
-            .after_lost(&syn)
+            .after(&syn)
             .once_slot_is(SETTLED)
-            .stops(NoFlow),
+            .reaches_client(Reset, &reset(ACK)),
     ]
 }
 
@@ -167,7 +169,7 @@ fn deaths() -> Vec<Row> {
             .after(&syn)
             .once_backends_are(dead)
             .once_slot_is(Slot::settled_on(BackendId::NONE))
-            .stops(NoBackend),
+            .reaches_client(Unserved, &told(&ack, NO_PORT)),
         from_backend("nat: a dead backend's last words are translated back", &reply(SYN_ACK))
             .after(&syn)
             .once_backends_are(dead)

@@ -4,10 +4,10 @@ use super::super::build::{Ipv4, Stack};
 use super::super::house::{BACK_MAC, BACKEND_MAC, OWN, OWN_MAC, ROUTER_MAC};
 use super::super::row::{Row, backend_frame, frame, from_backend};
 use super::{
-    ACK, BACKEND_END, CLIENT, FIN_ACK, MOVED_END, NAT_DNS, NAT_HTTP, OWN_END, SYN, SYN_ACK, nat_query,
-    nat_tcp,
+    ACK, BACKEND_END, CLIENT, FIN_ACK, MOVED_END, NAT_DNS, NAT_HTTP, NO_HOPS, OWN_END, SYN, SYN_ACK,
+    nat_query, nat_tcp, told,
 };
-use lb_common::datapath::Reason::{LaterFragment, Malformed, NatReply, NotAVip, TimeToLive};
+use lb_common::datapath::Reason::{HopsUsedUp, LaterFragment, Malformed, NatReply, NotAVip};
 
 /// A backend's segment to the balancer's end of a flow.
 fn reply(flags: u8, payload: &[u8]) -> Ipv4 {
@@ -79,13 +79,14 @@ fn refused() -> Vec<Row> {
     let other_port = Stack::tcp(BACKEND_END, (OWN, 40_001), SYN_ACK, b"");
     let other_server = Stack::tcp(MOVED_END, OWN_END, SYN_ACK, b"");
     let datagram = Stack::udp(BACKEND_END, OWN_END, b"answer");
+    let last = reply(SYN_ACK, b"").ttl(1);
     let cut = backend_frame(&reply(SYN_ACK, b"")).cut(50);
     vec![
         from_backend("nat: a reply to another port passes", &other_port).after(&syn).stops(NotAVip),
         from_backend("nat: a reply from another server passes", &other_server).after(&syn).stops(NotAVip),
-        from_backend("nat: a reply's last hop is not forwarded", &reply(SYN_ACK, b"").ttl(1))
+        from_backend("nat: a reply's last hop is not forwarded", &last)
             .after(&syn)
-            .stops(TimeToLive),
+            .reaches_sender(HopsUsedUp, &told(&last, NO_HOPS)),
         from_backend(
             "nat: a later fragment of a reply without its first passes",
             &reply(SYN_ACK, b"").fragment(0x0003),

@@ -6,10 +6,13 @@ use super::super::house::{OWN_MAC, ROUTER_MAC};
 use super::super::ip::Ip;
 use super::super::row::{Arrives, Row, client_frame, frame, from_client};
 use crate::family::Family;
-use lb_common::datapath::Reason::{IcmpNotOurs, Ping};
+use lb_common::datapath::Reason::{IcmpNotOurs, Malformed, Ping};
 
 pub(super) fn rows() -> Vec<Row> {
-    Family::BOTH.into_iter().flat_map(|family| [answered(family), passing(family)].concat()).collect()
+    Family::BOTH
+        .into_iter()
+        .flat_map(|family| [answered(family), passing(family), refused(family)].concat())
+        .collect()
 }
 
 fn ping(family: Family, body: &[u8]) -> Ip {
@@ -64,6 +67,34 @@ fn passing(family: Family) -> Vec<Row> {
         passes("a first fragment of a request passes", &first),
         passes("a later fragment of a request passes", &later),
         comes(family, "a request cut before its header's end passes", &cut(family)).stops(IcmpNotOurs),
+    ]
+}
+
+/// Requests that cannot be answered: from addresses that are no host's, and of lengths that contradict each other.
+fn refused(family: Family) -> Vec<Row> {
+    let texts = match family {
+        Family::V4 => ["224.0.0.5", "127.0.0.1", "0.0.0.0"],
+        Family::V6 => ["ff02::1", "::1", "::"],
+    };
+    let [group, itself, nobody] = texts.map(|text| text.parse().unwrap_or(client(family).ip()));
+    let from = |sentence, address| {
+        comes(family, sentence, &Ip::ping(address, vip(family), 0, &[0, 1, 0, 1])).stops(IcmpNotOurs)
+    };
+    let whole = client_frame(&ping(family, &[0, 1, 0, 1, b'a', b'b', b'c', b'd']));
+    let header = u16::try_from(family.header_bytes()).unwrap_or(0);
+    let of_length = |sentence: &str, bytes: u16| {
+        let (at, counted) = if family == Family::V4 { (16, header) } else { (18, 0) };
+        frame(format!("ping over {family}: {sentence}"), &whole.clone().with_word(at, counted + bytes))
+            .with_annex(every_mode)
+            .stops(Malformed)
+    };
+    vec![
+        from("a request from a group passes", group),
+        from("a request from the loopback passes", itself),
+        from("a request from nobody passes", nobody),
+        of_length("a request longer than its frame is dropped", 13),
+        of_length("a request that ends within its header is dropped", 7),
+        of_length("a request in the padding is dropped", 0),
     ]
 }
 

@@ -127,7 +127,7 @@ fn by_source(family: Family) -> Vec<Row> {
 }
 
 /// Of a client, of another, and of their network.
-const SOURCES: [[BackendId; 3]; 2] = [[SECOND, FIRST, FIRST], [FIRST, SECOND, SECOND]];
+const SOURCES: [[BackendId; 3]; 2] = [[FIRST, SECOND, FIRST], [SECOND, FIRST, FIRST]];
 /// A client that gets the other backend.
 const ANOTHER: [u8; 2] = [10, 9];
 
@@ -182,6 +182,13 @@ fn long(first: u8, server: [u8; 2]) -> Vec<u8> {
     [&[first, 0, 0, 0, 1, 8, 0x00], &server[..], &[0x77; 20]].concat()
 }
 
+/// The same in version 2, whose types have other numbers.
+fn long_of_2(first: u8, server: [u8; 2]) -> Vec<u8> {
+    let mut packet = long(first, server);
+    packet.splice(1..5, [0x6b, 0x33, 0x43, 0xcf]);
+    packet
+}
+
 fn quic(family: Family) -> Vec<Row> {
     let (known, unknown) = ([0x0c, 0x0d], [0xee, 0xee]);
     let packet =
@@ -196,6 +203,10 @@ fn quic(family: Family) -> Vec<Row> {
         row("a short header names another server", short([0x0a, 0x0b]), Named, FIRST),
         row("a handshake names its server", long(0xe0, known), Named, SECOND),
         row("a retry names its server", long(0xf0, known), Named, SECOND),
+        row("an Initial of version 2 goes by its hash", long_of_2(0xd0, known), Settled, FIRST),
+        row("early data of version 2 goes by its hash", long_of_2(0xe0, known), Settled, FIRST),
+        row("a handshake of version 2 names its server", long_of_2(0xf0, known), Named, SECOND),
+        row("a long header cut within its version goes by the hash", vec![0xe0, 0, 0, 0], Settled, FIRST),
         row("an Initial goes by its hash", long(0xc0, known), Settled, FIRST),
         row("early data goes by its hash", long(0xd0, known), Settled, FIRST),
         row("an unknown server goes by the hash", short(unknown), Settled, FIRST),

@@ -11,12 +11,15 @@ use super::modal::{flow_hash, title};
 use super::{ACK, SYN};
 use crate::family::Family;
 use lb_common::abi::Forward;
-use lb_common::datapath::Reason::{Decapsulated, NotAVip, NotEncapsulated, OtherProtocol, Settled};
+use lb_common::datapath::Reason::{
+    CongestionUnheard, Decapsulated, NotAVip, NotEncapsulated, OtherProtocol, Settled,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub(super) fn rows() -> Vec<Row> {
     let both = |rows: fn(Family) -> Vec<Row>| Family::BOTH.into_iter().flat_map(rows);
-    both(spread).chain(both(of_peers)).chain(both(taken_off)).chain(known_hashes()).collect()
+    let decap = both(taken_off).chain(both(marked)).chain(both(padding));
+    both(spread).chain(both(of_peers)).chain(decap).chain(known_hashes()).collect()
 }
 
 /// The last sixteen bits of an outer source.
@@ -67,7 +70,7 @@ fn known_hashes() -> Vec<Row> {
 }
 
 /// Of the rows above.
-const KNOWN_PORTS: [u16; 2] = [0xf189, 0xf3ff];
+const KNOWN_PORTS: [u16; 2] = [0xd24a, 0xcc8f];
 
 /// Packets in outer headers that come to us.
 fn of_peers(family: Family) -> Vec<Row> {
@@ -89,6 +92,57 @@ fn of_peers(family: Family) -> Vec<Row> {
         passes("IP in IP to a VIP passes", vip(family)),
         in_udp("IP in UDP to our own address passes", own(family)),
         in_udp("IP in UDP to a VIP passes", vip(family)),
+    ]
+}
+
+/// Marks of congestion, in the two lowest bits of traffic classes: none, two that say that marks are heeded, and the mark.
+const NOT_ECT: u8 = 0;
+const ECT_1: u8 = 1;
+const ECT_0: u8 = 2;
+const CE: u8 = 3;
+
+/// What a router on the tunnel's way marked is not lost with the outer header.
+fn marked(family: Family) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for inside in Family::BOTH {
+        let packet =
+            |class: u8| Ip::tcp(client(inside), service(inside, IPIP_V4), ACK, b"data").class(0xb8 | class);
+        let ends = |port| SocketAddr::new(if port == GUE_PORT { backend(family) } else { own(family) }, port);
+        let outer = |class: u8, inner: u8| packet(inner).within(own(family), backend(family)).class(class);
+        let row = |sentence: &str, outer: &Ip| {
+            at_decap(format!("decap over {family}: {inside} {sentence}"), &backend_frame(outer))
+        };
+        let becomes = |class: u8| backend_frame(&packet(class));
+        let in_udp = packet(ECT_0).within_udp(ends(50_000), ends(GUE_PORT)).class(CE);
+        rows.extend([
+            row("comes out with the mark of its outer header", &outer(CE, ECT_0))
+                .passes_as(Decapsulated, &becomes(CE)),
+            row("of the other kind comes out with it, too", &outer(CE, ECT_1))
+                .passes_as(Decapsulated, &becomes(CE)),
+            row("comes out of UDP with it", &in_udp).passes_as(Decapsulated, &becomes(CE)),
+            row("keeps a mark of its own", &outer(ECT_0, CE)).passes_as(Decapsulated, &becomes(CE)),
+            row("that was marked in and out comes out marked", &outer(CE, CE))
+                .passes_as(Decapsulated, &becomes(CE)),
+            row("is not marked without need", &outer(ECT_0, ECT_1)).passes_as(Decapsulated, &becomes(ECT_1)),
+            row("whose sender does not heed marks is dropped for one", &outer(CE, NOT_ECT))
+                .stops(CongestionUnheard),
+        ]);
+    }
+    rows
+}
+
+/// What the outer header does not count is none of its packet.
+fn padding(family: Family) -> Vec<Row> {
+    let inner = Ip::tcp(client(family), service(family, IPIP_V4), ACK, b"data");
+    let frame = backend_frame(&inner.within(own(family), backend(family)));
+    let of_length = |sentence: &str, bytes: u16| {
+        let (at, counted) = if family == Family::V4 { (16, 20) } else { (18, 0) };
+        at_decap(format!("decap over {family}: {sentence}"), &frame.clone().with_word(at, counted + bytes))
+            .stops(NotEncapsulated)
+    };
+    vec![
+        of_length("a packet in the padding is left as it is", 0),
+        of_length("a packet whose header is not all counted is left as it is", 19),
     ]
 }
 

@@ -88,7 +88,7 @@ fn vips(tables: &mut HostTables, setup: &Setup) {
 
 fn host(key: ServiceKey, first: u16, of: &[Ranged]) -> Service {
     let flags = ServiceFlags::VIP.with(ServiceFlags::PING);
-    Service::host(key, flags, (first, u16::try_from(of.len()).unwrap_or(0)))
+    Service::host(key, flags, (first.into(), u16::try_from(of.len()).unwrap_or(0)))
 }
 
 fn ranges(tables: &mut HostTables, family: Family, first: u16, of: &[Ranged]) {

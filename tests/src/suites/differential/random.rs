@@ -29,8 +29,8 @@ const NAT: Aims = &[
     Reason::IcmpForward,
     Reason::IcmpReply,
     Reason::NoFlow,
-    Reason::NoBackend,
-    Reason::TimeToLive,
+    Reason::Unserved,
+    Reason::HopsUsedUp,
 ];
 const IPIP: Aims = &[
     Reason::Settled,
@@ -39,8 +39,8 @@ const IPIP: Aims = &[
     Reason::Older,
     Reason::Unrecorded,
     Reason::IcmpForward,
-    Reason::NoBackend,
-    Reason::TooBig,
+    Reason::Unserved,
+    Reason::FragmentationNeeded,
 ];
 const DAMAGED: Aims = &[
     Reason::NatReply,

@@ -1,6 +1,7 @@
 //! Every packet fixture, in freshly loaded programs.
 
 use super::twins::{Hook, Twins};
+use crate::netns::Namespace;
 use crate::packets::{ARRIVAL_IFINDEX, Fate, PORTS, Row, Side, Step, furnish, house, on_host, rows};
 use crate::runner::Case;
 use crate::skip::{Need, Skipped};
@@ -12,7 +13,7 @@ use lb_common::wire::Buffer;
 /// Rows of the same settings after one another, and all that is done with a row: loading the programs takes a second.
 pub(super) fn cases() -> Vec<Case> {
     let mut rows = rows();
-    rows.sort_by_key(|row| (row.setup.room, row.setup.new_flows, row.setup.spread));
+    rows.sort_by_key(|row| (row.setup.room, row.setup.new_flows, row.setup.spread, row.setup.mtu));
     rows.into_iter()
         .flat_map(|row| hooks(&row).into_iter().map(move |hook| case(hook, row.clone())))
         .collect()
@@ -66,7 +67,17 @@ fn is_beyond_tc(row: &Row) -> Option<&'static str> {
     }
 }
 
+/// The interface that the kernel's test run says a packet arrived by is the loopback of wherever the test runs.
 fn agree(hook: Hook, row: &Row) -> Result<()> {
+    if row.setup.mtu == 0 {
+        return agree_here(hook, row);
+    }
+    let narrow = Namespace::new("narrow")?;
+    narrow.mtu("lo", row.setup.mtu)?;
+    narrow.run(|| agree_here(hook, row))
+}
+
+fn agree_here(hook: Hook, row: &Row) -> Result<()> {
     if let Some(reason) = is_beyond_tc(row).filter(|_| hook != Hook::Xdp) {
         bail!(Skipped(reason.to_owned()));
     }

@@ -2,7 +2,7 @@
 
 use crate::packets::{ARRIVAL_IFINDEX, GUE_PORT, Side, on_host};
 use anyhow::{Context, Result, ensure};
-use lb_common::abi::{Count, Flow, FlowKey, Ip, Ticks, limits};
+use lb_common::abi::{Count, Flow, FlowKey, Ip, Ticks};
 use lb_common::datapath::guard::GuardTables as _;
 use lb_common::datapath::{HostGuard, HostTables, Outcome, Reason, Verdict};
 use lb_common::wire::U32be;
@@ -70,17 +70,23 @@ impl Drop for Pinned {
 /// Slots that the packets of all cases use.
 const SLOTS: u32 = 256;
 
+/// Places in the flow table where a case says nothing of it: several times what any case's flows fill, and quickly looked
+/// through for each.
+const ENOUGH: u32 = 1 << 14;
+
 /// Programs that an earlier case loaded, which takes a second or so, and what they were told.
 static IDLE: Mutex<Option<(Settings, Datapath)>> = Mutex::new(None);
 
 impl Twins {
     /// Writes the host's tables into the maps of kernel programs with their settings.
     pub(super) fn load(hook: Hook, host: HostTables, ports: [u16; 4]) -> Result<Self> {
-        let flows = if host.room == 0 { limits::FLOWS } else { u32::try_from(host.room)? };
+        let flows = if host.room == 0 { ENOUGH } else { u32::try_from(host.room)? };
         let spread = host.spread.map(U32be::raw);
         let base = Settings { seed: host.seed, ports, flows, ..Settings::default() };
         let guard = guarding(&host)?;
-        let settings = Settings { new_flows: host.new_flows, spread, gue_port: GUE_PORT, guard, ..base };
+        let common_mtu = host.mtus.values().copied().min().unwrap_or(u32::MAX);
+        let base = Settings { common_mtu, gue_port: GUE_PORT, ..base };
+        let settings = Settings { new_flows: host.new_flows, spread, guard, ..base };
         let idle = IDLE.lock().ok().and_then(|mut idle| idle.take()).filter(|(known, _)| *known == settings);
         let mut kernel = match idle {
             Some((_, kernel)) => kernel,
@@ -151,9 +157,13 @@ impl Twins {
 
 /// What the guard is told, where the tables have rules for one.
 fn guarding(host: &HostTables) -> Result<Option<Guarding>> {
-    let nodes = u32::try_from(host.guard.lists.len())?.next_power_of_two();
+    let nodes = u32::try_from(host.guard.lists.nodes.len())?.next_power_of_two();
     let has_rules = !host.guard.rules.is_empty();
-    Ok(has_rules.then(|| Guarding { nodes, keys: host.guard_keys(), cookies: false }))
+    Ok(has_rules.then(|| Guarding {
+        nodes,
+        keys: [0, 1, 2, 3].map(|word| host.guard_key(word)),
+        cookies: false,
+    }))
 }
 
 /// Blocks end as long after the kernel's now as they do after the host's, which is zero.
@@ -226,14 +236,14 @@ fn all_records<A: Ip>(kernel: &FlowRecords<A>) -> Vec<(FlowKey<A>, Flow<A>)> {
 }
 
 fn same_counters(host: &HostTables, kernel: &Datapath) -> Result<()> {
-    let in_kernel = kernel.tables.reasons()?;
+    let in_kernel = kernel.tables.reasons();
     for (reason, count) in Reason::ALL.iter().zip(in_kernel) {
         let on_host: Count = host.reasons.borrow().get(reason.label()).copied().unwrap_or_default();
         ensure!(count == on_host, "{}: kernel counted {count:?}, host {on_host:?}", reason.label());
     }
     for id in host.backends.keys() {
         let on_host = host.counts.borrow().get(id).copied().unwrap_or_default();
-        let in_kernel = kernel.tables.backend_count(*id)?;
+        let in_kernel = kernel.tables.backend_count(*id);
         ensure!(in_kernel == on_host, "backend {id:?}: kernel counted {in_kernel:?}, host {on_host:?}");
     }
     Ok(())

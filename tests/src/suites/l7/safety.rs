@@ -1,6 +1,9 @@
 //! What is safe without anybody's doing: certificates that are renewed, bounds, and what our own answers say.
 
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -15,6 +18,8 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("a_staple_is_shown_and_renewed_with_its_file", stapled),
     ("the_status_tells_when_certificates_end_and_check_warns_of_it", ends),
     ("a_listener_lets_in_as_many_as_it_may", bounded),
+    ("clients_do_not_take_the_last_descriptors", last_descriptors),
+    ("a_reload_takes_in_another_secret_and_tells_what_waits_for_a_start", secret_and_rest),
     ("our_own_answers_ask_for_tls_in_future_where_they_are_sent_by_it", own_answers),
 ];
 
@@ -116,6 +121,39 @@ fn bounded(scene: &mut Scene) -> Result<()> {
     scene.wait_for("room again", |scene| scene.get(&["/"]).is_ok())?;
     let status = scene.daemon.status()?;
     ensure!(status["front"]["shedding"]["refused"].as_u64() >= Some(1), "{status:#}");
+    Ok(())
+}
+
+/// Idle clients, more than there are descriptors for.
+fn last_descriptors(scene: &mut Scene) -> Result<()> {
+    let id = scene.daemon.id().to_string();
+    let taken = fs::read_dir(format!("/proc/{id}/fd"))?.count();
+    scene.run("prlimit", &["--pid", &id, &format!("--nofile={}", taken + 60)])?;
+    // A worker looks at it now and then.
+    thread::sleep(Duration::from_millis(500));
+    let address: SocketAddr = PLAIN.parse()?;
+    let idle: Result<Vec<_>> =
+        (0..200).map(|_| scene.namespace.run(|| Ok(TcpStream::connect(address)?))).collect();
+    let idle = idle?;
+    scene.wait_for("a client has room, and its request a backend", |scene| scene.get(&["/"]).is_ok())?;
+    let status = scene.daemon.status()?;
+    ensure!(status["front"]["shedding"]["refused"].as_u64() >= Some(1), "{status:#}");
+    drop(idle);
+    Ok(())
+}
+
+fn secret_and_rest(scene: &mut Scene) -> Result<()> {
+    let file = scene.files.path().join("secret").display().to_string();
+    let with = |lines: &str| scene.config("").replacen("[proxy]\n", &format!("[proxy]\n{lines}\n"), 1);
+    let named = with(&format!("secret = \"{file}\""));
+    fs::write(&file, "guess")?;
+    let said = scene.daemon.reload_text(&named).err().map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(said.contains("has 5 bytes") && said.contains("openssl rand"), "{said}");
+    fs::write(&file, [7; 32])?;
+    scene.daemon.reload_text(&named)?;
+    scene.daemon.reload_text(&scene.config("").replacen("workers = 2\n", "workers = 7\n", 1))?;
+    let said = scene.daemon.log();
+    ensure!(said.contains("`workers` takes effect at the next start"), "{said}");
     Ok(())
 }
 

@@ -13,6 +13,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("a_client_that_knows_no_curves_is_shown_the_rsa_certificate_of_the_same_name", by_algorithm),
     ("the_listener_chooses_among_the_ciphers_of_its_clients", cipher),
     ("http_1_1_is_agreed_on", agreed),
+    ("a_client_that_speaks_http_1_0_alone_is_answered", older),
     ("a_session_is_resumed_by_its_ticket", resumed),
     ("a_ticket_is_not_good_where_a_certificate_is_asked_for", ticket_elsewhere),
     ("a_large_download_arrives_whole", download),
@@ -93,6 +94,14 @@ fn cipher(scene: &mut Scene) -> Result<()> {
 fn agreed(scene: &mut Scene) -> Result<()> {
     let said = s_client(scene, &["-alpn", "http/1.1"])?;
     ensure!(said.contains("ALPN protocol: http/1.1"), "{said}");
+    Ok(())
+}
+
+fn older(scene: &mut Scene) -> Result<()> {
+    let said = s_client(scene, &["-alpn", "http/1.0"])?;
+    ensure!(said.contains("ALPN protocol: http/1.0"), "{said}");
+    let said = scene.curl(&["-k", "--http1.0", &format!("https://{SECURE}/")])?;
+    ensure!(said.contains("name=web"), "{said}");
     Ok(())
 }
 
