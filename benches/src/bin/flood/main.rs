@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lb_benches::machine::Machine;
 use lb_benches::samples::Samples;
-use lb_tests::flood::{Aim, Cpus, Flood};
+use lb_tests::flood::{Cpus, Flood};
 use serde::Serialize;
 use targets::Target;
 
@@ -97,7 +97,7 @@ fn measure(arguments: &Arguments, cpu: usize) -> Result<(Vec<Row>, Vec<String>)>
 #[allow(clippy::cast_precision_loss, reason = "frames of some seconds")]
 fn round(target: &dyn Target, measured: &mut Measured, lasting: Duration, cpu: usize) -> Result<()> {
     let (namespace, link, shape) = target.entrance()?;
-    let flood = Flood::start(namespace, link, &[shape], Aim::Out, cpu)?;
+    let flood = Flood::start(namespace, link, &[shape], cpu)?;
     std::thread::sleep(lasting);
     let sent = flood.stop()?;
     measured.samples.push(sent.took.as_secs_f64() * 1e9 / sent.total() as f64);
