@@ -1,6 +1,6 @@
 //! Reads what test runners print: the format of Rust's own harness, which our kernel runner speaks too.
 
-use super::tally::Tally;
+use super::tally::{Failure, Tally};
 
 /// Follows the output of one suite line by line.
 #[derive(Default)]
@@ -9,16 +9,31 @@ pub(crate) struct Report {
     /// Runners that announced their tests but have not reported a result yet.
     unfinished: u64,
     results: u64,
+    /// Of which failed test the lines are that come, if they are what one said.
+    telling: Option<String>,
 }
+
+/// How much is kept of what a failed test said, in characters.
+const MESSAGE_CHARACTERS: usize = 400;
 
 impl Report {
     pub(crate) fn read(&mut self, line: &str) {
-        if let Some(counts) = line.strip_prefix("test result: ") {
+        if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" ----")) {
+            // Rust's harness adds what it caught.
+            self.telling = Some(name.strip_suffix(" stdout").unwrap_or(name).to_owned());
+        } else if let Some(counts) = line.strip_prefix("test result: ") {
+            self.telling = None;
             self.read_counts(counts);
+        } else if line == "failures:" {
+            self.telling = None;
         } else if is_announcement(line) {
             self.unfinished += 1;
         } else if let Some(test) = line.strip_prefix("test ") {
             self.read_test(test);
+        } else if let Some(name) = &self.telling
+            && let Some(failure) = self.tally.failures.iter_mut().find(|failure| failure.name == *name)
+        {
+            append(&mut failure.message, line.trim());
         }
     }
 
@@ -38,7 +53,7 @@ impl Report {
                 .skips
                 .push(reason(rest).map_or_else(|| name.to_owned(), |why| format!("{name}: {why}")));
         } else if outcome.starts_with("FAILED") {
-            self.tally.failures.push(name.to_owned());
+            self.tally.failures.push(Failure::of(name));
         }
     }
 
@@ -62,6 +77,14 @@ impl Report {
 /// Why a test was ignored: Rust's harness writes `, reason`, libtest-mimic writes ` (reason)`.
 fn reason(rest: &str) -> Option<&str> {
     rest.strip_prefix(", ").or_else(|| rest.strip_prefix(" (")?.strip_suffix(')'))
+}
+
+fn append(message: &mut String, line: &str) {
+    let room = MESSAGE_CHARACTERS.saturating_sub(message.chars().count());
+    if !message.is_empty() && !line.is_empty() && room > 0 {
+        message.push(' ');
+    }
+    message.extend(line.chars().take(room));
 }
 
 /// `running 12 tests`, the first line of each runner.
@@ -121,7 +144,7 @@ mod tests {
             test result: FAILED. 0 passed; 1 failed; 1 ignored;\n";
         let sum = tally(output, false);
         assert_eq!(sum.skips, ["nat::a: no io_uring: EPERM (1)"]);
-        assert_eq!(sum.failures, ["nat::long"]);
+        assert_eq!(sum.failures, [Failure::of("nat::long")]);
     }
 
     #[test]
@@ -130,14 +153,14 @@ mod tests {
             "running 1 test\ntest a ... FAILED\ntest result: FAILED. 0 passed; 1 failed; 0 ignored;\n",
             false,
         );
-        assert_eq!((sum.failed, sum.failures), (1, vec!["a".to_owned()]));
+        assert_eq!((sum.failed, sum.failures), (1, vec![Failure::of("a")]));
     }
 
     #[test]
     fn a_runner_that_dies_counts_as_failed_beside_others_that_pass() {
         let sum = tally(&format!("{GOOD}running 3 tests\ntest x ... ok\n"), false);
         assert_eq!((sum.passed, sum.failed), (1, 1));
-        assert_eq!(sum.failures, ["host: ended without a result"]);
+        assert_eq!(sum.failures, [Failure::of("host: ended without a result")]);
     }
 
     #[test]
@@ -148,6 +171,16 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_after_good_results_has_failed() {
-        assert_eq!(tally(GOOD, false).failures, ["host: the command failed"]);
+        assert_eq!(tally(GOOD, false).failures, [Failure::of("host: the command failed")]);
+    }
+
+    #[test]
+    fn what_a_failed_test_said_is_kept_in_one_line() {
+        let output = "running 2 tests\ntest a ... FAILED\ntest b ... FAILED\n\nfailures:\n\n\
+            ---- a ----\nlost:\n  all of it\n\n---- b stdout ----\n\nthread 'b' panicked\n\nfailures:\n    a\n    b\n\n\
+            test result: FAILED. 0 passed; 2 failed; 0 ignored;\n";
+        let told: Vec<_> =
+            tally(output, false).failures.into_iter().map(|failure| failure.to_string()).collect();
+        assert_eq!(told, ["a: lost: all of it", "b: thread 'b' panicked"]);
     }
 }
