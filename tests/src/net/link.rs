@@ -1,7 +1,7 @@
 //! Links, addresses and routes of a [`Namespace`].
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,9 @@ use anyhow::{Context, Result, ensure};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, State};
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType};
+use rtnetlink::packet_route::route::{
+    RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteScope, RouteType,
+};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::{index, netlink};
@@ -170,6 +172,22 @@ impl Namespace {
         let told = format!("{route:?}");
         self.run(|| netlink(async |handle| Ok(handle.route().del(route).execute().await?)))
             .with_context(|| format!("taking a route away in {}: {told}", self.name()))
+    }
+
+    /// Has the stack forget what it learnt about paths. What it learnt about those of IPv6 outlives `net.ipv6.route.flush`: it
+    /// has a date to expire at.
+    pub fn forget_paths(&self) -> Result<()> {
+        self.sysctl("net.ipv4.route.flush", "1")?;
+        let forget = async |handle: Handle| {
+            let mut learnt = RouteMessageBuilder::<Ipv6Addr>::new().build();
+            learnt.header.flags |= RouteFlags::Cloned;
+            let routes: Vec<RouteMessage> = handle.route().get(learnt).execute().try_collect().await?;
+            for route in routes.into_iter().filter(|route| route.header.flags.contains(RouteFlags::Cloned)) {
+                handle.route().del(route).execute().await?;
+            }
+            Ok(())
+        };
+        self.run(|| netlink(forget)).with_context(|| format!("what {} learnt about paths", self.name()))
     }
 
     /// Has the stack take every packet for `destination` with `prefix` bits for one of its own.

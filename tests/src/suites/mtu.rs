@@ -9,7 +9,6 @@ use super::sharing::Claim;
 use super::traffic::named;
 use crate::family::Family;
 use crate::fleet::name;
-use crate::netns::Namespace;
 use crate::service::{Forward, Kind};
 use crate::stage::{Set, Stage, counted};
 use crate::topology::{BACKEND_MTU, LINK, PATH_MTU};
@@ -48,7 +47,7 @@ pub(super) fn claims(set: Set) -> Vec<Claim> {
 fn told_what_fits(stage: &mut Stage) -> Result<()> {
     set_backend_links(stage, USUAL_MTU)?;
     learns_by_both(stage)?;
-    forget(&stage.house.client)?;
+    stage.house.client.forget_paths()?;
     set_backend_links(stage, BACKEND_MTU)
 }
 
@@ -61,7 +60,7 @@ fn learns_by_both(stage: &Stage) -> Result<()> {
     let fits = usize::try_from(USUAL_MTU)? - set.forward.overhead(set.backends);
     let udp = stage.vip(Kind::Udp);
     stage.house.client.run(|| learns_by_udp(&echo::udp_socket(udp)?, set.clients, fits))?;
-    forget(&stage.house.client)?;
+    stage.house.client.forget_paths()?;
     let payload: Vec<u8> = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let reply = stage.house.client.run(|| echo::tcp(stage.vip(Kind::Tcp), &payload))?;
     ensure!(reply == payload, "{} bytes came back of {} by TCP, or others", reply.len(), payload.len());
@@ -117,7 +116,7 @@ fn refusal_reaches_its_backend(stage: &mut Stage) -> Result<()> {
 }
 
 fn backends_forget(stage: &Stage) -> Result<()> {
-    stage.house.backends.iter().try_for_each(|host| forget(&host.namespace))
+    stage.house.backends.iter().try_for_each(|host| host.namespace.forget_paths())
 }
 
 fn backend_learns_by_udp(stage: &Stage, index: usize) -> Result<()> {
@@ -169,10 +168,4 @@ fn download_fits(stage: &Stage, index: usize) -> Result<()> {
         ensure!(connection.get(PATH)?.body == expected, "other bytes came than the backend gives directly");
         Ok(())
     })
-}
-
-/// Has a host forget what it learnt about paths.
-fn forget(host: &Namespace) -> Result<()> {
-    host.sysctl("net.ipv4.route.flush", "1")?;
-    host.sysctl("net.ipv6.route.flush", "1")
 }
