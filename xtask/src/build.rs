@@ -1,6 +1,7 @@
 //! Builds the BPF programs, then the daemon that embeds them.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -31,4 +32,12 @@ fn programs(workspace: &Workspace) -> Result<()> {
         .context("the BPF programs do not build")?;
     bpf::publish(&objects, &workspace.object_dir())?;
     bpf::publish_text("sources", &sources, &workspace.object_dir())
+}
+
+/// Has cargo build the daemon for something that loads no BPF program, such as a lint: where there is no object yet, its build
+/// script is given an empty one. A real one is left alone, as another path would make cargo build the daemon twice.
+pub(crate) fn with_any_programs(workspace: &Workspace, cargo: &mut Command) {
+    if !workspace.object_dir().join("lb-ebpf").exists() {
+        cargo.env("LB_EBPF_OBJECT", "/dev/null");
+    }
 }

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
 use crate::test::Tally;
 use crate::workspace::Workspace;
+use crate::{build, process};
 
 /// What is fuzzed, each a function of the crate `lb-fuzz`.
 const TARGETS: [&str; 9] = [
@@ -52,7 +52,7 @@ pub(crate) fn run(workspace: &Workspace, target: Option<&str>, time: Duration) -
     if let Some(reason) = missing() {
         bail!("{reason}");
     }
-    let built = build(workspace)?;
+    let built = compile(workspace)?;
     chosen.iter().try_for_each(|target| run_one(workspace, &built, target, time))
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn run_suite(workspace: &Workspace) -> Tally {
     if let Some(reason) = missing() {
         return Tally::skip("fuzz", &reason);
     }
-    match build(workspace) {
+    match compile(workspace) {
         Err(error) => failed("build", &error),
         Ok(built) => run_side_by_side(workspace, &built),
     }
@@ -109,7 +109,7 @@ fn missing() -> Option<String> {
 /// Compiles all targets; the folder they lie in.
 ///
 /// The target is named although it is the host's own, so that build scripts and macros are not instrumented.
-fn build(workspace: &Workspace) -> Result<PathBuf> {
+fn compile(workspace: &Workspace) -> Result<PathBuf> {
     let triple = process::output(process::host_command(workspace.root()).args(["-vV"]))?;
     let triple =
         triple.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo names no host")?;
@@ -117,6 +117,7 @@ fn build(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = process::host_command(workspace.root());
     cargo.args(["build", "--release", "--locked", "--quiet", "--target", triple, "--manifest-path"]);
     cargo.arg(folder_of(workspace).join("Cargo.toml")).arg("--target-dir").arg(&folder);
+    build::with_any_programs(workspace, &mut cargo);
     process::run(cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f")))?;
     Ok(folder.join(triple).join("release"))
 }

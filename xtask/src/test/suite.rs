@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::report::Report;
 use super::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{fuzz, process, vm};
+use crate::{build, fuzz, process, vm};
 
 /// In the order in which they run: what fails fastest comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -174,14 +174,10 @@ impl Suite {
     }
 }
 
-/// Lints need no BPF object: without one, the daemon's build script is given an empty one. A real one is left
-/// alone, as another path would make cargo build the daemon twice.
 fn command(workspace: &Workspace, arguments: &str) -> Command {
     let mut command = process::host_command(workspace.root());
     command.args(arguments.split_whitespace());
-    if !workspace.object_dir().join("lb-ebpf").exists() {
-        command.env("LB_EBPF_OBJECT", "/dev/null");
-    }
+    build::with_any_programs(workspace, &mut command);
     command
 }
 
