@@ -74,8 +74,10 @@ impl Side {
         }
     }
 
+    /// An end stays one: of a segment that brings data and the end, the kernel tells the end first, with all that is ready by
+    /// then, and of the data alone afterwards.
     fn note(&mut self, is_ready: bool, is_over: bool) -> Option<Waker> {
-        match (is_over, is_ready) {
+        match (is_over || matches!(self.known, Known::Over), is_ready) {
             (true, _) => self.learn(Known::Over),
             (false, true) => self.learn(Known::Hot),
             (false, false) => None,

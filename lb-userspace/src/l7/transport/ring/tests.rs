@@ -1,6 +1,7 @@
 //! The ring's own book of places.
 
 use super::driver::Driver;
+use super::place::Place;
 use socket2::{Domain, Socket, Type};
 use std::io::{Read as _, Write as _};
 use std::task::{Context, Waker};
@@ -42,4 +43,16 @@ fn what_there_is_no_room_for_is_told_later_and_then_watched_again() {
             driver.at(place, |place| place.read.cool());
         }
     }
+}
+
+/// Linux handles the end of a segment before its data (`tcp_data_queue`), and two CPUs make two completions of that.
+#[test]
+fn an_end_that_is_told_before_the_data_that_came_with_it_is_not_forgotten() {
+    let cx = Context::from_waker(Waker::noop());
+    let mut place = Place::new();
+    for events in [libc::POLLIN | libc::POLLRDHUP, libc::POLLIN] {
+        place.note(events.into(), false);
+    }
+    place.read.drain();
+    assert!(place.read.poll(&cx).is_ready());
 }
