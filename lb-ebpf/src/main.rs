@@ -7,6 +7,7 @@
 mod capture;
 mod cookie;
 mod direct;
+mod flow_table;
 mod flows;
 mod guard;
 mod listen;

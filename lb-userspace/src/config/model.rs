@@ -1,17 +1,25 @@
 //! The validated configuration. Whoever holds one need not check anything again.
 
+mod check;
+mod vip;
+mod words;
+
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::bounds::{
-    DEFAULT_CAPTURE_RATE, DEFAULT_CAPTURE_RING, DEFAULT_CAPTURE_SNAP, DEFAULT_FALL, DEFAULT_FLOWS,
-    DEFAULT_FRAGMENTS, DEFAULT_INTERVAL, DEFAULT_JITTER, DEFAULT_RISE, DEFAULT_SEED, DEFAULT_STATUS,
-    DEFAULT_TIMEOUT,
+    DEFAULT_CAPTURE_RATE, DEFAULT_CAPTURE_RING, DEFAULT_CAPTURE_SNAP, DEFAULT_FLOWS, DEFAULT_FRAGMENTS,
+    DEFAULT_SEED,
 };
 use super::guard::{Guard, ServiceGuard};
 use super::proxy::Proxy;
+
+pub use check::{Check, CheckKind, StatusRange};
+pub use vip::Vip;
+pub(super) use vip::{first_of, whole};
+pub(super) use words::{Choice, words};
 
 /// A whole configuration. [`Config::default`] is what an empty file means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,133 +110,6 @@ pub struct Service {
     /// Line of the service's header in the file, from 1. No part of its identity: leave it out when comparing.
     pub line: usize,
 }
-
-/// A virtual address, or a prefix of them, and its ports: what clients connect to. Shown as `203.0.113.10:80`,
-/// `203.0.113.0/24:8000-8099` or `[2001:db8::10]:*`, for UDP with `/udp` behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Vip {
-    /// A unicast address; of a prefix the first one.
-    pub addr: IpAddr,
-    /// Bits of the prefix: all of them for a single address.
-    pub bits: u8,
-    /// The first port, from 1.
-    pub port: u16,
-    /// The last port.
-    pub last_port: u16,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-}
-
-impl Vip {
-    /// One port of one address.
-    #[must_use]
-    pub const fn new(addr: IpAddr, port: u16, protocol: Protocol) -> Self {
-        Self { addr, bits: whole(addr), port, last_port: port, protocol }
-    }
-
-    /// Whether it is a single address.
-    #[must_use]
-    pub const fn is_address(&self) -> bool {
-        self.bits == whole(self.addr)
-    }
-
-    /// Whether it is one port of a single address, which the packet path finds at once.
-    #[must_use]
-    pub const fn is_exact(&self) -> bool {
-        self.is_address() && self.port == self.last_port
-    }
-
-    /// Whether an address is in it.
-    #[must_use]
-    pub fn covers(&self, addr: IpAddr) -> bool {
-        first_of(addr, self.bits) == Some(self.addr)
-    }
-
-    /// Where a backend listens whose entry says `addr`, in the shape of a VIP: on its own port, or else on all of these.
-    #[must_use]
-    pub const fn endpoint(&self, addr: SocketAddr) -> Self {
-        let own = Self::new(addr.ip(), addr.port(), self.protocol);
-        match addr.port() {
-            0 => Self { port: self.port, last_port: self.last_port, ..own },
-            _ => own,
-        }
-    }
-
-    /// Whether both are of the same addresses and protocol, and some port is of both.
-    #[must_use]
-    pub fn meets(&self, other: &Self) -> bool {
-        let places = |vip: &Self| (vip.addr, vip.bits, vip.protocol);
-        places(self) == places(other) && self.port <= other.last_port && other.port <= self.last_port
-    }
-
-    /// Whether packets to this address and port are for it.
-    #[must_use]
-    pub fn takes(&self, (addr, port, protocol): (IpAddr, u16, Protocol)) -> bool {
-        self.protocol == protocol && (self.port..=self.last_port).contains(&port) && self.covers(addr)
-    }
-}
-
-/// Bits of a whole address.
-pub(super) const fn whole(addr: IpAddr) -> u8 {
-    if addr.is_ipv4() { 32 } else { 128 }
-}
-
-/// The first address of the prefix of this length that `addr` is in; `None` if the family has no such length.
-#[must_use]
-pub(super) fn first_of(addr: IpAddr, bits: u8) -> Option<IpAddr> {
-    let behind = u32::from(whole(addr).checked_sub(bits)?);
-    Some(match addr {
-        IpAddr::V4(addr) => {
-            Ipv4Addr::from_bits(addr.to_bits() & u32::MAX.checked_shl(behind).unwrap_or(0)).into()
-        }
-        IpAddr::V6(addr) => {
-            Ipv6Addr::from_bits(addr.to_bits() & u128::MAX.checked_shl(behind).unwrap_or(0)).into()
-        }
-    })
-}
-
-impl fmt::Display for Vip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slash = if self.is_address() { String::new() } else { format!("/{}", self.bits) };
-        match self.addr {
-            IpAddr::V4(addr) => write!(f, "{addr}{slash}:")?,
-            IpAddr::V6(addr) => write!(f, "[{addr}{slash}]:")?,
-        }
-        match (self.port, self.last_port) {
-            (1, u16::MAX) => f.write_str("*")?,
-            (first, last) if first == last => write!(f, "{first}")?,
-            (first, last) => write!(f, "{first}-{last}")?,
-        }
-        match self.protocol {
-            Protocol::Tcp => Ok(()),
-            Protocol::Udp => f.write_str("/udp"),
-        }
-    }
-}
-
-/// A setting that is one of a few words.
-pub(super) trait Choice: Copy + 'static {
-    /// Every value with its word.
-    const WORDS: &'static [(&'static str, Self)];
-}
-
-/// Implements [`Choice`], `Display` and a const list of the words from one list, so that the three cannot differ.
-macro_rules! words {
-    ($type:ty { $($variant:ident = $word:literal),+ $(,)? }) => {
-        impl Choice for $type {
-            const WORDS: &'static [(&'static str, Self)] = &[$(($word, <$type>::$variant)),+];
-        }
-        impl $type {
-            pub(in crate::config) const CHOICES: &'static [&'static str] = &[$($word),+];
-        }
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(match self { $(<$type>::$variant => $word),+ })
-            }
-        }
-    };
-}
-pub(super) use words;
 
 /// The transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -375,85 +256,6 @@ pub struct Backend {
     pub weight: u16,
     /// Whether it is draining: it keeps the flows it has and gets no new ones. Default false.
     pub drain: bool,
-}
-
-/// How the backends of a service are probed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// What a probe does. Default [`CheckKind::Tcp`].
-    pub kind: CheckKind,
-    /// Port to probe instead of the backend's own.
-    pub port: Option<u16>,
-    /// Time from one probe to the next, 10 ms to 1 h. Default 1 s.
-    pub interval: Duration,
-    /// Time after which a probe has failed, 1 ms to `interval`. Default 500 ms, or `interval` where that is shorter.
-    pub timeout: Duration,
-    /// Successes in a row that bring a backend up, 1 to 100. Default 2.
-    pub rise: u32,
-    /// Failures in a row that take a backend down, 1 to 100. Default 2.
-    pub fall: u32,
-    /// Percent by which an interval is shortened at random, 0 to 50. Default 10. Never lengthened, so that a dead
-    /// backend is found within `interval × fall`.
-    pub jitter: u8,
-}
-
-impl Default for Check {
-    fn default() -> Self {
-        Self {
-            kind: CheckKind::Tcp,
-            port: None,
-            interval: DEFAULT_INTERVAL,
-            timeout: DEFAULT_TIMEOUT,
-            rise: DEFAULT_RISE,
-            fall: DEFAULT_FALL,
-            jitter: DEFAULT_JITTER,
-        }
-    }
-}
-
-/// What a probe does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CheckKind {
-    /// Healthy when a TCP connection is accepted.
-    Tcp,
-    /// Healthy when `GET path` answers with a status in the range.
-    Http {
-        /// Path with query, printable ASCII without spaces, starting with `/`.
-        path: String,
-        /// Statuses that count as healthy. Default 200 alone.
-        status: StatusRange,
-        /// The `Host` header; `None` sends the backend's address.
-        host: Option<String>,
-    },
-}
-
-/// A range of HTTP statuses, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusRange {
-    /// Lowest status of the range, from 200.
-    pub first: u16,
-    /// Highest status of the range, to 599.
-    pub last: u16,
-}
-
-impl StatusRange {
-    /// Whether `status` is in the range.
-    #[must_use]
-    pub fn contains(self, status: u16) -> bool {
-        (self.first..=self.last).contains(&status)
-    }
-}
-
-impl Default for StatusRange {
-    fn default() -> Self {
-        Self { first: DEFAULT_STATUS, last: DEFAULT_STATUS }
-    }
-}
-
-impl fmt::Display for StatusRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}-{}", self.first, self.last) }
-    }
 }
 
 /// How full NAT uses the balancer's own address.
