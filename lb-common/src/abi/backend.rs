@@ -84,6 +84,19 @@ impl BackendFlags {
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+
+    /// Whether an untagged backend is of IPv6; `None` for any other.
+    #[inline(always)]
+    #[must_use]
+    pub const fn untagged_v6(self) -> Option<bool> {
+        const V4: u8 = BackendFlags::UNTAGGED.0;
+        const V6: u8 = BackendFlags::UNTAGGED.with(BackendFlags::V6).0;
+        match self.0 & V6 {
+            V4 => Some(false),
+            V6 => Some(true),
+            _ => None,
+        }
+    }
 }
 
 /// A backend: one cache line with all a packet needs, so that forwarding is a copy and an addition.

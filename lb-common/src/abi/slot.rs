@@ -2,7 +2,8 @@
 
 use super::BackendId;
 
-/// One word: `current` (15 bits), `settled` (15 bits), `tracked` (1 bit); see DESIGN idea 1 in ARCHITECTURE.md.
+/// One word: `current` (15 bits), `settled` (15 bits), one bit unused, `tracked` (1 bit, the sign, which is asked for without a
+/// mask); see DESIGN idea 1 in ARCHITECTURE.md.
 ///
 /// While `tracked` is clear every packet goes to `current`. While it is set, a new flow goes to `current` and is
 /// recorded; a flow without a record is an old one and goes to `settled`.
@@ -14,7 +15,7 @@ plain!(Slot, 4);
 
 const MASK: u32 = 0x7fff;
 const SETTLED_SHIFT: u32 = 15;
-const TRACKED: u32 = 1 << 30;
+const TRACKED: u32 = 1 << 31;
 
 impl Slot {
     /// Nobody's: as every slot is at first.

@@ -6,7 +6,7 @@ use super::super::parse::Segment;
 use super::super::track::{self, Asked};
 use super::super::{Arrival, Outcome, Reason, TablesFor, link, select};
 use super::peek::{L3, flags, key, opens, ports, source};
-use super::{inconsistent, sent, takes, to_backend};
+use super::{fits, inconsistent, sent_to, takes};
 use crate::abi::{Backend, BackendId, FlowKey, Select, Service, ServiceKey, Slot};
 use crate::wire::{Packet, U16be, U32be, tcp};
 
@@ -38,10 +38,9 @@ fn tunnelled_to<A: Family, const PROTOCOL: u8, const UDP: bool>(
 ) -> Option<Outcome> {
     // Nobody's record is not resolved.
     let backend = tables.backend(owner.0)?;
-    if backend.is_v6() {
-        tunnelled_in::<A, PROTOCOL, true, UDP>(packet, tables, outer, backend, owner)
-    } else {
-        tunnelled_in::<A, PROTOCOL, false, UDP>(packet, tables, outer, backend, owner)
+    match backend.flags.untagged_v6()? {
+        false => tunnelled_in::<A, PROTOCOL, false, UDP>(packet, tables, outer, backend, owner),
+        true => tunnelled_in::<A, PROTOCOL, true, UDP>(packet, tables, outer, backend, owner),
     }
 }
 
@@ -55,7 +54,7 @@ fn tunnelled_in<A: Family, const PROTOCOL: u8, const V6: bool, const UDP: bool>(
     (id, reason): (BackendId, Reason),
 ) -> Option<Outcome> {
     let outer = Outer::<V6, UDP>::LENGTH;
-    if !takes::<A, PROTOCOL>(packet, backend, (length, outer as u32)) {
+    if !fits::<A, PROTOCOL>(packet, backend, (length, outer as u32)) {
         return None;
     }
     packet.make_room(-Outer::<V6, UDP>::ROOM, Outer::<V6, UDP>::OUTSIDE)?;
@@ -63,7 +62,7 @@ fn tunnelled_in<A: Family, const PROTOCOL: u8, const V6: bool, const UDP: bool>(
         return Some(inconsistent(tables, packet));
     }
     let opened = reason as u8 == Reason::Settled as u8 && opens::<A, PROTOCOL>(packet, L3 + outer);
-    Some(sent(tables, to_backend(id, backend, (reason, opened)), packet.length() - outer as u32))
+    Some(sent_to(tables, (id, backend), (reason, opened), packet.length() - outer as u32))
 }
 
 /// Writes the headers before a packet that was moved.
@@ -97,13 +96,13 @@ pub(super) fn handed_on<A: Family, const PROTOCOL: u8>(
         (slot.current(), Reason::Settled)
     };
     let backend = tables.backend(id)?;
-    if !takes::<A, PROTOCOL>(packet, backend, (length, 0)) {
+    if !takes::<A, PROTOCOL>(packet, backend, length) {
         return None;
     }
     A::take_hop(packet, L3)?;
     link::write_untagged(packet, &backend.link, A::ETHERTYPE)?;
     let opened = reason as u8 == Reason::Settled as u8 && opens::<A, PROTOCOL>(packet, L3);
-    Some(sent(tables, to_backend(id, backend, (reason, opened)), packet.length()))
+    Some(sent_to(tables, (id, backend), (reason, opened), packet.length()))
 }
 
 /// A slot and its place, and the flow's hash that led there.

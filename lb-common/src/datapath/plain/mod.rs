@@ -12,6 +12,7 @@ use super::family::Family;
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, classify};
 use crate::abi::{Backend, BackendFlags, BackendId, Contents, Forward, Service, ServiceKey};
 use crate::wire::{Packet, Transport, ethernet, protocol};
+use core::hint::black_box;
 use peek::{L3, l4, sound_length};
 pub(super) use peek::{control, destination, least, source, source_port, vip};
 
@@ -44,7 +45,11 @@ fn carried<A: Family, const PROTOCOL: u8>(
     let vip = vip::<A, PROTOCOL>(packet)?;
     match classify::exact(tables, &vip) {
         Some(service) => of_a_service::<A, PROTOCOL>(packet, tables, (&vip, service), arrival),
-        None => of_none::<A, PROTOCOL>(packet, tables, &vip, arrival),
+        None => {
+            // Read anew, rather than kept for those that have a service.
+            black_box(());
+            of_none::<A, PROTOCOL>(packet, tables, &self::vip::<A, PROTOCOL>(packet)?, arrival)
+        }
     }
 }
 
@@ -94,9 +99,19 @@ pub(super) fn of_nobody(packet: &impl Packet, tables: &impl Tables) -> Option<Ou
     Some(Err(Reason::NotAVip))
 }
 
-/// Whether a backend's next hop is known, without tags, and takes an IP packet of this length with so much more.
+/// Whether a backend's next hop is known, without tags, and takes an IP packet of this length.
 #[inline(always)]
 pub(super) fn takes<A: Family, const PROTOCOL: u8>(
+    packet: &impl Packet,
+    backend: &Backend,
+    length: u32,
+) -> bool {
+    backend.flags.has(BackendFlags::UNTAGGED) && fits::<A, PROTOCOL>(packet, backend, (length, 0))
+}
+
+/// Whether a backend's interface takes an IP packet of this length with so much more.
+#[inline(always)]
+pub(super) fn fits<A: Family, const PROTOCOL: u8>(
     packet: &impl Packet,
     backend: &Backend,
     (length, overhead): (u32, u32),
@@ -105,17 +120,22 @@ pub(super) fn takes<A: Family, const PROTOCOL: u8>(
     let (whole, leaves) = (length + overhead, packet.wire_length(length, overhead, transport));
     // What leaves whole and fits an MTU has a length of 16 bits.
     let has_length = leaves == whole || u16::try_from(whole).is_ok();
-    backend.flags.has(BackendFlags::UNTAGGED) && leaves <= u32::from(backend.mtu) && has_length
+    leaves <= u32::from(backend.mtu) && has_length
 }
 
-/// What became of a packet that goes to a backend.
+/// Counts a packet that was sent to a backend. The interface is read when all is counted: kept until then, it would take a
+/// place on the stack.
 #[inline(always)]
-pub(super) const fn to_backend(
-    id: BackendId,
-    backend: &Backend,
+#[allow(clippy::unnecessary_wraps, reason = "it is what becomes of a packet")]
+pub(super) fn sent_to(
+    tables: &impl Tables,
+    (id, backend): (BackendId, &Backend),
     (reason, opened): (Reason, bool),
-) -> Steered {
-    Steered { reason, ifindex: backend.ifindex, backend: id, direction: Direction::ToBackend, opened }
+    bytes: u32,
+) -> Outcome {
+    let counted = Steered { reason, ifindex: 0, backend: id, direction: Direction::ToBackend, opened };
+    tables.count_steered(&counted, bytes);
+    Ok(Steered { ifindex: backend.ifindex, ..counted })
 }
 
 /// Counts a packet that was sent.

@@ -3,7 +3,7 @@
 use super::super::family::Family;
 use super::super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, link, nat};
 use super::peek::{L3, came_by, flags, key, l4, sound_length};
-use super::{of_nobody, sent, takes, to_backend};
+use super::{of_nobody, sent, sent_to, takes};
 use crate::abi::{BackendFlags, Flow, FlowKind};
 use crate::wire::{Packet, Transport, protocol, tcp, udp};
 
@@ -18,7 +18,7 @@ pub(super) fn translated<A: Family, const PROTOCOL: u8>(
     let mut flow = tables.flow(&key::<A, PROTOCOL>(packet)?)?;
     let backend = tables.backend(flow.backend)?;
     let flags = flags::<A, PROTOCOL>(packet, L3)?;
-    let usable = backend.flags.has(BackendFlags::ALIVE) && takes::<A, PROTOCOL>(packet, backend, (length, 0));
+    let usable = backend.flags.has(BackendFlags::ALIVE) && takes::<A, PROTOCOL>(packet, backend, length);
     let Arrival { ifindex, now } = arrival();
     if !usable || !nat::goes_on(&flow, flags) || !came_by(packet, &flow.way_back, ifindex)? {
         return None;
@@ -26,8 +26,7 @@ pub(super) fn translated<A: Family, const PROTOCOL: u8>(
     rewrite::<A, PROTOCOL>(packet, &flow)?;
     flow.note(flags, now);
     link::write_untagged(packet, &backend.link, A::ETHERTYPE)?;
-    let steered = to_backend(flow.backend, backend, (Reason::NatForward, false));
-    Some(sent(tables, steered, packet.length()))
+    Some(sent_to(tables, (flow.backend, backend), (Reason::NatForward, false), packet.length()))
 }
 
 /// Translates a backend's packet by its flow's record.
