@@ -28,6 +28,7 @@ pub(crate) fn write(orders: &impl Packet) -> u32 {
         Some(Table::GuardRules) => guard::GUARD_RULES.write(orders),
         Some(Table::GuardState) => guard::GUARD_STATE.write(orders),
         Some(Table::GuardOutline) => guard::GUARD_OUTLINE.write(orders),
+        Some(Table::CommonMtu) => COMMON_MTU.write(orders),
         None => 0,
     }
 }
@@ -48,6 +49,11 @@ static PREFIXES: LpmTrie<[u8; 20], u32, { limits::PREFIXES as usize }> = LpmTrie
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.contents")]
 static CONTENTS: Direct<Contents, 1> = Direct::new(Contents(0));
+/// Bytes of an IP packet that every interface takes; 0 while that is not known.
+#[used]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.common_mtu")]
+static COMMON_MTU: Direct<u32, 1> = Direct::new(0);
 /// The slot words of all services.
 #[used]
 #[unsafe(no_mangle)]
@@ -104,9 +110,6 @@ static SECOND: Global<u32> = Global::new(250);
 /// Port of outer UDP headers that the backend's side takes off; 0 for none.
 #[unsafe(no_mangle)]
 static GUE_PORT: Global<u16> = Global::new(0);
-/// Bytes of an IP packet that every interface takes.
-#[unsafe(no_mangle)]
-static COMMON_MTU: Global<u32> = Global::new(0);
 /// 1 if drops that mean trouble are told of.
 #[unsafe(no_mangle)]
 static LOUD: Global<u8> = Global::new(0);
@@ -222,7 +225,7 @@ impl<const OFTEN: bool> Tables for KernelTables<OFTEN> {
 
     #[inline(always)]
     fn common_mtu(&self) -> u32 {
-        COMMON_MTU.load()
+        *COMMON_MTU.at(0)
     }
 
     #[inline(always)]

@@ -23,11 +23,13 @@ pub enum Table {
     GuardState = 5,
     /// Its lists in outline.
     GuardOutline = 6,
+    /// Bytes of an IP packet that every interface takes.
+    CommonMtu = 7,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Services,
         Self::Backends,
         Self::Slots,
@@ -35,6 +37,7 @@ impl Table {
         Self::GuardRules,
         Self::GuardState,
         Self::GuardOutline,
+        Self::CommonMtu,
     ];
 
     /// The table with this number.
@@ -49,6 +52,7 @@ impl Table {
             4 => Some(Self::GuardRules),
             5 => Some(Self::GuardState),
             6 => Some(Self::GuardOutline),
+            7 => Some(Self::CommonMtu),
             _ => None,
         }
     }

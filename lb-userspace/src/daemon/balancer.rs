@@ -135,6 +135,7 @@ impl Balancer {
             scraping,
         };
         balancer.follow_config();
+        balancer.follow_mtus(links);
         Ok(balancer)
     }
 
@@ -227,6 +228,17 @@ impl Balancer {
     pub(super) fn follow_links(&mut self) {
         let links: Vec<Link> = self.resolver.links.borrow().values().cloned().collect();
         self.interfaces.follow(&links);
+        let served: Vec<_> = links.into_iter().filter(|link| self.interfaces.has(&link.name)).collect();
+        self.follow_mtus(&served);
+    }
+
+    /// Tells the programs what all of our interfaces take. If they cannot be told, they go on asking for each long packet, or by what
+    /// was right before.
+    fn follow_mtus(&mut self, links: &[Link]) {
+        let Some(least) = links.iter().map(Link::common_mtu).min() else { return };
+        if let Err(error) = self.tables.write_common_mtu(least) {
+            tracing::error!("cannot tell the programs of the interfaces' MTU: {}", chain(&error));
+        }
     }
 
     /// Lets checks and the watch on the network follow the configuration.
@@ -279,7 +291,6 @@ fn settings(config: &Config, (links, mode): (&[Link], Mode), ports: &Ports) -> S
         fragments: config.limits.fragments,
         new_flows: share_of_a_cpu(config.limits.new_flows),
         spread: spread(&config.encap),
-        common_mtu: links.iter().map(Link::common_mtu).min().unwrap_or(u32::MAX),
         gue_port: 0,
         at_tc: mode.is_tc(),
         guard: guarding(config).map(|(prefixes, cookies)| Guarding {

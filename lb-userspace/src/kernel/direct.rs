@@ -92,6 +92,7 @@ const fn name(table: Table) -> &'static str {
         Table::GuardRules => "GUARD_RULES",
         Table::GuardState => "GUARD_STATE",
         Table::GuardOutline => "GUARD_OUTLINE",
+        Table::CommonMtu => "COMMON_MTU",
     }
 }
 
@@ -101,7 +102,7 @@ const fn length(table: Table) -> u32 {
         Table::Services => limits::SERVICE_ENTRIES,
         Table::Backends => limits::BACKENDS,
         Table::Slots => limits::SLOTS,
-        Table::Contents | Table::GuardState => 1,
+        Table::Contents | Table::GuardState | Table::CommonMtu => 1,
         Table::GuardRules => limits::GUARD_RULES,
         Table::GuardOutline => Outline::WORDS,
     }

@@ -145,6 +145,12 @@ impl Tables {
         self.writer.write(Table::Contents, &[(0, contents)])
     }
 
+    /// Says how many bytes of an IP packet every interface takes. What comes back from backends and is longer is compared with the
+    /// interface that it leaves by, which takes a call of the kernel's; so is everything until this is said.
+    pub fn write_common_mtu(&mut self, bytes: u32) -> Result<(), TableError> {
+        self.writer.write(Table::CommonMtu, &[(0, bytes)])
+    }
+
     /// Says how much a backend has to do.
     pub fn write_load(&mut self, id: BackendId, load: Load) -> Result<(), TableError> {
         self.loads.set(id.get().into(), Raw(load), 0).map_err(failed("write to", LOADS))

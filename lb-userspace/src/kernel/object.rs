@@ -285,7 +285,6 @@ pub(super) fn open(settings: &Settings, flows: u32, entries: Option<u32>) -> Res
         .map_max_entries(super::guard::LISTS, settings.guard.map_or(1, |guard| 2 * guard.nodes))
         .map_max_entries(super::guard::BUCKETS, guarded(limits::BUCKET_LINES))
         .map_max_entries(super::guard::BLOCKS, guarded(limits::BLOCKS))
-        .override_global("COMMON_MTU", &settings.common_mtu, true)
         .override_global("GUE_PORT", &settings.gue_port, true)
         .override_global("LOUD", &loud, true)
         .override_global("CAPTURE_RATE", &capture_rate, true)

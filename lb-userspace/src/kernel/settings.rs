@@ -24,9 +24,6 @@ pub struct Settings {
     /// Bits of outer sources that are taken from the flow's hash: of IPv4 addresses, and of the last word of IPv6
     /// addresses.
     pub spread: [u32; 2],
-    /// Bytes of an IP packet that every interface takes. What comes back from backends and is longer is compared with the
-    /// interface that it leaves by.
-    pub common_mtu: u32,
     /// Port of outer UDP headers that [`Program::Decap`](super::Program::Decap) takes off; 0 for none.
     pub gue_port: u16,
     /// Whether the programs are wanted for TC, else for XDP. Those of the other kind are loaded when they are attached.
@@ -55,7 +52,6 @@ impl Default for Settings {
             fragments: limits::FRAGMENTS,
             new_flows: 0,
             spread: [0; 2],
-            common_mtu: u32::MAX,
             gue_port: 0,
             at_tc: false,
             guard: None,

@@ -90,18 +90,26 @@ fn learns_by_udp(socket: &UdpSocket, family: Family, fits: usize) -> Result<()> 
     Ok(())
 }
 
-/// The backend's link takes more than the client's, which the balancer alone knows.
+/// The backend's link takes more than the client's, which the balancer alone knows; also after that one became narrower.
 fn told_what_clients_take(stage: &mut Stage) -> Result<()> {
     let backend = &stage.house.backends[0].namespace;
+    let towards_client = stage.house.interfaces.first().context("a balancer with interfaces")?;
     backend.mtu(LINK, BACKEND_MTU)?;
+    for bytes in [USUAL_MTU, NARROW_MTU, USUAL_MTU] {
+        stage.house.balancer.mtu(towards_client, bytes)?;
+        told_that_clients_take(stage, bytes).with_context(|| format!("a link of {bytes} bytes"))?;
+        backends_forget(stage)?;
+    }
+    backend.mtu(LINK, PATH_MTU)
+}
+
+fn told_that_clients_take(stage: &Stage, bytes: u32) -> Result<()> {
     let before = counted(&stage.daemon.status()?, TOLD);
-    let family = stage.set.clients;
-    let full = usize::try_from(USUAL_MTU)? - family.header_bytes() - UDP_HEADER_BYTES;
+    let full = usize::try_from(bytes)? - stage.set.clients.header_bytes() - UDP_HEADER_BYTES;
     learns_from_an_echo(stage, 0, full)?;
     let told = counted(&stage.daemon.status()?, TOLD) - before;
     ensure!(told > 0, "it learnt, but not from the balancer");
-    backend.mtu(LINK, PATH_MTU)?;
-    backends_forget(stage)
+    Ok(())
 }
 
 /// The way back to the client has a narrow link behind a router, which tells the VIP that a reply was too big. The backend

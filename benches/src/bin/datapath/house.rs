@@ -62,6 +62,7 @@ pub(crate) fn settings() -> Settings {
 
 /// Writes the tables.
 pub(crate) fn furnish(tables: &mut Tables) -> Result<()> {
+    tables.write_common_mtu(1500)?;
     let mut places = HostTables::default();
     guard::furnish(tables, [GUARDED_VIP, RATED_VIP].map(number))?;
     for (number, (vip, forward, moving, ifindex)) in (0u16..).zip(SERVICES) {

@@ -38,9 +38,10 @@ fn tunnelled_to<A: Family, const PROTOCOL: u8, const UDP: bool>(
 ) -> Option<Outcome> {
     // Nobody's record is not resolved.
     let backend = tables.backend(owner.0)?;
-    match backend.flags.untagged_v6()? {
-        false => tunnelled_in::<A, PROTOCOL, false, UDP>(packet, tables, outer, backend, owner),
-        true => tunnelled_in::<A, PROTOCOL, true, UDP>(packet, tables, outer, backend, owner),
+    if backend.flags.untagged_v6()? {
+        tunnelled_in::<A, PROTOCOL, true, UDP>(packet, tables, outer, backend, owner)
+    } else {
+        tunnelled_in::<A, PROTOCOL, false, UDP>(packet, tables, outer, backend, owner)
     }
 }
 

@@ -43,14 +43,12 @@ fn carried<A: Family, const PROTOCOL: u8>(
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
     let vip = vip::<A, PROTOCOL>(packet)?;
-    match classify::exact(tables, &vip) {
-        Some(service) => of_a_service::<A, PROTOCOL>(packet, tables, (&vip, service), arrival),
-        None => {
-            // Read anew, rather than kept for those that have a service.
-            black_box(());
-            of_none::<A, PROTOCOL>(packet, tables, &self::vip::<A, PROTOCOL>(packet)?, arrival)
-        }
+    if let Some(service) = classify::exact(tables, &vip) {
+        return of_a_service::<A, PROTOCOL>(packet, tables, (&vip, service), arrival);
     }
+    // Read anew, rather than kept for those that have a service.
+    black_box(());
+    of_none::<A, PROTOCOL>(packet, tables, &self::vip::<A, PROTOCOL>(packet)?, arrival)
 }
 
 /// A client's packet.

@@ -85,7 +85,7 @@ impl Twins {
         let base = Settings { seed: host.seed, ports, flows, ..Settings::default() };
         let guard = guarding(&host)?;
         let common_mtu = host.mtus.values().copied().min().unwrap_or(u32::MAX);
-        let base = Settings { common_mtu, gue_port: GUE_PORT, ..base };
+        let base = Settings { gue_port: GUE_PORT, ..base };
         let settings = Settings { new_flows: host.new_flows, spread, guard, ..base };
         let idle = IDLE.lock().ok().and_then(|mut idle| idle.take()).filter(|(known, _)| *known == settings);
         let mut kernel = match idle {
@@ -93,6 +93,7 @@ impl Twins {
             None => Datapath::load(&settings).context("load the kernel programs")?,
         };
         kernel.tables.reset(SLOTS).context("empty the tables")?;
+        kernel.tables.write_common_mtu(common_mtu)?;
         let mut twins = Self { host, settings, hook, kernel: Some(kernel), _here: Pinned::here()? };
         twins.copy()?;
         Ok(twins)
