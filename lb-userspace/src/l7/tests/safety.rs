@@ -346,23 +346,24 @@ fn connections_that_wait_are_closed_for_want_of_memory_and_the_active_ones_notic
 /// What a buffer takes.
 const ROOM: u64 = 32 << 10;
 
-/// The beginning of a head, which takes a buffer, and is counted when this returns.
-fn begin_to_ask(lab: &Lab) -> Client {
-    let mut client = lab.connect();
-    client.send("GET / HTTP/1.1\r\nHost:");
+/// Clients of which each has sent the beginning of a head, which takes a buffer; all is counted when this returns.
+fn begin_to_ask<const N: usize>(lab: &Lab) -> [Client; N] {
+    let mut clients = [(); N].map(|()| lab.connect());
+    wait_for(&lab.counters.open, N as u64);
+    clients.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nHost:"));
     let begin = Instant::now();
-    while lab.settings.ledger.total() < CONNECTION as u64 + ROOM {
-        assert!(begin.elapsed() < Duration::from_secs(10), "it holds {:?}", lab.settings.ledger);
+    while lab.settings.ledger.total() < N as u64 * (CONNECTION as u64 + ROOM) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", lab.settings.ledger);
         std::thread::sleep(ms(5));
     }
-    client
+    clients
 }
 
 #[test]
 fn without_memory_for_it_a_new_connection_is_told_when_to_come_back() {
     over_both(|start| {
         let lab = quiet(start(Proxy { memory: (CONNECTION as u64 + ROOM) * 100 / 95, ..to(mirror()) }));
-        let mut first = begin_to_ask(&lab);
+        let [mut first] = begin_to_ask(&lab);
         let told = lab.connect().receive().unwrap();
         assert_eq!((told.status(), told.field("retry-after")), (503, Some("1")));
         assert_eq!(first.ask(" h\r\n\r\n").status(), 200, "one that was let in is served");
@@ -373,8 +374,8 @@ fn without_memory_for_it_a_new_connection_is_told_when_to_come_back() {
 #[test]
 fn without_any_memory_requests_are_told_too_and_connections_are_closed() {
     over_both(|start| {
-        let lab = quiet(start(Proxy { memory: CONNECTION as u64 + ROOM - 1, ..to(mirror()) }));
-        let mut first = begin_to_ask(&lab);
+        let lab = quiet(start(Proxy { memory: 2 * CONNECTION as u64 + ROOM - 1, ..to(mirror()) }));
+        let [mut first, _second] = begin_to_ask(&lab);
         assert_eq!(lab.connect().rest(), "");
         let told = first.ask(" h\r\n\r\n");
         assert_eq!((told.status(), told.field("retry-after")), (503, Some("1")));
