@@ -350,7 +350,9 @@ const ROOM: u64 = 32 << 10;
 fn begin_to_ask<const N: usize>(lab: &Lab) -> [Client; N] {
     let mut clients = [(); N].map(|()| lab.connect());
     wait_for(&lab.counters.open, N as u64);
-    clients.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nHost:"));
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost:");
+    }
     let begin = Instant::now();
     while lab.settings.ledger.total() < N as u64 * (CONNECTION as u64 + ROOM) {
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", lab.settings.ledger);
