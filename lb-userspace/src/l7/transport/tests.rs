@@ -51,6 +51,32 @@ fn a_connection_that_is_dropped_while_it_is_waited_for_is_closed() {
 }
 
 #[test]
+fn a_connection_that_waits_is_quiet_until_its_peer_says_something_or_ends() {
+    async fn case<W: Watch>(unasked: impl Fn(&mut TcpStream)) {
+        let (mut near, mut far) = pair::<W>();
+        assert!(near.is_quiet(true));
+        far.write_all(b"asked").unwrap();
+        assert_eq!(read(&mut near).await, 5);
+        let waits = poll_fn(|cx| Poll::Ready(near.poll_read(cx, &mut [0]).is_pending())).await;
+        assert!(waits && near.is_quiet(false) && near.is_quiet(true));
+        unasked(&mut far);
+        let noticed = async {
+            while near.is_quiet(false) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, noticed).await.unwrap();
+        assert!(!near.is_quiet(true));
+    }
+    let speaks = |far: &mut TcpStream| far.write_all(b"unasked").unwrap();
+    let ends = |far: &mut TcpStream| far.shutdown(Shutdown::Write).unwrap();
+    Epoll::run(case::<Epoll>(speaks)).unwrap();
+    Epoll::run(case::<Epoll>(ends)).unwrap();
+    Ring::run(case::<Ring>(speaks)).unwrap();
+    Ring::run(case::<Ring>(ends)).unwrap();
+}
+
+#[test]
 fn room_that_comes_back_is_told_of_as_often_as_it_does() {
     async fn case<W: Watch>() {
         const WHOLE: usize = 32 << 20;

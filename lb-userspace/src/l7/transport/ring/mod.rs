@@ -5,7 +5,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use super::{Moved, Watch};
+use super::{Moved, Watch, is_blocked};
 use driver::Driver;
 use place::{Place, Side};
 use socket2::Socket;
@@ -100,6 +100,12 @@ impl Watch for Ring {
 
     fn socket(&self) -> &Rc<Socket> {
         &self.socket
+    }
+
+    /// The kernel tells the ring of what comes, as late as when this thread last left it. So mostly there is nothing to call for.
+    fn would_block(&self, call: impl FnOnce(&Socket) -> io::Result<usize>) -> bool {
+        self.driver.dispatch();
+        self.driver.at(self.place, |place| place.is_quiet()) == Some(true) || is_blocked(&call(&self.socket))
     }
 
     fn poll_read(

@@ -97,6 +97,11 @@ impl Place {
         Self { write, ..Self::default() }
     }
 
+    /// Whether the kernel would tell of what there is to read, and has told of nothing since all was read.
+    pub(super) const fn is_quiet(&self) -> bool {
+        matches!(self.poll, Armed::On) && matches!(self.read.known, Known::Cold)
+    }
+
     /// Notes what a completion tells; who is to be woken for it. A poll ends by itself where there was no room for a
     /// completion: then both sides have to look for themselves, and have it begun anew.
     pub(super) fn note(&mut self, result: i32, is_last: bool) -> [Option<Waker>; 2] {
