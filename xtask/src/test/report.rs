@@ -24,7 +24,7 @@ impl Report {
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.telling = None;
             self.read_counts(counts);
-        } else if line == "failures:" {
+        } else if ["failures:", "stack backtrace:"].contains(&line) {
             self.telling = None;
         } else if is_announcement(line) {
             self.unfinished += 1;
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn what_a_failed_test_said_is_kept_in_one_line() {
         let output = "running 2 tests\ntest a ... FAILED\ntest b ... FAILED\n\nfailures:\n\n\
-            ---- a ----\nlost:\n  all of it\n\n---- b stdout ----\n\nthread 'b' panicked\n\nfailures:\n    a\n    b\n\n\
+            ---- a ----\nlost:\n  all of it\n\n---- b stdout ----\n\nthread 'b' panicked\nstack backtrace:\n   0: main\n\nfailures:\n    a\n    b\n\n\
             test result: FAILED. 0 passed; 2 failed; 0 ignored;\n";
         let told: Vec<_> =
             tally(output, false).failures.into_iter().map(|failure| failure.to_string()).collect();
