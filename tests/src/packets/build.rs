@@ -1,6 +1,6 @@
 //! Packets built layer by layer, lengths and checksums worked out here by the definition, not by the code under test.
 
-use super::segment;
+use super::segment::{self, Segment};
 use std::net::IpAddr;
 
 /// A packet from the inside out: begin with a transport, wrap it, end with [`Stack::bytes`].
@@ -169,27 +169,6 @@ impl Ipv4 {
         self
     }
 
-    /// TCP options of a multiple of four bytes.
-    #[must_use]
-    pub fn tcp_options(mut self, options: &[u8]) -> Self {
-        segment::put_options(&mut self.payload, options);
-        self.summed_at(segment::CHECKSUM)
-    }
-
-    /// Other sequence and acknowledgment numbers of TCP.
-    #[must_use]
-    pub fn numbered(mut self, numbers: (u32, u32)) -> Self {
-        segment::put_numbers(&mut self.payload, numbers);
-        self.summed_at(segment::CHECKSUM)
-    }
-
-    /// Another window of TCP.
-    #[must_use]
-    pub fn window(mut self, window: u16) -> Self {
-        segment::put_window(&mut self.payload, window);
-        self.summed_at(segment::CHECKSUM)
-    }
-
     /// Bytes that IP counts and the transport does not.
     #[must_use]
     pub fn trailing(mut self, bytes: &[u8]) -> Self {
@@ -335,6 +314,16 @@ pub trait Network {
     #[must_use]
     fn framed(&self, destination: [u8; 6], source: [u8; 6], tags: &[(u16, u16)]) -> Stack {
         Stack::frame(destination, source, tags, self.ethertype(), &self.network_bytes())
+    }
+}
+
+impl Segment for Ipv4 {
+    fn segment(&mut self) -> &mut Vec<u8> {
+        &mut self.payload
+    }
+
+    fn summed(self) -> Self {
+        self.summed_at(segment::CHECKSUM)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::build::{Ipv4, Network, Stack};
 use super::ipv6::{End6, Ipv6};
+use super::segment::Segment as _;
 use std::net::{IpAddr, SocketAddr};
 
 /// A packet of either family.

@@ -1,7 +1,7 @@
 //! IPv6 packets, built layer by layer, as [`super::build`] does for IPv4.
 
 use super::build::{Network, checksum};
-use super::segment;
+use super::segment::{self, Segment};
 use std::net::IpAddr;
 
 /// An IPv6 address with a port.
@@ -72,27 +72,6 @@ impl Ipv6 {
         };
         self.payload.splice(at..at + 2, sum.to_be_bytes());
         self
-    }
-
-    /// TCP options of a multiple of four bytes.
-    #[must_use]
-    pub fn tcp_options(mut self, options: &[u8]) -> Self {
-        segment::put_options(&mut self.payload, options);
-        self.summed_at(segment::CHECKSUM)
-    }
-
-    /// Other sequence and acknowledgment numbers of TCP.
-    #[must_use]
-    pub fn numbered(mut self, numbers: (u32, u32)) -> Self {
-        segment::put_numbers(&mut self.payload, numbers);
-        self.summed_at(segment::CHECKSUM)
-    }
-
-    /// Another window of TCP.
-    #[must_use]
-    pub fn window(mut self, window: u16) -> Self {
-        segment::put_window(&mut self.payload, window);
-        self.summed_at(segment::CHECKSUM)
     }
 
     /// Without a UDP checksum, which only tunnels may do over IPv6 (RFC 6935).
@@ -174,6 +153,16 @@ impl Ipv6 {
         chain.fold((self.protocol, self.payload.clone()), |(next, behind), (kind, content)| {
             (*kind, [&[next], &content[..], &behind].concat())
         })
+    }
+}
+
+impl Segment for Ipv6 {
+    fn segment(&mut self) -> &mut Vec<u8> {
+        &mut self.payload
+    }
+
+    fn summed(self) -> Self {
+        self.summed_at(segment::CHECKSUM)
     }
 }
 

@@ -32,6 +32,7 @@ pub use random::Random;
 pub use row::{Fate, Row, Setup, Side, Step};
 pub use rows::rows;
 pub use run::on_host;
+pub use segment::Segment;
 pub use town::{TOWN_PORTS, change, town};
 pub use traffic::{Mix, Traffic};
 pub use verify::fault;

@@ -15,7 +15,7 @@ use crate::daemon::{Daemon, Mode, binary};
 use crate::family::Family;
 use crate::fleet;
 use crate::flood::{Carries, Cpus, Flood, Shape, Sources, Way};
-use crate::packets::{Ipv6, Stack as Packet};
+use crate::packets::{Ipv6, Segment as _, Stack as Packet};
 use crate::process::Process;
 use crate::runner::Case;
 use crate::service::{Forward, Kind, Service, config};

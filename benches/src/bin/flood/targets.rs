@@ -7,7 +7,7 @@ use lb_tests::flood::{Carries, Shape, Sources, Way};
 use lb_tests::net::offload::Offload;
 use lb_tests::net::xdp;
 use lb_tests::netns::Namespace;
-use lb_tests::packets::Stack;
+use lb_tests::packets::{Segment as _, Stack};
 use lb_tests::service::{Forward, Kind, config};
 use lb_tests::skip::{Need, missing};
 use lb_tests::stage::{Set, Stage, counted, services};

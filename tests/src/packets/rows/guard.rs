@@ -32,8 +32,8 @@ const SERVICE_FLOWS: u32 = GuardFlags::SERVICE_FLOWS.0;
 const ALL: u32 = 255;
 
 pub(super) fn rows() -> Vec<Row> {
-    let of_family =
-        |family| [origins(family), blocks(family), forms(family), rates(family), untouched(family)].concat();
+    let kinds = [lists, listed, forged, blocks, forms, rates, untouched];
+    let of_family = |family| kinds.iter().flat_map(move |rows| rows(family)).collect::<Vec<_>>();
     let families = Family::BOTH.into_iter().flat_map(of_family);
     families.chain([pieces(), combinations(), forwarded()].into_iter().flatten()).collect()
 }
@@ -57,14 +57,10 @@ fn comes(family: Family, sentence: &str, packet: &Ip) -> Arrives {
     guarded(format!("guard over {family}: {sentence}"), packet)
 }
 
-fn origins(family: Family) -> Vec<Row> {
+/// What the lists say of a source.
+fn lists(family: Family) -> Vec<Row> {
     let from = |source| segment(family, source, SYN);
     let denied = from(client(family).ip());
-    let looped = by_text(family, "127.0.0.1", "::1");
-    let group = by_text(family, "224.0.0.5", "ff02::1");
-    let to_range = SocketAddr::new(vip(family), RANGED + 5);
-    let tags = [(0x88a8, 0xa064), (0x8100, 200)];
-    let tagged = denied.framed(OWN_MAC, ROUTER_MAC, &tags);
     vec![
         comes(family, "a denied source is stopped", &denied).with_annex(with::<LISTS>).stops(Denied),
         comes(family, "a denied source's datagram is stopped", &datagram(family, client(family).ip()))
@@ -96,6 +92,15 @@ fn origins(family: Family) -> Vec<Row> {
         comes(family, "a denied source goes on where lists are off", &denied)
             .with_annex(with::<{ ALL & !LISTS }>)
             .stops(Local),
+    ]
+}
+
+/// What the lists say of packets of every kind.
+fn listed(family: Family) -> Vec<Row> {
+    let denied = segment(family, client(family).ip(), SYN);
+    let to_range = SocketAddr::new(vip(family), RANGED + 5);
+    let tagged = denied.framed(OWN_MAC, ROUTER_MAC, &[(0x88a8, 0xa064), (0x8100, 200)]);
+    vec![
         comes(family, "a denied source with options is stopped", &denied.clone().with_options())
             .with_annex(with::<LISTS>)
             .stops(Denied),
@@ -116,6 +121,15 @@ fn origins(family: Family) -> Vec<Row> {
         )
         .with_annex(with::<LISTS>)
         .stops(Denied),
+    ]
+}
+
+/// Sources that nobody can have.
+fn forged(family: Family) -> Vec<Row> {
+    let from = |source| segment(family, source, SYN);
+    let looped = by_text(family, "127.0.0.1", "::1");
+    let group = by_text(family, "224.0.0.5", "ff02::1");
+    vec![
         comes(family, "a source on the loopback is a martian", &from(looped))
             .with_annex(with::<MARTIANS>)
             .stops(Martian),
@@ -190,72 +204,55 @@ fn after(arrives: Arrives, packet: &Ip, times: u32) -> Arrives {
     (0..times).fold(arrives, |arrives, _| arrives.after_lost(packet))
 }
 
+/// Of a source, or of a service.
 fn rates(family: Family) -> Vec<Row> {
+    [packets(family), flows(family)].concat()
+}
+
+/// A packet after so many of another.
+type Following<'a> = (&'a Ip, (&'a Ip, u32));
+
+fn follows(family: Family, sentence: &str, (packet, (before, times)): Following<'_>) -> Arrives {
+    after(comes(family, sentence, packet), before, times)
+}
+
+fn packets(family: Family) -> Vec<Row> {
+    let data = segment(family, stranger(family), ACK);
+    let query = datagram(family, stranger(family));
+    let row = |sentence: &str, following: Following<'_>, reason: Reason| {
+        follows(family, sentence, following).with_annex(with::<SOURCE_PACKETS>).stops(reason)
+    };
+    vec![
+        row("the last packet that a source may send goes on", (&data, (&data, PACKETS - 1)), Local),
+        row("one packet more of a source is stopped", (&data, (&data, PACKETS)), SourceRate),
+        row("one datagram more of a source is stopped", (&query, (&query, PACKETS)), SourceRate),
+    ]
+}
+
+fn flows(family: Family) -> Vec<Row> {
     let data = segment(family, stranger(family), ACK);
     let (syn, other) = (segment(family, stranger(family), SYN), segment(family, forgiven(family), SYN));
     let query = datagram(family, stranger(family));
-    let row = |sentence: &str, packet: &Ip, before: (&Ip, u32), reason: Reason, annex| {
-        after(comes(family, sentence, packet), before.0, before.1).with_annex(annex).stops(reason)
+    let of_source = |sentence: &str, following: Following<'_>, reason: Reason| {
+        follows(family, sentence, following).with_annex(with::<SOURCE_FLOWS>).stops(reason)
+    };
+    let of_service = |sentence: &str, following: Following<'_>, reason: Reason| {
+        follows(family, sentence, following).with_annex(with::<SERVICE_FLOWS>).stops(reason)
     };
     vec![
-        row(
-            "the last packet that a source may send goes on",
-            &data,
-            (&data, PACKETS - 1),
-            Local,
-            with::<SOURCE_PACKETS>,
-        ),
-        row(
-            "one packet more of a source is stopped",
-            &data,
-            (&data, PACKETS),
-            SourceRate,
-            with::<SOURCE_PACKETS>,
-        ),
-        row(
-            "one datagram more of a source is stopped",
-            &query,
-            (&query, PACKETS),
-            SourceRate,
-            with::<SOURCE_PACKETS>,
-        ),
-        row(
-            "the last flow that a source may begin goes on",
-            &syn,
-            (&syn, FLOWS - 1),
-            Local,
-            with::<SOURCE_FLOWS>,
-        ),
-        row(
-            "one flow more of a source is stopped",
-            &syn,
-            (&syn, FLOWS),
-            SourceNewFlows,
-            with::<SOURCE_FLOWS>,
-        ),
-        row(
-            "a source without flows left still sends data",
-            &data,
-            (&syn, FLOWS),
-            Local,
-            with::<SOURCE_FLOWS>,
-        ),
-        row("datagrams are no flows that begin", &query, (&query, FLOWS), Local, with::<SOURCE_FLOWS>),
-        row(
+        of_source("the last flow that a source may begin goes on", (&syn, (&syn, FLOWS - 1)), Local),
+        of_source("one flow more of a source is stopped", (&syn, (&syn, FLOWS)), SourceNewFlows),
+        of_source("a source without flows left still sends data", (&data, (&syn, FLOWS)), Local),
+        of_source("datagrams are no flows that begin", (&query, (&query, FLOWS)), Local),
+        of_service(
             "one flow more of a service is stopped whoever begins it",
-            &other,
-            (&syn, BUDGET),
+            (&other, (&syn, BUDGET)),
             ServiceNewFlows,
-            with::<SERVICE_FLOWS>,
         ),
-        row("a service without budget still gets data", &data, (&syn, BUDGET), Local, with::<SERVICE_FLOWS>),
-        row(
-            "too many flows are no matter where that is off",
-            &syn,
-            (&syn, 5),
-            Local,
-            with::<{ LISTS | LAND }>,
-        ),
+        of_service("a service without budget still gets data", (&data, (&syn, BUDGET)), Local),
+        follows(family, "too many flows are no matter where that is off", (&syn, (&syn, 5)))
+            .with_annex(with::<{ LISTS | LAND }>)
+            .stops(Local),
     ]
 }
 

@@ -3,6 +3,7 @@
 use super::super::build::{Ipv4, Stack};
 use super::super::house::{BACK_MAC, BACKEND_MAC, OWN_MAC, ROUTER_MAC, SECOND, SETTLED};
 use super::super::row::{Row, client_frame, frame, from_client};
+use super::super::segment::Segment as _;
 use super::{
     ACK, CLIENT, DSR_DNS, DSR_HTTP, NO_PORT, NULL, OTHER_CLIENT, SYN, XMAS, dsr_tcp, quoting, told, wrapped,
     wrapped_to_moved,

@@ -34,6 +34,7 @@ mod vips;
 use super::build::{End, Ipv4, Stack};
 use super::house::{BACKEND, DSR_VIP, MOVED, NAT_VIP, OWN};
 use super::row::Row;
+use super::segment::Segment as _;
 
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;

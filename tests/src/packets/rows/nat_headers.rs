@@ -3,6 +3,7 @@
 use super::super::build::{End, Ipv4, Stack};
 use super::super::house::{BACK_MAC, BACKEND_MAC};
 use super::super::row::{Row, client_frame, frame, from_client};
+use super::super::segment::Segment as _;
 use super::{
     ACK, BACKEND_END, CLIENT, NAT_DNS, NAT_HTTP, NO_HOPS, OWN_END, PUSH_ACK, SYN, nat_query, nat_tcp, told,
     translated_query, translated_tcp,

@@ -3,6 +3,7 @@
 use super::super::build::Stack;
 use super::super::house::{OWN_MAC, ROUTER_MAC, SERVING};
 use super::super::row::{Row, frame, from_client};
+use super::super::segment::Segment as _;
 use super::{
     ACK, CLIENT, NAT_HTTP, NO_HOPS, NO_PORT, OTHER_CLIENT, PUSH_ACK, SYN, SYN_ACK, nat_tcp, reset, told,
     translated_tcp,

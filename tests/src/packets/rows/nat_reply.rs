@@ -3,6 +3,7 @@
 use super::super::build::{Ipv4, Stack};
 use super::super::house::{BACK_MAC, BACKEND_MAC, OWN, OWN_MAC, ROUTER_MAC};
 use super::super::row::{Row, backend_frame, frame, from_backend};
+use super::super::segment::Segment as _;
 use super::{
     ACK, BACKEND_END, CLIENT, FIN_ACK, MOVED_END, NAT_DNS, NAT_HTTP, NO_HOPS, OWN_END, SYN, SYN_ACK,
     nat_query, nat_tcp, told,
