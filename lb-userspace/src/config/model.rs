@@ -221,6 +221,18 @@ pub struct Encap {
     pub source_v6: (Ipv6Addr, u8),
 }
 
+impl Encap {
+    /// The bits of outer sources that are drawn, as they lie in memory: of an IPv4 address, and of an IPv6 address's last word.
+    #[must_use]
+    pub fn drawn(&self) -> [u32; 2] {
+        let behind = |bits: u32| u32::MAX.checked_shr(bits).unwrap_or(0).to_be();
+        if !self.spread {
+            return [0; 2];
+        }
+        [behind(self.source_v4.1.into()), behind(u32::from(self.source_v6.1).saturating_sub(96))]
+    }
+}
+
 impl Default for Encap {
     fn default() -> Self {
         Self {

@@ -290,7 +290,7 @@ fn settings(config: &Config, (links, mode): (&[Link], Mode), ports: &Ports) -> S
         flows: config.limits.flows,
         fragments: config.limits.fragments,
         new_flows: share_of_a_cpu(config.limits.new_flows),
-        spread: spread(&config.encap),
+        spread: config.encap.drawn(),
         gue_port: 0,
         at_tc: mode.is_tc(),
         guard: guarding(config).map(|(prefixes, cookies)| Guarding {
@@ -315,15 +315,6 @@ fn guarding(config: &Config) -> Option<(u32, bool)> {
 fn share_of_a_cpu(all: u32) -> u32 {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     all.div_ceil(u32::try_from(cpus).unwrap_or(u32::MAX))
-}
-
-/// The bits of outer sources that are drawn, as they lie in memory.
-fn spread(encap: &Encap) -> [u32; 2] {
-    let behind = |bits: u32| u32::MAX.checked_shr(bits).unwrap_or(0).to_be();
-    if !encap.spread {
-        return [0; 2];
-    }
-    [behind(encap.source_v4.1.into()), behind(u32::from(encap.source_v6.1).saturating_sub(96))]
 }
 
 /// An error and its causes in one line.

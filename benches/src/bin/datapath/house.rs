@@ -4,11 +4,12 @@
 use crate::guard;
 use anyhow::{Context, Result, ensure};
 use lb_common::abi::{
-    Address, Backend, BackendFlags, BackendId, Forward, Service, ServiceFlags, ServiceKey, Slot,
+    Address, Backend, BackendFlags, BackendId, Forward, Ip as _, Service, ServiceFlags, ServiceKey, Slot,
 };
 use lb_common::datapath::HostTables;
 use lb_common::wire::ethernet::Addresses;
 use lb_common::wire::{U16be, U32be, ipv6, protocol};
+use lb_userspace::config::Encap;
 use lb_userspace::kernel::{Settings, Tables};
 
 pub(crate) const NAT_VIP: [u8; 4] = [203, 0, 113, 10];
@@ -48,13 +49,14 @@ const SERVICES: [([u8; 4], Forward, bool, u32); 6] = [
     (RATED_VIP, Forward::DsrIpip, false, ARRIVAL),
 ];
 
-/// As the daemon loads the programs, but for the seed, so that two runs hash alike.
+/// As the daemon loads the programs by default, but for the seed, so that two runs hash alike, and the guard.
 pub(crate) fn settings() -> Settings {
     Settings {
         seed: 0x5eed,
         // Four times as many as are walked through, so that every one finds a place: 768 MiB of lines.
         flows: 1 << 22,
         ports: [1024, 31_744, 61_000, 4_536],
+        spread: Encap::default().drawn(),
         guard: Some(guard::guarding()),
         ..Settings::default()
     }
@@ -68,7 +70,7 @@ pub(crate) fn furnish(tables: &mut Tables) -> Result<()> {
     for (number, (vip, forward, moving, ifindex)) in (0u16..).zip(SERVICES) {
         let first_backend = 1 + number * BACKENDS;
         for id in first_backend..first_backend + BACKENDS {
-            tables.write_backend(BackendId::from_bits(id), &backend(id, ifindex))?;
+            tables.write_backend(BackendId::from_bits(id), &backend(id, forward, ifindex))?;
         }
         let first_slot = u32::from(number) * SLOTS;
         tables.write_slots(&slots(first_slot, first_backend, moving))?;
@@ -101,9 +103,10 @@ fn furnish_v6(tables: &mut Tables) -> Result<Service> {
 }
 
 fn backend_v6(id: u16) -> Backend {
-    let v4 = backend(id, ARRIVAL);
-    let net = |host: u16| Address([0xfd00_0001, 0, 0, host.into()].map(U32be::new));
-    Backend { address: net(id), source: net(0), flags: v4.flags.with(BackendFlags::V6), ..v4 }.prepared()
+    let v4 = backend(id, Forward::DsrIpip, ARRIVAL);
+    let address = Address([0xfd00_0001, 0, 0, id.into()].map(U32be::new));
+    let source = ipv6::Address::from(Encap::default().source_v6.0.octets()).widen();
+    Backend { address, source, flags: v4.flags.with(BackendFlags::V6), ..v4 }.prepared()
 }
 
 /// The service's backends in turn; in a moving service each slot goes from one to the next.
@@ -118,13 +121,14 @@ fn slots(first_slot: u32, first_backend: u16, moving: bool) -> Vec<(u32, Slot)> 
     (0..SLOTS).map(|index| (first_slot + index, slot(index))).collect()
 }
 
-fn backend(id: u16, ifindex: u32) -> Backend {
+fn backend(id: u16, forward: Forward, ifindex: u32) -> Backend {
     let [high, low] = id.to_be_bytes();
+    let source = if forward == Forward::Nat { OWN } else { Encap::default().source_v4.0.octets() };
     Backend {
         link: Addresses::new([2, 0, 0, 1, high, low], OWN_MAC),
         ifindex,
         address: Address::v4(U32be::from([10, 0, 1 + high, low])),
-        source: Address::v4(U32be::from(OWN)),
+        source: Address::v4(U32be::from(source)),
         port: U16be::new(BACKEND_PORT),
         mtu: 1500,
         flags: BackendFlags::RESOLVED.with(BackendFlags::ALIVE),
