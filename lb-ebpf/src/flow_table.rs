@@ -7,9 +7,9 @@ use aya_ebpf::Global;
 use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
 use core::ops::{Deref, DerefMut};
-use lb_common::abi::{Flow, FlowKey, Hop, InsertRate, Ip, Line, Ticks};
+use lb_common::abi::{Flow, FlowKey, InsertRate, Ip, Line, Ticks};
 use lb_common::datapath::lines::{self, Lines};
-use lb_common::datapath::{Arrival, FlowTable, Refused};
+use lb_common::datapath::{Arrival, FlowTable, Refused, Route};
 use lb_common::wire::{U32be, ipv6};
 
 /// Records inserted in this second.
@@ -139,8 +139,8 @@ impl<const OFTEN: bool> FlowTable<U32be> for KernelTables<OFTEN> {
     }
 
     #[inline(always)]
-    fn route(&self, key: &FlowKey<U32be>, arrival: Arrival) -> Option<Hop> {
-        route::v4(self.ctx, key, arrival)
+    fn route(&self, key: &FlowKey<U32be>, bytes: u32, arrival: Arrival) -> Route {
+        route::v4(self.ctx, key, bytes, arrival)
     }
 }
 
@@ -185,7 +185,7 @@ impl<const OFTEN: bool> FlowTable<ipv6::Address> for KernelTables<OFTEN> {
     }
 
     #[inline(always)]
-    fn route(&self, key: &FlowKey<ipv6::Address>, arrival: Arrival) -> Option<Hop> {
-        route::v6(self.ctx, key, arrival)
+    fn route(&self, key: &FlowKey<ipv6::Address>, bytes: u32, arrival: Arrival) -> Route {
+        route::v6(self.ctx, key, bytes, arrival)
     }
 }

@@ -108,6 +108,20 @@ pub fn lb_control6(ctx: XdpContext) -> u32 {
     stage::control::<ipv6::Address, _>(&ctx)
 }
 
+/// ICMP over IPv4 that may be about an outer header.
+#[xdp]
+#[inline(always)]
+pub fn lb_relay4(ctx: XdpContext) -> u32 {
+    stage::relay::<U32be, _>(&ctx)
+}
+
+/// ICMP over IPv6 that may be about an outer header.
+#[xdp]
+#[inline(always)]
+pub fn lb_relay6(ctx: XdpContext) -> u32 {
+    stage::relay::<ipv6::Address, _>(&ctx)
+}
+
 /// A backend's side of direct server return: takes the outer header off and hands the rest to the stack.
 #[xdp]
 #[inline(always)]

@@ -62,6 +62,7 @@ pub(crate) trait Stages: Family {
     const NAT_FIRST: Stage;
     const DNAT: Stage;
     const CONTROL: Stage;
+    const RELAY: Stage;
 }
 
 impl Stages for U32be {
@@ -70,6 +71,7 @@ impl Stages for U32be {
     const NAT_FIRST: Stage = Stage::NatFirstV4;
     const DNAT: Stage = Stage::DnatV4;
     const CONTROL: Stage = Stage::ControlV4;
+    const RELAY: Stage = Stage::RelayV4;
 }
 
 impl Stages for ipv6::Address {
@@ -78,6 +80,7 @@ impl Stages for ipv6::Address {
     const NAT_FIRST: Stage = Stage::NatFirstV6;
     const DNAT: Stage = Stage::DnatV6;
     const CONTROL: Stage = Stage::ControlV6;
+    const RELAY: Stage = Stage::RelayV6;
 }
 
 /// What comes by the million, and where the rest goes on to.
@@ -201,7 +204,17 @@ where
     KernelTables: TablesFor<A>,
 {
     let (mut packet, tables) = (ctx.view::<false>(), KernelTables::new(ctx));
-    finish_aloud(ctx, &datapath::control::<A>(&mut packet, &tables, arrival(ctx)))
+    match datapath::control::<A>(&mut packet, &tables, arrival(ctx)) {
+        Some(outcome) => finish_aloud(ctx, &outcome),
+        None => go_on(ctx, A::RELAY),
+    }
+}
+
+/// ICMP that may be about an outer header.
+#[inline(always)]
+pub(crate) fn relay<A: Stages, H: Hook>(ctx: &H) -> u32 {
+    let (mut packet, tables) = (ctx.view::<false>(), KernelTables::new(ctx));
+    finish_aloud(ctx, &datapath::relay::<A>(&mut packet, &tables, arrival(ctx)))
 }
 
 /// A backend's side of direct server return: takes the outer header off and hands the rest to the stack.

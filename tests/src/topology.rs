@@ -3,6 +3,7 @@
 //! ```text
 //! routed      client 10.10.0.2 ── 10.10.0.1 balancer 10.20.N.1 ── 10.20.N.2 backend N
 //! distant     client 10.40.0.2 ── 10.40.0.1 path 10.10.0.2 ── the same; also on the segment, as 10.30.0.2
+//! inner       the same as routed, but balancer 10.20.1.1 ── 10.20.1.2 inner 10.70.0.1 ── 10.70.0.2 the one backend
 //! one-armed   client 10.30.0.2 ──┐
 //!             balancer 10.30.0.1 ┼── bridge
 //!             backend 10.30.0.1N ┘
@@ -70,9 +71,14 @@ pub struct House {
     pub interfaces: Vec<String>,
     /// The router between the client and the balancer, if there is one.
     pub path: Option<Namespace>,
+    /// The router between the balancer and its only backend, if there is one.
+    pub inner: Option<Namespace>,
     /// What holds the bridge, if there is one.
     segment: Option<Namespace>,
 }
+
+/// An inner router's link to its backend.
+const INNER_LINK: &str = "inner0";
 
 /// The one link of every host but the balancer.
 pub const LINK: &str = "eth0";
@@ -97,6 +103,7 @@ impl Net {
     const SEGMENT: Self = Self { second: 30, third: 0 };
     const STRANGER: Self = Self { second: 60, third: 0 };
     const DISTANT: Self = Self { second: 40, third: 0 };
+    const INNER: Self = Self { second: 70, third: 0 };
 
     const fn backend(number: u8) -> Self {
         Self { second: 20, third: number }
@@ -139,9 +146,32 @@ impl House {
         Ok(Host { namespace, addresses: Net::STRANGER.host(2) })
     }
 
+    /// A house with one backend, behind a router of its own.
+    pub fn with_an_inner_router() -> Result<Self> {
+        let mut house = routed(1)?;
+        let Host { namespace: inner, addresses: way } =
+            house.backends.pop().context("a house of one backend")?;
+        make_router(&inner)?;
+        let namespace = quiet("backend1")?;
+        wire(&inner, &namespace, INNER_LINK, Net::INNER)?;
+        widen(&inner, INNER_LINK).and_then(|()| widen(&namespace, LINK))?;
+        for (to, by) in Net::INNER.host(0).both().into_iter().zip(way.both()) {
+            house.balancer.route(to, bits(Family::of(to)), by)?;
+        }
+        house.backends.push(Host { namespace, addresses: Net::INNER.host(2) });
+        let house = Self { inner: Some(inner), ..house };
+        house.settle()?;
+        Ok(house)
+    }
+
+    /// Lets packets of at most `bytes` through from the inner router to the backend behind it.
+    pub fn narrow_the_inner_link(&self, bytes: u32) -> Result<()> {
+        self.inner.as_ref().context("a house without an inner router")?.mtu(INNER_LINK, bytes)
+    }
+
     fn settle(&self) -> Result<()> {
         let hosts = self.backends.iter().map(|host| &host.namespace);
-        let between = self.segment.iter().chain(&self.path);
+        let between = self.segment.iter().chain(&self.path).chain(&self.inner);
         hosts.chain([&self.client, &self.balancer]).chain(between).try_for_each(Namespace::settle)
     }
 
@@ -237,9 +267,7 @@ fn distant(backends: u8) -> Result<House> {
 fn distant_one_armed(backends: u8) -> Result<House> {
     let house = one_armed(backends)?;
     let path = house.client;
-    path.sysctl("net.ipv4.ip_forward", "1")?;
-    path.sysctl("net.ipv4.conf.all.send_redirects", "0")?;
-    path.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+    make_router(&path)?;
     let client = behind_the_path(&path)?;
     let hosts = house.backends.iter().map(|host| &host.namespace).chain([&house.balancer]);
     hosts.into_iter().try_for_each(|host| route_to_the_client(host, house.client_addresses))?;
@@ -271,6 +299,7 @@ fn behind_a_router(
         backends: Vec::new(),
         interfaces: vec!["client0".into()],
         path: None,
+        inner: None,
         segment: None,
     };
     for number in 1..=backends {
@@ -328,6 +357,7 @@ fn one_armed(backends: u8) -> Result<House> {
         backends: hosts,
         interfaces: vec![LINK.into()],
         path: None,
+        inner: None,
         segment: Some(segment),
     })
 }
@@ -375,10 +405,14 @@ fn quiet(role: &str) -> Result<Namespace> {
 /// A quiet namespace that forwards; `bpf_fib_lookup` answers in no other.
 fn router(role: &str) -> Result<Namespace> {
     let namespace = quiet(role)?;
-    namespace.sysctl("net.ipv4.ip_forward", "1")?;
-    namespace.sysctl("net.ipv6.conf.all.forwarding", "1")?;
-    namespace.sysctl("net.ipv4.conf.all.send_redirects", "0")?;
+    make_router(&namespace)?;
     Ok(namespace)
+}
+
+fn make_router(host: &Namespace) -> Result<()> {
+    host.sysctl("net.ipv4.ip_forward", "1")?;
+    host.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+    host.sysctl("net.ipv4.conf.all.send_redirects", "0")
 }
 
 /// The link of a host where connections end: like [`plain`], and ready to take frames that XDP sent.

@@ -50,6 +50,8 @@ impl Contents {
     pub const PREFIXES: Self = Self(2);
     /// Some entries are endpoints.
     pub const ENDPOINTS: Self = Self(4);
+    /// Some services keep clients' addresses in translating, so that answers to anybody may be theirs.
+    pub const KEPT_CLIENTS: Self = Self(8);
 
     /// Whether all of `other`'s parts are there.
     #[inline(always)]

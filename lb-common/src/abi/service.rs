@@ -157,6 +157,8 @@ impl ServiceFlags {
     pub const PING: Self = Self(8);
     /// Of a host: a VIP, so that fragments for it are waited for.
     pub const VIP: Self = Self(16);
+    /// Of a service with [`Forward::Nat`]: the client's address and port are kept, and only the destination is translated.
+    pub const KEEPS_CLIENT: Self = Self(32);
 
     /// Whether all of `other`'s switches are on.
     #[inline(always)]

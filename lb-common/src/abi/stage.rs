@@ -38,6 +38,10 @@ pub enum Stage {
     CookieV4 = 15,
     /// The same over IPv6.
     CookieV6 = 16,
+    /// ICMP over IPv4 that may be about an outer header.
+    RelayV4 = 17,
+    /// The same over IPv6.
+    RelayV6 = 18,
 }
 
 impl Stage {
@@ -51,7 +55,7 @@ impl Stage {
     pub const COOKIES: [Self; 2] = [Self::CookieV4, Self::CookieV6];
 
     /// Those that the balancer leaves packets to, in the order of their places.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::TransportV4,
         Self::NatV4,
         Self::NatFirstV4,
@@ -62,6 +66,8 @@ impl Stage {
         Self::NatFirstV6,
         Self::DnatV6,
         Self::ControlV6,
+        Self::RelayV4,
+        Self::RelayV6,
         Self::Announce,
         Self::Capture,
     ];
@@ -87,6 +93,8 @@ impl Stage {
             Self::Capture => "lb_capture",
             Self::CookieV4 => "lb_cookie4",
             Self::CookieV6 => "lb_cookie6",
+            Self::RelayV4 => "lb_relay4",
+            Self::RelayV6 => "lb_relay6",
         }
     }
 
@@ -109,6 +117,8 @@ impl Stage {
             Self::GuardV4 => "lbtc_guard4",
             Self::GuardV6 => "lbtc_guard6",
             Self::Capture => "lbtc_capture",
+            Self::RelayV4 => "lbtc_relay4",
+            Self::RelayV6 => "lbtc_relay6",
             Self::CookieV4 | Self::CookieV6 => return None,
         })
     }

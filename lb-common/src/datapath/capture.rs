@@ -1,7 +1,7 @@
 //! Whether somebody who captures wants a packet, asked when its way has ended.
 //!
 //! A packet is judged as it is then: one that was rewritten by what it says now, one that was put into another by the
-//! outer header and by its own.
+//! outer header and by its own, and an ICMP error by its own and by what it quotes, which tells the service.
 
 use super::Reason;
 use super::decapsulate::version_at;
@@ -9,7 +9,7 @@ use super::family::{Family, Inside, Piece};
 use super::parse::{self, Frame};
 use super::pipeline::{Version, version};
 use crate::abi::{BackendId, CaptureEnds, CaptureFilter};
-use crate::wire::{Packet, Ports, U32be, ethernet, ipv6, protocol, udp};
+use crate::wire::{Packet, Ports, U32be, ethernet, icmp, ipv6, protocol, udp};
 
 /// Whether a filter asks for a packet that ended for this reason.
 #[inline(always)]
@@ -22,7 +22,8 @@ pub fn is_wanted(packet: &impl Packet, filter: &CaptureFilter, reason: u8, backe
     filter.has_ends(&outer, of_service) || inner.is_some_and(|inner| filter.has_ends(&inner, of_service))
 }
 
-/// Who a packet is from and for, by its first IP header and, if it was steered and has one, by a second in that.
+/// Who a packet is from and for, by its first IP header and, if it has one, by a second in that: that of a packet it quotes, or
+/// if it was steered, of a packet in an outer header.
 #[inline(always)]
 pub fn ends(packet: &impl Packet, steered: bool) -> (CaptureEnds, Option<CaptureEnds>) {
     let found = match version(packet) {
@@ -40,8 +41,22 @@ fn ends_of<A: Family>(
 ) -> Result<(CaptureEnds, Option<CaptureEnds>), Reason> {
     let Frame { ip, inside, .. } = parse::frame::<A>(packet)?;
     let outer = told::<A>(packet, &ip, inside);
-    let inner = if steered { wrapped(packet, inside) } else { None };
+    let inner = match inside {
+        Inside { piece: Piece::Whole, protocol, l4, .. } if protocol == A::ICMP => quoted::<A>(packet, l4),
+        _ if steered => wrapped(packet, inside),
+        _ => None,
+    };
     Ok((outer, inner))
+}
+
+/// The packet that an ICMP error quotes.
+#[inline(always)]
+fn quoted<A: Family>(packet: &impl Packet, l4: usize) -> Option<CaptureEnds> {
+    let kind: u8 = packet.read(l4)?;
+    if !A::is_error(kind) {
+        return None;
+    }
+    told_at::<A>(packet, packet.forget(l4 + icmp::LENGTH))
 }
 
 /// The packet in an outer header. What one service takes for the port of GUE another may take for its own, so any UDP
@@ -153,6 +168,18 @@ mod tests {
         let ping = framed(&ip([CLIENT, VIP], protocol::ICMP, &[8, 0, 0, 0, 0, 1, 0, 1]));
         let wanted = |from| wants(&CaptureFilter { from, ..CaptureFilter::everything(64) }, &ping, 0);
         assert!(wanted(side(CLIENT)) && !wanted(side(CLIENT).ports(4000, 4000)));
+    }
+
+    #[test]
+    fn an_error_of_ours_is_its_service_s_by_what_it_quotes() {
+        let sent = ip([CLIENT, VIP], protocol::TCP, &segment());
+        let told =
+            framed(&ip([VIP, CLIENT], protocol::ICMP, &[&[3, 3, 0, 0, 0, 0, 0, 0][..], &sent].concat()));
+        let of_service = |vip| wants(&CaptureFilter { vip, ..CaptureFilter::everything(64) }, &told, 0);
+        assert!(of_service(side(VIP).ports(80, 80).protocol(protocol::TCP)));
+        assert!(!of_service(side(VIP).ports(81, 81).protocol(protocol::TCP)));
+        let quoting_nothing = framed(&ip([VIP, CLIENT], protocol::ICMP, &[3, 3, 0, 0, 0, 0, 0, 0]));
+        assert!(wants(&CaptureFilter::everything(64), &quoting_nothing, 0));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::link::{self, Way};
 use super::nat;
 use super::parse::{Frame, Segment};
 use super::track::{self, Asked, Choice};
-use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, encap, icmp_error};
+use super::{Arrival, Direction, Outcome, Reason, Route, Steered, Tables, TablesFor, encap, icmp_error};
 use crate::abi::{Backend, BackendFlags, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks};
 use crate::wire::{Packet, Ports, U16be};
 
@@ -70,7 +70,7 @@ fn send<A: Family>(
 }
 
 /// Gives an endpoint's packet the VIP as its source, and sends it on as the kernel would route it. Where that takes
-/// more than a next hop, the rest is the kernel's.
+/// more than a next hop, the rest is the kernel's, but for what does not fit: the kernel would tell the VIP, which is nobody.
 #[inline(always)]
 pub(super) fn reply<A: Family>(
     packet: &mut impl Packet,
@@ -81,25 +81,25 @@ pub(super) fn reply<A: Family>(
     arrival: Arrival,
 ) -> Outcome {
     let translation = back(key, endpoint);
-    let hop = tables.route(&translation.opposite(key.protocol()).reversed(), arrival);
-    let ifindex = hop.as_ref().map_or(0, |hop| hop.ifindex);
-    let outcome = match hop {
-        Some(hop) => send_back(packet, tables, frame, segment, (&translation, &hop)),
-        None => nat::rewrite(packet, frame, segment, &translation).and(Err(Reason::DnatRouted)),
+    let bytes = packet.wire_length(A::total_length(&frame.ip), 0, frame.transport());
+    let route = tables.route(&translation.opposite(key.protocol()).reversed(), bytes, arrival);
+    let outcome = match &route {
+        Route::By(hop) => send_back(packet, frame, segment, (&translation, hop)),
+        Route::TooNarrow(_) => Err(Reason::TooBig),
+        Route::Kernel => nat::rewrite(packet, frame, segment, &translation).and(Err(Reason::DnatRouted)),
     };
-    icmp_error::unless_left(packet, tables, frame, outcome, || Ok(tables.mtu(ifindex)), arrival)
+    let fitting = || if let Route::TooNarrow(mtu) = route { Ok(mtu) } else { Err(Reason::Inconsistent) };
+    icmp_error::unless_left(packet, tables, frame, outcome, fitting, arrival)
 }
 
 /// Sends it by this way.
 #[inline(always)]
 fn send_back<A: Family>(
     packet: &mut impl Packet,
-    tables: &impl TablesFor<A>,
     frame: &Frame<A>,
     segment: &Segment,
     (translation, hop): (&Flow<A>, &Hop),
 ) -> Outcome {
-    link::takes(packet, tables, frame, hop.ifindex)?;
     nat::rewrite(packet, frame, segment, translation)?;
     link::address(packet, frame, Way::by(hop))?;
     Ok(Steered {

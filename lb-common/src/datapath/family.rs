@@ -25,6 +25,10 @@ pub trait Family: Ip {
     const NO_PORT: U16be;
     /// The same, that the hops were used up on the way.
     const NO_HOPS: U16be;
+    /// Bits of the word behind its checksum that tell how many bytes fit, where a packet is too big.
+    const MTU_BITS: u32;
+    /// Bytes that every way takes: no sender heeds fewer (RFC 791; RFC 8201, section 4).
+    const LEAST_MTU: u32;
     /// Whether its ICMP's checksum covers the addresses, too.
     const ICMP_SUMS_ADDRESSES: bool;
 
@@ -112,6 +116,8 @@ impl Family for U32be {
     const TUNNELLED: u8 = protocol::IPIP;
     const ECHO: [u8; 2] = [icmp::ECHO_REQUEST, icmp::ECHO_REPLY];
     const TOO_BIG: U16be = icmp::FRAGMENTATION_NEEDED;
+    const MTU_BITS: u32 = 0xffff;
+    const LEAST_MTU: u32 = 68;
     const NO_PORT: U16be = icmp::PORT_UNREACHABLE;
     const NO_HOPS: U16be = icmp::TIME_EXCEEDED;
     const ICMP_SUMS_ADDRESSES: bool = false;
@@ -270,6 +276,8 @@ impl Family for ipv6::Address {
     const TUNNELLED: u8 = protocol::IPV6;
     const ECHO: [u8; 2] = [icmpv6::ECHO_REQUEST, icmpv6::ECHO_REPLY];
     const TOO_BIG: U16be = icmpv6::PACKET_TOO_BIG;
+    const MTU_BITS: u32 = u32::MAX;
+    const LEAST_MTU: u32 = 1280;
     const NO_PORT: U16be = icmpv6::PORT_UNREACHABLE;
     const NO_HOPS: U16be = icmpv6::TIME_EXCEEDED;
     const ICMP_SUMS_ADDRESSES: bool = true;

@@ -1,11 +1,13 @@
 //! Tables in ordinary memory: for the tests, the differential suite and the tools that explain and simulate.
 
 use super::guard::GuardTables;
-use super::{Arrival, Direction, Family, FlowTable, PortPool, Reason, Refused, Steered, Tables, classify};
+use super::{
+    Arrival, Direction, Family, FlowTable, PortPool, Reason, Refused, Route, Steered, Tables, classify,
+};
 use crate::abi::{
-    Backend, BackendCount, BackendId, BlockKey, Bucket, BucketLine, Contents, Count, Flow, FlowKey, Fragment,
-    FragmentKey, GuardRule, GuardState, Hop, InsertRate, Ip, List, ListNode, Load, Outline, PortRange,
-    PrefixKey, QuicServer, Service, ServiceKey, Slot, Ticks, limits,
+    Address, Backend, BackendCount, BackendId, BlockKey, Bucket, BucketLine, Contents, Count, Flow, FlowKey,
+    Fragment, FragmentKey, GuardRule, GuardState, Hop, InsertRate, Ip, List, ListNode, Load, Outline,
+    PortRange, PrefixKey, QuicServer, Service, ServiceKey, Slot, Ticks, limits,
 };
 use crate::wire::{U32be, ipv6};
 use std::cell::{Cell, RefCell, RefMut};
@@ -53,7 +55,9 @@ pub struct HostTables {
     /// First fragments.
     pub fragments: RefCell<HashMap<FragmentKey, Fragment>>,
     /// Ways that the kernel knows, by destination.
-    pub routes: HashMap<crate::abi::Address, Hop>,
+    pub routes: HashMap<Address, Hop>,
+    /// Bytes that its other ways take, by destination; those absent take any packet.
+    pub narrow: HashMap<Address, u32>,
     /// Records inserted in this second.
     pub rate: Cell<InsertRate>,
     /// ICMP errors and resets sent in this second.
@@ -141,6 +145,20 @@ impl HostTables {
         Ok(RefMut::map(flows, |flows| flows.entry(*key).or_default()))
     }
 
+    /// The way to a destination for so many bytes.
+    fn way(&self, destination: Address, bytes: u32) -> Route {
+        let hop = self.routes.get(&destination).copied();
+        let takes = match hop {
+            Some(hop) => self.mtus.get(&hop.ifindex),
+            None => self.narrow.get(&destination),
+        };
+        match (takes, hop) {
+            (Some(mtu), _) if bytes > *mtu => Route::TooNarrow(*mtu),
+            (_, Some(hop)) => Route::By(hop),
+            (_, None) => Route::Kernel,
+        }
+    }
+
     fn admits(&self, now: Ticks) -> bool {
         let mut rate = self.rate.get();
         let admits = self.new_flows == 0 || rate.admits(now, SECOND, self.new_flows);
@@ -171,8 +189,8 @@ impl FlowTable<U32be> for HostTables {
         self.flows.borrow_mut().remove(key);
     }
 
-    fn route(&self, key: &FlowKey<U32be>, _: Arrival) -> Option<Hop> {
-        self.routes.get(&key.destination.widen()).copied()
+    fn route(&self, key: &FlowKey<U32be>, bytes: u32, _: Arrival) -> Route {
+        self.way(key.destination.widen(), bytes)
     }
 }
 
@@ -194,8 +212,8 @@ impl FlowTable<ipv6::Address> for HostTables {
         self.flows_v6.borrow_mut().remove(key);
     }
 
-    fn route(&self, key: &FlowKey<ipv6::Address>, _: Arrival) -> Option<Hop> {
-        self.routes.get(&key.destination.widen()).copied()
+    fn route(&self, key: &FlowKey<ipv6::Address>, bytes: u32, _: Arrival) -> Route {
+        self.way(key.destination.widen(), bytes)
     }
 }
 

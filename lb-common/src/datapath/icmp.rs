@@ -7,10 +7,13 @@ use super::family::{Family, Piece};
 use super::link::{self, Way};
 use super::parse::{Frame, Segment};
 use super::track::{self, Asked, Choice};
-use super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, classify, dnat, dsr, ping};
-use crate::abi::{Flow, FlowKey, FlowKind, Forward, Hop, Service, address_difference};
+use super::{Arrival, Direction, Outcome, Reason, Route, Steered, TablesFor, classify, dnat, dsr, ping};
+use crate::abi::{Contents, Flow, FlowKey, FlowKind, Forward, Hop, Service, address_difference};
 use crate::wire::checksum::{self, Sum};
 use crate::wire::{Packet, Ports, U16be, icmp, protocol, tcp, udp};
+
+/// Bytes that every way takes, as an error has: its sender keeps it short.
+const ANY_LENGTH: u32 = 0;
 
 /// The packet an error quotes.
 #[derive(Clone, Copy)]
@@ -34,39 +37,47 @@ impl<A: Family> Quoted<A> {
     }
 }
 
-/// Sends an ICMP error to the end of the flow it is about, and answers echo requests to a VIP; any other ICMP passes.
+/// Sends an ICMP error to the end of the flow it is about, and answers echo requests to a VIP; any other ICMP passes, but for what
+/// may be about an outer header: that is left untouched.
 #[inline(always)]
 pub(super) fn steer<A: Family>(
     packet: &mut impl Packet,
     tables: &impl TablesFor<A>,
     frame: &Frame<A>,
     arrival: Arrival,
-) -> Outcome {
-    if frame.inside.piece != Piece::Whole {
-        return Err(Reason::IcmpNotOurs);
-    }
-    let header: icmp::Header = packet.read(frame.l4()).ok_or(Reason::IcmpNotOurs)?;
+) -> Option<Outcome> {
+    let header: icmp::Header = match packet.read(frame.l4()) {
+        Some(header) if frame.inside.piece == Piece::Whole => header,
+        _ => return Some(Err(Reason::IcmpNotOurs)),
+    };
     if header.kind == A::ECHO[0] && header.code == 0 {
-        return ping::answer(packet, tables, frame, header.checksum, arrival);
+        return Some(ping::answer(packet, tables, frame, header.checksum, arrival));
     }
     if !A::is_error(header.kind) {
-        return Err(Reason::IcmpNotOurs);
+        return Some(Err(Reason::IcmpNotOurs));
     }
-    let quoted = quoted(packet, frame).ok_or(Reason::IcmpNotOurs)?;
+    let Some(quoted) = quoted(packet, frame) else { return of_nobody(packet, frame) };
     let translation = match classify::service(tables, &quoted.key) {
-        Some(service) if service.forward() == Forward::Local => return Err(Reason::Local),
-        Some(service) => {
-            quoted.checked(packet)?;
-            match service.forward() {
-                Forward::Nat => about_translated(tables, &quoted)?,
-                Forward::Dnat => about_dnat(tables, &quoted, service, arrival)?,
-                _ => return encapsulate(packet, tables, frame, &quoted, service, arrival),
-            }
-        }
-        None => about_reply(tables, &quoted, arrival)?,
+        None => match about_reply(tables, &quoted, arrival) {
+            Some(translation) => translation,
+            None => return of_nobody(packet, frame),
+        },
+        Some(service) => match service.forward() {
+            Forward::Local => return Some(Err(Reason::Local)),
+            Forward::Nat | Forward::Dnat => match about_answer(packet, tables, &quoted, service, arrival) {
+                Ok(translation) => translation,
+                Err(reason) => return Some(Err(reason)),
+            },
+            _ => return Some(encapsulate(packet, tables, frame, &quoted, service, arrival)),
+        },
     };
-    quoted.checked(packet)?;
-    translate(packet, frame, &quoted, &translation)
+    Some(translate(packet, frame, &quoted, &translation))
+}
+
+/// What is about no packet of ours: what says that one was too big may be about what was in an outer header.
+#[inline(always)]
+fn of_nobody<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Option<Outcome> {
+    if packet.read(frame.l4()) == Some(A::TOO_BIG) { None } else { Some(Err(Reason::IcmpNotOurs)) }
 }
 
 /// What a message is translated by, and where it goes. Copied from wherever it is known, so that the rewriting, which is
@@ -124,6 +135,22 @@ fn owner<A: Family>(
     Ok(Choice { reason: Reason::IcmpForward, opened: false, ..choice })
 }
 
+/// The error is about what a service that translates sent to a client: it goes on to the backend that did.
+#[inline(always)]
+fn about_answer<A: Family>(
+    packet: &impl Packet,
+    tables: &impl TablesFor<A>,
+    quoted: &Quoted<A>,
+    service: &Service,
+    arrival: Arrival,
+) -> Result<Translation<A>, Reason> {
+    quoted.checked(packet)?;
+    match service.forward() {
+        Forward::Dnat => about_dnat(tables, quoted, service, arrival),
+        _ => about_translated(tables, quoted),
+    }
+}
+
 /// The error is about what a backend sent to a client itself: it goes on to that backend as it is.
 #[inline(always)]
 fn encapsulate<A: Family>(
@@ -134,6 +161,7 @@ fn encapsulate<A: Family>(
     service: &Service,
     arrival: Arrival,
 ) -> Outcome {
+    quoted.checked(packet)?;
     let choice = owner(tables, quoted, service, arrival)?;
     dsr::send(packet, tables, frame, service, choice)
 }
@@ -168,20 +196,20 @@ fn about_reply<A: Family>(
     tables: &impl TablesFor<A>,
     quoted: &Quoted<A>,
     arrival: Arrival,
-) -> Result<Translation<A>, Reason> {
+) -> Option<Translation<A>> {
     let direction = Direction::ToClient;
     if let Some(endpoint) = classify::endpoint(tables, &quoted.key) {
         let flow = dnat::back(&quoted.key, endpoint);
         let leaving = flow.opposite(quoted.key.protocol()).reversed();
-        let hop = tables.route(&leaving, arrival).ok_or(Reason::IcmpNotOurs)?;
-        return Ok(Translation { flow, hop, direction });
+        let Route::By(hop) = tables.route(&leaving, ANY_LENGTH, arrival) else { return None };
+        return Some(Translation { flow, hop, direction });
     }
-    if !tables.ports().contains(quoted.key.ports.destination()) {
-        return Err(Reason::IcmpNotOurs);
+    let may_be_kept = tables.contents().has(Contents::KEPT_CLIENTS);
+    if !may_be_kept && !tables.ports().contains(quoted.key.ports.destination()) {
+        return None;
     }
-    let flow = tables.flow(&quoted.key).filter(|flow| flow.kind() == FlowKind::Reply);
-    let flow = *flow.ok_or(Reason::IcmpNotOurs)?;
-    Ok(Translation { flow, hop: flow.way_back, direction })
+    let flow = *tables.flow(&quoted.key).filter(|flow| flow.kind() == FlowKind::Reply)?;
+    Some(Translation { flow, hop: flow.way_back, direction })
 }
 
 #[inline(always)]
@@ -191,6 +219,7 @@ fn translate<A: Family>(
     quoted: &Quoted<A>,
     translation: &Translation<A>,
 ) -> Outcome {
+    quoted.checked(packet)?;
     if A::hops(&frame.ip) <= 1 {
         return Err(Reason::TimeToLive);
     }

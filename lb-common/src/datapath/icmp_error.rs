@@ -21,7 +21,7 @@ const QUOTED_WORDS: usize = (60 + QUOTED_PAYLOAD) / 4;
 
 /// What is wrong with a packet, in words of ICMP and ours.
 #[derive(Clone, Copy)]
-struct IcmpError {
+pub(super) struct IcmpError {
     /// Type and code.
     message: U16be,
     /// What lies behind the checksum.
@@ -31,6 +31,12 @@ struct IcmpError {
 }
 
 impl IcmpError {
+    /// That a packet does not fit: the way takes so many bytes.
+    #[inline(always)]
+    pub(super) const fn too_big<A: Family>(mtu: u32, untold: Reason) -> Self {
+        Self::new(A::TOO_BIG, mtu, Reason::FragmentationNeeded, untold)
+    }
+
     #[inline(always)]
     const fn new(message: U16be, rest: u32, told: Reason, untold: Reason) -> Self {
         Self { message, rest: U32be::new(rest), told, untold }
@@ -51,13 +57,18 @@ pub(super) fn unless_left<A: Family>(
     arrival: Arrival,
 ) -> Outcome {
     let error = match outcome {
-        Err(why @ Reason::TooBig) => IcmpError::new(A::TOO_BIG, mtu()?, Reason::FragmentationNeeded, why),
+        Err(why @ Reason::TooBig) => IcmpError::too_big::<A>(mtu()?, why),
         Err(why @ Reason::NoBackend) => IcmpError::new(A::NO_PORT, 0, Reason::Unserved, why),
         Err(why @ Reason::TimeToLive) => IcmpError::new(A::NO_HOPS, 0, Reason::HopsUsedUp, why),
         outcome => return outcome,
     };
-    let is_told = may_be_told(frame) && tables.may_send_error(arrival.now);
-    if is_told { answer(packet, frame, error, arrival) } else { Err(error.untold) }
+    if is_told(tables, frame, arrival) { answer(packet, frame, error, arrival) } else { Err(error.untold) }
+}
+
+/// Whether a packet's sender is told of it, who is not told too often.
+#[inline(always)]
+pub(super) fn is_told<A: Family>(tables: &impl Tables, frame: &Frame<A>, arrival: Arrival) -> bool {
+    may_be_told(frame) && tables.may_send_error(arrival.now)
 }
 
 /// Whether there is one sender to tell, and its packet can be quoted.
@@ -73,8 +84,8 @@ const fn quoted<A: Family>(frame: &Frame<A>) -> usize {
     frame.l4() - frame.l3 + QUOTED_PAYLOAD
 }
 
+/// Turns the packet into the answer to its sender.
 #[inline(always)]
-#[allow(clippy::cast_possible_truncation, reason = "a quotation is tens of bytes")]
 fn answer<A: Family>(
     packet: &mut impl Packet,
     frame: &Frame<A>,
@@ -82,22 +93,75 @@ fn answer<A: Family>(
     arrival: Arrival,
 ) -> Outcome {
     let quoted = quoted(frame);
-    let (source, destination) = A::addresses(&frame.ip);
-    // It comes from whom the packet was for: to its sender, that is where the path ends.
-    let back = (destination, source);
-    let length = (icmp::LENGTH + quoted) as u16;
-    let message = message(packet, frame, quoted, (back, length, error)).ok_or(Reason::Malformed)?;
+    let message = message(packet, frame, quoted, error).ok_or(Reason::Malformed)?;
     packet.cut(frame.l3 + quoted).ok_or(Reason::Malformed)?;
     let at = link::turn_back(packet, frame, A::LENGTH + icmp::LENGTH)?;
-    packet.write(at, A::control_header(back, length)).ok_or(Reason::Inconsistent)?;
+    say(packet, frame, (at, message), (error.told, arrival))
+}
+
+/// The same about a packet that lies in another one, at least as far behind as the answer's quotation goes: so what is quoted of it
+/// can be copied there from its beginning on.
+#[inline(always)]
+pub(super) fn answer_inner<A: Family>(
+    packet: &mut impl Packet,
+    frame: &Frame<A>,
+    error: IcmpError,
+    arrival: Arrival,
+) -> Outcome {
+    let quoted = quoted(frame);
+    let message = message(packet, frame, quoted, error).ok_or(Reason::Malformed)?;
+    let at = link::header_length(frame.tags);
+    let to = at + A::LENGTH + icmp::LENGTH;
+    copy(packet, (frame.l3, to), quoted).ok_or(Reason::Malformed)?;
+    packet.cut(to + quoted).ok_or(Reason::Malformed)?;
+    link::turn_back(packet, frame, 0)?;
+    say(packet, frame, (at, message), (error.told, arrival))
+}
+
+#[inline(always)]
+fn copy(packet: &mut impl Packet, (from, to): (usize, usize), bytes: usize) -> Option<()> {
+    for word in 0..QUOTED_WORDS {
+        if word * 4 >= bytes {
+            break;
+        }
+        let copied: U32be = packet.read(from + word * 4)?;
+        packet.write(to + word * 4, copied)?;
+    }
+    Some(())
+}
+
+/// Writes the answer's headers, which begin at `at`: it comes from whom the packet was for, since to its sender that is where the
+/// path ends.
+#[inline(always)]
+fn say<A: Family>(
+    packet: &mut impl Packet,
+    frame: &Frame<A>,
+    (at, message): (usize, icmp::Header),
+    (reason, arrival): (Reason, Arrival),
+) -> Outcome {
+    packet.write(at, A::control_header(back(frame), length(frame))).ok_or(Reason::Inconsistent)?;
     packet.write(at + A::LENGTH, message).ok_or(Reason::Inconsistent)?;
     Ok(Steered {
-        reason: error.told,
+        reason,
         ifindex: arrival.ifindex,
         backend: BackendId::NONE,
         direction: Direction::ToClient,
         opened: false,
     })
+}
+
+/// Whom an answer is from, and for.
+#[inline(always)]
+fn back<A: Family>(frame: &Frame<A>) -> (A, A) {
+    let (source, destination) = A::addresses(&frame.ip);
+    (destination, source)
+}
+
+/// Bytes of the ICMP message about a packet.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "a quotation is tens of bytes")]
+const fn length<A: Family>(frame: &Frame<A>) -> u16 {
+    (icmp::LENGTH + quoted(frame)) as u16
 }
 
 /// The ICMP header, its checksum over the quotation included.
@@ -106,10 +170,10 @@ fn message<A: Family>(
     packet: &impl Packet,
     frame: &Frame<A>,
     quoted: usize,
-    (addresses, length, error): ((A, A), u16, IcmpError),
+    error: IcmpError,
 ) -> Option<icmp::Header> {
     let IcmpError { message, rest, .. } = error;
-    let mut sum = pseudo_header(addresses, length).add(message).add_long(rest);
+    let mut sum = pseudo_header(back(frame), length(frame)).add(message).add_long(rest);
     for word in 0..QUOTED_WORDS {
         if word * 4 >= quoted {
             break;

@@ -124,7 +124,7 @@ pub(super) fn turn_back<A: Family>(
 
 /// Bytes of an Ethernet header with these tags.
 #[inline(always)]
-const fn header_length(tags: Tags) -> usize {
+pub(super) const fn header_length(tags: Tags) -> usize {
     ethernet::LENGTH + tags.count() * vlan::LENGTH
 }
 

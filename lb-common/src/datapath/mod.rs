@@ -25,6 +25,7 @@ mod parse;
 mod ping;
 mod pipeline;
 mod plain;
+mod relay;
 mod reset;
 mod select;
 mod tables;
@@ -41,9 +42,9 @@ pub use family::{Family, Inside, Piece};
 pub use host::{HostGuard, HostTables};
 pub use listen::{ListenTable, find_listener};
 pub use pipeline::{
-    Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, seldom,
+    Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, relay, seldom,
     transport, version,
 };
 pub use select::slot_index;
-pub use tables::{Arrival, FlowTable, PortPool, Refused, Tables, TablesFor};
+pub use tables::{Arrival, FlowTable, PortPool, Refused, Route, Tables, TablesFor};
 pub use verdict::{Direction, Outcome, Reason, Steered, Verdict};

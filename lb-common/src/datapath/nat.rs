@@ -1,5 +1,5 @@
-//! Full network address translation: towards a backend a packet comes from the balancer's own address and a port
-//! allocated for its flow; the reply is translated back.
+//! Translation by record: towards a backend a packet comes from the balancer's own address and a port allocated for its flow; the
+//! reply is translated back. Or, where the service keeps its clients (`dnat` that records its flows), from the client itself.
 //!
 //! A flow has two records that hold the finished answer, one under the client's tuple and one under the backend's
 //! reply. The reply's is inserted first and never over another, which is what keeps a port from being given twice.
@@ -11,7 +11,7 @@ use super::{
     Arrival, Direction, FlowTable, Outcome, Reason, Refused, Steered, TablesFor, encap, icmp_error, reset,
     select,
 };
-use crate::abi::{Backend, BackendId, Flow, FlowKey, FlowKind, Hop, Service, Ticks, limits};
+use crate::abi::{Backend, BackendId, Flow, FlowKey, FlowKind, Hop, Service, ServiceFlags, Ticks, limits};
 use crate::wire::{Packet, Ports, U16be, protocol, tcp, udp};
 
 /// Translates a client's packet by the records of its flow; `None` if those are to be made first.
@@ -29,8 +29,7 @@ pub(super) fn forward<A: Family>(
             forget(tables, key);
             return None;
         }
-        Standing::Unknown if segment.may_open() => return None,
-        Standing::Unknown => return Some(reset::answer(packet, tables, frame, segment, arrival)),
+        Standing::Unknown => return None,
     }
     let outcome = match tables.flow(key) {
         Some(flow) => towards(packet, tables, frame, (&flow, segment), Reason::NatForward),
@@ -40,7 +39,15 @@ pub(super) fn forward<A: Family>(
     Some(icmp_error::unless_left(packet, tables, frame, outcome, fitting, arrival))
 }
 
-/// Makes the records of a flow that begins, and translates its first packet.
+/// Whether a flow may begin with this packet; also with any of a connection whose client is kept: the backend of its slot may know
+/// it, from before this balancer began or another took over.
+#[inline(always)]
+fn may_open(service: &Service, segment: &Segment) -> bool {
+    let is_adopted = service.flags().has(ServiceFlags::KEEPS_CLIENT) && !segment.flags.resets();
+    segment.may_open() || (is_adopted && segment.piece != Piece::Later)
+}
+
+/// Makes the records of a flow that begins, and translates its first packet; whose flow cannot begin is told that it is over.
 #[inline(always)]
 pub(super) fn forward_first<A: Family>(
     packet: &mut impl Packet,
@@ -50,6 +57,9 @@ pub(super) fn forward_first<A: Family>(
     (key, segment): (&FlowKey<A>, &Segment),
     arrival: Arrival,
 ) -> Outcome {
+    if !may_open(service, segment) {
+        return reset::answer(packet, tables, frame, segment, arrival);
+    }
     let outcome = match open(tables, frame, service, key, arrival) {
         Ok(reason) => match tables.published(key) {
             Some(flow) => towards(packet, tables, frame, (&flow, segment), reason),
@@ -188,13 +198,16 @@ fn open<A: Family>(
     let backend = link::backend(tables, id)?;
     Way::to(backend)?;
     let who = (id, link::hop_back(frame, arrival));
-    let mut replied = reversed_towards(key, backend);
+    let keeps_client = service.flags().has(ServiceFlags::KEEPS_CLIENT);
+    let mut replied = reversed_towards(key, backend, keeps_client);
     let mut reserved = Err(Refused::Exists);
     for attempt in 0..limits::PORT_PROBES {
-        let port = tables.ports().pick(hash.wrapping_add(attempt).wrapping_mul(PORT_STRIDE));
-        replied.ports = Ports::new(replied.ports.source(), port);
+        if !keeps_client {
+            let port = tables.ports().pick(hash.wrapping_add(attempt).wrapping_mul(PORT_STRIDE));
+            replied.ports = Ports::new(replied.ports.source(), port);
+        }
         reserved = add(tables, FlowKind::Reply, (&replied, key), who, arrival.now);
-        if reserved != Err(Refused::Exists) {
+        if reserved != Err(Refused::Exists) || keeps_client {
             break;
         }
     }
@@ -241,11 +254,16 @@ const fn refusal(refused: Refused) -> Reason {
 /// Spreads a hash and its successors over all ports (the golden ratio, odd), apart from the slot it picked.
 const PORT_STRIDE: u32 = 0x9e37_79b1;
 
-/// What a backend's replies look like, but for the port they are sent to.
+/// What a backend's replies look like: sent to the client, or to us, but for the port.
 #[inline(always)]
-fn reversed_towards<A: Family>(key: &FlowKey<A>, backend: &Backend) -> FlowKey<A> {
-    let ports = Ports::new(destination_port(key, backend), U16be::ZERO);
-    FlowKey::new(A::narrow(backend.address), A::narrow(backend.source), ports, key.protocol())
+fn reversed_towards<A: Family>(key: &FlowKey<A>, backend: &Backend, keeps_client: bool) -> FlowKey<A> {
+    let (to, port) = if keeps_client {
+        (key.source, key.ports.source())
+    } else {
+        (A::narrow(backend.source), U16be::ZERO)
+    };
+    let ports = Ports::new(destination_port(key, backend), port);
+    FlowKey::new(A::narrow(backend.address), to, ports, key.protocol())
 }
 
 /// The port a backend is sent to.

@@ -2,7 +2,7 @@
 
 use super::family::Family;
 use super::{Arrival, Outcome, Reason, Tables, TablesFor, classify, dnat, dsr, icmp, nat, parse, plain};
-use crate::abi::{FlowKey, Forward, Service};
+use crate::abi::{Contents, FlowKey, Forward, Service};
 use crate::wire::{Packet, U16be, U32be, ethernet, ipv6};
 use parse::Frame;
 
@@ -31,7 +31,10 @@ fn seldom_of<A: Family>(packet: &mut impl Packet, tables: &impl TablesFor<A>, ar
             known.unwrap_or_else(|| full_nat_first::<A>(packet, tables, arrival))
         }
         Err(Next::Dnat) => destination_nat::<A>(packet, tables, arrival),
-        Err(Next::Control) => control::<A>(packet, tables, arrival),
+        Err(Next::Control) => {
+            let known = control::<A>(packet, tables, arrival);
+            known.unwrap_or_else(|| relay::<A>(packet, tables, arrival))
+        }
     }
 }
 
@@ -86,8 +89,8 @@ pub fn transport<A: Family>(
     Ok(outcome)
 }
 
-/// TCP and UDP packets of services that translate both addresses, on their way to a backend or back. A packet that
-/// begins a flow is left untouched.
+/// TCP and UDP packets of services that translate by records, on their way to a backend or back. A packet that begins a flow is
+/// left untouched.
 #[inline(always)]
 pub fn full_nat<A: Family>(
     packet: &mut impl Packet,
@@ -135,12 +138,28 @@ pub fn destination_nat<A: Family>(
     outcome
 }
 
-/// ICMP of this family.
+/// ICMP of this family. What says of a packet that it is too big, and is not about one that we sent as it was, is left untouched.
 #[inline(always)]
-pub fn control<A: Family>(packet: &mut impl Packet, tables: &impl TablesFor<A>, arrival: Arrival) -> Outcome {
+pub fn control<A: Family>(
+    packet: &mut impl Packet,
+    tables: &impl TablesFor<A>,
+    arrival: Arrival,
+) -> Option<Outcome> {
     let bytes = packet.length();
     let outcome = match parse::frame::<A>(packet) {
-        Ok(frame) => icmp::steer(packet, tables, &frame, arrival),
+        Ok(frame) => icmp::steer(packet, tables, &frame, arrival)?,
+        Err(reason) => Err(reason),
+    };
+    count(tables, &outcome, bytes);
+    Some(outcome)
+}
+
+/// What a router on the way to a backend says of an outer header.
+#[inline(always)]
+pub fn relay<A: Family>(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) -> Outcome {
+    let bytes = packet.length();
+    let outcome = match parse::frame::<A>(packet) {
+        Ok(frame) => super::relay::steer(packet, tables, &frame, arrival),
         Err(reason) => Err(reason),
     };
     count(tables, &outcome, bytes);
@@ -197,6 +216,7 @@ fn steer<A: Family>(
         Some(service) => to_backend(packet, tables, frame, service, &key, arrival),
         None if is_ours(tables, key.destination, key.ports.destination()) => Err(Next::Nat),
         None if classify::endpoint(tables, &key).is_some() => Err(Next::Dnat),
+        None if tables.contents().has(Contents::KEPT_CLIENTS) => Err(Next::Nat),
         None => Ok(Err(Reason::NotAVip)),
     }
 }

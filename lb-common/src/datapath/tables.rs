@@ -76,9 +76,19 @@ pub trait FlowTable<A> {
     fn publish(&self, reserved: Self::Reserved<'_>);
     /// Takes a record away, if it is there.
     fn remove(&self, key: &FlowKey<A>);
-    /// Where the kernel would send a packet of this flow that came from elsewhere; nothing if it takes more to send it
-    /// than a next hop that is known, or if it goes no further than this host.
-    fn route(&self, key: &FlowKey<A>, arrival: Arrival) -> Option<Hop>;
+    /// How the kernel would send a packet of this flow and of so many bytes on, from the IP header on, that came from elsewhere.
+    fn route(&self, key: &FlowKey<A>, bytes: u32, arrival: Arrival) -> Route;
+}
+
+/// How the kernel would send a packet on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To this next hop.
+    By(Hop),
+    /// Not as long as it is: the way takes so many bytes.
+    TooNarrow(u32),
+    /// By more than a next hop that is known, or no further than this host.
+    Kernel,
 }
 
 /// The tables of the packet path. Records are changed in place by several CPUs at once, so all take `&self`.

@@ -144,6 +144,20 @@ pub fn lbtc_control6(ctx: TcContext) -> i32 {
     stage::control::<ipv6::Address, _>(&ctx) as i32
 }
 
+/// ICMP over IPv4 that may be about an outer header.
+#[classifier]
+#[inline(always)]
+pub fn lbtc_relay4(ctx: TcContext) -> i32 {
+    stage::relay::<U32be, _>(&ctx) as i32
+}
+
+/// ICMP over IPv6 that may be about an outer header.
+#[classifier]
+#[inline(always)]
+pub fn lbtc_relay6(ctx: TcContext) -> i32 {
+    stage::relay::<ipv6::Address, _>(&ctx) as i32
+}
+
 /// A backend's side of direct server return; see `lb_decap`.
 #[classifier]
 #[inline(always)]

@@ -26,10 +26,19 @@ pub(super) struct Mode {
     pub(super) forward: Forward,
     /// Family of the backends; that of the VIP where it is not told.
     pub(super) backends: Option<Family>,
+    /// Switches of the service.
+    flags: ServiceFlags,
 }
 
 const fn mode(name: &'static str, port: u16, forward: Forward, backends: Option<Family>) -> Mode {
-    Mode { name, port, forward, backends }
+    Mode { name, port, forward, backends, flags: ServiceFlags(0) }
+}
+
+impl Mode {
+    /// Whether clients' addresses are kept in translating by record.
+    pub(super) const fn keeps_client(self) -> bool {
+        self.flags.has(ServiceFlags::KEEPS_CLIENT)
+    }
 }
 
 pub(super) const NAT: Mode = mode("nat", 1001, Forward::Nat, None);
@@ -39,8 +48,10 @@ pub(super) const IPIP_V4: Mode = mode("dsr-ipip to v4", 1004, Forward::DsrIpip, 
 pub(super) const IPIP_V6: Mode = mode("dsr-ipip to v6", 1006, Forward::DsrIpip, Some(Family::V6));
 pub(super) const GUE_V4: Mode = mode("dsr-gue to v4", 1014, Forward::DsrGue, Some(Family::V4));
 pub(super) const GUE_V6: Mode = mode("dsr-gue to v6", 1016, Forward::DsrGue, Some(Family::V6));
+pub(super) const KEPT: Mode =
+    Mode { flags: ServiceFlags::KEEPS_CLIENT, ..mode("dnat by record", 1008, Forward::Nat, None) };
 /// All that have backends.
-pub(super) const MODES: [Mode; 7] = [NAT, DNAT, L2, IPIP_V4, IPIP_V6, GUE_V4, GUE_V6];
+pub(super) const MODES: [Mode; 8] = [NAT, DNAT, KEPT, L2, IPIP_V4, IPIP_V6, GUE_V4, GUE_V6];
 pub(super) const LOCAL: Mode = mode("local", 1007, Forward::Local, None);
 
 /// An address of either family: IPv6 ones differ in their last byte alone.
@@ -176,12 +187,13 @@ pub(super) fn every_mode(tables: &mut HostTables, setup: &Setup) {
             }
         }
     }
+    tables.contents = tables.contents.with(Contents::KEPT_CLIENTS);
 }
 
 fn entry(mode: Mode, family: Family, protocol: u8, number: u16) -> Service {
     let key = key(vip(family), mode.port, protocol);
     let slots = u32::from(mode.forward != Forward::Local);
-    let mut service = Service::new(key, mode.forward, number, number.into(), slots, ServiceFlags(0));
+    let mut service = Service::new(key, mode.forward, number, number.into(), slots, mode.flags);
     service.gue_port = U16be::new(GUE_PORT);
     service
 }

@@ -2,10 +2,10 @@
 //! complain about, whole and in fragments, tagged and not.
 
 use super::annex::{
-    LOCAL, MODES, Mode, backend, client, other_client, own, router, service, vip, with_endpoints,
+    LOCAL, MODES, Mode, backend, client, moved, other_client, own, router, service, vip, with_endpoints,
 };
 use super::build::Network as _;
-use super::house::{BACK_MAC, BACKEND_MAC, FIRST, OWN_MAC, ROUTER_MAC, SECOND, SERVING, house};
+use super::house::{BACK_MAC, BACKEND_MAC, FIRST, GUE_PORT, OWN_MAC, ROUTER_MAC, SECOND, SERVING, house};
 use super::ip::{Complaint, Ip};
 use super::random::Random;
 use super::row::Setup;
@@ -52,7 +52,8 @@ impl Medley {
         match self.0.below(100) {
             0..50 => self.request(mode, family),
             50..70 => self.answer(family),
-            70..90 => self.complaint(mode, family),
+            70..85 => self.complaint(mode, family),
+            85..90 => self.complaint_about_outer(mode, family),
             _ => self.ping(family),
         }
     }
@@ -84,6 +85,23 @@ impl Medley {
         let length = family.header_bytes() + 4 + self.0.below(120);
         let message = Ip::error((router(family), from.ip()), complaint, &about, length);
         self.arriving(message)
+    }
+
+    /// The same about a client's packet in an outer header.
+    fn complaint_about_outer(&mut self, mode: Mode, family: Family) -> Vec<u8> {
+        let outer = mode.backends.unwrap_or(family);
+        let client = self.client(family);
+        let inner = self.transport(client, service(family, mode));
+        let (from, to) = (own(outer), *self.0.one_of(&[backend(outer), moved(outer)]));
+        let about = if self.0.percent(50) {
+            inner.within(from, to)
+        } else {
+            inner.within_udp(SocketAddr::new(from, 50_000), SocketAddr::new(to, GUE_PORT))
+        };
+        let complaint = *self.0.one_of(&[Complaint::TooBig(1400), Complaint::TooBig(90), Complaint::Hops]);
+        let length = outer.header_bytes() + self.0.below(120);
+        let message = Ip::error((router(outer), from), complaint, &about, length);
+        self.framed(message, BACK_MAC, BACKEND_MAC)
     }
 
     fn ping(&mut self, family: Family) -> Vec<u8> {

@@ -130,7 +130,8 @@ fn refused(set: Set) -> Result<()> {
     let mut stage = stage(set, "")?;
     stage.fleet.kill(0)?;
     stage.wait_for(Kind::Http, 0, "down")?;
-    let mut capture = Capture::start(&stage.daemon, &["--reason", "unserved", "--count", "1"])?;
+    let wanted = ["--service", Kind::Http.name(), "--reason", "unserved", "--count", "1"];
+    let mut capture = Capture::start(&stage.daemon, &wanted)?;
     ensure!(ask(&stage).is_err(), "a dead backend answered");
     let shown = capture.finish()?;
     ensure!(shown.len() == 1, "{} packets, and one was asked for", shown.len());

@@ -62,6 +62,7 @@ pub fn all() -> Vec<Case> {
         qinq::cases(),
         local::cases(),
         capture::cases(),
+        mtu::relayed(),
     ];
     let steady = steady.into_iter().flatten().map(Case::beside_others);
     let suites = [

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::routed;
 use super::sharing::Claim;
 use super::traffic::named;
+use crate::daemon::Mode;
 use crate::family::Family;
 use crate::fleet::name;
-use crate::service::{Forward, Kind};
-use crate::stage::{Set, Stage, counted};
-use crate::topology::{BACKEND_MTU, LINK, PATH_MTU};
+use crate::runner::Case;
+use crate::service::{Forward, Kind, config};
+use crate::stage::{Set, Stage, counted, services};
+use crate::topology::{BACKEND_MTU, House, LINK, PATH_MTU};
 use crate::traffic::http::Connection;
 use crate::traffic::{echo, limit};
 
@@ -46,18 +49,46 @@ pub(super) fn claims(set: Set) -> Vec<Claim> {
 /// Between balancer and backends there is room for a client's full packet, but not for its outer header.
 fn told_what_fits(stage: &mut Stage) -> Result<()> {
     set_backend_links(stage, USUAL_MTU)?;
-    learns_by_both(stage)?;
+    learns_by_both(stage, USUAL_MTU)?;
     stage.house.client.forget_paths()?;
     set_backend_links(stage, BACKEND_MTU)
+}
+
+/// The cases of what routers between balancer and backends tell.
+pub(super) fn relayed() -> Vec<Case> {
+    let other_modes = [
+        routed(Forward::DsrIpip, Mode::Generic),
+        routed(Forward::DsrGue, Mode::Tc).families(Family::V6, Family::V6),
+    ];
+    let sets: Vec<_> = super::every_encapsulation().into_iter().chain(other_modes).collect();
+    super::cases(
+        "mtu",
+        &sets,
+        &[("what_a_router_behind_us_refuses_is_told_the_client", told_what_a_router_takes)],
+    )
+}
+
+/// The link behind a router behind the balancer is narrow, of which only that router knows.
+fn told_what_a_router_takes(set: Set) -> Result<()> {
+    let stage = Stage::within(House::with_an_inner_router()?, set, |house| {
+        format!("{}\n[encap]\nspread = false\n", config(&services(set, house, &[1])))
+    })?;
+    stage.wait_until_up(&[1])?;
+    stage.house.narrow_the_inner_link(NARROW_MTU)?;
+    learns_by_both(&stage, NARROW_MTU)?;
+    let told = counted(&stage.daemon.status()?, TOLD);
+    ensure!(told > 0, "it learnt, but not from the balancer");
+    Ok(())
 }
 
 fn set_backend_links(stage: &Stage, bytes: u32) -> Result<()> {
     stage.house.backend_links().try_for_each(|link| stage.house.balancer.mtu(link, bytes))
 }
 
-fn learns_by_both(stage: &Stage) -> Result<()> {
+/// A client learns what fits a way of so many bytes.
+fn learns_by_both(stage: &Stage, way: u32) -> Result<()> {
     let set = stage.set;
-    let fits = usize::try_from(USUAL_MTU)? - set.forward.overhead(set.backends);
+    let fits = usize::try_from(way)? - set.forward.overhead(set.backends);
     let udp = stage.vip(Kind::Udp);
     stage.house.client.run(|| learns_by_udp(&echo::udp_socket(udp)?, set.clients, fits))?;
     stage.house.client.forget_paths()?;

@@ -21,7 +21,8 @@ pub(super) fn cases() -> Vec<Case> {
     let both = |forward, mode| [routed(forward, mode), v6(routed(forward, mode))];
     let mut cases = super::cases(
         "vips",
-        &both(Forward::Nat, Mode::Native),
+        &[both(Forward::Nat, Mode::Native), both(Forward::Dnat, Mode::Native), both(Forward::Dnat, Mode::Tc)]
+            .concat(),
         &[("the_most_special_service_takes_a_connection", the_most_special_takes)],
     );
     let native = |forward| routed(forward, Mode::Native);
@@ -102,7 +103,7 @@ fn prefixes(family: Family) -> (u8, u8) {
 fn overlapping(set: Set, house: &House) -> String {
     let (vip, (short, long)) = (VIPS.of(set.clients), prefixes(set.clients));
     let [lowest, middle] = [0, 128].map(|last| beside(set.clients, last));
-    config(&[
+    let text = config(&[
         lone(set, house, 0, at(vip, "80"), "tcp"),
         lone(set, house, 1, at(vip, "8000-8099"), "tcp"),
         lone(set, house, 2, at(vip, "*"), "tcp"),
@@ -110,8 +111,12 @@ fn overlapping(set: Set, house: &House) -> String {
         lone(set, house, 4, within(middle, long, "*"), "tcp"),
         lone(set, house, 1, at(vip, "8000-8099"), "udp"),
         lone(set, house, 3, within(lowest, short, "*"), "udp"),
-    ])
+    ]);
+    if set.forward == Forward::Dnat { text.replace("forward = ", RECORDED) } else { text }
 }
+
+/// Answers are known by their flows: no other tells which of a prefix was asked, or of many ports that lead to one.
+const RECORDED: &str = "tracking = \"always\"\nforward = ";
 
 /// Last byte of the address, port, and the backend of the service that must take it.
 const TCP: [(u8, u16, usize); 8] = [

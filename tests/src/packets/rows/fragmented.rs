@@ -71,7 +71,11 @@ fn replies(family: Family) -> Vec<Row> {
     let translated = |sentence: &str, mode: Mode, which: usize| {
         let vip = service(family, mode);
         let returned = pieces(vip, client(family), 99).map(one_hop_on);
-        let to = if mode.forward == Forward::Nat { own_end(family) } else { client(family) };
+        let to = if mode.forward == Forward::Nat && !mode.keeps_client() {
+            own_end(family)
+        } else {
+            client(family)
+        };
         let came = pieces(backend_end(family), to, 99);
         (title(mode, family, sentence), came, returned[which].clone())
     };

@@ -6,6 +6,7 @@ mod complaints;
 mod decap;
 mod dnat;
 mod dnat_ranges;
+mod dnat_recorded;
 mod extensions;
 mod fragmented;
 mod guard;
@@ -27,6 +28,7 @@ mod nat_refused;
 mod nat_reply;
 mod passing;
 mod pings;
+mod relayed;
 mod selectors;
 mod tunnels;
 mod vips;
@@ -87,6 +89,7 @@ pub fn rows() -> Vec<Row> {
         fragmented::rows(),
         dnat::rows(),
         dnat_ranges::rows(),
+        dnat_recorded::rows(),
         vips::rows(),
         selectors::rows(),
         limits::rows(),
@@ -94,6 +97,7 @@ pub fn rows() -> Vec<Row> {
         complaints::rows(),
         extensions::rows(),
         tunnels::rows(),
+        relayed::rows(),
         guard::rows(),
     ]
     .concat()
@@ -133,11 +137,16 @@ fn told(packet: &Ipv4, (kind, code): (u8, u8)) -> Ipv4 {
 
 /// What the sender of a client's segment without data is told of it, if its connection is not known.
 fn reset(flags: u8) -> Ipv4 {
+    reset_by(NAT_HTTP, flags)
+}
+
+/// The same of another service.
+fn reset_by(service: End, flags: u8) -> Ipv4 {
     // Segments have these numbers in the fixtures.
     let (sequence, acknowledged) = (1_000_000, 2_000_000);
     let marks = (flags & (SYN | FIN_ACK & !ACK)).count_ones();
     let numbers = if flags & ACK == 0 { (0, sequence + marks) } else { (acknowledged, 0) };
-    let answer = Stack::tcp(NAT_HTTP, CLIENT, if flags & ACK == 0 { RST | ACK } else { RST }, b"");
+    let answer = Stack::tcp(service, CLIENT, if flags & ACK == 0 { RST | ACK } else { RST }, b"");
     answer.numbered(numbers).window(0).identification(0)
 }
 

@@ -49,8 +49,8 @@ pub(super) const fn backend_end(family: Family) -> SocketAddr {
 /// The ends of a client's packet as the backend sees them.
 pub(super) fn ends_at_backend(mode: Mode, family: Family) -> (SocketAddr, SocketAddr) {
     match mode.forward {
-        Forward::Nat => (own_end(family), backend_end(family)),
-        Forward::Dnat => (client(family), backend_end(family)),
+        Forward::Nat if !mode.keeps_client() => (own_end(family), backend_end(family)),
+        Forward::Nat | Forward::Dnat => (client(family), backend_end(family)),
         _ => (client(family), service(family, mode)),
     }
 }

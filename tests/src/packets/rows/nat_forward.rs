@@ -32,10 +32,10 @@ fn connections() -> Vec<Row> {
             .after(&syn)
             .after(&nat_tcp(RST))
             .reaches_backend(NatOpened, &translated_tcp(SYN)),
-        from_client("nat: a flow whose backend died is opened again", &data)
+        from_client("nat: a flow whose backend died may begin anew", &syn)
             .with_backends(BackendFlags::RESOLVED)
             .after(&syn)
-            .reaches_backend(NatOpened, &translated_data),
+            .reaches_backend(NatOpened, &translated_tcp(SYN)),
         from_client("nat: new flows of a moved slot go to its current owner", &syn)
             .with_slot(MOVING)
             .reaches_backend(NatOpened, &moved_syn),

@@ -4,8 +4,9 @@ use super::super::build::{Ipv4, Stack};
 use super::super::house::{FIRST, MOVING, SECOND, SERVING, SETTLED};
 use super::super::row::{Row, from_backend, from_client};
 use super::{
-    ACK, BACKEND_END, CLIENT, FIN_ACK, MOVED_END, NAT_HTTP, NO_PORT, NULL, OTHER_CLIENT, OWN_END, RST, SYN,
-    SYN_ACK, XMAS, dsr_tcp, nat_query, nat_tcp, reset, told, translated_query, translated_tcp,
+    ACK, BACKEND_END, CLIENT, DSR_HTTP, FIN_ACK, MOVED_END, NAT_HTTP, NO_PORT, NULL, OTHER_CLIENT, OWN_END,
+    RST, SYN, SYN_ACK, XMAS, dsr_tcp, nat_query, nat_tcp, reset, reset_by, told, translated_query,
+    translated_tcp,
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
 use lb_common::datapath::Reason::{NatForward, NatOpened, NatReply, NoFlow, NotAVip, Reset, Unserved};
@@ -155,21 +156,26 @@ fn deaths() -> Vec<Row> {
     let returned = Stack::tcp(NAT_HTTP, CLIENT, SYN_ACK, b"").ttl(63);
     let dead = BackendFlags::RESOLVED;
     vec![
-        from_client("nat: a dead backend's connection goes to the slot's new owner", &ack)
+        from_client("nat: a dead backend's connection is over", &ack)
             .after(&syn)
             .once_backends_are(dead)
             .once_slot_is(MOVED_FOR_GOOD)
-            .reaches_backend(NatOpened, &moved_tcp(ACK)),
+            .reaches_client(Reset, &reset(ACK)),
+        from_client("nat: a connection anew goes to the slot's new owner", &syn)
+            .after(&syn)
+            .once_backends_are(dead)
+            .once_slot_is(MOVED_FOR_GOOD)
+            .reaches_backend(NatOpened, &moved_tcp(SYN)),
         from_client("nat: a dead backend's datagrams go to the slot's new owner", &nat_query())
             .after(&nat_query())
             .once_backends_are(dead)
             .once_slot_is(MOVED_FOR_GOOD)
             .reaches_backend(NatOpened, &moved_query),
-        from_client("nat: a dead backend's flow ends when no other can take it", &ack)
+        from_client("nat: a dead backend's flow cannot begin anew when no other can take it", &syn)
             .after(&syn)
             .once_backends_are(dead)
             .once_slot_is(Slot::settled_on(BackendId::NONE))
-            .reaches_client(Unserved, &told(&ack, NO_PORT)),
+            .reaches_client(Unserved, &told(&syn, NO_PORT)),
         from_backend("nat: a dead backend's last words are translated back", &reply(SYN_ACK))
             .after(&syn)
             .once_backends_are(dead)
@@ -192,7 +198,7 @@ fn exchanges() -> Vec<Row> {
             .with_slot(Slot::tracking(FIRST, SECOND))
             .after(&syn)
             .once_modes_are_exchanged()
-            .reaches_backend(NatOpened, &translated_tcp(ACK)),
+            .reaches_client(Reset, &reset_by(DSR_HTTP, ACK)),
         from_client("nat: a SYN after encapsulation left a record opens a flow", &syn)
             .with_slot(Slot::tracking(FIRST, SECOND))
             .after(&syn)
