@@ -157,6 +157,13 @@ words!(Forward {
 });
 
 impl Forward {
+    /// Whether answers are known by the records of their flows, with this tracking: those of `nat`, and of a `dnat` that records
+    /// every flow.
+    #[must_use]
+    pub const fn knows_answers_by_record(self, tracking: Tracking) -> bool {
+        matches!((self, tracking), (Self::Nat, _) | (Self::Dnat, Tracking::Always))
+    }
+
     /// Whether packets travel in an outer header, and so to backends of either family.
     #[must_use]
     pub const fn encapsulates(self) -> bool {

@@ -92,6 +92,14 @@ pub(super) struct Service {
     pub(super) backends: Found<Vec<Backend>>,
 }
 
+impl Service {
+    /// Whether answers of its backends are known by the records of their flows.
+    pub(super) fn knows_answers_by_record(&self) -> bool {
+        let said = self.forward.given().zip(self.tracking.or(Tracking::Auto));
+        said.is_some_and(|(forward, tracking)| forward.knows_answers_by_record(tracking))
+    }
+}
+
 /// A `[[service.backend]]`.
 pub(super) struct Backend {
     pub(super) span: Range<usize>,

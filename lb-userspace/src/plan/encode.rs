@@ -85,9 +85,10 @@ fn ip<A: Ip>(address: A) -> IpAddr {
     }
 }
 
-/// How a service's packets reach its backends.
-pub(super) const fn forward(forward: config::Forward) -> Forward {
+/// How a service's packets reach its backends. Who knows answers by record translates as `nat` does.
+pub(super) const fn forward(forward: config::Forward, tracking: config::Tracking) -> Forward {
     match forward {
+        _ if forward.knows_answers_by_record(tracking) => Forward::Nat,
         config::Forward::Nat => Forward::Nat,
         config::Forward::Dnat => Forward::Dnat,
         config::Forward::DsrL2 => Forward::DsrL2,

@@ -1,4 +1,5 @@
-//! Endpoints: where the backends of services listen that translate the destination only, by which their answers are known.
+//! Endpoints: where the backends of services listen that translate the destination only, by which their answers are known, unless
+//! those know them by record.
 //!
 //! One port of an address has an entry of its own. More than one lead through the entry of the address and its list of
 //! ranges, as the ports of VIPs do, to one entry that all backends of the service share.
@@ -157,7 +158,10 @@ fn known(
     records: &Records,
     is_one: impl Fn(&Entry) -> bool,
 ) -> BTreeMap<(IpAddr, BackendId), Endpoint> {
-    let translated = services.iter().filter(|service| service.forward == Forward::Dnat);
+    let by_endpoint = |service: &&config::Service| {
+        service.forward == Forward::Dnat && !service.forward.knows_answers_by_record(service.tracking)
+    };
+    let translated = services.iter().filter(by_endpoint);
     let backends = translated.flat_map(|service| records.of_service(service.vip));
     let wanted = backends.filter(|(_, entry)| is_one(entry));
     wanted.map(|(id, entry)| ((entry.key.addr.ip(), id), Endpoint::of(entry))).collect()
@@ -186,7 +190,7 @@ mod tests {
     use super::super::world::*;
     use super::super::{GRACE, Write};
     use super::*;
-    use lb_common::abi::BackendFlags;
+    use lb_common::abi::{BackendFlags, Contents};
     use lb_common::datapath::Reason;
     use std::net::SocketAddr;
 
@@ -270,6 +274,25 @@ mod tests {
             assert_eq!(world.tables.entry(&key), None, "what it sends is its own again");
             assert_eq!(world.plan().writes, []);
         }
+    }
+
+    #[test]
+    fn services_that_record_every_flow_have_no_endpoints_and_may_share_a_server() {
+        let recorded =
+            |n| config::Service { tracking: config::Tracking::Always, ..kept(n, (8000, 8000), &[1]) };
+        let mut world = World::new(vec![recorded(1), recorded(2)]);
+        assert_eq!(world.tables.contents, Contents::KEPT_CLIENTS);
+        let opened = |world: &World, n: u8, port| {
+            let to = SocketAddr::from(([203, 0, 113, n], 8000));
+            answered(&world.tables, (to, config::Protocol::Tcp), (port, SYN)).map(|steered| steered.reason)
+        };
+        assert_eq!(opened(&world, 1, 1024), Ok(Reason::NatOpened));
+        assert_eq!(opened(&world, 2, 1025), Ok(Reason::NatOpened));
+        assert_eq!(opened(&world, 2, 1024), Err(Reason::PortsTaken), "the server would take them for one");
+        world.services = vec![kept(1, (8000, 8000), &[1])];
+        world.plan();
+        assert_eq!(world.tables.contents, Contents::ENDPOINTS);
+        assert_eq!(sent(&world, (1, 8000), ACK), Reason::Settled);
     }
 
     #[test]

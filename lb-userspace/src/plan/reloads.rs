@@ -190,7 +190,7 @@ fn world() -> World {
 fn own_addresses_are_known(world: &World) {
     let translates = |service: &&Service| matches!(service.forward, Forward::Nat | Forward::Dnat);
     for service in world.services.iter().filter(translates) {
-        let mode = encode::forward(service.forward);
+        let mode = encode::forward(service.forward, service.tracking);
         let view = world.planner.services().find(|view| view.vip == service.vip).unwrap();
         let in_force = |entry: &&abi::Service| entry.id == view.number && entry.forward() == mode;
         if world.tables.services.values().find(in_force).is_none() {
@@ -271,8 +271,8 @@ fn everybody_is_found(world: &World, own: &[IpAddr]) {
         assert_eq!(entry.is_some(), vip.is_some(), "{to:?} is of {vip:?}");
         let Some((vip, entry)) = vip.zip(entry) else { continue };
         assert_eq!(entry.key, encode::service_key(vip), "{to:?} is of {vip}");
-        let forward = world.services.iter().find(|service| service.vip == vip).unwrap().forward;
-        assert_eq!(entry.forward(), encode::forward(forward), "{vip}");
+        let service = world.services.iter().find(|service| service.vip == vip).unwrap();
+        assert_eq!(entry.forward(), encode::forward(service.forward, service.tracking), "{vip}");
     }
 }
 

@@ -95,13 +95,28 @@ impl Planned {
     /// sent is told apart by its slot.
     const fn handover(&self) -> Handover {
         match (self.forward, self.vip.protocol, self.tracking) {
-            _ if self.select.needs_records() => Handover::Immediate,
-            (Forward::Nat, ..) | (_, Protocol::Udp, _) | (.., Tracking::Never) => Handover::Immediate,
+            _ if self.select.needs_records() || self.knows_answers_by_record() => Handover::Immediate,
+            (_, Protocol::Udp, _) | (.., Tracking::Never) => Handover::Immediate,
             (_, Protocol::Tcp, Tracking::Auto | Tracking::Always) => Handover::Tracked,
         }
     }
 
-    const fn flags(&self) -> abi::ServiceFlags {
+    const fn knows_answers_by_record(&self) -> bool {
+        self.forward.knows_answers_by_record(self.tracking)
+    }
+
+    /// Whether it translates by record, and clients' addresses stay.
+    pub(super) fn keeps_clients(&self) -> bool {
+        self.knows_answers_by_record() && self.forward == Forward::Dnat
+    }
+
+    fn flags(&self) -> abi::ServiceFlags {
+        let kept =
+            if self.keeps_clients() { abi::ServiceFlags::KEEPS_CLIENT } else { abi::ServiceFlags::default() };
+        kept.with(self.tracks())
+    }
+
+    const fn tracks(&self) -> abi::ServiceFlags {
         match (self.forward, self.vip.protocol, self.tracking) {
             (Forward::Nat, ..) => abi::ServiceFlags::TRACK_ALWAYS,
             _ if self.select.needs_records() => abi::ServiceFlags::TRACK_ALWAYS,
@@ -113,7 +128,7 @@ impl Planned {
 
     /// Its entry of the service table.
     pub(super) fn entry(&self) -> abi::Service {
-        let (key, forward) = (encode::service_key(self.vip), encode::forward(self.forward));
+        let (key, forward) = (encode::service_key(self.vip), encode::forward(self.forward, self.tracking));
         let (slots, flags) = (self.selection.in_turn.unwrap_or(self.len()), self.flags());
         let entry = abi::Service::new(key, forward, self.number, self.first_slot, slots, flags);
         let bits = if let Select::SourceHash { bits } = self.select { bits } else { 0 };

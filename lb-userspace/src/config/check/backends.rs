@@ -143,11 +143,11 @@ fn check_ports(service: &raw::Service, report: &mut Report) {
     }
 }
 
-/// The way back of `dnat` is found by the backend's port, which is therefore of one of the VIP's: its own, where there are
-/// many.
+/// The way back of `dnat` without records is found by the backend's port, which is therefore of one of the VIP's: its own, where
+/// there are many.
 fn check_port_of_many(service: &raw::Service, report: &mut Report) {
     let Some((at, vip)) = service.vip.spanned().filter(|(_, vip)| vip.port != vip.last_port) else { return };
-    if service.forward.given() != Some(&Forward::Dnat) {
+    if service.forward.given() != Some(&Forward::Dnat) || service.knows_answers_by_record() {
         return;
     }
     for (span, addr) in addrs(service).filter(|(_, addr)| addr.port() != 0) {
@@ -156,7 +156,7 @@ fn check_port_of_many(service: &raw::Service, report: &mut Report) {
                 .label("expected no port: an answer from this one does not tell which was asked")
                 .also(at.clone(), format!("{vip} has many ports"))
                 .help(format!(
-                    "write `addr = \"{}\"`, where clients get the port that they ask for, or use `forward = \"nat\"`",
+                    "write `addr = \"{}\"`, where clients get the port that they ask for, or `tracking = \"always\"`, by which answers are known",
                     addr.ip()
                 )),
         );

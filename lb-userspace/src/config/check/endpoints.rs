@@ -1,4 +1,5 @@
-//! The way back from the backends of `dnat` services is found by where they listen, so each port there has one VIP.
+//! The way back from the backends of `dnat` services is found by where they listen, so each port there has one VIP: but among
+//! services that know answers by their flows' records.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,6 +16,8 @@ struct Endpoint<'a> {
     service: &'a raw::Service,
     span: Range<usize>,
     at: Vip,
+    /// Whether answers from there are known by their flows' records.
+    by_record: bool,
 }
 
 pub(super) fn check(services: &[raw::Service], report: &mut Report) {
@@ -29,9 +32,11 @@ pub(super) fn check(services: &[raw::Service], report: &mut Report) {
 
 fn endpoints(service: &raw::Service) -> impl Iterator<Item = Endpoint<'_>> {
     let translates = service.forward.given() == Some(&Forward::Dnat);
+    let by_record = service.knows_answers_by_record();
     let vip = super::vip(service).filter(|_| translates).map(|(_, vip)| vip);
     let endpoint = move |vip: Vip| {
-        backends::addrs(service).map(move |(span, addr)| Endpoint { service, span, at: vip.endpoint(addr) })
+        let endpoint = move |(span, addr)| Endpoint { service, span, at: vip.endpoint(addr), by_record };
+        backends::addrs(service).map(endpoint)
     };
     vip.into_iter().flat_map(endpoint)
 }
@@ -39,7 +44,8 @@ fn endpoints(service: &raw::Service) -> impl Iterator<Item = Endpoint<'_>> {
 /// Two of one service are another rule's.
 fn check_shared(endpoint: &Endpoint<'_>, others: &[Endpoint<'_>], report: &mut Report) {
     let is_rival = |other: &&Endpoint<'_>| {
-        !std::ptr::eq(other.service, endpoint.service) && other.at.meets(&endpoint.at)
+        let by_record = other.by_record && endpoint.by_record;
+        !std::ptr::eq(other.service, endpoint.service) && other.at.meets(&endpoint.at) && !by_record
     };
     let Some(other) = others.iter().find(is_rival) else { return };
     let shared = Vip {
@@ -52,21 +58,22 @@ fn check_shared(endpoint: &Endpoint<'_>, others: &[Endpoint<'_>], report: &mut R
         Finding::value(endpoint.span.clone(), format!("{one} and {two} both lead to {shared} by `dnat`"))
             .label("expected ports of this service alone, by which its answers are known")
             .also(other.span.clone(), format!("{one} leads there"))
-            .help("let the server listen on other ports for one of them, or use `forward = \"nat\"`"),
+            .help("write `tracking = \"always\"` in both, by which answers are known, or let the server listen on other ports for one of them"),
     );
 }
 
 /// As many with a range of ports as are looked at for one answer.
 fn check_count(endpoint: &Endpoint<'_>, others: &[Endpoint<'_>], report: &mut Report) {
-    let ranges = others.iter().filter(|other| !other.at.is_exact()).count();
-    if !endpoint.at.is_exact() && ranges == MAX_RANGES {
+    let is_range = |endpoint: &Endpoint<'_>| !endpoint.at.is_exact() && !endpoint.by_record;
+    let ranges = others.iter().filter(|other| is_range(other)).count();
+    if is_range(endpoint) && ranges == MAX_RANGES {
         report.add(
             Finding::value(
                 endpoint.span.clone(),
                 format!("more than {MAX_RANGES} `dnat` services lead to ranges of {}", endpoint.at.addr),
             )
             .label("this is one more")
-            .help("join ranges that lead to the same servers, or use `forward = \"nat\"`"),
+            .help("join ranges that lead to the same servers, or write `tracking = \"always\"`"),
         );
     }
 }

@@ -67,11 +67,11 @@ fn check_mode(raw: &raw::Service, report: &mut Report) {
 /// One address: by its endpoint alone nobody could tell which of a prefix a backend answers for.
 fn check_dnat(raw: &raw::Service, report: &mut Report) {
     let Some((span, vip)) = raw.vip.spanned().filter(|(_, vip)| !vip.is_address()) else { return };
-    if raw.forward.given() == Some(&Forward::Dnat) {
+    if raw.forward.given() == Some(&Forward::Dnat) && !raw.knows_answers_by_record() {
         report.add(
             Finding::value(span, format!("`forward = \"dnat\"` cannot serve the prefix {vip}"))
                 .label("expected one address: an answer does not tell which of them was asked")
-                .help("write a service for each address, with servers or ports of its own, or use `forward = \"nat\"`"),
+                .help("write `tracking = \"always\"`, by which answers are known, or a service for each address, with servers or ports of its own"),
         );
     }
 }

@@ -61,7 +61,8 @@ pub(in crate::config) static SERVICE: Section = Section {
                       the client's address; their answers must come back through the balancer, which is their gateway, and \
                       what a backend sends from the port where it listens counts as an answer. So each port of a \
                       backend's address may be in one `dnat` service only; where `vip` has a range of ports or `*`, backends \
-                      have none written and are asked at the client's. `dsr-l2`: the packet is sent as it is, \
+                      have none written and are asked at the client's; and `vip` is no prefix. With `tracking = \"always\"` answers \
+                      are known by their flows' records, and none of that is so. `dsr-l2`: the packet is sent as it is, \
                       one hop on, to a backend on the same segment, which holds the VIP on its loopback interface and answers the client \
                       directly. `dsr-ipip`: the packet travels whole inside another IP header and the backend, which unwraps \
                       it and owns the VIP, answers the client directly. `dsr-gue`: the same inside UDP (GUE, variant 1). \
@@ -120,7 +121,7 @@ pub(in crate::config) static SERVICE: Section = Section {
             presence: Presence::Default("\"auto\""),
             example: "tracking = \"auto\"",
             meaning: "When a flow is recorded. `auto`: TCP flows born while backends change, every UDP flow, and every flow of \
-                      `nat`. `always`: every flow. `never`: none, so that a change of backends moves the flows of the slots \
+                      `nat`. `always`: every flow; answers of `dnat` are then known by their flows, as those of `nat` are. `never`: none, so that a change of backends moves the flows of the slots \
                       it moves; not with `nat`, which cannot translate an answer without a record.",
             why: "`auto` breaks no flow and needs the fewest entries.",
         },

@@ -97,11 +97,11 @@ fn check() -> impl Strategy<Value = Check> {
 /// A service of what was drawn, as far as it may be: what does not go with the mode takes its default.
 fn service(number: u8, vip: Vip, draw: Draw) -> Service {
     let Draw { forward, numbers: (gue_port, server_id_bytes, idle), .. } = draw;
-    let forward = if forward == Forward::Dnat && !vip.is_exact() { Forward::Nat } else { forward };
+    let needs_record = forward == Forward::Dnat && !vip.is_exact();
     let is_quic = draw.select == Select::Quic;
     let may_be_quic = forward.keeps_destination() && vip.protocol == Protocol::Udp;
     let select = if is_quic && !may_be_quic { Select::Maglev } else { draw.select };
-    let may_be_never = forward != Forward::Nat && !select.needs_records();
+    let may_be_never = forward != Forward::Nat && !select.needs_records() && !needs_record;
     let tracking = if may_be_never { draw.tracking } else { Tracking::Always };
     let local = forward == Forward::Local;
     let quic = select == Select::Quic;

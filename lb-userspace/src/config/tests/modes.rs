@@ -236,7 +236,7 @@ fn dnat_serves_one_address_and_keeps_many_ports() {
             .says(r#"`forward = "dnat"` cannot serve the prefix 203.0.113.0/24:80"#)
             .marks("expected one address: an answer does not tell which of them was asked")
             .helps(
-                r#"write a service for each address, with servers or ports of its own, or use `forward = "nat"`"#,
+                r#"write `tracking = "always"`, by which answers are known, or a service for each address, with servers or ports of its own"#,
             ),
         row("dnat of a range to one port", service("203.0.113.10:8000-8099", r#"forward = "dnat""#, ONE))
             .at("8:8")
@@ -244,7 +244,7 @@ fn dnat_serves_one_address_and_keeps_many_ports() {
             .marks("expected no port: an answer from this one does not tell which was asked")
             .also("3:7", "203.0.113.10:8000-8099 has many ports")
             .helps(
-                r#"write `addr = "10.0.0.11"`, where clients get the port that they ask for, or use `forward = "nat"`"#,
+                r#"write `addr = "10.0.0.11"`, where clients get the port that they ask for, or `tracking = "always"`, by which answers are known"#,
             ),
         row("dnat of every port to one", service("[2001:db8::1]:*", r#"forward = "dnat""#, &[r#""[fd00::1]:80""#]))
             .at("8:8")
@@ -252,7 +252,7 @@ fn dnat_serves_one_address_and_keeps_many_ports() {
             .marks("expected no port: an answer from this one does not tell which was asked")
             .also("3:7", "[2001:db8::1]:* has many ports")
             .helps(
-                r#"write `addr = "fd00::1"`, where clients get the port that they ask for, or use `forward = "nat"`"#,
+                r#"write `addr = "fd00::1"`, where clients get the port that they ask for, or `tracking = "always"`, by which answers are known"#,
             ),
     ]);
 }
@@ -265,7 +265,9 @@ fn dnat_has_one_vip_for_each_endpoint() {
             .says(message)
             .marks("expected ports of this service alone, by which its answers are known")
             .also("9:8", r#"service "web" leads there"#)
-            .helps(r#"let the server listen on other ports for one of them, or use `forward = "nat"`"#)
+            .helps(
+                r#"write `tracking = "always"` in both, by which answers are known, or let the server listen on other ports for one of them"#,
+            )
     };
     check([
         shared(
@@ -308,6 +310,22 @@ fn dnat_services_may_share_a_server_but_not_its_ports() {
     }
     let by_udp = translated(("203.0.113.10:*", "10.0.0.11"), ("203.0.113.11:*", "10.0.0.11"));
     assert!(parse("lb.toml", &by_udp.replacen("health", "protocol = \"udp\"\nhealth", 1)).is_ok());
+}
+
+#[test]
+fn dnat_that_records_every_flow_may_lead_anything_anywhere() {
+    let recorded = |text: String| text.replace("\"dnat\"", "\"dnat\"\ntracking = \"always\"");
+    let prefix =
+        named("web", "203.0.113.0/24:*", r#"forward = "dnat"; health = "none""#, &[r#""10.0.0.11:80""#]);
+    let shared = translated(("203.0.113.10:80", "10.0.0.11:8080"), ("203.0.113.11:80", "10.0.0.11:8080"));
+    for text in [&prefix, &shared] {
+        let read = parse("lb.toml", &recorded(text.clone()));
+        assert!(read.is_ok(), "{}", read.unwrap_err());
+        assert!(parse("lb.toml", text).is_err());
+    }
+    // Of two that lead to one server, the one without records would take all its answers.
+    let one = shared.replacen("\"dnat\"", "\"dnat\"\ntracking = \"always\"", 1);
+    assert!(parse("lb.toml", &one).is_err());
 }
 
 #[test]
