@@ -165,8 +165,10 @@ impl House {
     }
 
     /// Lets packets of at most `bytes` through from the inner router to the backend behind it.
-    pub fn narrow_the_inner_link(&self, bytes: u32) -> Result<()> {
-        self.inner.as_ref().context("a house without an inner router")?.mtu(INNER_LINK, bytes)
+    pub fn narrow_the_inner_path(&self, bytes: u32) -> Result<()> {
+        let inner = self.inner.as_ref().context("a house without an inner router")?;
+        let narrow = |to: IpAddr| inner.narrow_route(to, Family::of(to).bits(), to, bytes);
+        self.backends.iter().flat_map(|host| host.addresses.both()).try_for_each(narrow)
     }
 
     fn settle(&self) -> Result<()> {

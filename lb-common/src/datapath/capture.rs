@@ -41,33 +41,25 @@ fn ends_of<A: Family>(
 ) -> Result<(CaptureEnds, Option<CaptureEnds>), Reason> {
     let Frame { ip, inside, .. } = parse::frame::<A>(packet)?;
     let outer = told::<A>(packet, &ip, inside);
-    let inner = match inside {
-        Inside { piece: Piece::Whole, protocol, l4, .. } if protocol == A::ICMP => quoted::<A>(packet, l4),
-        _ if steered => wrapped(packet, inside),
-        _ => None,
-    };
+    let inner = inner::<A>(inside, steered).and_then(|l3| told_within(packet, l3));
     Ok((outer, inner))
 }
 
-/// The packet that an ICMP error quotes.
+/// Where a second IP header may begin: that of a packet that an ICMP error quotes, or of one in an outer header. What one service takes
+/// for the port of GUE another may take for its own, so any UDP that holds what looks like an IP packet will do, and any ICMP: a capture
+/// may show one too many.
 #[inline(always)]
-fn quoted<A: Family>(packet: &impl Packet, l4: usize) -> Option<CaptureEnds> {
-    let kind: u8 = packet.read(l4)?;
-    if !A::is_error(kind) {
-        return None;
+fn inner<A: Family>(outer: Inside, steered: bool) -> Option<usize> {
+    match (outer.piece, outer.protocol) {
+        (Piece::Whole, number) if number == A::ICMP => Some(outer.l4 + icmp::LENGTH),
+        (Piece::Whole, protocol::IPIP | protocol::IPV6) if steered => Some(outer.l4),
+        (Piece::Whole, protocol::UDP) if steered => Some(outer.l4 + udp::LENGTH),
+        _ => None,
     }
-    told_at::<A>(packet, packet.forget(l4 + icmp::LENGTH))
 }
 
-/// The packet in an outer header. What one service takes for the port of GUE another may take for its own, so any UDP
-/// that holds what looks like an IP packet will do: a capture may show one too many.
 #[inline(always)]
-fn wrapped(packet: &impl Packet, outer: Inside) -> Option<CaptureEnds> {
-    let l3 = match (outer.piece, outer.protocol) {
-        (Piece::Whole, protocol::IPIP | protocol::IPV6) => outer.l4,
-        (Piece::Whole, protocol::UDP) => outer.l4 + udp::LENGTH,
-        _ => return None,
-    };
+fn told_within(packet: &impl Packet, l3: usize) -> Option<CaptureEnds> {
     let l3 = packet.forget(l3);
     if version_at(packet, l3)? == ethernet::IPV4 {
         told_at::<U32be>(packet, l3)

@@ -48,6 +48,16 @@ impl Namespace {
         });
         told.with_context(|| format!("the address of {link} in {}", self.name()))
     }
+
+    /// Packets that a link has received.
+    pub fn received(&self, link: &str) -> Result<u64> {
+        let message = self.run(|| netlink(async |handle| describe(&handle, link).await))?;
+        let told = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Stats64(counted) => Some(counted.rx_packets),
+            _ => None,
+        });
+        told.with_context(|| format!("what {link} in {} has received", self.name()))
+    }
 }
 
 impl Tap {

@@ -9,13 +9,26 @@ use anyhow::{Context, Result};
 use rtnetlink::LinkUnspec;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp};
 
-use super::{describe, netlink, tc};
+use super::{describe, link_index, netlink, tc};
 use crate::netns::Namespace;
 
 /// `r0 = XDP_PASS; exit`, in the encoding of linux/bpf.h.
 const PASS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 /// `r0 = XDP_DROP; exit`.
 const DROP: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 1, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+/// `if a frame's type is IPv4 { XDP_DROP } else { XDP_PASS }`.
+const DROP_IPV4: [[u8; 8]; 9] = [
+    [0x61, 0x12, 0, 0, 0, 0, 0, 0],  // r2 = packet
+    [0x61, 0x13, 4, 0, 0, 0, 0, 0],  // r3 = its end
+    [0xb7, 0, 0, 0, 2, 0, 0, 0],     // r0 = XDP_PASS
+    [0xbf, 0x24, 0, 0, 0, 0, 0, 0],  // r4 = r2
+    [0x07, 4, 0, 0, 14, 0, 0, 0],    // r4 += 14
+    [0x2d, 0x34, 3, 0, 0, 0, 0, 0],  // if r4 > r3 goto exit
+    [0x69, 0x24, 12, 0, 0, 0, 0, 0], // r4 = the type
+    [0x55, 4, 1, 0, 0x08, 0, 0, 0],  // if r4 != IPv4, as it lies in memory, goto exit
+    [0xb7, 0, 0, 0, 1, 0, 0, 0],     // r0 = XDP_DROP
+];
+const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
@@ -57,6 +70,21 @@ pub fn attach_pass(namespace: &Namespace, link: &str) -> Result<()> {
 /// Attaches a program that drops everything, natively, until the link goes.
 pub fn attach_drop(namespace: &Namespace, link: &str) -> Result<()> {
     let program = load(&DROP).context("loading the drop program")?;
+    replace(namespace, link, program.as_raw_fd())
+}
+
+/// Attaches a program that drops IPv4 and passes all else, so that the link can still be found, natively, until the link goes.
+pub fn attach_drop_ipv4(namespace: &Namespace, link: &str) -> Result<()> {
+    let program = load(&[&DROP_IPV4[..], &[EXIT]].concat()).context("loading the drop program")?;
+    replace(namespace, link, program.as_raw_fd())
+}
+
+/// Attaches a program that sends everything out by another link, natively, until the link goes.
+pub fn attach_redirect(namespace: &Namespace, link: &str, to: &str) -> Result<()> {
+    let [a, b, c, d] = namespace.run(|| link_index(to))?.to_le_bytes();
+    // `r1 = link; r2 = 0; r0 = bpf_redirect(r1, r2); exit`.
+    let code = [[0xb7, 1, 0, 0, a, b, c, d], [0xb7, 2, 0, 0, 0, 0, 0, 0], [0x85, 0, 0, 0, 23, 0, 0, 0], EXIT];
+    let program = load(&code).context("loading the redirect program")?;
     replace(namespace, link, program.as_raw_fd())
 }
 

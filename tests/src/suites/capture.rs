@@ -135,7 +135,11 @@ fn refused(set: Set) -> Result<()> {
     ensure!(ask(&stage).is_err(), "a dead backend answered");
     let shown = capture.finish()?;
     ensure!(shown.len() == 1, "{} packets, and one was asked for", shown.len());
-    ensure!(shown[0].comment == "verdict=forward reason=unserved out=client0", "{:?}", shown[0].comment);
+    ensure!(
+        shown[0].comment == "verdict=forward reason=unserved service=web out=client0",
+        "{:?}",
+        shown[0].comment
+    );
     ensure!(shown[0].interface == "client0" && shown[0].holds(&VIP.octets()), "{:?}", shown[0]);
     Ok(())
 }

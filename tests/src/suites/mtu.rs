@@ -58,7 +58,7 @@ fn told_what_fits(stage: &mut Stage) -> Result<()> {
 pub(super) fn relayed() -> Vec<Case> {
     let other_modes = [
         routed(Forward::DsrIpip, Mode::Generic),
-        routed(Forward::DsrGue, Mode::Tc).families(Family::V6, Family::V6),
+        routed(Forward::DsrGue, Mode::Generic).families(Family::V6, Family::V6),
     ];
     let sets: Vec<_> = super::every_encapsulation().into_iter().chain(other_modes).collect();
     super::cases(
@@ -68,13 +68,13 @@ pub(super) fn relayed() -> Vec<Case> {
     )
 }
 
-/// The link behind a router behind the balancer is narrow, of which only that router knows.
+/// The way behind a router behind the balancer is narrow, of which only that router knows.
 fn told_what_a_router_takes(set: Set) -> Result<()> {
     let stage = Stage::within(House::with_an_inner_router()?, set, |house| {
         format!("{}\n[encap]\nspread = false\n", config(&services(set, house, &[1])))
     })?;
     stage.wait_until_up(&[1])?;
-    stage.house.narrow_the_inner_link(NARROW_MTU)?;
+    stage.house.narrow_the_inner_path(NARROW_MTU)?;
     learns_by_both(&stage, NARROW_MTU)?;
     let told = counted(&stage.daemon.status()?, TOLD);
     ensure!(told > 0, "it learnt, but not from the balancer");

@@ -37,7 +37,8 @@ pub(in crate::config) static ENCAP: Section = Section {
             meaning: "Draws outer sources from the prefixes below by the flow's hash. Without it the balancer's own address is \
                       the source of all, and a backend's network card puts all into one receive queue.",
             why: "Queues that share the work are worth a source that nobody can answer. Turn it off where a firewall or \
-                  reverse-path filter between drops such sources.",
+                  reverse-path filter between drops such sources, or where the way to backends has links too narrow for outer headers: \
+                  what a router says of that comes to the balancer's own address, and is told the client.",
         },
         Key {
             name: "source_v4",
