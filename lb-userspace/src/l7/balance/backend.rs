@@ -138,6 +138,7 @@ impl Backend {
     }
 
     /// Its weight in parts of [`WHOLE`], which grow while it starts.
+    #[inline]
     pub(super) fn share(&self, slow_start: Duration, now: Duration) -> u64 {
         let part = match self.since {
             Some(since) if now < since + slow_start => {

@@ -155,25 +155,28 @@ impl Balancer {
 
     /// Notes how an exchange ended. Whether the backend is left out for it.
     pub fn end(&mut self, id: BackendId, outcome: Outcome, now: Duration) -> bool {
-        let cap = self.cap(now);
         self.renew_median(now);
-        let median = self.median.0;
         let Some(backend) = self.backends.get_mut(id.index()) else { return false };
         backend.end(outcome, now);
         let Some(rules) = self.outliers else { return false };
-        let failed = match outcome {
-            Outcome::Answered { latency } => {
-                rules.latency.is_some_and(|times| !median.is_zero() && latency > median * u32::from(times))
+        match outcome {
+            Outcome::Abandoned => false,
+            Outcome::Answered { latency } if !is_slow(latency, self.median.0, &rules) => {
+                backend.outlier.forgive(&rules, now);
+                false
             }
-            Outcome::Failed => true,
-            Outcome::Abandoned => return false,
-        };
-        let was_out = backend.outlier.is_out(now);
-        backend.outlier.note(failed, &rules, cap, now);
-        !was_out && backend.outlier.is_out(now)
+            Outcome::Answered { .. } | Outcome::Failed => self.blame(id, &rules, now),
+        }
     }
 
-    /// How many are left out, and how many may be.
+    /// Holds a failure against a backend. Whether it is left out for it.
+    fn blame(&mut self, id: BackendId, rules: &Outliers, now: Duration) -> bool {
+        let cap = self.cap(now);
+        let backend = self.backends.get_mut(id.index());
+        backend.is_some_and(|backend| backend.outlier.blame(rules, cap, now))
+    }
+
+    /// How many are left out, and how many may be. Looks at all backends, so that only a failure asks.
     fn cap(&self, now: Duration) -> Cap {
         let serving = self.backends.iter().filter(|backend| backend.is_up());
         let (all, out) = serving
@@ -217,6 +220,11 @@ impl Balancer {
             cost: backend.latency.cost(f64::from(backend.active) / f64::from(backend.whole_weight()), now),
         })
     }
+}
+
+/// Whether an answer took so much longer than those of other backends that it counts as a failure.
+fn is_slow(latency: Duration, median: Duration, rules: &Outliers) -> bool {
+    rules.latency.is_some_and(|times| !median.is_zero() && latency > median * u32::from(times))
 }
 
 /// What can be told of a backend.

@@ -43,21 +43,26 @@ impl Outlier {
         now < self.until
     }
 
-    /// Takes an exchange's end in. What was begun before it was left out and fails now is not held against it again.
-    pub(super) fn note(&mut self, failed: bool, rules: &Outliers, cap: Cap, now: Duration) {
-        if self.is_out(now) {
-            return;
-        }
-        if !failed {
+    /// Takes a success in.
+    pub(super) fn forgive(&mut self, rules: &Outliers, now: Duration) {
+        if !self.is_out(now) {
             self.failures = 0;
             self.times = if now > self.until + rules.eject { 0 } else { self.times };
-            return;
+        }
+    }
+
+    /// Takes a failure in. Whether it is left out for it: what was begun before it was, and fails now, is not held against it
+    /// again.
+    pub(super) fn blame(&mut self, rules: &Outliers, cap: Cap, now: Duration) -> bool {
+        if self.is_out(now) {
+            return false;
         }
         self.failures = self.failures.saturating_add(1);
         if self.failures >= rules.failures && cap.allows(rules) {
             self.times = (self.times + 1).min(MOST_TIMES);
             *self = Self { failures: 0, times: self.times, until: now + rules.eject * self.times };
         }
+        self.is_out(now)
     }
 }
 
@@ -73,7 +78,9 @@ mod tests {
     }
 
     fn failing(times: usize, now: Duration, outlier: &mut Outlier) {
-        (0..times).for_each(|_| outlier.note(true, &RULES, CAP, now));
+        for _ in 0..times {
+            outlier.blame(&RULES, CAP, now);
+        }
     }
 
     #[test]
@@ -87,7 +94,7 @@ mod tests {
     fn a_success_between_failures_forgives_them() {
         let mut outlier = Outlier::default();
         failing(2, at(0), &mut outlier);
-        outlier.note(false, &RULES, CAP, at(0));
+        outlier.forgive(&RULES, at(0));
         failing(2, at(0), &mut outlier);
         assert!(!outlier.is_out(at(1)));
     }
@@ -98,7 +105,7 @@ mod tests {
         failing(3, at(0), &mut outlier);
         failing(3, at(30), &mut outlier);
         assert!(outlier.is_out(at(89)) && !outlier.is_out(at(90)), "twice as long");
-        outlier.note(false, &RULES, CAP, at(200));
+        outlier.forgive(&RULES, at(200));
         failing(3, at(300), &mut outlier);
         assert!(!outlier.is_out(at(330)), "as the first time");
     }

@@ -78,22 +78,21 @@ impl Balancer {
         let share =
             |at| self.candidate(at, wish, now).map_or(0, |backend| backend.share(self.slow_start, now));
         let sum = (0..self.backends.len()).map(share).sum();
-        let first = self.draw(sum, random & 0xffff_ffff, share)?;
+        let (first, its) = self.draw(sum, random & 0xffff_ffff, share)?;
         let others = |at| if at == first { 0 } else { share(at) };
-        let Some(second) = self.draw(sum - share(first), random >> 32, others) else { return Some(first) };
-        let (one, other) = (self.cost(first, now), self.cost(second, now) / self.part(second, now));
+        let Some((second, share)) = self.draw(sum - its, random >> 32, others) else { return Some(first) };
+        let (one, other) = (self.cost(first, now), self.cost(second, now) / self.part(second, share));
         // Of one that costs nothing nothing is known yet: it is tried when it is drawn first.
         let cheaper = other > 0.0 && other * WORTH < one;
         Some(if cheaper { second } else { first })
     }
 
-    /// One by its share of their sum, by 32 random bits.
-    fn draw(&self, sum: u64, random: u64, share: impl Fn(usize) -> u64) -> Option<usize> {
+    /// One by its share of their sum, by 32 random bits; and its share.
+    fn draw(&self, sum: u64, random: u64, share: impl Fn(usize) -> u64) -> Option<(usize, u64)> {
         let mut drawn = u64::try_from((u128::from(random) * u128::from(sum)) >> 32).unwrap_or(0);
-        (0..self.backends.len()).find(|at| {
-            let share = share(*at);
-            let within = drawn < share;
-            drawn = drawn.saturating_sub(share);
+        (0..self.backends.len()).map(|at| (at, share(at))).find(|(_, share)| {
+            let within = drawn < *share;
+            drawn = drawn.saturating_sub(*share);
             within
         })
     }
@@ -103,12 +102,12 @@ impl Balancer {
         backend.latency.cost(f64::from(backend.active) / f64::from(backend.whole_weight()), now)
     }
 
-    /// The part of its weight that a backend has while it starts slowly. As a second choice it is the dearer for it, or it would get
-    /// more than its part.
+    /// The part of its weight that a backend of this share has while it starts slowly. As a second choice it is the dearer for it,
+    /// or it would get more than its part.
     #[allow(clippy::cast_precision_loss, reason = "weights in parts are far below 2^53")]
-    fn part(&self, at: usize, now: Duration) -> f64 {
+    fn part(&self, at: usize, share: u64) -> f64 {
         let Some(backend) = self.backends.get(at) else { return 1.0 };
-        backend.share(self.slow_start, now) as f64 / (u64::from(backend.whole_weight()) * WHOLE) as f64
+        share as f64 / (u64::from(backend.whole_weight()) * WHOLE) as f64
     }
 
     /// Source: nginx's smooth weighted round robin: all gain their weight, the richest pays the sum.
