@@ -67,13 +67,13 @@ impl Prefixes {
     }
 
     fn deepest(&self, path: &str) -> usize {
-        let mut at = 0;
-        for segment in segments(path) {
-            let child = self.nodes.get(at).filter(|node| !node.children.is_empty());
-            match child.and_then(|node| node.children.get(segment)) {
-                Some(child) => at = *child,
-                None => break,
-            }
+        let (mut at, mut segments) = (0, segments(path));
+        let children = |at: usize| self.nodes.get(at).map(|node| &node.children);
+        // A path is cut no further than there are children.
+        while let Some(children) = children(at).filter(|children| !children.is_empty())
+            && let Some(child) = segments.next().and_then(|segment| children.get(segment))
+        {
+            at = *child;
         }
         at
     }
