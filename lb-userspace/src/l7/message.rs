@@ -39,6 +39,12 @@ impl Fields for http::HeaderMap {
 pub trait FieldSink {
     /// Appends a field.
     fn put(&mut self, name: &str, value: &[u8]);
+
+    /// Appends a field that is in no head which came.
+    #[inline]
+    fn add(&mut self, name: &str, value: &[u8]) {
+        self.put(name, value);
+    }
 }
 
 /// A request's head, its framing taken away.

@@ -54,23 +54,30 @@ impl<'a> Lines<'a> {
     }
 
     fn copy_run(&mut self) {
-        self.out.extend_from_slice(self.source.get(std::mem::take(&mut self.run)).unwrap_or_default());
+        if !self.run.is_empty() {
+            self.out.extend_from_slice(self.source.get(std::mem::take(&mut self.run)).unwrap_or_default());
+        }
     }
 
     /// Where the source has the field, if it has it as [`Text`] would write it.
+    #[inline]
     fn line(&self, name: &str, value: &[u8]) -> Option<Range<usize>> {
-        let start = offset(self.source, name.as_bytes());
-        let behind = start.checked_add(name.len())?;
-        let value_start = behind + 2;
-        let end = value_start.checked_add(value.len())? + 2;
-        let is_as_written = self.source.get(behind..value_start)? == b": "
-            && offset(self.source, value) == value_start
-            && self.source.get(end - 2..end)? == b"\r\n";
-        is_as_written.then_some(start..end)
+        let (start, length) = (offset(self.source, name.as_bytes()), name.len() + value.len() + 4);
+        let line = self.source.get(start..)?.get(..length)?;
+        let behind = line.get(name.len()..)?;
+        let is_as_written =
+            behind.starts_with(b": ") && offset(behind, value) == 2 && behind.ends_with(b"\r\n");
+        is_as_written.then_some(start..start + length)
     }
 }
 
 impl FieldSink for Lines<'_> {
+    #[inline]
+    fn add(&mut self, name: &str, value: &[u8]) {
+        self.copy_run();
+        Text(self.out).put(name, value);
+    }
+
     #[inline]
     fn put(&mut self, name: &str, value: &[u8]) {
         match self.line(name, value) {
@@ -79,10 +86,7 @@ impl FieldSink for Lines<'_> {
                 self.copy_run();
                 self.run = line;
             }
-            None => {
-                self.copy_run();
-                Text(self.out).put(name, value);
-            }
+            None => self.add(name, value),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Constants {
     }
 
     fn put(&self, sink: &mut impl FieldSink) {
-        self.0.iter().for_each(|(name, value)| sink.put(name, value));
+        self.0.iter().for_each(|(name, value)| sink.add(name, value));
     }
 }
 

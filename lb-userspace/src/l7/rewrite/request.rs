@@ -33,14 +33,18 @@ enum Own {
 }
 
 impl Own {
-    const ALL: [(&'static str, Self); 6] = [
-        ("x-forwarded-for", Self::For),
-        ("x-forwarded-proto", Self::Proto),
-        ("x-forwarded-host", Self::Host),
-        ("x-forwarded-port", Self::Port),
-        ("forwarded", Self::Forwarded),
-        ("x-request-id", Self::RequestId),
-    ];
+    const ALL: [Self; 6] = [Self::For, Self::Proto, Self::Host, Self::Port, Self::Forwarded, Self::RequestId];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::For => "x-forwarded-for",
+            Self::Proto => "x-forwarded-proto",
+            Self::Host => "x-forwarded-host",
+            Self::Port => "x-forwarded-port",
+            Self::Forwarded => "forwarded",
+            Self::RequestId => "x-request-id",
+        }
+    }
 
     /// Whether this proxy adds to what another wrote, rather than leave it.
     const fn is_list(self) -> bool {
@@ -138,11 +142,11 @@ impl RequestEdits {
         let names = names
             .map(|name| (name, Treatment::Drop))
             .chain(BELIEVED.map(|name| (name, Treatment::Believed)))
-            .chain(Own::ALL.map(|(name, own)| (name, Treatment::Own(own))))
+            .chain(Own::ALL.map(|own| (own.name(), Treatment::Own(own))))
             .chain([("connection", Treatment::Connection), ("te", Treatment::Te)]);
         let mut set = Owns::default();
-        let own = Own::ALL.into_iter().filter(|(name, own)| own.is_set(forwarded) && !taken.contains(name));
-        own.for_each(|(_, own)| set.add(own));
+        let own = Own::ALL.into_iter().filter(|own| own.is_set(forwarded) && !taken.contains(&own.name()));
+        own.for_each(|own| set.add(own));
         Self {
             names: Names::new(names),
             set,
@@ -164,12 +168,12 @@ impl RequestEdits {
         let there = self.pass(request, context, sink);
         self.put_own(request, context, there, scratch, sink);
         if let Some(token) = context.upgrade {
-            sink.put("connection", b"upgrade");
-            sink.put("upgrade", token);
+            sink.add("connection", b"upgrade");
+            sink.add("upgrade", token);
         }
-        sink.put("via", &self.via);
+        sink.add("via", &self.via);
         if let Some((name, value)) = &context.peer.certificate {
-            sink.put(name, value);
+            sink.add(name, value);
         }
         self.constants.put(sink);
     }
@@ -214,13 +218,13 @@ impl RequestEdits {
         scratch: &mut String,
         sink: &mut impl FieldSink,
     ) {
-        for (name, own) in Own::ALL {
+        for own in Own::ALL {
             if self.set.has(own) && (own.is_list() || !there.has(own)) {
                 scratch.clear();
                 if there.has(own) {
-                    request.fields.all(name).for_each(|value| add_to_list(value, scratch));
+                    request.fields.all(own.name()).for_each(|value| add_to_list(value, scratch));
                 }
-                put_one(name, own, request, context, scratch, sink);
+                put_one(own, request, context, scratch, sink);
             }
         }
     }
@@ -228,33 +232,33 @@ impl RequestEdits {
 
 fn put_host<F: ?Sized>(request: &Request<'_, F>, context: &RequestContext<'_>, sink: &mut impl FieldSink) {
     if !context.http2 {
-        sink.put("host", context.host.unwrap_or(request.authority.text()).as_bytes());
+        sink.add("host", context.host.unwrap_or(request.authority.text()).as_bytes());
     }
 }
 
 /// Puts one of this proxy's own fields behind what is in `scratch`.
 fn put_one<F: ?Sized>(
-    name: &str,
     own: Own,
     request: &Request<'_, F>,
     context: &RequestContext<'_>,
     scratch: &mut String,
     sink: &mut impl FieldSink,
 ) {
+    // With each name where it is known, it is written without a look at it.
     match own {
-        Own::For if scratch.is_empty() => sink.put(name, context.peer.address.as_bytes()),
+        Own::For if scratch.is_empty() => sink.add(Own::For.name(), context.peer.address.as_bytes()),
         Own::For => {
             scratch.push_str(&context.peer.address);
-            sink.put(name, scratch.as_bytes());
+            sink.add(Own::For.name(), scratch.as_bytes());
         }
-        Own::Proto => sink.put(name, context.peer.scheme().as_bytes()),
-        Own::Port => sink.put(name, context.peer.port.as_bytes()),
-        Own::RequestId => sink.put(name, &request_id(context.random)),
+        Own::Proto => sink.add(Own::Proto.name(), context.peer.scheme().as_bytes()),
+        Own::Port => sink.add(Own::Port.name(), context.peer.port.as_bytes()),
+        Own::RequestId => sink.add(Own::RequestId.name(), &request_id(context.random)),
         Own::Host if request.host().is_empty() => {}
-        Own::Host => sink.put(name, request.authority.text().as_bytes()),
+        Own::Host => sink.add(Own::Host.name(), request.authority.text().as_bytes()),
         Own::Forwarded => {
             context.peer.push_element(request.authority.text(), scratch);
-            sink.put(name, scratch.as_bytes());
+            sink.add(Own::Forwarded.name(), scratch.as_bytes());
         }
     }
 }
@@ -270,7 +274,7 @@ fn add_to_list(value: &[u8], list: &mut String) {
 /// `te` may name `trailers` and nothing else, and in HTTP/1.1 would have to be named in Connection.
 fn put_te(value: &[u8], http2: bool, sink: &mut impl FieldSink) {
     if http2 && tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers")) {
-        sink.put("te", b"trailers");
+        sink.add("te", b"trailers");
     }
 }
 

@@ -101,8 +101,8 @@ impl ResponseEdits {
     /// The fields that this proxy says on answers of its own, too.
     pub fn put_own(&self, context: &ResponseContext<'_>, sink: &mut impl FieldSink) {
         if let Some(token) = context.upgrade {
-            sink.put("connection", b"upgrade");
-            sink.put("upgrade", token);
+            sink.add("connection", b"upgrade");
+            sink.add("upgrade", token);
         }
         let own = [
             ("server", self.server.as_deref()),
@@ -111,7 +111,7 @@ impl ResponseEdits {
         ];
         own.into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
-            .for_each(|(name, value)| sink.put(name, value));
+            .for_each(|(name, value)| sink.add(name, value));
     }
 }
 
