@@ -41,29 +41,41 @@ struct Connection {
 
 impl Connection {
     fn note(&mut self, value: &[u8]) {
+        if is_named(value, b"keep-alive") {
+            // Most say this and nothing else.
+            self.keep_alive = true;
+            return;
+        }
         for option in list(value) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            self.close |= is_named(option, b"close");
+            self.keep_alive |= is_named(option, b"keep-alive");
+            self.upgrade |= is_named(option, b"upgrade");
         }
     }
 }
 
 impl<'b> Noted<'b> {
-    /// Looks at one field. Nearly all are passed over by their length and first letter. Whether it was one of these.
+    /// Looks at one field. Nearly all are passed over by their length.
     #[inline]
-    pub(super) fn note(&mut self, field: &Header<'b>, version: Version) -> Result<bool, Refusal> {
-        let value = field.value;
-        match (field.name.len(), first_letter(field.name)) {
-            (7, b'u') if is_named(field.name, b"upgrade") => self.protocol = Some(value),
-            (10, b'c') if is_named(field.name, b"connection") => self.connection.note(value),
-            (14, b'c') if is_named(field.name, b"content-length") => self.note_length(value)?,
-            (17, b't') if is_named(field.name, b"transfer-encoding") => {
-                self.note_coding(value, version)?;
-            }
-            _ => return Ok(false),
+    pub(super) fn note(&mut self, field: &Header<'b>, version: Version) -> Result<(), Refusal> {
+        match field.name.len() {
+            7 | 10 | 14 | 17 => self.note_likely(field, version),
+            _ => Ok(()),
         }
-        Ok(true)
+    }
+
+    fn note_likely(&mut self, field: &Header<'b>, version: Version) -> Result<(), Refusal> {
+        let (name, value) = (field.name.as_bytes(), field.value);
+        if is_named(name, b"connection") {
+            self.connection.note(value);
+        } else if is_named(name, b"content-length") {
+            self.note_length(value)?;
+        } else if is_named(name, b"transfer-encoding") {
+            self.note_coding(value, version)?;
+        } else if is_named(name, b"upgrade") {
+            self.protocol = Some(value);
+        }
+        Ok(())
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -110,17 +122,11 @@ impl<'b> Noted<'b> {
     }
 }
 
-/// The first letter of a name in lower case; 0 of an empty one.
+/// Whether it is this name or word, which is in lower case, whatever its own. Nothing that was parsed has a control character but
+/// the tabulator, so that one bit more makes letters small and nothing else equal.
 #[inline]
-pub(super) fn first_letter(name: &str) -> u8 {
-    name.as_bytes().first().map_or(0, |byte| byte | 0x20)
-}
-
-/// Whether it is this name, which is in lower case, whatever its own. No token has a control character, so that one bit more
-/// makes letters small and nothing else equal.
-#[inline]
-pub(super) fn is_named<const LENGTH: usize>(name: &str, lower: &[u8; LENGTH]) -> bool {
-    let Ok(name) = <&[u8; LENGTH]>::try_from(name.as_bytes()) else { return false };
+pub(in crate::l7) fn is_named<const LENGTH: usize>(name: &[u8], lower: &[u8; LENGTH]) -> bool {
+    let Ok(name) = <&[u8; LENGTH]>::try_from(name) else { return false };
     name.iter().zip(lower).fold(0, |differs, (byte, other)| differs | ((byte | 0x20) ^ other)) == 0
 }
 
@@ -131,17 +137,18 @@ pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The one number that a Content-Length is: no sign, no list, no space.
 pub(in crate::l7) fn parse_length(value: &[u8]) -> Result<u64, Refusal> {
-    if value.contains(&b',') {
-        return Err(repeated(value));
+    let longer = |number, digit: &u8| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'));
+    match value.len() {
+        1..=LENGTH_DIGITS => value.iter().try_fold(0, longer).ok_or_else(|| refuse_length(value)),
+        _ => Err(refuse_length(value)),
     }
-    if value.is_empty() || value.len() > LENGTH_DIGITS || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Refusal::ContentLength);
-    }
-    Ok(value.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
 /// Some intermediaries join repeated fields to a list.
-fn repeated(value: &[u8]) -> Refusal {
+fn refuse_length(value: &[u8]) -> Refusal {
+    if !value.contains(&b',') {
+        return Refusal::ContentLength;
+    }
     let mut items = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     let first = items.next();
     if items.all(|item| Some(item) == first) {

@@ -2,6 +2,7 @@
 
 use super::Refusal;
 use httparse::Header;
+use std::ops::Range;
 
 /// Empty lines that are passed over before a head, for some clients send one behind a body (RFC 9112, section 2.2).
 const BLANK_LINES: usize = 2;
@@ -50,26 +51,27 @@ impl Limits {
     /// Refuses a head that is too large, has too long lines, or lines that end by LF alone, which the parser lets pass. A field's
     /// name stands right behind the end of the line before, so that two bytes are looked at for each.
     pub(super) fn check_lines(&self, head: &[u8], fields: &[Header<'_>]) -> Result<(), Refusal> {
-        let mut start = 0;
-        let mut limit = self.line;
-        let mut too_long = Refusal::LineTooLong;
-        let ends = fields
-            .iter()
-            .map(|field| offset(head, field.name.as_bytes()))
-            .chain([head.len().saturating_sub(2)]);
-        for end in ends {
-            if !head.get(..end).is_some_and(|before| before.ends_with(b"\r\n")) {
-                return Err(Refusal::BareLf);
-            }
-            if end - start > limit + 2 {
-                return Err(too_long);
-            }
-            (start, limit, too_long) = (end, self.field, Refusal::FieldTooLong);
+        let (mut start, mut most) = (0, (self.line, Refusal::LineTooLong));
+        for field in fields {
+            let end = offset(head, field.name.as_bytes());
+            check_line(head, start..end, most)?;
+            (start, most) = (end, (self.field, Refusal::FieldTooLong));
         }
+        check_line(head, start..head.len().saturating_sub(2), most)?;
         if !head.ends_with(b"\r\n") {
             return Err(Refusal::BareLf);
         }
         if head.len() > self.head { Err(Refusal::HeadTooLarge) } else { Ok(()) }
+    }
+}
+
+/// Refuses a line that does not end by CR and LF, or has more than so many bytes before them.
+#[inline]
+fn check_line(head: &[u8], line: Range<usize>, (most, too_long): (usize, Refusal)) -> Result<(), Refusal> {
+    match head.get(line).and_then(|line| line.strip_suffix(b"\r\n")) {
+        None => Err(Refusal::BareLf),
+        Some(line) if line.len() > most => Err(too_long),
+        Some(_) => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The head of a request.
 
-use super::body::{Noted, first_letter, is_named};
+use super::body::{Noted, is_named};
 use super::diagnose::diagnose_request;
 use super::host::parse_authority;
 use super::lines::blank_lines;
@@ -142,31 +142,26 @@ fn note_fields<'b>(fields: &[Header<'b>], version: Version) -> Result<(AskedFiel
     let mut asked = AskedFields::default();
     let mut noted = Noted::default();
     for field in fields {
-        if !asked.note(field)? {
-            noted.note(field, version)?;
-        }
+        asked.note(field)?;
+        noted.note(field, version)?;
     }
     Ok((asked, noted))
 }
 
 impl<'b> AskedFields<'b> {
     #[inline]
-    fn note(&mut self, field: &Header<'b>) -> Result<bool, Refusal> {
-        match (field.name.len(), first_letter(field.name)) {
-            (4, b'h') if is_named(field.name, b"host") => {
-                if self.host.replace(field.value).is_some() {
-                    return Err(Refusal::HostRepeated);
-                }
-            }
-            (6, b'e') if is_named(field.name, b"expect") => {
-                if !field.value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Refusal::Expectation);
-                }
-                self.expects_continue = true;
-            }
-            _ => return Ok(false),
+    fn note(&mut self, field: &Header<'b>) -> Result<(), Refusal> {
+        let name = field.name.as_bytes();
+        if is_named(name, b"host") && self.host.replace(field.value).is_some() {
+            return Err(Refusal::HostRepeated);
         }
-        Ok(true)
+        if is_named(name, b"expect") {
+            if !field.value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Refusal::Expectation);
+            }
+            self.expects_continue = true;
+        }
+        Ok(())
     }
 
     /// The host that is asked for: the target's, else the Host field's, which must agree with it.

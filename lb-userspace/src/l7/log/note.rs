@@ -58,7 +58,7 @@ impl Note {
         self.put(Field::Protocol, asked.protocol.as_bytes());
         match asked.fields.first("x-request-id").filter(|id| peer.is_trusted() && !id.is_empty()) {
             Some(kept) => self.put(Field::RequestId, kept),
-            None => self.put(Field::RequestId, &request_id(random)),
+            None => self.put(Field::RequestId, request_id(random).as_flattened()),
         }
         for name in plan.headers() {
             let span = self.keep(asked.fields.first(name).unwrap_or_default());

@@ -70,20 +70,23 @@ fn is_same(known: &str, name: &str) -> bool {
     known.len() == name.len() && (is_same_by_words(known, name) || is_same_by_letters(known, name))
 }
 
-/// The same, where nobody writes `_`: eight letters at a time, the last eight perhaps a second time.
+/// The same, where nobody writes `_`.
 fn is_same_by_words(known: &[u8], name: &[u8]) -> bool {
-    /// Makes letters small. What else it changes is in no token, but for `^` and `_`, which no letter becomes equal to.
-    const SMALL: u64 = u64::from_ne_bytes([0x20; 8]);
-    let is_same = |(known, name): (&[u8; 8], &[u8; 8])| {
-        u64::from_ne_bytes(*known) | SMALL == u64::from_ne_bytes(*name) | SMALL
-    };
-    match (known.last_chunk(), name.last_chunk()) {
-        (Some(known_end), Some(name_end)) => {
-            let words = known.as_chunks().0.iter().zip(name.as_chunks().0);
-            words.chain([(known_end, name_end)]).all(is_same)
-        }
+    match known.len() {
+        8.. => is_same_by::<8>(known, name),
+        4.. => is_same_by::<4>(known, name),
         _ => known.eq_ignore_ascii_case(name),
     }
+}
+
+/// So many letters at a time, the last ones perhaps a second time.
+fn is_same_by<const LENGTH: usize>(known: &[u8], name: &[u8]) -> bool {
+    // Makes letters small. What else it changes is in no token, but for `^` and `_`, which no letter becomes equal to.
+    let small = |letters: &[u8; LENGTH]| letters.map(|letter| letter | 0x20);
+    let ends = known.last_chunk().zip(name.last_chunk());
+    let mut words = known.as_chunks().0.iter().zip(name.as_chunks().0);
+    ends.is_some_and(|(known, name)| small(known) == small(name))
+        && words.all(|(known, name)| small(known) == small(name))
 }
 
 fn is_same_by_letters(known: &[u8], name: &[u8]) -> bool {

@@ -4,6 +4,7 @@ use super::names::Names;
 use super::peer::Peer;
 use super::{Constants, taken_out};
 use crate::config::proxy::{Edits, Forwarded};
+use crate::l7::http1::is_named;
 use crate::l7::message::{FieldSink, Fields, Request};
 
 /// What is to be done with a field of a request.
@@ -253,7 +254,7 @@ fn put_one<F: ?Sized>(
         }
         Own::Proto => sink.add(Own::Proto.name(), context.peer.scheme().as_bytes()),
         Own::Port => sink.add(Own::Port.name(), context.peer.port.as_bytes()),
-        Own::RequestId => sink.add(Own::RequestId.name(), &request_id(context.random)),
+        Own::RequestId => sink.add(Own::RequestId.name(), request_id(context.random).as_flattened()),
         Own::Host if request.host().is_empty() => {}
         Own::Host => sink.add(Own::Host.name(), request.authority.text().as_bytes()),
         Own::Forwarded => {
@@ -293,29 +294,32 @@ pub(super) fn push_authority(host: &str, port: Option<u16>, out: &mut String) {
 
 /// A request identifier of these bits, in 32 hexadecimal digits.
 #[must_use]
-pub fn request_id(bits: u128) -> [u8; 32] {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let bytes = bits.to_be_bytes();
-    std::array::from_fn(|at| {
-        let byte = bytes[at / 2];
-        DIGITS[usize::from(if at % 2 == 0 { byte >> 4 } else { byte & 0xf })]
-    })
+pub fn request_id(bits: u128) -> [[u8; 2]; 16] {
+    bits.to_be_bytes().map(|byte| DIGITS[usize::from(byte)])
 }
+
+/// The two hexadecimal digits of each byte.
+const DIGITS: [[u8; 2]; 256] = {
+    let (mut digits, mut byte) = ([[0; 2]; 256], 0);
+    while byte < 256 {
+        digits[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 0xf]];
+        byte += 1;
+    }
+    digits
+};
 
 /// The fields that Connection names besides the usual words. Seldom any.
 pub(super) struct Named<'a>(Vec<&'a [u8]>);
 
 impl<'a> Named<'a> {
+    #[inline]
     pub(super) fn by<F: Fields + ?Sized>(fields: &'a F) -> Self {
-        let is_usual = |token: &[u8]| {
-            ["keep-alive", "close", "upgrade", "te"]
-                .iter()
-                .any(|word| token.eq_ignore_ascii_case(word.as_bytes()))
-        };
         let mut named = Vec::new();
         // Most say one usual word and nothing else.
-        for value in fields.all("connection").filter(|value| !is_usual(value)) {
-            named.extend(tokens(value).filter(|token| !is_usual(token)));
+        for (name, value) in fields.each() {
+            if is_named(name.as_bytes(), b"connection") && !is_usual(value) {
+                named.extend(tokens(value).filter(|token| !is_usual(token)));
+            }
         }
         Self(named)
     }
@@ -323,6 +327,15 @@ impl<'a> Named<'a> {
     pub(super) fn has(&self, name: &str) -> bool {
         !self.0.is_empty() && self.0.iter().any(|token| token.eq_ignore_ascii_case(name.as_bytes()))
     }
+}
+
+/// Whether an option of Connection names no field that would have to be taken out for it.
+#[inline]
+fn is_usual(option: &[u8]) -> bool {
+    is_named(option, b"keep-alive")
+        || is_named(option, b"close")
+        || is_named(option, b"upgrade")
+        || is_named(option, b"te")
 }
 
 /// The elements of a list. Source: RFC 9110, section 5.6.1.

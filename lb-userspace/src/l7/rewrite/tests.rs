@@ -247,7 +247,7 @@ fn a_backends_own_name_takes_the_place_of_the_hosts() {
 
 #[test]
 fn an_identifier_is_its_bits_in_hexadecimal_digits() {
-    assert_eq!(&request_id(RANDOM), b"0123456789abcdef0123456789abcdef");
+    assert_eq!(request_id(RANDOM).as_flattened(), b"0123456789abcdef0123456789abcdef");
 }
 
 fn answers(edits: &Edits, server: Option<&str>, lines: &[&str]) -> Vec<String> {
