@@ -312,7 +312,7 @@ fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {
         method: Method::of(head.method),
         keep_alive: head.keep_alive && keeps,
         upgrade: head.upgrade.is_some(),
-        authority: head.authority.text().into(),
+        authority: head.authority.shared_text(),
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Request<'a, F: ?Sized> {
     /// Whether the client came by TLS.
     pub https: bool,
     /// The host and port asked for, by the target, the Host field or `:authority`.
-    pub authority: &'a Authority<'a>,
+    pub authority: &'a Authority,
     /// The path, as it was sent, from its `/` on; `*` for OPTIONS of the whole server.
     pub path: &'a str,
     /// What stands behind `?`, as it was sent.

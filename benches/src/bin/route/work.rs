@@ -48,7 +48,7 @@ impl Asked {
 /// A router with so many hosts, each with three paths, and wildcards beside them.
 pub(super) struct Table {
     pub(super) hosts: u32,
-    authorities: Vec<Authority<'static>>,
+    authorities: Vec<Authority>,
     router: Router<u32>,
 }
 
@@ -58,7 +58,7 @@ impl Table {
         let loaded = parse("bench", &config(&names)).map_err(|mistakes| anyhow!("{mistakes}"))?;
         let router =
             Router::new((0..).zip(&loaded.config.proxy.routes).map(|(number, route)| (route, number)))?;
-        let authorities = names.iter().map(|name| Ok(parse_authority(name.as_bytes())?.into_owned()));
+        let authorities = names.iter().map(|name| Ok(parse_authority(name.as_bytes())?));
         Ok(Self { hosts, authorities: authorities.collect::<Result<_>>()?, router })
     }
 
@@ -103,7 +103,7 @@ fn config(names: &[String]) -> String {
 /// A head and what becomes of it.
 pub(super) struct Heads {
     edits: RequestEdits,
-    authority: Authority<'static>,
+    authority: Authority,
     peer: Peer,
     out: Head,
     scratch: String,
@@ -113,7 +113,7 @@ impl Default for Heads {
     fn default() -> Self {
         Self {
             edits: RequestEdits::new(&Edits::default(), Forwarded::X, "lb", []),
-            authority: parse_authority(FIELDS[0].1.as_bytes()).unwrap_or(Authority::NONE),
+            authority: parse_authority(FIELDS[0].1.as_bytes()).unwrap_or_else(|_| Authority::none()),
             peer: Peer::new([192, 0, 2, 7].into(), 443, true, &[]),
             out: Head::default(),
             scratch: String::new(),

@@ -1,32 +1,52 @@
 //! Hosts and ports, as Host fields and absolute targets have them.
 
 use super::Refusal;
-use std::borrow::Cow;
+use foldhash::fast::FixedState;
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::hash::BuildHasher as _;
 use std::net::Ipv6Addr;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// Bytes of a name that DNS could hold.
 const LONGEST_NAME: usize = 255;
 
+/// Places for authorities that were read of late.
+const PLACES: usize = 64;
+
+thread_local! {
+    /// Each where its hash says. Whose hash is like another's takes its place, which costs that one a reading.
+    static RECENT: RefCell<[Option<Authority>; PLACES]> = const { RefCell::new([const { None }; PLACES]) };
+}
+
 /// A host and its port, written the one way that all who mean them write: the host in lower case and without the dot of the root,
-/// the port without zeros before it. Copied only if it was not written so.
+/// the port without zeros before it. A copy is as good as free.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority<'b> {
-    text: Cow<'b, str>,
+pub struct Authority {
+    text: Rc<str>,
     /// Where the text has the host, without brackets.
     host: Range<usize>,
     port: Option<u16>,
 }
 
-impl<'b> Authority<'b> {
+impl Authority {
     /// Of a request that names no host, as HTTP/1.0 lets it.
-    pub const NONE: Self = Self { text: Cow::Borrowed(""), host: 0..0, port: None };
+    #[must_use]
+    pub fn none() -> Self {
+        Self { text: "".into(), host: 0..0, port: None }
+    }
 
     /// The whole of it, as the Host field has it.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_text(&self) -> Rc<str> {
+        Rc::clone(&self.text)
     }
 
     /// The host, without port and brackets; empty if none is named.
@@ -41,17 +61,10 @@ impl<'b> Authority<'b> {
         self.port
     }
 
-    /// The same, for longer than what it was read from.
-    #[must_use]
-    pub fn into_owned(self) -> Authority<'static> {
-        let Self { text, host, port } = self;
-        Authority { text: Cow::Owned(text.into_owned()), host, port }
-    }
-
     /// `is_as_meant`: `text` is written as it should be.
-    fn new(text: &'b str, host: Range<usize>, port: Option<u16>, is_as_meant: bool) -> Self {
+    fn new(text: &str, host: Range<usize>, port: Option<u16>, is_as_meant: bool) -> Self {
         if is_as_meant {
-            return Self { text: Cow::Borrowed(text), host, port };
+            return Self { text: text.into(), host, port };
         }
         let mut written = text.get(..host.end).unwrap_or_default().to_ascii_lowercase();
         if host.start > 0 {
@@ -61,12 +74,25 @@ impl<'b> Authority<'b> {
             // Writing to a String cannot fail.
             _ = write!(written, ":{port}");
         }
-        Self { text: Cow::Owned(written), host, port }
+        Self { text: written.into(), host, port }
     }
 }
 
-/// Reads `example.org`, `192.0.2.1:8080` or `[2001:db8::1]:443`.
-pub fn parse_authority(text: &[u8]) -> Result<Authority<'_>, Refusal> {
+/// Reads `example.org`, `192.0.2.1:8080` or `[2001:db8::1]:443`. Most requests ask for one that was asked for before, which is
+/// found as it was read then.
+pub fn parse_authority(text: &[u8]) -> Result<Authority, Refusal> {
+    RECENT.with_borrow_mut(|recent| {
+        let hash = FixedState::default().hash_one(text);
+        let place = &mut recent[usize::try_from(hash % PLACES as u64).unwrap_or(0)];
+        match place {
+            // What is written as it should be is read as it is written.
+            Some(known) if known.text.as_bytes() == text => Ok(known.clone()),
+            _ => Ok(place.insert(read_authority(text)?).clone()),
+        }
+    })
+}
+
+fn read_authority(text: &[u8]) -> Result<Authority, Refusal> {
     let parsed = str::from_utf8(text)
         .ok()
         .and_then(|text| if text.starts_with('[') { parse_bracketed(text) } else { parse_named(text) });
@@ -74,7 +100,7 @@ pub fn parse_authority(text: &[u8]) -> Result<Authority<'_>, Refusal> {
     parsed.ok_or_else(refusal)
 }
 
-fn parse_bracketed(text: &str) -> Option<Authority<'_>> {
+fn parse_bracketed(text: &str) -> Option<Authority> {
     let (host, behind) = text.strip_prefix('[')?.split_once(']')?;
     host.parse::<Ipv6Addr>().ok()?;
     let port = if behind.is_empty() { Port::NONE } else { Port::parse(behind.strip_prefix(':')?)? };
@@ -83,7 +109,7 @@ fn parse_bracketed(text: &str) -> Option<Authority<'_>> {
 }
 
 /// Letters, digits, `-`, `_` and single dots between them. RFC 3986 would let more pass, which no name in DNS has.
-fn parse_named(text: &str) -> Option<Authority<'_>> {
+fn parse_named(text: &str) -> Option<Authority> {
     let (mut previous, mut has_capitals, mut end) = (b'.', false, text.len());
     for (at, &byte) in text.as_bytes().iter().enumerate() {
         match byte {

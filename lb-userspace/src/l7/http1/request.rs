@@ -42,7 +42,7 @@ pub struct Head<'b, 'f> {
     /// All fields, in order.
     pub fields: &'f [Header<'b>],
     /// The host and port asked for.
-    pub authority: Authority<'b>,
+    pub authority: Authority,
     /// Where the body ends.
     pub framing: Framing,
     /// Whether the client wants to send another request on the connection.
@@ -165,17 +165,17 @@ impl<'b> AskedFields<'b> {
     }
 
     /// The host that is asked for: the target's, else the Host field's, which must agree with it.
-    fn authority(&self, version: Version, target: &Target<'b>) -> Result<Authority<'b>, Refusal> {
+    fn authority(&self, version: Version, target: &Target<'b>) -> Result<Authority, Refusal> {
         let field = match self.host {
             Some(host) => Some(parse_authority(host)?),
             None if version == Version::V11 => return Err(Refusal::HostMissing),
             None => None,
         };
         let Some((authority, port)) = target.authority else {
-            return Ok(field.unwrap_or(Authority::NONE));
+            return Ok(field.unwrap_or_else(Authority::none));
         };
         let wanted = parse_authority(authority.as_bytes())?;
-        let agrees = |field: &Authority<'_>| {
+        let agrees = |field: &Authority| {
             field.host() == wanted.host() && field.port().unwrap_or(port) == wanted.port().unwrap_or(port)
         };
         if field.as_ref().is_none_or(agrees) { Ok(wanted) } else { Err(Refusal::HostDisagrees) }

@@ -23,7 +23,7 @@ const WEBSOCKET_ACCEPT: &str = "sec-websocket-accept";
 #[derive(Debug)]
 pub(super) struct Head<'a> {
     pub(super) method: &'a str,
-    pub(super) authority: Authority<'a>,
+    pub(super) authority: Authority,
     pub(super) path: Cow<'a, str>,
     pub(super) query: Option<&'a str>,
     pub(super) framing: Framing,
@@ -121,7 +121,7 @@ impl<'a> Head<'a> {
             method: if self.protocol.is_some() { Method::Once } else { Method::of(self.method) },
             keep_alive: true,
             upgrade: self.protocol.is_some(),
-            authority: self.authority.text().into(),
+            authority: self.authority.shared_text(),
         }
     }
 }
@@ -167,7 +167,7 @@ fn split<'a>(method: &str, target: &'a str) -> Result<(Cow<'a, str>, Option<&'a 
 }
 
 /// Who is asked: `:authority`, else Host; if both are there they agree. Source: RFC 9113, section 8.3.1.
-fn authority(parts: &Parts) -> Result<Authority<'_>, Refusal> {
+fn authority(parts: &Parts) -> Result<Authority, Refusal> {
     if parts.uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
         return Err(Refusal::Scheme);
     }

@@ -343,7 +343,7 @@ fn location(redirect: &proxy::Redirect, https: bool, authority: &str, path: &str
     let fields: [httparse::Header<'_>; 0] = [];
     let client = ([192, 0, 2, 1], 1).into();
     let authority =
-        if authority.is_empty() { Authority::NONE } else { parse_authority(authority.as_bytes()).unwrap() };
+        if authority.is_empty() { Authority::none() } else { parse_authority(authority.as_bytes()).unwrap() };
     let authority = &authority;
     let request = Request { method: "GET", https, authority, path, query, fields: &fields[..], client };
     let mut out = String::new();

@@ -51,7 +51,7 @@ impl Asked {
         look(&Request {
             method: &self.method,
             https: true,
-            authority: &if self.host.is_empty() { Authority::NONE } else { authority.unwrap() },
+            authority: &if self.host.is_empty() { Authority::none() } else { authority.unwrap() },
             path: &self.path,
             query: self.query.as_deref(),
             fields: &fields[..],

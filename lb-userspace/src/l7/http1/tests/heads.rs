@@ -37,10 +37,11 @@ fn targets_of_all_forms_are_taken_apart() {
 }
 
 #[test]
-fn a_usual_head_is_borrowed_whole() {
+fn a_usual_head_is_read_without_a_copy() {
     let bytes = head("GET /static/app.js?v=1 HTTP/1.1", &["Host: www.example.org", "Accept: */*"]);
     parse_and(&bytes, |head| {
-        assert!(bytes.as_ptr_range().contains(&head.authority.text().as_ptr()));
+        let before = parse_authority(b"www.example.org").unwrap();
+        assert!(std::rc::Rc::ptr_eq(&head.authority.shared_text(), &before.shared_text()));
         assert!(matches!(head.path(), Ok(std::borrow::Cow::Borrowed(_))));
     });
 }
@@ -108,7 +109,7 @@ fn an_authority_is_written_the_one_way_however_it_came() {
         let authority = parse_authority(sent.as_bytes()).unwrap();
         assert_eq!((authority.text(), authority.host(), authority.port()), (text, host, port), "{sent}");
         assert_eq!(parse_authority(text.as_bytes()), Ok(authority.clone()), "{sent}");
-        assert_eq!(authority.clone().into_owned(), authority);
+        assert_eq!(parse_authority(sent.as_bytes()), Ok(authority), "{sent} again");
     }
     for wrong in ["", ".", "a..b", "a..", ":80", "a:65536", "a:x", "a b", "[::1", "[::1]80", "[x]"] {
         assert_eq!(parse_authority(wrong.as_bytes()), Err(Refusal::HostInvalid), "{wrong}");
@@ -118,7 +119,7 @@ fn an_authority_is_written_the_one_way_however_it_came() {
 
 #[test]
 fn an_http_1_0_request_may_name_no_host() {
-    parse_and(&head("GET / HTTP/1.0", &[]), |head| assert_eq!(head.authority, Authority::NONE));
+    parse_and(&head("GET / HTTP/1.0", &[]), |head| assert_eq!(head.authority, Authority::none()));
 }
 
 #[test]
@@ -197,7 +198,7 @@ proptest! {
         let read = |bytes: &[u8]| {
             let mut room = room();
             let head = Head::parse(bytes, &mut room, &LIMITS);
-            head.map(|head| head.map(|head| (head.len, head.framing, head.authority.into_owned())))
+            head.map(|head| head.map(|head| (head.len, head.framing, head.authority)))
         };
         // Of a refused head only the name may be another: the first thing wrong may stand behind it.
         let (alone, followed) = (read(&head), read(&[&*head, &behind].concat()));
