@@ -127,7 +127,7 @@ impl Pump {
         to: &mut Wire<W>,
     ) -> Poll<Result<(), Broken>> {
         loop {
-            if self.data == 0 && self.behind.is_empty() {
+            if self.data == 0 && self.behind.is_empty() && !self.has_ended() {
                 self.stage(input)?;
                 if let Some(tape) = &mut self.tape {
                     tape.record(input.bytes().get(..self.data).unwrap_or_default());
@@ -237,10 +237,12 @@ impl Pump {
     }
 }
 
-/// What of the parts is still to be written, without the empty ones.
+/// What of the parts is still to be written, without the empty ones at both ends.
 pub(super) fn unwritten<'a, 'b>(parts: &'a mut [IoSlice<'b>], written: usize) -> &'a [IoSlice<'b>] {
     let mut parts = parts;
-    IoSlice::advance_slices(&mut parts, written);
+    if written > 0 || parts.first().is_some_and(|first| first.is_empty()) {
+        IoSlice::advance_slices(&mut parts, written);
+    }
     let used = parts.iter().rposition(|part| !part.is_empty()).map_or(0, |last| last + 1);
     parts.get(..used).unwrap_or_default()
 }
