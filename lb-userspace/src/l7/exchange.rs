@@ -25,15 +25,14 @@ use std::task::{Context, Poll, ready};
 #[derive(Debug)]
 pub(super) enum Begun<W> {
     /// By a backend that speaks HTTP/1.1.
-    Own(Box<Own<W>>),
+    Own(Answer, Box<Own<W>>),
     /// By one that speaks HTTP/2.
     Shared(Box<near::Begun>),
 }
 
-/// The same, on a connection that the exchange has to itself.
+/// A request on a connection that the exchange has to itself. It stays where it is until the answer has ended.
 #[derive(Debug)]
 pub(super) struct Own<W> {
-    answer: Answer,
     asking: Asking,
     upstream: Upstream<W>,
 }
@@ -59,14 +58,14 @@ impl<W: Watch> Caller<W> for Client<W> {
 
     fn may_ask_another(begun: &Begun<W>, ask: &Ask<W>) -> bool {
         match begun {
-            Begun::Own(begun) => begun.asking.may_ask_another(begun.answer.status, &ask.facts),
+            Begun::Own(answer, own) => own.asking.may_ask_another(answer.status, &ask.facts),
             Begun::Shared(begun) => begun.may_ask_another(&ask.facts),
         }
     }
 
     fn let_go(begun: Begun<W>, ask: &mut Ask<W>) {
-        let Begun::Own(begun) = begun else { return };
-        let Own { answer, asking, upstream } = *begun;
+        let Begun::Own(answer, own) = begun else { return };
+        let Own { asking, upstream } = *own;
         let config = &ask.upstreams.service.config;
         if answer.keeps_upstream && config.proxy_protocol.is_none() {
             upstream.keep_without(answer.from, &config.pool);
@@ -76,9 +75,13 @@ impl<W: Watch> Caller<W> for Client<W> {
 
     async fn ask(&mut self, ask: &mut Ask<W>, reached: Reached<W>) -> Result<(u16, Begun<W>), Lost> {
         match reached {
-            Reached::Own(mut upstream) => {
-                let (answer, asking) = self.converse(ask, &mut upstream).await?;
-                Ok((answer.status, Begun::Own(Box::new(Own { answer, asking, upstream }))))
+            Reached::Own(upstream) => {
+                let asking = Asking::new(ask, Wait::for_body(&self.listener.config.deadlines));
+                let mut own = Box::new(Own { asking, upstream });
+                match self.converse(ask, &mut own).await {
+                    Ok(answer) => Ok((answer.status, Begun::Own(answer, own))),
+                    Err(failure) => Err(own.asking.lost(failure, &own.upstream, ask)),
+                }
             }
             Reached::Shared(place) => {
                 let begun = Box::pin(near::ask(self, ask, place)).await?;
@@ -96,7 +99,7 @@ impl<W: Watch> Client<W> {
             attempt::send_copy(self, &mut ask, || Some(Vec::new()));
         }
         match attempt::ask_backends(self, &mut ask).await {
-            Ok((Begun::Own(begun), _turn)) => self.answer(begun, &mut ask).await,
+            Ok((Begun::Own(answer, own), _turn)) => self.answer(answer, own, &mut ask).await,
             Ok((Begun::Shared(begun), _turn)) => Box::pin(near::answer(self, *begun, &mut ask)).await,
             Err(failure) if failure.is_told() => {
                 let is_over = ask.is_over(&self.worker.clock);
@@ -112,28 +115,21 @@ impl<W: Watch> Client<W> {
     }
 
     /// Sends the request, and waits for the answer's head while the body may still be on its way.
-    async fn converse(
-        &mut self,
-        ask: &mut Ask<W>,
-        upstream: &mut Upstream<W>,
-    ) -> Result<(Answer, Asking), Lost> {
-        let mut asking = Asking::new(ask, Wait::for_body(&self.listener.config.deadlines));
+    async fn converse(&mut self, ask: &Ask<W>, own: &mut Own<W>) -> Result<Answer, Failure> {
+        let Own { asking, upstream } = own;
         loop {
-            match poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask)).await {
-                Ok(answer) if !answer.is_interim() => return Ok((answer, asking)),
-                Ok(interim) if ask.facts.version == Version::V11 => {
-                    let told = Box::pin(self.tell_interim(&interim.head)).await;
-                    told.map_err(|failure| Lost { failure, may_repeat: false, was_kept: false })?;
-                }
-                Ok(_) => {}
-                Err(failure) => return Err(asking.lost(failure, upstream, ask)),
+            let answer = poll_fn(|cx| asking.poll_answer(cx, self, upstream, ask)).await?;
+            if !answer.is_interim() {
+                return Ok(answer);
+            }
+            if ask.facts.version == Version::V11 {
+                Box::pin(self.tell_interim(&answer.head)).await?;
             }
         }
     }
 
     /// Sends the answer on, and the rest of the request meanwhile.
-    async fn answer(&mut self, begun: Box<Own<W>>, ask: &mut Ask<W>) -> Left {
-        let Own { answer, mut asking, mut upstream } = *begun;
+    async fn answer(&mut self, answer: Answer, mut own: Box<Own<W>>, ask: &mut Ask<W>) -> Left {
         self.worker.counters.count(answer.status);
         self.account.told(answer.status);
         let service = &ask.upstreams.service.config;
@@ -141,36 +137,37 @@ impl<W: Watch> Client<W> {
         let patience =
             Patience { read: idle.into(), write: Wait::for_reader(&self.listener.config.deadlines) };
         if answer.status == 101 {
-            upstream.wire.timer.end_at(None);
-            return Box::pin(self.tunnel(answer.head, upstream, patience)).await;
+            own.upstream.wire.timer.end_at(None);
+            return Box::pin(self.tunnel(answer.head, own.upstream, patience)).await;
         }
         if ask.end.is_some() {
             self.wire.timer.end_at(ask.end);
         }
         let mut pump = Pump::new(answer.head, answer.from, answer.to, patience);
         let answered = poll_fn(|cx| {
+            let Own { asking, upstream } = &mut *own;
             // What becomes of the request does not matter to a client that has its answer.
-            let _ = asking.poll_send(cx, self, &mut upstream);
+            let _ = asking.poll_send(cx, self, upstream);
             pump.poll(cx, (&mut upstream.wire, &mut upstream.input), &mut self.wire)
         })
         .await;
-        self.account.carried(asking.passed(), pump.passed());
+        self.account.carried(own.asking.passed(), pump.passed());
         if let Err(broken) = &answered {
-            let late = (self.wire.timer.has_expired(), upstream.wire.timer.has_expired());
+            let late = (self.wire.timer.has_expired(), own.upstream.wire.timer.has_expired());
             self.account.failed(if ask.is_over(&self.worker.clock) {
                 Failure::Deadline
             } else {
                 blame(broken, late)
             });
         }
-        let (was_sent, framing) = (asking.was_sent(), ask.facts.framing);
+        let (was_sent, framing) = (own.asking.was_sent(), ask.facts.framing);
         if answered.is_ok() && was_sent && answer.keeps_upstream && service.proxy_protocol.is_none() {
-            upstream.keep(&service.pool);
+            own.upstream.keep(&service.pool);
         }
         if ask.end.is_some() {
             self.wire.timer.end_at(None);
         }
-        attempt::send_copy(self, ask, || asking.recorded(framing));
+        attempt::send_copy(self, ask, || own.asking.recorded(framing));
         match answered {
             Err(_) => Left::Done,
             Ok(()) if was_sent && answer.keeps_client => Left::Open,
