@@ -68,6 +68,8 @@ pub struct Balancer {
     hashed: Hashed,
     /// What backends take in the middle, for outliers by latency, and when that was found out.
     median: (Duration, Duration),
+    /// Room for the shares that a draw is made by.
+    shares: Vec<u64>,
 }
 
 impl Balancer {
@@ -85,6 +87,7 @@ impl Balancer {
             queue: (0, 0),
             hashed: Hashed::default(),
             median: (Duration::ZERO, Duration::ZERO),
+            shares: Vec::new(),
         };
         balancer.follow(service, workers, signer, seed, now);
         // Nothing was down before: nobody has to start slowly.

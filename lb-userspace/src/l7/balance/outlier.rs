@@ -47,7 +47,9 @@ impl Outlier {
     pub(super) fn forgive(&mut self, rules: &Outliers, now: Duration) {
         if !self.is_out(now) {
             self.failures = 0;
-            self.times = if now > self.until + rules.eject { 0 } else { self.times };
+            if self.times > 0 && now > self.until + rules.eject {
+                self.times = 0;
+            }
         }
     }
 

@@ -50,7 +50,13 @@ impl Balancer {
 
     fn pick_free(&mut self, wish: &Wish<'_>, random: u64, now: Duration) -> Option<usize> {
         match self.balance {
-            Balance::P2c => self.draw_two(wish, random, now),
+            Balance::P2c => {
+                let mut shares = std::mem::take(&mut self.shares);
+                self.share_out(wish, now, &mut shares);
+                let picked = self.draw_two(&mut shares, random, now);
+                self.shares = shares;
+                picked
+            }
             Balance::RoundRobin => self.take_turn(wish, now),
             Balance::LeastConnections => self.least_loaded(wish, random, now),
             Balance::IpHash | Balance::Hash(_) => {
@@ -73,28 +79,24 @@ impl Balancer {
         (0..self.backends.len()).filter_map(move |at| Some((at, self.candidate(at, wish, now)?)))
     }
 
-    /// One drawn by weight, or a second one if that is much cheaper.
-    fn draw_two(&self, wish: &Wish<'_>, random: u64, now: Duration) -> Option<usize> {
+    /// The share of each backend in what is drawn.
+    fn share_out(&self, wish: &Wish<'_>, now: Duration, shares: &mut Vec<u64>) {
         let share =
             |at| self.candidate(at, wish, now).map_or(0, |backend| backend.share(self.slow_start, now));
-        let sum = (0..self.backends.len()).map(share).sum();
-        let (first, its) = self.draw(sum, random & 0xffff_ffff, share)?;
-        let others = |at| if at == first { 0 } else { share(at) };
-        let Some((second, share)) = self.draw(sum - its, random >> 32, others) else { return Some(first) };
-        let (one, other) = (self.cost(first, now), self.cost(second, now) / self.part(second, share));
+        shares.clear();
+        shares.extend((0..self.backends.len()).map(share));
+    }
+
+    /// One drawn by its share, or a second one if that is much cheaper.
+    fn draw_two(&self, shares: &mut [u64], random: u64, now: Duration) -> Option<usize> {
+        let first = draw(shares, random & 0xffff_ffff)?;
+        shares[first] = 0;
+        let Some(second) = draw(shares, random >> 32) else { return Some(first) };
+        let (one, other) =
+            (self.cost(first, now), self.cost(second, now) / self.part(second, shares[second]));
         // Of one that costs nothing nothing is known yet: it is tried when it is drawn first.
         let cheaper = other > 0.0 && other * WORTH < one;
         Some(if cheaper { second } else { first })
-    }
-
-    /// One by its share of their sum, by 32 random bits; and its share.
-    fn draw(&self, sum: u64, random: u64, share: impl Fn(usize) -> u64) -> Option<(usize, u64)> {
-        let mut drawn = u64::try_from((u128::from(random) * u128::from(sum)) >> 32).unwrap_or(0);
-        (0..self.backends.len()).map(|at| (at, share(at))).find(|(_, share)| {
-            let within = drawn < *share;
-            drawn = drawn.saturating_sub(*share);
-            within
-        })
     }
 
     fn cost(&self, at: usize, now: Duration) -> f64 {
@@ -142,6 +144,17 @@ impl Balancer {
         let drawn = usize::try_from((u128::from(random) * equals().count() as u128) >> 64).unwrap_or(0);
         equals().nth(drawn).map(|(at, _)| at)
     }
+}
+
+/// One by its share of their sum, by 32 random bits.
+fn draw(shares: &[u64], random: u64) -> Option<usize> {
+    let sum: u64 = shares.iter().sum();
+    let mut drawn = u64::try_from((u128::from(random) * u128::from(sum)) >> 32).unwrap_or(0);
+    shares.iter().position(|share| {
+        let within = drawn < *share;
+        drawn = drawn.saturating_sub(*share);
+        within
+    })
 }
 
 fn id(at: usize) -> Option<BackendId> {
