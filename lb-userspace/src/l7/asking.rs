@@ -64,7 +64,9 @@ impl Asking {
         self.poll_send(cx, client, upstream)?;
         let towards = Towards { https: client.wire.tls().is_some(), hsts: client.listener.hsts.as_deref() };
         loop {
-            if let Some((len, answer)) = answer::read(upstream.input.bytes(), ask, towards)? {
+            if !upstream.input.is_empty()
+                && let Some((len, answer)) = answer::read(upstream.input.bytes(), ask, towards)?
+            {
                 upstream.input.consume(len);
                 upstream.wire.timer.clear();
                 return Poll::Ready(if answer.is_interim() {

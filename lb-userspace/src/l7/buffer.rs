@@ -91,7 +91,7 @@ impl Buffer {
 
     /// Gives the memory back if there are no bytes; for a room that was asked for in vain, too.
     pub fn release(&mut self) {
-        if !self.is_empty() {
+        if !self.is_empty() || self.room.is_empty() {
             return;
         }
         (self.start, self.end) = (0, 0);
