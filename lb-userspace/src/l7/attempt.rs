@@ -129,7 +129,10 @@ async fn ask_one<W: Watch, C: Caller<W>>(
     turn: &mut Turn<W>,
     fresh: bool,
 ) -> Result<C::Begun, Lost> {
-    let reached = reach(caller, ask, turn, fresh).await;
+    let reached = match kept(ask, turn, fresh) {
+        Some(upstream) => Ok(Reached::Own(upstream)),
+        None => Box::pin(connect(caller, ask, turn, fresh)).await,
+    };
     let reached = reached.map_err(|failure| Lost { failure, may_repeat: true, was_kept: false })?;
     if let (Reached::Own(upstream), Some(_)) = (&reached, ask.end) {
         upstream.wire.timer.end_at(ask.end);
@@ -145,24 +148,24 @@ async fn ask_one<W: Watch, C: Caller<W>>(
     Ok(begun)
 }
 
-/// A connection to a backend.
-async fn reach<W: Watch, C: Caller<W>>(
+/// A connection that was kept and that no other exchange has. With a PROXY header a connection belongs to one client.
+fn kept<W: Watch>(ask: &Ask<W>, turn: &Turn<W>, fresh: bool) -> Option<Upstream<W>> {
+    let config = &ask.upstreams.service.config;
+    if fresh || config.http2 || config.proxy_protocol.is_some() {
+        return None;
+    }
+    let must_live = !ask.facts.is_repeatable();
+    turn.pool.take(must_live, config.pool.lifetime)
+}
+
+/// A new connection to a backend, or a place on one.
+async fn connect<W: Watch, C: Caller<W>>(
     caller: &C,
     ask: &Ask<W>,
     turn: &Turn<W>,
     fresh: bool,
 ) -> Result<Reached<W>, Failure> {
-    let pool = &turn.pool;
-    let config = &ask.upstreams.service.config;
-    // With a PROXY header a connection belongs to one client.
-    let must_live = !ask.facts.is_repeatable();
-    if !fresh
-        && !config.http2
-        && config.proxy_protocol.is_none()
-        && let Some(upstream) = pool.take(must_live, config.pool.lifetime)
-    {
-        return Ok(Reached::Own(upstream));
-    }
+    let (pool, config) = (&turn.pool, &ask.upstreams.service.config);
     let worker = caller.worker();
     let site = worker.site();
     let way = Way {
@@ -173,9 +176,9 @@ async fn reach<W: Watch, C: Caller<W>>(
         tls: site.snapshot.tls.client(ask.upstreams.id),
     };
     if config.http2 {
-        return Box::pin(pool.share(&way, config, fresh)).await.map(Reached::Shared);
+        return pool.share(&way, config, fresh).await.map(Reached::Shared);
     }
-    Box::pin(pool.connect(&way)).await.map(Reached::Own)
+    pool.connect(&way).await.map(Reached::Own)
 }
 
 /// Sends the copy for a second service, if there is to be one. The second service is not waited for.
