@@ -30,13 +30,22 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, Refusal> {
     Ok(if resolved == path { Cow::Borrowed(path) } else { Cow::Owned(resolved) })
 }
 
+/// Which bytes mean the same to all readers, wherever they stand but for `.` and `/`.
+const PLAIN: [bool; 256] = {
+    let (mut plain, mut byte) = ([false; 256], b'!');
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'%' | b'\\' | b';');
+        byte += 1;
+    }
+    plain
+};
+
 /// Whether nothing in it could need a change: one look at each byte.
 fn is_plain(path: &[u8]) -> bool {
     let mut previous = 0;
     for &byte in path {
-        let is_special = matches!(byte, b'%' | b'\\' | b';');
         let is_odd = previous == b'/' && matches!(byte, b'/' | b'.');
-        if is_special || is_odd || !byte.is_ascii_graphic() {
+        if is_odd || !PLAIN[usize::from(byte)] {
             return false;
         }
         previous = byte;

@@ -18,16 +18,16 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// The paths of this host, the most special first.
-    pub(super) fn matching<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Paths> {
-        let exact = self.exact.get(host);
-        exact.into_iter().chain(self.wildcards(host)).chain(std::iter::once(&self.any))
+    /// What `in_paths` finds in the paths of this host, the most special first.
+    pub(super) fn find<R>(&self, host: &str, in_paths: impl Fn(&Paths) -> Option<R>) -> Option<R> {
+        let exact = self.exact.get(host).and_then(&in_paths);
+        let wildcard = || if self.dots == 0 { None } else { self.wildcards(host).find_map(&in_paths) };
+        exact.or_else(wildcard).or_else(|| in_paths(&self.any))
     }
 
     fn wildcards<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Paths> {
-        let mut dots = if self.dots == 0 { 0 } else { dots(host) };
-        let places = (self.dots != 0).then(|| host.match_indices('.')).into_iter().flatten();
-        places.filter_map(move |(at, _)| {
+        let mut dots = dots(host);
+        host.match_indices('.').filter_map(move |(at, _)| {
             let might_be = at > 0 && self.dots & dots_bit(dots) != 0;
             dots -= 1;
             might_be.then(|| self.wildcards.get(host.get(at..)?)).flatten()

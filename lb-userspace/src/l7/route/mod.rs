@@ -62,10 +62,8 @@ impl<T> Router<T> {
     /// What the route leads to that takes this request.
     pub fn find<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<&T> {
         let takes = |index: RuleIndex| self.rules.get(index as usize).filter(|rule| rule.takes(request));
-        self.hosts
-            .matching(request.host())
-            .find_map(|paths| paths.find(request.path, takes))
-            .map(Rule::leads_to)
+        let rule = self.hosts.find(request.host(), |paths| paths.find(request.path, takes));
+        rule.map(Rule::leads_to)
     }
 }
 
