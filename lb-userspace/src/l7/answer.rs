@@ -7,7 +7,7 @@ use super::http1::{
 };
 use super::message::{FieldSink as _, Fields};
 use super::respond::Failure;
-use super::rewrite::ResponseContext;
+use super::rewrite::{Named, ResponseContext};
 use httparse::Header;
 
 /// Most heads that another may follow, for one request: they cost its backend little, and a client that reads none of them
@@ -67,6 +67,8 @@ pub struct Told<'a, F: ?Sized> {
     pub length_elsewhere: Option<u64>,
     /// What the connection is upgraded to, or has to be.
     pub upgrade: Option<&'a [u8]>,
+    /// Whether its Connection, which HTTP/2 has not, names fields that must not go on.
+    pub names_fields: bool,
     /// Its head as it came, where that is text.
     pub text: &'a [u8],
 }
@@ -100,6 +102,7 @@ pub fn parse<R>(
         framing: head.framing,
         length_elsewhere: head.length_elsewhere,
         upgrade: head.upgrade,
+        names_fields: head.names_fields,
         text: bytes.get(..head.len).unwrap_or_default(),
     };
     Ok(Some((head.len, render(&told, head.keep_alive))))
@@ -143,7 +146,7 @@ fn render<W, F: Fields + ?Sized>(
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.text.len() + ROOM);
     status_line(&mut out, head.status);
-    let context = context(ask, towards, head.upgrade);
+    let context = context(head, ask, towards);
     let mut lines = Lines::new(&mut out, head.text);
     ask.route.response.apply(head.fields, &context, &mut String::new(), &mut lines);
     lines.finish();
@@ -156,10 +159,10 @@ fn render<W, F: Fields + ?Sized>(
 }
 
 /// What the answer's fields depend on.
-pub(super) fn context<'a, W>(
+pub(super) fn context<'a, W, F: Fields + ?Sized>(
+    told: &Told<'a, F>,
     ask: &'a Ask<W>,
     towards: Towards<'a>,
-    upgrade: Option<&'a [u8]>,
 ) -> ResponseContext<'a> {
     ResponseContext {
         https: towards.https,
@@ -167,7 +170,8 @@ pub(super) fn context<'a, W>(
         backends: &ask.upstreams.service.authorities,
         hsts: towards.hsts,
         cookie: ask.set_cookie.as_deref().map(str::as_bytes),
-        upgrade,
+        upgrade: told.upgrade,
+        named: Named::by(told.fields, told.names_fields),
     }
 }
 

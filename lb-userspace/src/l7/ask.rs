@@ -8,7 +8,7 @@ use super::http2;
 use super::message::{FieldSink as _, Fields, Request};
 use super::reply::{self, Reply};
 use super::respond::Failure;
-use super::rewrite::{Peer, RequestContext};
+use super::rewrite::{Named, Peer, RequestContext};
 use super::route::all_cookies;
 use super::settings::{Action, Listener, Route};
 use super::site::{Site, Upstreams};
@@ -182,6 +182,8 @@ pub struct Question<'a, F: ?Sized> {
     pub upgrade: Option<&'a [u8]>,
     /// Whether the client waits for 100 (Continue).
     pub expects_continue: bool,
+    /// Whether its Connection, which HTTP/2 has not, names fields that must not go on.
+    pub names_fields: bool,
     /// Its head as it came, where that is text.
     pub text: &'a [u8],
 }
@@ -234,8 +236,8 @@ fn understand<W: Watch>(
         fields: head.fields,
         client: asker.client,
     };
-    let (upgrade, expects_continue) = (head.upgrade, head.expects_continue);
-    let question = Question { request, upgrade, expects_continue, text: head.text() };
+    let (upgrade, expects_continue, names_fields) = (head.upgrade, head.expects_continue, head.names_fields);
+    let question = Question { request, upgrade, expects_continue, names_fields, text: head.text() };
     decide(site, asker, account, (&question, facts))
 }
 
@@ -334,6 +336,7 @@ pub(super) fn render<F: Fields + ?Sized>(
         host: route.host.as_deref().or(host),
         random: asker.random,
         upgrade: question.upgrade,
+        named: Named::by(request.fields, question.names_fields),
         http2: false,
     };
     let mut lines = Lines::new(&mut out, question.text);

@@ -155,8 +155,13 @@ impl Question {
             fields: head.fields,
             client: self.client,
         };
-        let (upgrade, expects_continue) = (head.upgrade, head.expects_continue);
-        let question = ask::Question { request, upgrade, expects_continue, text: head.text() };
+        let question = ask::Question {
+            request,
+            upgrade: head.upgrade,
+            expects_continue: head.expects_continue,
+            names_fields: head.names_fields,
+            text: head.text(),
+        };
         let request = &question.request;
         if let Some(redirect) = &listener.redirect {
             return Ok(Reading::at_once(redirected(redirect, request)));

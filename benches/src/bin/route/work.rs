@@ -5,7 +5,7 @@ use lb_userspace::config::parse;
 use lb_userspace::config::proxy::{Edits, Forwarded};
 use lb_userspace::l7::http1::{Authority, parse_authority};
 use lb_userspace::l7::message::{FieldSink, Fields, Request};
-use lb_userspace::l7::rewrite::{Peer, RequestContext, RequestEdits};
+use lb_userspace::l7::rewrite::{Named, Peer, RequestContext, RequestEdits};
 use lb_userspace::l7::route::Router;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -151,8 +151,14 @@ impl Heads {
             fields: &fields[..],
             client: SocketAddr::from(CLIENT),
         };
-        let context =
-            RequestContext { peer: &self.peer, host: None, random: 1 << 77, upgrade: None, http2: false };
+        let context = RequestContext {
+            peer: &self.peer,
+            host: None,
+            random: 1 << 77,
+            upgrade: None,
+            named: Named::default(),
+            http2: false,
+        };
         self.edits.apply(&request, &context, &mut self.scratch, &mut self.out);
         self.out.0.len()
     }

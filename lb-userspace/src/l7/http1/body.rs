@@ -28,6 +28,7 @@ pub(super) struct Noted<'b> {
     length: Option<u64>,
     chunked: bool,
     connection: Connection,
+    names_fields: bool,
     protocol: Option<&'b [u8]>,
 }
 
@@ -40,17 +41,21 @@ struct Connection {
 }
 
 impl Connection {
-    fn note(&mut self, value: &[u8]) {
+    /// Takes a value in. Whether it names fields.
+    fn note(&mut self, value: &[u8]) -> bool {
         if is_named(value, b"keep-alive") {
             // Most say this and nothing else.
             self.keep_alive = true;
-            return;
+            return false;
         }
+        let mut names_fields = false;
         for option in list(value) {
             self.close |= is_named(option, b"close");
             self.keep_alive |= is_named(option, b"keep-alive");
             self.upgrade |= is_named(option, b"upgrade");
+            names_fields |= names_field(option);
         }
+        names_fields
     }
 }
 
@@ -67,7 +72,7 @@ impl<'b> Noted<'b> {
     fn note_likely(&mut self, field: &Header<'b>, version: Version) -> Result<(), Refusal> {
         let (name, value) = (field.name.as_bytes(), field.value);
         if is_named(name, b"connection") {
-            self.connection.note(value);
+            self.names_fields |= self.connection.note(value);
         } else if is_named(name, b"content-length") {
             self.note_length(value)?;
         } else if is_named(name, b"transfer-encoding") {
@@ -114,6 +119,11 @@ impl<'b> Noted<'b> {
         !self.connection.close && (self.connection.keep_alive || version == Version::V11)
     }
 
+    /// Whether Connection names fields.
+    pub(super) const fn names_fields(&self) -> bool {
+        self.names_fields
+    }
+
     /// The protocol that the sender would rather speak. `h2c` is none: RFC 9113 took it back, and it is known for leading
     /// requests past proxies.
     pub(super) fn upgrade(&self, version: Version) -> Option<&'b [u8]> {
@@ -122,16 +132,25 @@ impl<'b> Noted<'b> {
     }
 }
 
+/// Whether an option of Connection names a field, which is then of this hop. Source: RFC 9110, section 7.6.1.
+pub(in crate::l7) fn names_field(option: &[u8]) -> bool {
+    let is_usual = is_named(option, b"keep-alive")
+        || is_named(option, b"close")
+        || is_named(option, b"upgrade")
+        || is_named(option, b"te");
+    !is_usual
+}
+
 /// Whether it is this name or word, which is in lower case, whatever its own. Nothing that was parsed has a control character but
 /// the tabulator, so that one bit more makes letters small and nothing else equal.
 #[inline]
-pub(in crate::l7) fn is_named<const LENGTH: usize>(name: &[u8], lower: &[u8; LENGTH]) -> bool {
+pub(super) fn is_named<const LENGTH: usize>(name: &[u8], lower: &[u8; LENGTH]) -> bool {
     let Ok(name) = <&[u8; LENGTH]>::try_from(name) else { return false };
     name.iter().zip(lower).fold(0, |differs, (byte, other)| differs | ((byte | 0x20) ^ other)) == 0
 }
 
 /// The elements of a list. Source: RFC 9110, section 5.6.1.
-pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(in crate::l7) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 

@@ -25,7 +25,7 @@ mod tests;
 mod write;
 
 pub use body::Framing;
-pub(super) use body::{is_named, parse_length};
+pub(super) use body::{list, names_field, parse_length};
 pub(super) use chunked::belongs_into_head;
 pub use chunked::{Chunk, Chunked, MOST_TRAILERS, trailers};
 pub use date::DateCache;

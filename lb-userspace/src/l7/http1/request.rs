@@ -51,6 +51,8 @@ pub struct Head<'b, 'f> {
     pub expects_continue: bool,
     /// The protocol that it would rather speak, as the Upgrade field says it.
     pub upgrade: Option<&'b [u8]>,
+    /// Whether Connection names fields that must not go on.
+    pub names_fields: bool,
     /// The path as it was sent. Nobody sees it but by [`Head::path`].
     path: &'b str,
     /// The head as it was sent.
@@ -101,7 +103,11 @@ impl<'b, 'f> Head<'b, 'f> {
         fields: &'f [Header<'b>],
     ) -> Result<Self, Refusal> {
         let target = split_target(method, target)?;
-        let (asked, noted) = note_fields(fields, version)?;
+        let (mut asked, mut noted) = (AskedFields::default(), Noted::default());
+        for field in fields {
+            asked.note(field)?;
+            noted.note(field, version)?;
+        }
         let authority = asked.authority(version, &target)?;
         let framing = noted.framing()?.unwrap_or(Framing::NONE);
         Ok(Self {
@@ -116,6 +122,7 @@ impl<'b, 'f> Head<'b, 'f> {
             keep_alive: noted.keeps_alive(version),
             expects_continue: asked.expects_continue && version == Version::V11 && framing != Framing::NONE,
             upgrade: noted.upgrade(version),
+            names_fields: noted.names_fields(),
             path: target.path,
             text,
         })
@@ -136,16 +143,6 @@ impl<'b, 'f> Head<'b, 'f> {
 struct AskedFields<'b> {
     host: Option<&'b [u8]>,
     expects_continue: bool,
-}
-
-fn note_fields<'b>(fields: &[Header<'b>], version: Version) -> Result<(AskedFields<'b>, Noted<'b>), Refusal> {
-    let mut asked = AskedFields::default();
-    let mut noted = Noted::default();
-    for field in fields {
-        asked.note(field)?;
-        noted.note(field, version)?;
-    }
-    Ok((asked, noted))
 }
 
 impl<'b> AskedFields<'b> {

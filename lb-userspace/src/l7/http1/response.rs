@@ -33,6 +33,8 @@ pub struct ResponseHead<'b, 'f> {
     pub keep_alive: bool,
     /// The protocol that is spoken from now on, if the status is 101; the one that has to be, if it is 426.
     pub upgrade: Option<&'b [u8]>,
+    /// Whether Connection names fields that must not go on.
+    pub names_fields: bool,
 }
 
 impl<'b, 'f> ResponseHead<'b, 'f> {
@@ -87,6 +89,7 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
             },
             keep_alive: noted.keeps_alive(version) && framing != Framing::UntilClose,
             upgrade: if matches!(status, 101 | 426) { noted.upgrade(version) } else { None },
+            names_fields: noted.names_fields(),
         })
     }
 

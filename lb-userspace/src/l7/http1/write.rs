@@ -53,6 +53,16 @@ impl<'a> Lines<'a> {
         self.copy_run();
     }
 
+    /// Puts a field that does not stand behind the one before, or not as it is to be written.
+    #[inline(never)]
+    fn put_apart(&mut self, line: Option<Range<usize>>, name: &str, value: &[u8]) {
+        self.copy_run();
+        match line {
+            Some(line) => self.run = line,
+            None => Text(self.out).put(name, value),
+        }
+    }
+
     fn copy_run(&mut self) {
         if !self.run.is_empty() {
             self.out.extend_from_slice(self.source.get(std::mem::take(&mut self.run)).unwrap_or_default());
@@ -72,7 +82,8 @@ impl<'a> Lines<'a> {
 }
 
 impl FieldSink for Lines<'_> {
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a field whose name is known is written by a few moves")]
     fn add(&mut self, name: &str, value: &[u8]) {
         self.copy_run();
         Text(self.out).put(name, value);
@@ -82,11 +93,7 @@ impl FieldSink for Lines<'_> {
     fn put(&mut self, name: &str, value: &[u8]) {
         match self.line(name, value) {
             Some(line) if line.start == self.run.end => self.run.end = line.end,
-            Some(line) => {
-                self.copy_run();
-                self.run = line;
-            }
-            None => self.add(name, value),
+            line => self.put_apart(line, name, value),
         }
     }
 }

@@ -109,6 +109,7 @@ impl<'a> Head<'a> {
             },
             upgrade: self.protocol,
             expects_continue: self.expects_continue,
+            names_fields: false,
             text: b"",
         }
     }

@@ -104,6 +104,7 @@ impl Remote {
             framing: framing.0,
             length_elsewhere: framing.1,
             upgrade: None,
+            names_fields: false,
             text: b"",
         };
         if told.status == 101 {
@@ -133,6 +134,7 @@ impl Remote {
             framing: Framing::NONE,
             length_elsewhere: None,
             upgrade: Some(b"websocket"),
+            names_fields: false,
             text: b"",
         };
         self.receive(body);
@@ -177,6 +179,7 @@ impl<W> Far<W> for Remote {
                 framing: Framing::NONE,
                 length_elsewhere: None,
                 upgrade: None,
+                names_fields: false,
                 text: b"",
             };
             let begin =

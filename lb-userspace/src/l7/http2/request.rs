@@ -7,7 +7,7 @@ use crate::l7::ask::{Asker, Question, rewritten};
 use crate::l7::http1::{Framing, Refusal};
 use crate::l7::message::{FieldSink as _, Fields};
 use crate::l7::respond::Failure;
-use crate::l7::rewrite::RequestContext;
+use crate::l7::rewrite::{Named, RequestContext};
 use crate::l7::settings::Route;
 use http::uri::Scheme;
 use http::{Method, Request, Uri, Version};
@@ -31,6 +31,7 @@ pub(in crate::l7) fn request<F: Fields + ?Sized>(
         random: asker.random,
         // What HTTP/1.1 calls an upgrade HTTP/2 has for WebSockets alone; a client is free to be answered without.
         upgrade: None,
+        named: Named::by(wanted.fields, question.names_fields),
         http2: true,
     };
     route.request.apply(wanted, &context, &mut scratch, &mut list);

@@ -17,6 +17,7 @@ use crate::l7::message::{FieldSink as _, Fields};
 use crate::l7::pace::Wait;
 use crate::l7::reply::{self, Reply};
 use crate::l7::respond::Failure;
+use crate::l7::rewrite::ResponseContext;
 use crate::l7::settings::Listener;
 use crate::l7::textual::Blame;
 use crate::l7::transport::Watch;
@@ -265,7 +266,7 @@ impl<W: Watch> Near<W> for Stream<W> {
     fn render<F: Fields + ?Sized>(&self, told: &Told<'_, F>, ask: &Ask<W>) -> Response<()> {
         let towards = Towards { https: self.session.https, hsts: self.listener.hsts.as_deref() };
         let mut list = List::with_room_for(told.fields.each().count());
-        let context = answer::context(ask, towards, None);
+        let context = ResponseContext { upgrade: None, ..answer::context(told, ask, towards) };
         ask.route.response.apply(told.fields, &context, &mut String::new(), &mut list);
         list.put_told_length(told);
         list.answer(if told.status == 101 { 200 } else { told.status })

@@ -23,7 +23,7 @@ pub use location::Authorities;
 pub use path::PathEdit;
 pub use peer::Peer;
 pub use redirect::Redirect;
-pub use request::{RequestContext, RequestEdits, request_id};
+pub use request::{Named, RequestContext, RequestEdits, request_id};
 pub(super) use response::written_hsts;
 pub use response::{ResponseContext, ResponseEdits};
 

@@ -4,7 +4,7 @@ use super::names::Names;
 use super::peer::Peer;
 use super::{Constants, taken_out};
 use crate::config::proxy::{Edits, Forwarded};
-use crate::l7::http1::is_named;
+use crate::l7::http1::{list, names_field};
 use crate::l7::message::{FieldSink, Fields, Request};
 
 /// What is to be done with a field of a request.
@@ -50,6 +50,20 @@ impl Own {
     /// Whether this proxy adds to what another wrote, rather than leave it.
     const fn is_list(self) -> bool {
         matches!(self, Self::For | Self::Forwarded)
+    }
+
+    /// What others have written, for a list that goes on.
+    fn earlier<'a, F: Fields + ?Sized>(
+        self,
+        fields: &F,
+        there: Owns,
+        scratch: &'a mut String,
+    ) -> &'a mut String {
+        scratch.clear();
+        if there.has(self) {
+            fields.all(self.name()).for_each(|value| add_to_list(value, scratch));
+        }
+        scratch
     }
 
     const fn is_set(self, forwarded: Forwarded) -> bool {
@@ -126,6 +140,8 @@ pub struct RequestContext<'a> {
     pub random: u128,
     /// What the connection is upgraded to, such as `websocket`.
     pub upgrade: Option<&'a [u8]>,
+    /// What its Connection names.
+    pub named: Named<'a>,
     /// Whether the backend is spoken to by HTTP/2, which has `:authority` and no Host, and where `te: trailers` may pass.
     pub http2: bool,
 }
@@ -187,7 +203,6 @@ impl RequestEdits {
         sink: &mut impl FieldSink,
     ) -> Owns {
         let mut there = Owns::default();
-        let named = Named::by(request.fields);
         for (name, value) in request.fields.each() {
             let treatment = self.names.find(name);
             let passes = match treatment {
@@ -204,13 +219,14 @@ impl RequestEdits {
                 }
                 Some(Treatment::Drop | Treatment::Connection | Treatment::Own(_)) => false,
             };
-            if passes && !named.has(name) {
+            if passes && !context.named.has(name) {
                 sink.put(name, value);
             }
         }
         there
     }
 
+    /// Puts the fields of this proxy's own; what is there already goes on, or has gone.
     fn put_own<F: Fields + ?Sized>(
         &self,
         request: &Request<'_, F>,
@@ -219,14 +235,27 @@ impl RequestEdits {
         scratch: &mut String,
         sink: &mut impl FieldSink,
     ) {
-        for own in Own::ALL {
-            if self.set.has(own) && (own.is_list() || !there.has(own)) {
-                scratch.clear();
-                if there.has(own) {
-                    request.fields.all(own.name()).for_each(|value| add_to_list(value, scratch));
-                }
-                put_one(own, request, context, scratch, sink);
-            }
+        let (peer, authority) = (context.peer, request.authority.text());
+        let is_due = |own: Own| self.set.has(own) && (own.is_list() || !there.has(own));
+        if is_due(Own::For) {
+            put_for(&peer.address, Own::For.earlier(request.fields, there, scratch), sink);
+        }
+        if is_due(Own::Proto) {
+            sink.add(Own::Proto.name(), peer.scheme().as_bytes());
+        }
+        if is_due(Own::Host) && !authority.is_empty() {
+            sink.add(Own::Host.name(), authority.as_bytes());
+        }
+        if is_due(Own::Port) {
+            sink.add(Own::Port.name(), peer.port.as_bytes());
+        }
+        if is_due(Own::Forwarded) {
+            let list = Own::Forwarded.earlier(request.fields, there, scratch);
+            peer.push_element(authority, list);
+            sink.add(Own::Forwarded.name(), list.as_bytes());
+        }
+        if is_due(Own::RequestId) {
+            sink.add(Own::RequestId.name(), request_id(context.random).as_flattened());
         }
     }
 }
@@ -237,31 +266,13 @@ fn put_host<F: ?Sized>(request: &Request<'_, F>, context: &RequestContext<'_>, s
     }
 }
 
-/// Puts one of this proxy's own fields behind what is in `scratch`.
-fn put_one<F: ?Sized>(
-    own: Own,
-    request: &Request<'_, F>,
-    context: &RequestContext<'_>,
-    scratch: &mut String,
-    sink: &mut impl FieldSink,
-) {
-    // With each name where it is known, it is written without a look at it.
-    match own {
-        Own::For if scratch.is_empty() => sink.add(Own::For.name(), context.peer.address.as_bytes()),
-        Own::For => {
-            scratch.push_str(&context.peer.address);
-            sink.add(Own::For.name(), scratch.as_bytes());
-        }
-        Own::Proto => sink.add(Own::Proto.name(), context.peer.scheme().as_bytes()),
-        Own::Port => sink.add(Own::Port.name(), context.peer.port.as_bytes()),
-        Own::RequestId => sink.add(Own::RequestId.name(), request_id(context.random).as_flattened()),
-        Own::Host if request.host().is_empty() => {}
-        Own::Host => sink.add(Own::Host.name(), request.authority.text().as_bytes()),
-        Own::Forwarded => {
-            context.peer.push_element(request.authority.text(), scratch);
-            sink.add(Own::Forwarded.name(), scratch.as_bytes());
-        }
+/// Puts a client's address behind those of a list.
+fn put_for(address: &str, list: &mut String, sink: &mut impl FieldSink) {
+    if list.is_empty() {
+        return sink.add(Own::For.name(), address.as_bytes());
     }
+    list.push_str(address);
+    sink.add(Own::For.name(), list.as_bytes());
 }
 
 /// What earlier proxies wrote; bytes that are no text are theirs to answer for, not ours to pass on.
@@ -274,7 +285,7 @@ fn add_to_list(value: &[u8], list: &mut String) {
 
 /// `te` may name `trailers` and nothing else, and in HTTP/1.1 would have to be named in Connection.
 fn put_te(value: &[u8], http2: bool, sink: &mut impl FieldSink) {
-    if http2 && tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers")) {
+    if http2 && list(value).any(|token| token.eq_ignore_ascii_case(b"trailers")) {
         sink.add("te", b"trailers");
     }
 }
@@ -308,37 +319,22 @@ const DIGITS: [[u8; 2]; 256] = {
     digits
 };
 
-/// The fields that Connection names besides the usual words. Seldom any.
-pub(super) struct Named<'a>(Vec<&'a [u8]>);
+/// The fields that Connection names. Seldom any.
+#[derive(Debug, Default)]
+pub struct Named<'a>(Vec<&'a [u8]>);
 
 impl<'a> Named<'a> {
-    #[inline]
-    pub(super) fn by<F: Fields + ?Sized>(fields: &'a F) -> Self {
-        let mut named = Vec::new();
-        // Most say one usual word and nothing else.
-        for (name, value) in fields.each() {
-            if is_named(name.as_bytes(), b"connection") && !is_usual(value) {
-                named.extend(tokens(value).filter(|token| !is_usual(token)));
-            }
+    /// By these fields, if there `are_some`, which shows when they are read.
+    #[must_use]
+    pub fn by<F: Fields + ?Sized>(fields: &'a F, are_some: bool) -> Self {
+        if !are_some {
+            return Self::default();
         }
-        Self(named)
+        let options = fields.all("connection").flat_map(list);
+        Self(options.filter(|option| names_field(option)).collect())
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
         !self.0.is_empty() && self.0.iter().any(|token| token.eq_ignore_ascii_case(name.as_bytes()))
     }
-}
-
-/// Whether an option of Connection names no field that would have to be taken out for it.
-#[inline]
-fn is_usual(option: &[u8]) -> bool {
-    is_named(option, b"keep-alive")
-        || is_named(option, b"close")
-        || is_named(option, b"upgrade")
-        || is_named(option, b"te")
-}
-
-/// The elements of a list. Source: RFC 9110, section 5.6.1.
-fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }

@@ -51,6 +51,8 @@ pub struct ResponseContext<'a> {
     pub cookie: Option<&'a [u8]>,
     /// What the connection is upgraded to.
     pub upgrade: Option<&'a [u8]>,
+    /// What its Connection names.
+    pub named: Named<'a>,
 }
 
 impl ResponseEdits {
@@ -77,10 +79,9 @@ impl ResponseEdits {
         scratch: &mut String,
         sink: &mut impl FieldSink,
     ) {
-        let named = Named::by(fields);
         for (name, value) in fields.each() {
             match self.names.find(name) {
-                _ if named.has(name) => {}
+                _ if context.named.has(name) => {}
                 None => sink.put(name, value),
                 Some(Treatment::Drop) => {}
                 Some(Treatment::Location) => put_location(name, value, context, scratch, sink),

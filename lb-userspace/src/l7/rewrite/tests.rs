@@ -1,8 +1,8 @@
 //! Heads on their way, in and out.
 
 use super::{
-    Authorities, PathEdit, Peer, Redirect, RequestContext, RequestEdits, ResponseContext, ResponseEdits,
-    request_id,
+    Authorities, Named, PathEdit, Peer, Redirect, RequestContext, RequestEdits, ResponseContext,
+    ResponseEdits, request_id,
 };
 use crate::config::proxy::{self, Edits, Field, Forwarded, Network, PathChange, PathPattern, Proxy};
 use crate::l7::http1::{Authority, parse_authority};
@@ -72,8 +72,14 @@ impl Way {
             client: ([192, 0, 2, 7], 1).into(),
         };
         let upgrade = self.upgrade.then_some(&b"websocket"[..]);
-        let context =
-            RequestContext { peer: &peer, host: self.host, random: RANDOM, upgrade, http2: self.http2 };
+        let context = RequestContext {
+            peer: &peer,
+            host: self.host,
+            random: RANDOM,
+            upgrade,
+            named: Named::by(&fields[..], true),
+            http2: self.http2,
+        };
         let (mut sink, mut scratch) = (Lines::default(), String::new());
         let edits = RequestEdits::new(&self.edits, self.forwarded, "lb", ["x-cert"]);
         edits.apply(&request, &context, &mut scratch, &mut sink);
@@ -256,6 +262,7 @@ fn answers(edits: &Edits, server: Option<&str>, lines: &[&str]) -> Vec<String> {
         [([10, 0, 0, 11], 8080).into(), ([10, 0, 0, 12], 80).into()],
         Some("Backend.internal"),
     );
+    let fields = &headers(lines)[..];
     let context = ResponseContext {
         https: true,
         authority: "example.org:8443",
@@ -263,9 +270,10 @@ fn answers(edits: &Edits, server: Option<&str>, lines: &[&str]) -> Vec<String> {
         hsts: Some(b"max-age=1"),
         cookie: Some(b"lb=x"),
         upgrade: None,
+        named: Named::by(fields, true),
     };
     let (mut sink, mut scratch) = (Lines::default(), String::new());
-    ResponseEdits::new(edits, &hide, server).apply(&headers(lines)[..], &context, &mut scratch, &mut sink);
+    ResponseEdits::new(edits, &hide, server).apply(fields, &context, &mut scratch, &mut sink);
     let always = ["strict-transport-security: max-age=1", "set-cookie: lb=x"];
     assert!(always.iter().all(|line| sink.0.contains(&(*line).to_owned())));
     sink.0.retain(|line| !always.contains(&line.as_str()));
