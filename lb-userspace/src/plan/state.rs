@@ -271,7 +271,7 @@ impl State {
             (Contents::RANGES, self.endpoints.has_ranges() || self.hosts.values().any(Host::has_ranges)),
             (Contents::PREFIXES, self.prefix_hosts().next().is_some()),
             (Contents::ENDPOINTS, !self.endpoints.is_empty()),
-            (Contents::KEPT_CLIENTS, self.services.values().any(|service| service.keeps_clients())),
+            (Contents::KEPT_CLIENTS, self.services.values().any(Planned::keeps_clients)),
         ];
         parts.iter().filter(|(_, is)| *is).fold(Contents::default(), |all, (part, _)| all.with(*part))
     }

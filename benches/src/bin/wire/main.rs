@@ -111,7 +111,8 @@ const FORWARDED: f64 = 0.9;
 
 #[allow(clippy::cast_precision_loss, reason = "frames of some seconds")]
 fn row((way, flows): (&dyn Way, Flows), measured: &Measured, floor: f64) -> Result<Row> {
-    let (name, ns, Measured { sent, forwarded, .. }) = (way.name(), measured.samples.median(), *measured);
+    let (name, ns) = (way.name(), measured.samples.median());
+    let &Measured { sent, forwarded, .. } = measured;
     let share = forwarded as f64 / sent as f64;
     ensure!(share >= FORWARDED, "of {sent} packets {forwarded} came out of {name}");
     let (mpps, spread) = (1e3 / ns * share, measured.samples.spread());
