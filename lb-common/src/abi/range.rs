@@ -53,11 +53,21 @@ impl Contents {
     /// Some services keep clients' addresses in translating, so that answers to anybody may be theirs.
     pub const KEPT_CLIENTS: Self = Self(8);
 
+    /// By which what is for nobody here may be an answer.
+    pub const ANSWERS: Self = Self::ENDPOINTS.with(Self::KEPT_CLIENTS);
+
     /// Whether all of `other`'s parts are there.
     #[inline(always)]
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other`'s parts is there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Both together.

@@ -41,7 +41,7 @@ pub(super) fn recall<A: Family>(tables: &impl Tables, frame: &Frame<A>, now: Tic
 #[inline(always)]
 fn concerns_us<A: Family>(tables: &impl Tables, frame: &Frame<A>) -> bool {
     let (_, destination) = A::addresses(&frame.ip);
-    tables.contents().has(Contents::ENDPOINTS) || classify::host(tables, destination).is_some()
+    tables.contents().has_any(Contents::ANSWERS) || classify::host(tables, destination).is_some()
 }
 
 #[inline(always)]

@@ -1,6 +1,8 @@
 //! Datagrams in fragments, in every way of forwarding: the later ones follow the first.
 
-use super::super::annex::{DNAT, Mode, NAT, client, every_mode, other_client, own, service, with_endpoints};
+use super::super::annex::{
+    DNAT, KEPT, Mode, NAT, client, every_mode, other_client, own, service, with_endpoints,
+};
 use super::super::ip::Ip;
 use super::super::row::{Arrives, Row, backend_frame, from_backend, from_client};
 use super::modal::{
@@ -91,6 +93,12 @@ fn replies(family: Family) -> Vec<Row> {
         .after(&request)
         .after_reply(&first)
         .reaches_client(NatReply, &returned);
+    let (named, [first, later], returned) = translated("a reply's later fragment follows", KEPT, 1);
+    let kept_later = from_backend(named, &later)
+        .with_annex(every_mode)
+        .after(&datagram(client(family), service(family, KEPT)))
+        .after_reply(&first)
+        .reaches_client(NatReply, &returned);
     let (named, [first, later], returned) = translated("a reply's later fragment follows", DNAT, 1);
     let dnat_later = from_backend(named, &later)
         .with_annex(with_endpoints)
@@ -100,7 +108,7 @@ fn replies(family: Family) -> Vec<Row> {
     let dnat_first = from_backend(named, &first)
         .with_annex(with_endpoints)
         .passes_as(DnatRouted, &backend_frame(&returned));
-    vec![nat_first, nat_later, dnat_first, dnat_later]
+    vec![nat_first, nat_later, kept_later, dnat_first, dnat_later]
 }
 
 /// Fragments that are none of a service's.
