@@ -242,13 +242,21 @@ mod tests {
 
     /// What becomes of an endpoint's answer of so many bytes, which the kernel would send by an interface that takes 1400.
     fn answer_of(bytes: u16) -> (Outcome, Vec<u8>) {
+        let hop = Hop { ifindex: CLIENTS_IFINDEX, ..Hop::default() };
+        let by_an_interface = |tables: &mut HostTables| {
+            tables.routes.insert(Address::v4(U32be::from(CLIENT)), hop);
+        };
+        answer_by(by_an_interface, bytes)
+    }
+
+    /// The same by a way that `furnish` makes.
+    fn answer_by(furnish: impl Fn(&mut HostTables), bytes: u16) -> (Outcome, Vec<u8>) {
         let mut tables = HostTables::default();
         let other = (Address::v4(U32be::from(VIP)), U16be::new(53));
         assert!(tables.add_service(Service::endpoint(key((BACKEND, 8053)), other)));
         tables.contents = Contents::default().with(Contents::ENDPOINTS);
         tables.mtus = [(1, 9000), (CLIENTS_IFINDEX, 1400)].into();
-        let hop = Hop { ifindex: CLIENTS_IFINDEX, ..Hop::default() };
-        tables.routes.insert(Address::v4(U32be::from(CLIENT)), hop);
+        furnish(&mut tables);
         let mut packet = datagram((BACKEND, 8053), (CLIENT, 1000), bytes);
         (balance(&mut packet, &tables, ARRIVAL), packet.bytes().to_vec())
     }
@@ -257,6 +265,16 @@ mod tests {
     fn an_endpoint_s_answer_is_compared_with_the_interface_that_it_leaves_by() {
         let end = |bytes| answer_of(bytes).0.map(|steered| (steered.reason, steered.ifindex));
         assert_eq!(end(1400), Ok((Reason::DnatReply, CLIENTS_IFINDEX)));
+        assert_eq!(end(1401), Ok((Reason::FragmentationNeeded, ARRIVAL.ifindex)));
+    }
+
+    #[test]
+    fn an_endpoint_s_answer_that_is_left_to_the_kernel_is_compared_with_the_kernel_s_way() {
+        let narrow = |tables: &mut HostTables| {
+            tables.narrow.insert(Address::v4(U32be::from(CLIENT)), 1400);
+        };
+        let end = |bytes| answer_by(narrow, bytes).0.map(|steered| (steered.reason, steered.ifindex));
+        assert_eq!(end(1400), Err(Reason::DnatRouted));
         assert_eq!(end(1401), Ok((Reason::FragmentationNeeded, ARRIVAL.ifindex)));
     }
 
