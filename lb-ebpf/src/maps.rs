@@ -135,7 +135,7 @@ pub(crate) fn gue_port() -> U16be {
     U16be::new(GUE_PORT.load())
 }
 
-/// Goes on with another XDP program, and comes back only if the daemon did not put it there.
+/// Goes on with another XDP program; see [`Hook`](crate::stage::Hook).
 #[inline(always)]
 pub(crate) fn tail_call(ctx: &XdpContext, stage: Stage) {
     // SAFETY: nothing here is to be dropped.

@@ -51,7 +51,7 @@ pub(crate) trait Hook: EbpfContext {
     /// There must be room for `length` bytes.
     unsafe fn copy_out(&self, place: *mut c_void, length: u32) -> bool;
 
-    /// Goes on with another program, and comes back only if the daemon did not put it there.
+    /// Goes on with another program, and comes back only if no service takes it, so that it was not loaded.
     fn tail_call(&self, stage: Stage);
 }
 
@@ -98,10 +98,12 @@ pub(crate) fn balance<H: Hook>(ctx: &H) -> u32 {
         return code(ctx, &outcome);
     }
     match datapath::version(&packet) {
-        Some(Version::V4) => go_on(ctx, U32be::TRANSPORT),
-        Some(Version::V6) => go_on(ctx, ipv6::Address::TRANSPORT),
-        None => finish(ctx, &datapath::not_ip(&packet, &tables)),
+        Some(Version::V4) => ctx.tail_call(U32be::TRANSPORT),
+        Some(Version::V6) => ctx.tail_call(ipv6::Address::TRANSPORT),
+        None => return finish(ctx, &datapath::leave(&packet, &tables, Reason::NotIp)),
     }
+    // A family's stages come with its first service.
+    finish(ctx, &datapath::leave(&packet, &tables, Reason::NotAVip))
 }
 
 /// The guard in front of the balancer, and the balancer for what comes by the million.
@@ -157,11 +159,13 @@ where
 {
     let (mut packet, tables) = (ctx.view::<false>(), KernelTables::new(ctx));
     match datapath::transport::<A>(&mut packet, &tables, arrival(ctx)) {
-        Ok(outcome) => finish_aloud(ctx, &outcome),
-        Err(Next::Nat) => go_on(ctx, A::NAT),
-        Err(Next::Dnat) => go_on(ctx, A::DNAT),
-        Err(Next::Control) => go_on(ctx, A::CONTROL),
+        Ok(outcome) => return finish_aloud(ctx, &outcome),
+        Err(Next::Nat) => ctx.tail_call(A::NAT),
+        Err(Next::Dnat) => ctx.tail_call(A::DNAT),
+        Err(Next::Control) => ctx.tail_call(A::CONTROL),
     }
+    // Where no service of this family translates, nothing is an answer to one.
+    finish(ctx, &datapath::leave(&packet, &tables, Reason::NotAVip))
 }
 
 /// TCP and UDP of services that translate both addresses.
@@ -205,9 +209,11 @@ where
 {
     let (mut packet, tables) = (ctx.view::<false>(), KernelTables::new(ctx));
     match datapath::control::<A>(&mut packet, &tables, arrival(ctx)) {
-        Some(outcome) => finish_aloud(ctx, &outcome),
-        None => go_on(ctx, A::RELAY),
+        Some(outcome) => return finish_aloud(ctx, &outcome),
+        None => ctx.tail_call(A::RELAY),
     }
+    // Where no service puts outer headers of this family around packets, nothing is about one.
+    finish(ctx, &datapath::leave(&packet, &tables, Reason::IcmpNotOurs))
 }
 
 /// ICMP that may be about an outer header.

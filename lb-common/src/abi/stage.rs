@@ -44,9 +44,56 @@ pub enum Stage {
     RelayV6 = 18,
 }
 
+/// A set of stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageSet(u32);
+
+impl StageSet {
+    /// No stage.
+    pub const NONE: Self = Self(0);
+
+    /// These.
+    #[must_use]
+    pub const fn of(stages: &[Stage]) -> Self {
+        let (mut set, mut next) = (Self::NONE, 0);
+        while next < stages.len() {
+            set.0 |= 1 << stages[next] as u32;
+            next += 1;
+        }
+        set
+    }
+
+    /// Those of either.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those that the other has not.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Stage> {
+        let all = Stage::ALL.into_iter().chain(Stage::GUARDED).chain(Stage::COOKIES);
+        all.filter(move |stage| self.0 >> *stage as u32 & 1 == 1)
+    }
+}
+
 impl Stage {
     /// How many places there are.
     pub const PLACES: usize = Self::ALL.len() + Self::GUARDED.len() + Self::COOKIES.len();
+
+    /// Those that the balancer leaves packets to whatever the services.
+    pub const ANY_TIME: [Self; 2] = [Self::Announce, Self::Capture];
 
     /// Those that the guard leaves packets to.
     pub const GUARDED: [Self; 3] = [Self::Balance, Self::GuardV4, Self::GuardV6];

@@ -42,7 +42,7 @@ pub use family::{Family, Inside, Piece};
 pub use host::{HostGuard, HostTables};
 pub use listen::{ListenTable, find_listener};
 pub use pipeline::{
-    Next, Version, balance, control, destination_nat, full_nat, full_nat_first, not_ip, often, relay, seldom,
+    Next, Version, balance, control, destination_nat, full_nat, full_nat_first, leave, often, relay, seldom,
     transport, version,
 };
 pub use select::slot_index;

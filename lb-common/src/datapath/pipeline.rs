@@ -19,7 +19,7 @@ pub fn seldom(packet: &mut impl Packet, tables: &impl Tables, arrival: Arrival) 
     match version(packet) {
         Some(Version::V4) => seldom_of::<U32be>(packet, tables, arrival),
         Some(Version::V6) => seldom_of::<ipv6::Address>(packet, tables, arrival),
-        None => not_ip(packet, tables),
+        None => leave(packet, tables, Reason::NotIp),
     }
 }
 
@@ -166,11 +166,11 @@ pub fn relay<A: Family>(packet: &mut impl Packet, tables: &impl Tables, arrival:
     outcome
 }
 
-/// Whatever is of neither family.
+/// A packet that no stage needs to look at for this reason.
 #[inline(always)]
-pub fn not_ip(packet: &impl Packet, tables: &impl Tables) -> Outcome {
-    tables.count(Reason::NotIp, packet.length());
-    Err(Reason::NotIp)
+pub fn leave(packet: &impl Packet, tables: &impl Tables, reason: Reason) -> Outcome {
+    tables.count(reason, packet.length());
+    Err(reason)
 }
 
 /// IP versions.

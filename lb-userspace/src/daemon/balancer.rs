@@ -9,6 +9,7 @@ use super::flows::Look;
 use super::guard::Guard;
 use super::interfaces::Interfaces;
 use super::listeners::{ListenRule, Listeners};
+use super::loader::Loader;
 use super::ports::{self, Ports};
 use super::proxy::Front;
 use super::scraping::Scraping;
@@ -24,7 +25,7 @@ use crate::kernel::guard::Guarding;
 use crate::kernel::{
     CaptureSettings, Datapath, Link, Links, Mode, NextHops, Prefix, Program, Resolver, Settings, Tables,
 };
-use crate::plan::{BackendKey, Planner};
+use crate::plan::{BackendKey, Planner, stages};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -41,6 +42,7 @@ pub(super) struct Balancer {
     pub(super) started: Instant,
     pub(super) transport: Transport,
     pub(super) tables: Tables,
+    pub(super) loader: Loader,
     pub(super) interfaces: Interfaces,
     pub(super) checks: Checks,
     pub(super) planner: Planner,
@@ -105,8 +107,10 @@ impl Balancer {
         if let Some(warning) = &ports.warning {
             tracing::warn!("{warning}");
         }
-        let loaded = Datapath::load_aside(settings(&config, (links, mode), &ports)).await;
-        let Datapath { programs, tables, log, capture } = loaded?;
+        let settings = settings(&config, (links, mode), &ports);
+        let datapath = Datapath::load_aside(settings, stages(&config.services)).await?;
+        let Datapath { programs, tables, log, capture } = datapath;
+        let loader = Loader::new(programs, scraping.queue());
         if let Some(log) = log {
             tokio::task::spawn_local(log.run());
         }
@@ -118,7 +122,8 @@ impl Balancer {
             started: Instant::now(),
             transport,
             tables,
-            interfaces: Interfaces::new(programs, (program, mode), links),
+            interfaces: Interfaces::new(loader.clone(), (program, mode), links),
+            loader,
             checks: Checks::new(transport, ports.probes, reports),
             planner: Planner::new(),
             resolver: Resolver::start()?,

@@ -1,13 +1,14 @@
 //! The interfaces the balancer is attached to, kept attached: one that is deleted and made again gets its program back.
 
+use super::loader::Loader;
 use super::{Error, announce};
 use crate::control::{InterfaceStatus, RefusedMode};
-use crate::kernel::{self, Attachment, Link, Mode, Program, Programs};
+use crate::kernel::{self, Attachment, Link, Mode, Program};
 
 /// The interfaces the operator named, in that order.
 #[derive(Debug)]
 pub(super) struct Interfaces {
-    programs: Programs,
+    loader: Loader,
     /// What comes first: the balancer, or the guard in front of it.
     program: Program,
     mode: Mode,
@@ -37,16 +38,16 @@ enum Step<'a> {
 
 impl Interfaces {
     /// None is attached yet.
-    pub(super) fn new(programs: Programs, (program, mode): (Program, Mode), links: &[Link]) -> Self {
+    pub(super) fn new(loader: Loader, (program, mode): (Program, Mode), links: &[Link]) -> Self {
         let port = |link: &Link| Port { name: link.name.clone(), state: State::Absent(None) };
-        Self { programs, program, mode, ports: links.iter().map(port).collect() }
+        Self { loader, program, mode, ports: links.iter().map(port).collect() }
     }
 
     /// Attaches the balancer to all of them, or says why it cannot be.
     pub(super) fn attach(&mut self) -> Result<(), Error> {
         for port in &mut self.ports {
             let link = Link::find(&port.name)?;
-            let attachment = self.programs.attach(self.program, &link, self.mode)?;
+            let attachment = self.loader.attach(self.program, &link, self.mode)?;
             announce(&attachment);
             port.state = State::Attached(attachment);
         }
@@ -60,7 +61,7 @@ impl Interfaces {
                 port.lose();
             }
             if let Step::Regain(link) = step(&port.name, port.index(), links) {
-                port.regain(&mut self.programs, link, (self.program, self.mode));
+                port.regain(&self.loader, link, (self.program, self.mode));
             }
         }
     }
@@ -95,8 +96,8 @@ impl Port {
         self.state = State::Absent(None);
     }
 
-    fn regain(&mut self, programs: &mut Programs, link: &Link, (program, mode): (Program, Mode)) {
-        match programs.attach(program, link, mode) {
+    fn regain(&mut self, loader: &Loader, link: &Link, (program, mode): (Program, Mode)) {
+        match loader.attach(program, link, mode) {
             Ok(attachment) => {
                 announce(&attachment);
                 self.state = State::Attached(attachment);

@@ -16,6 +16,7 @@ mod flows;
 mod guard;
 mod interfaces;
 pub mod listeners;
+mod loader;
 mod orders;
 mod ports;
 mod proxy;
@@ -29,6 +30,7 @@ mod ways;
 pub use error::Error;
 
 use crate::config::Config;
+use crate::control::Request;
 use crate::control::server::{Asked, Socket};
 use crate::health::{Report, Transport, ring_builder};
 use crate::kernel::{self, Attachment, Link, Mode};
@@ -42,6 +44,7 @@ use std::time::{Duration, Instant};
 pub use tables::write as write_tables;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 /// What the operator asked for on the command line.
@@ -195,7 +198,7 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
             biased;
             told = signals.next() => match told {
                 Told::Stop => return,
-                Told::Reload => balancer.reload_by_signal().await,
+                Told::Reload => balancer.obey(asked_by_signal()).await,
                 Told::Reopen => balancer.front.reopen_logs(),
             },
             Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
@@ -205,13 +208,15 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
                 Changed::Ways => balancer.follow_ways(),
                 Changed::Links => balancer.follow_links(),
             },
-            Some((request, answer)) = inputs.asked.recv() => {
-                // Whoever asked may have gone.
-                let _ = answer.send(balancer.obey(&request).await);
-            }
+            Some(asked) = inputs.asked.recv() => balancer.obey(asked).await,
             () = tokio::time::sleep_until(next_look.into()) => next_look = balancer.look_at_flows(),
         }
     }
+}
+
+/// A reload whose only answer is the log.
+fn asked_by_signal() -> Asked {
+    (Request::Reload, oneshot::channel().0)
 }
 
 /// What changed in the surroundings.

@@ -4,15 +4,16 @@ use super::Error;
 use super::balancer::{Balancer, LoadedWith, chain};
 use super::tables::Cause;
 use crate::config::{Config, Service};
-use crate::control::server::Answer;
+use crate::control::server::Asked;
 use crate::control::{Explanation, Request, Response, metrics};
-use crate::plan::{BackendKey, Plan};
+use crate::plan::{BackendKey, Plan, stages};
+use lb_common::abi::StageSet;
 use std::time::Duration;
 
 impl Balancer {
-    /// Does what the operator asks.
-    pub(super) async fn obey(&mut self, request: &Request) -> Answer {
-        let response = match request {
+    /// Does what is asked, and answers: a reload perhaps later, when programs are loaded that it takes.
+    pub(super) async fn obey(&mut self, (request, asker): Asked) {
+        let response = match &request {
             Request::Status => match self.status().await {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Refused { message: chain(&error) },
@@ -21,7 +22,11 @@ impl Balancer {
                 Ok(status) => Response::Metrics { text: metrics::render(&status) },
                 Err(error) => Response::Refused { message: chain(&error) },
             },
-            Request::Reload => answer(self.reload().await),
+            Request::Reload => match self.reload().await {
+                Err(NotReloaded::Lacks(stages)) => return self.loader.load(stages, asker),
+                Err(NotReloaded::Told(message)) => answer(Err(message)),
+                Ok(message) => answer(Ok(message)),
+            },
             Request::Block { address, milliseconds, reason } => {
                 answer(self.block(*address, Duration::from_millis(*milliseconds), reason))
             }
@@ -34,24 +39,24 @@ impl Balancer {
             Request::Weight { service, backend, weight } => {
                 answer(self.order(service, backend, Ordered::Weight(*weight)))
             }
-            Request::Capture(order) => return self.capture(order),
+            Request::Capture(order) => {
+                drop(asker.send(self.capture(order)));
+                return;
+            }
         };
-        response.into()
-    }
-
-    /// Reads the configuration again because of a signal: the log is the only answer.
-    pub(super) async fn reload_by_signal(&mut self) {
-        // Both ends are logged where they are made.
-        let _ = answer(self.reload().await);
+        // Whoever asked may have gone.
+        drop(asker.send(response.into()));
     }
 
     /// Reads the configuration again. Whatever is wrong with it, the old one stays in force.
-    async fn reload(&mut self) -> Result<String, String> {
+    async fn reload(&mut self) -> Result<String, NotReloaded> {
         let source = self.source.again();
-        let kept = |error: &dyn std::error::Error| {
-            format!("{}\nnothing changed; the old configuration serves on", chain(error))
-        };
+        let kept = |error: &dyn std::error::Error| kept(&chain(error));
         let config = source.load_settled().await.map_err(|error| kept(&error))?;
+        let stages = stages(&config.services);
+        if !self.loader.has(stages) {
+            return Err(NotReloaded::Lacks(stages));
+        }
         let lists = self.load_lists(&config).map_err(|error| kept(&error))?;
         let front = self.front.prepare(&config).map_err(|error| kept(&error))?;
         let metrics = self.scraping.prepare(config.metrics).await.map_err(|error| kept(&error))?;
@@ -61,7 +66,7 @@ impl Balancer {
             Ok(plan) => plan,
             Err(error) => {
                 self.config = former;
-                return Err(kept(&error));
+                return Err(kept(&error).into());
             }
         };
         self.source = source;
@@ -100,6 +105,25 @@ impl Balancer {
         let nobody = self.planner.backends(key.service).iter().all(|backend| backend.slots == 0);
         if nobody { "; no backend of the service takes new flows now" } else { "" }
     }
+}
+
+/// Why a configuration is not in force after it was read again.
+enum NotReloaded {
+    /// What to say of it.
+    Told(String),
+    /// It takes stages that are not loaded.
+    Lacks(StageSet),
+}
+
+impl From<String> for NotReloaded {
+    fn from(message: String) -> Self {
+        Self::Told(message)
+    }
+}
+
+/// What to say of a reload that failed.
+pub(super) fn kept(reason: &str) -> String {
+    format!("{reason}\nnothing changed; the old configuration serves on")
 }
 
 /// What is ordered of a backend.

@@ -3,7 +3,8 @@
 //! The daemon loads what it attaches and stops at the first refusal; here all are tried, so that one look at a kernel
 //! tells everything that is wrong there.
 
-use super::object::{explain_program, load_uninterrupted, open};
+use super::object::open;
+use super::programs::{explain_program, load_uninterrupted};
 use super::{LoadError, Settings};
 use aya::programs::{Program, ProgramError};
 use std::time::{Duration, Instant};

@@ -1,16 +1,15 @@
-//! The programs for TC: loading them when they are first wanted, running them once, and holding them on an interface.
+//! The programs for TC: running them once, and holding them on an interface.
 //!
 //! By a TCX link where the kernel has them (6.6 and later): it goes with the process that holds it. Else by a filter at the
 //! `clsact` queueing discipline, which stays when the daemon is killed and is replaced at the next start.
 
-use super::object::{explain_program, load_uninterrupted, refused};
+use super::object::refused;
 use super::{LoadError, Program, Programs, bpf};
 use aya::programs::links::FdLink;
 use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, TcError, qdisc_add_clsact, qdisc_detach_program,
 };
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
-use lb_common::abi::Stage;
 use std::io;
 use std::os::fd::AsFd as _;
 
@@ -36,34 +35,6 @@ impl Programs {
             .map_err(|error| refused("run a program once", error))?;
         output.truncate(ran.length);
         Ok((ran.code, output))
-    }
-
-    /// Loads a program's counterpart for TC, and with the balancer or the guard all that they leave packets to.
-    pub(super) fn load_classifier(&mut self, program: Program) -> Result<&mut SchedClassifier, LoadError> {
-        if matches!(program, Program::Balance | Program::Guard) {
-            Stage::ALL.into_iter().try_for_each(|stage| self.load_stage(stage))?;
-        }
-        if program == Program::Guard {
-            Stage::GUARDED.into_iter().try_for_each(|stage| self.load_stage(stage))?;
-        }
-        self.load_one(program)
-    }
-
-    fn load_stage(&mut self, stage: Stage) -> Result<(), LoadError> {
-        let loaded = self.load_one(Program::Stage(stage))?.fd();
-        let handle = loaded.and_then(|fd| Ok(fd.try_clone()?));
-        self.put_stage("TC_STAGES", stage, &handle.map_err(|error| refused("name a program", error))?)
-    }
-
-    fn load_one(&mut self, program: Program) -> Result<&mut SchedClassifier, LoadError> {
-        let missing = || LoadError::Incomplete { what: "TC program for", name: program.name() };
-        let name = program.tc_name().ok_or_else(missing)?;
-        let found = self.object().program_mut(name).ok_or_else(missing)?;
-        let found: &mut SchedClassifier = found.try_into().map_err(|_| missing())?;
-        match load_uninterrupted(|| found.load()) {
-            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(found),
-            Err(error) => Err(explain_program(name, error)),
-        }
     }
 }
 

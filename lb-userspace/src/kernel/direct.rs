@@ -77,9 +77,10 @@ fn words<T: Plain>(value: &T) -> Vec<u32> {
 fn packet(table: Table, orders: &[Order]) -> Vec<u8> {
     let mut packet = vec![0; Order::HEADER];
     packet[..4].copy_from_slice(&(table as u32).to_ne_bytes());
-    packet.extend(
-        orders.iter().flat_map(|Order { place, word }| [place.to_ne_bytes(), word.to_ne_bytes()]).flatten(),
-    );
+    for Order { place, word } in orders {
+        packet.extend_from_slice(&place.to_ne_bytes());
+        packet.extend_from_slice(&word.to_ne_bytes());
+    }
     packet
 }
 

@@ -4,7 +4,7 @@
 //! program in its search for sockets at all.
 
 use super::maps::{Raw, failed, take};
-use super::object::{explain_program, load_uninterrupted};
+use super::programs::{explain_program, load_uninterrupted};
 use super::{LoadError, Programs, TableError};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{MapData, SockMap};

@@ -10,7 +10,7 @@ use super::expire::{Rules, Sweep};
 use super::records::FlowWalk;
 use super::*;
 use lb_common::abi::{
-    Backend, BackendId, Flow, FlowKey, FlowKind, FlowState, Hop, Service, Slot, Ticks, limits,
+    Backend, BackendId, Flow, FlowKey, FlowKind, FlowState, Hop, Service, Slot, StageSet, Ticks, limits,
 };
 use lb_common::wire::{Ports, U16be, U32be, protocol};
 use std::process::{Child, Command};
@@ -89,7 +89,7 @@ impl Drop for FarEnd {
 }
 
 fn datapath(flows: u32) -> Datapath {
-    Datapath::load(&Settings { flows, ..Settings::default() }).unwrap()
+    Datapath::load(&Settings { flows, ..Settings::default() }, StageSet::NONE).unwrap()
 }
 
 fn id(number: u16) -> BackendId {
@@ -254,7 +254,7 @@ fn without_rights_the_refusal_names_them() {
         println!("skipped: without_rights_the_refusal_names_them needs not to be root");
         return;
     }
-    let error = Datapath::load(&Settings::default()).unwrap_err();
+    let error = Datapath::load(&Settings::default(), StageSet::NONE).unwrap_err();
     assert!(matches!(error, LoadError::Permission(_)), "{error:?}");
 }
 

@@ -1,19 +1,22 @@
 //! Reloads by the hundred, while traffic goes on and backends come and go.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
 
-use super::NATIVE;
+use super::{NATIVE, TC};
 use crate::daemon::Daemon;
+use crate::family::Family;
 use crate::fleet::name;
 use crate::runner::Case;
-use crate::service::{Kind, config};
-use crate::stage::{Set, Stage, service};
+use crate::service::{Kind, Service, config};
+use crate::stage::{self, Set, Stage, service};
 use crate::traffic::hammer::Hammer;
+use crate::traffic::http;
 use crate::traffic::tally::Tally;
 
 const RELOADS: u32 = 200;
@@ -23,6 +26,12 @@ const GROWTH: u64 = 8 * 1024;
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
+    let family: super::Claim = ("a_family_that_is_added_is_loaded_beside_the_traffic", family_added);
+    let everywhere = [NATIVE, TC].concat();
+    natively().into_iter().chain(super::cases("reloads", &everywhere, &[family])).collect()
+}
+
+fn natively() -> Vec<Case> {
     super::cases(
         "reloads",
         &NATIVE,
@@ -135,6 +144,47 @@ fn check_added(set: Set) -> Result<()> {
     }
     let record = hammer.stop();
     ensure!(record.failures().next().is_none(), "a request failed: {:?}", record.failures().next());
+    Ok(())
+}
+
+/// The programs of the first service of a family are loaded when a reload brings it: the verifier takes seconds, in which the
+/// others are served and the daemon answers.
+fn family_added(set: Set) -> Result<()> {
+    const LOADING: &str = "loading the programs that the new configuration takes";
+    let stage = Stage::build(set, &[1, 1])?;
+    let other = set.families(Family::V6, Family::V6);
+    let mut services = stage.services(&[1, 1]);
+    services.extend(stage::services(other, &stage.house, &[1, 1]).into_iter().map(|service| {
+        let name = format!("{}-v6", service.name);
+        Service { name, ..service }
+    }));
+    let hammer = Hammer::start(&stage.house.client, Kind::Http.vip(), 2)?;
+    let is_over = AtomicBool::new(false);
+    let answered = thread::scope(|scope| {
+        let asking = scope.spawn(|| -> Result<u32> {
+            let mut answered = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let is_loading = stage.daemon.log().contains(LOADING);
+                stage.daemon.status()?;
+                answered += u32::from(is_loading && !is_over.load(Ordering::Relaxed));
+            }
+            Ok(answered)
+        });
+        let reloaded = stage.daemon.reload(&services);
+        is_over.store(true, Ordering::Relaxed);
+        reloaded?;
+        asking.join().map_err(|_| anyhow!("whoever asked panicked"))?
+    })?;
+    ensure!(answered > 0, "nobody was answered while programs were loaded:\n{}", stage.daemon.log());
+    stage.daemon.wait_for("web-v6", &name(0), "up")?;
+    stage.daemon.wait_for("web-v6", &name(1), "up")?;
+    stage.house.client.run(|| (0..30).try_for_each(|_| http::who(other.vip(Kind::Http)).map(drop)))?;
+    let record = hammer.stop();
+    ensure!(record.failures().next().is_none(), "a request failed: {:?}", record.failures().next());
+    stage.daemon.reload(&stage.services(&[1, 1]))?;
+    stage.daemon.reload(&services)?;
+    let loads = stage.daemon.log().matches(LOADING).count();
+    ensure!(loads == 1, "programs were loaded {loads} times");
     Ok(())
 }
 

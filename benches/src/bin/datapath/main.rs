@@ -16,6 +16,7 @@ mod wrapper;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lb_benches::machine::Machine;
+use lb_common::abi::{Stage, StageSet};
 use lb_userspace::kernel::Datapath;
 use measure::Measured;
 use std::fs;
@@ -42,7 +43,8 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let machine = Machine::pinned()?;
-    let mut datapath = Datapath::load(&house::settings()).context("the programs under test")?;
+    let mut datapath =
+        Datapath::load(&house::settings(), StageSet::of(&Stage::ALL)).context("the programs under test")?;
     house::furnish(&mut datapath.tables)?;
     let bench = BenchObject::read()?;
     let measured = run(&arguments, &mut datapath, &bench)?;

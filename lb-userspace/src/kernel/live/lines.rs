@@ -3,7 +3,7 @@
 use super::*;
 use crate::kernel::bpf::run_over;
 use aya::programs::ProgramFd;
-use lb_common::abi::{Address, BackendFlags, Forward, Line, ServiceFlags, ServiceKey};
+use lb_common::abi::{Address, BackendFlags, Forward, Line, ServiceFlags, ServiceKey, Stage};
 use lb_common::datapath::lines::{self, Lines};
 use lb_common::datapath::{PortPool, Reason};
 use lb_common::wire::ethernet::Addresses;
@@ -18,7 +18,9 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The programs with one service, whose slots move from one backend to another.
 fn serving(forward: Forward, flows: u32) -> Datapath {
     let ports = PortPool::new([1024, 60_000, 0, 0]).to_words();
-    let mut datapath = Datapath::load(&Settings { flows, ports, seed: 7, ..Settings::default() }).unwrap();
+    let mut datapath =
+        Datapath::load(&Settings { flows, ports, seed: 7, ..Settings::default() }, StageSet::of(&Stage::ALL))
+            .unwrap();
     let key = ServiceKey::v4(U32be::from(VIP), U16be::new(80), protocol::TCP);
     let service = Service::new(key, forward, 0, 0, 16, ServiceFlags::default());
     let backend = Backend {

@@ -4,6 +4,7 @@
 mod corpus;
 mod random;
 mod rows;
+mod stages;
 mod twins;
 
 use crate::packets::Row;

@@ -1,8 +1,9 @@
 //! The host build and the kernel programs, with the same tables.
 
+use super::stages;
 use crate::packets::{ARRIVAL_IFINDEX, GUE_PORT, Side, on_host};
 use anyhow::{Context, Result, ensure};
-use lb_common::abi::{Count, Flow, FlowKey, Ip, Ticks};
+use lb_common::abi::{Count, Flow, FlowKey, Ip, StageSet, Ticks};
 use lb_common::datapath::guard::GuardTables as _;
 use lb_common::datapath::{HostGuard, HostTables, Outcome, Reason, Verdict};
 use lb_common::wire::U32be;
@@ -74,8 +75,11 @@ const SLOTS: u32 = 256;
 /// through for each.
 const ENOUGH: u32 = 1 << 14;
 
-/// Programs that an earlier case loaded, which takes a second or so, and what they were told.
-static IDLE: Mutex<Option<(Settings, Datapath)>> = Mutex::new(None);
+/// Programs that earlier cases loaded, which takes seconds, and what they were told; those that were used last come last.
+static IDLE: Mutex<Vec<(Settings, Datapath)>> = Mutex::new(Vec::new());
+
+/// How many of them are kept: for each case at a time those of XDP and of TC, and as many that were told something unusual.
+const KEPT: usize = 8;
 
 impl Twins {
     /// Writes the host's tables into the maps of kernel programs with their settings.
@@ -86,11 +90,11 @@ impl Twins {
         let guard = guarding(&host)?;
         let common_mtu = host.mtus.values().copied().min().unwrap_or(u32::MAX);
         let base = Settings { gue_port: GUE_PORT, ..base };
-        let settings = Settings { new_flows: host.new_flows, spread, guard, ..base };
-        let idle = IDLE.lock().ok().and_then(|mut idle| idle.take()).filter(|(known, _)| *known == settings);
-        let mut kernel = match idle {
-            Some((_, kernel)) => kernel,
-            None => Datapath::load(&settings).context("load the kernel programs")?,
+        let at_tc = hook != Hook::Xdp;
+        let settings = Settings { new_flows: host.new_flows, spread, guard, at_tc, ..base };
+        let mut kernel = match take_idle(&settings) {
+            Some(kernel) => kernel,
+            None => Datapath::load(&settings, StageSet::NONE).context("load the kernel programs")?,
         };
         kernel.tables.reset(SLOTS).context("empty the tables")?;
         kernel.tables.write_common_mtu(common_mtu)?;
@@ -129,6 +133,8 @@ impl Twins {
             Side::Guard => Program::Guard,
             Side::Decap => Program::Decap,
         };
+        let stages = stages::taken(&self.host, packet);
+        self.kernel()?.programs.add(stages).context("load what the packet takes")?;
         let (code, bytes) = self.run(program, packet)?;
         let expected_code = self.hook.code_of(&outcome);
         ensure!(code == expected_code, "kernel returned {code}, host {outcome:?}");
@@ -154,6 +160,13 @@ impl Twins {
         same_settled_use(&self.host, kernel)?;
         same_counters(&self.host, kernel)
     }
+}
+
+/// Idle programs that were told the same.
+fn take_idle(settings: &Settings) -> Option<Datapath> {
+    let mut idle = IDLE.lock().ok()?;
+    let place = idle.iter().rposition(|(told, _)| told == settings)?;
+    Some(idle.remove(place).1)
 }
 
 /// What the guard is told, where the tables have rules for one.
@@ -182,7 +195,10 @@ fn copy_guard(guard: &HostGuard, tables: &mut Tables) -> Result<()> {
 impl Drop for Twins {
     fn drop(&mut self) {
         if let (Some(kernel), Ok(mut idle)) = (self.kernel.take(), IDLE.lock()) {
-            *idle = Some((self.settings, kernel));
+            idle.push((self.settings, kernel));
+            if idle.len() > KEPT {
+                idle.remove(0);
+            }
         }
     }
 }
