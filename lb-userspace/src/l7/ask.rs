@@ -113,6 +113,8 @@ pub struct Facts {
     pub keep_alive: bool,
     /// Whether it wants to speak another protocol.
     pub upgrade: bool,
+    /// Whether it is a call by gRPC, which is told of failures in its own words.
+    pub grpc: bool,
     /// The host and port that it asked for, as the Host field has them.
     pub authority: Rc<str>,
 }
@@ -314,6 +316,7 @@ fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {
         method: Method::of(head.method),
         keep_alive: head.keep_alive && keeps,
         upgrade: head.upgrade.is_some(),
+        grpc: false,
         authority: head.authority.shared_text(),
     }
 }

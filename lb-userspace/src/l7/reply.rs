@@ -83,8 +83,23 @@ pub fn redirect<F: ?Sized>(
 /// Why there is no other answer.
 #[must_use]
 pub fn failure(failure: Failure, facts: &Facts, date: &str) -> Reply {
+    if facts.grpc {
+        return grpc_failure(failure, date);
+    }
     let keeps = keeps(facts) && failure.keeps();
     Reply { keeps, is_head: facts.is_head(), ..refusal(failure, date) }
+}
+
+/// The same to a client of gRPC, which takes nothing but trailers for it, and anything else for nonsense.
+///
+/// Source: "gRPC over HTTP2", responses, `Trailers-Only` (grpc/doc/PROTOCOL-HTTP2.md).
+fn grpc_failure(failure: Failure, date: &str) -> Reply {
+    let mut fields = Fields::default();
+    fields.put("date", date.as_bytes());
+    fields.put("content-type", b"application/grpc");
+    fields.put("grpc-status", failure.grpc_status().as_bytes());
+    fields.put("grpc-message", failure.body().trim_end().as_bytes());
+    Reply { status: 200, keeps: true, fields, body: None, is_head: false }
 }
 
 /// Why there is no answer to what was no request; the connection ends.

@@ -133,6 +133,21 @@ impl Failure {
         }
     }
 
+    /// What a client of gRPC is told in the place of a status.
+    ///
+    /// Source: "HTTP to gRPC Status Code Mapping" (grpc/doc/http-grpc-status-mapping.md).
+    #[must_use]
+    pub const fn grpc_status(self) -> &'static str {
+        match self.status() {
+            400 => "13",
+            401 => "16",
+            403 => "7",
+            404 => "12",
+            429 | 502..=504 => "14",
+            _ => "2",
+        }
+    }
+
     /// Whether the client can still be told: not if it is gone, nor if its answer has begun.
     #[must_use]
     pub const fn is_told(self) -> bool {
@@ -177,6 +192,17 @@ mod tests {
             "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 24\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
              content-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n\r\n503 Service Unavailable\n"
         );
+    }
+
+    #[test]
+    fn what_grpc_is_told_needs_no_encoding() {
+        let refused = Refusal::ALL.iter().map(|refusal| Failure::Refused(*refusal));
+        for failure in Failure::ALL.iter().copied().chain(refused) {
+            let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%';
+            assert!(failure.body().trim_end().bytes().all(is_plain), "{}", failure.body());
+        }
+        assert_eq!(Failure::Busy.grpc_status(), "14", "so that the client may ask again");
+        assert_eq!(Failure::NoRoute.grpc_status(), "12");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::l7::message::{FieldSink, Request};
 use crate::l7::respond::Failure;
 use crate::l7::tls::base64;
 use h2::ext::Protocol;
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::borrow::Cow;
@@ -30,6 +30,7 @@ pub(super) struct Head<'a> {
     pub(super) expects_continue: bool,
     /// What an extended CONNECT asks for.
     pub(super) protocol: Option<&'a [u8]>,
+    grpc: bool,
 }
 
 /// Adds what HTTP/1.1 has and HTTP/2 has not, and puts together what only HTTP/2 parts. `random` is for a key.
@@ -87,6 +88,7 @@ impl<'a> Head<'a> {
             framing,
             expects_continue: expects_continue(fields)? && framing != Framing::NONE,
             protocol: protocol.map(str::as_bytes),
+            grpc: is_grpc(parts),
         })
     }
 
@@ -122,9 +124,16 @@ impl<'a> Head<'a> {
             method: if self.protocol.is_some() { Method::Once } else { Method::of(self.method) },
             keep_alive: true,
             upgrade: self.protocol.is_some(),
+            grpc: self.grpc,
             authority: self.authority.shared_text(),
         }
     }
+}
+
+/// Source: "gRPC over HTTP2", requests (grpc/doc/PROTOCOL-HTTP2.md).
+fn is_grpc(parts: &Parts) -> bool {
+    let kind = || parts.headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    parts.method == http::Method::POST && kind().starts_with(b"application/grpc")
 }
 
 /// What the answer to a request depends on that was not understood.
@@ -135,6 +144,7 @@ pub(super) fn facts_of_refused(parts: &Parts) -> Facts {
         method: Method::of(parts.method.as_str()),
         keep_alive: true,
         upgrade: false,
+        grpc: is_grpc(parts),
         authority: "".into(),
     }
 }

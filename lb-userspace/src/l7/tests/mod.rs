@@ -4,6 +4,7 @@ mod bodies;
 mod conformance;
 mod endings;
 mod frames;
+mod grpc;
 mod http2;
 mod lab;
 mod pace;
