@@ -69,6 +69,19 @@ impl Player {
         Self { member, identity, weight, quota: 0, preferences, place: 0 }
     }
 
+    /// The player's turns, if it has this number.
+    fn turns(&self, player: u16) -> impl Iterator<Item = Turn> {
+        (0..self.quota).map(move |n| Turn { time: self.time(n), player })
+    }
+
+    /// When its turn with this number is.
+    ///
+    /// The pace comes from the weight rather than from the quota, whose rounding depends on who else plays: a player's
+    /// turns lie at the same times with or without the others.
+    fn time(&self, turn: u32) -> u64 {
+        ((2 * u64::from(turn) + 1) << 32) / u64::from(self.weight)
+    }
+
     /// Takes the best slot that is left. There is one in every turn, for there are as many turns as slots.
     fn take_slot(&mut self, owners: &mut [u16]) {
         loop {
@@ -110,22 +123,39 @@ fn deal_quotas(players: &mut [Player], size: Size) {
 }
 
 /// The right to take one slot.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     time: u64,
     player: u16,
 }
 
+/// Turns that a span of time has about.
+const TURNS_OF_A_SPAN: u64 = 4;
+
 /// All turns in order: each player's spread evenly, at a pace in proportion to its weight.
 ///
-/// The pace comes from the weight rather than from the quota, whose rounding depends on who else plays: a player's
-/// turns lie at the same times with or without the others.
+/// They lie evenly in time. So they are dealt out to spans of time, of which each gets a few, and sorted within those: sorted
+/// all at once they take as long as the whole game.
 fn turns(players: &[Player]) -> Vec<Turn> {
-    let of_player = |(player, Player { weight, quota, .. }): (u16, &Player)| {
-        let weight = u64::from(*weight);
-        (0..u64::from(*quota)).map(move |n| Turn { time: ((2 * n + 1) << 32) / weight, player })
-    };
-    let mut turns: Vec<Turn> = (0..FREE).zip(players).flat_map(of_player).collect();
-    turns.sort_unstable();
+    let each = || (0..FREE).zip(players).flat_map(|(number, player)| player.turns(number));
+    let all: u32 = players.iter().map(|player| player.quota).sum();
+    let end = players.iter().map(|player| player.time(player.quota)).max().unwrap_or_default();
+    let bits = (end / u64::from(all.max(1)) * TURNS_OF_A_SPAN).max(1).ilog2();
+    #[allow(clippy::cast_possible_truncation, reason = "there are fewer spans than turns, or two")]
+    let span = |time: u64| (time >> bits) as usize;
+
+    let mut begins = vec![0u32; span(end) + 2];
+    each().for_each(|turn| begins[span(turn.time) + 1] += 1);
+    for next in 1..begins.len() {
+        begins[next] += begins[next - 1];
+    }
+    let mut turns = vec![Turn::default(); all as usize];
+    let mut places = begins.clone();
+    for turn in each() {
+        let place = &mut places[span(turn.time)];
+        turns[*place as usize] = turn;
+        *place += 1;
+    }
+    begins.windows(2).for_each(|span| turns[span[0] as usize..span[1] as usize].sort_unstable());
     turns
 }
