@@ -36,16 +36,23 @@ const FREE: u16 = u16::MAX;
 /// Builds the table: for every slot the index of its owner in `members`. Empty if no member has a weight.
 ///
 /// Every member gets its exact share, rounded to whole slots by the largest remainder. Takes about
-/// `slots × ln(slots)` steps: a few milliseconds for the largest size. At most 65,535 members.
+/// `slots × ln(slots) ÷ 2` steps: two milliseconds or so for the largest size. At most 65,535 members.
 #[must_use]
 pub fn build(members: &[Member], size: Size, seed: u64) -> Vec<u16> {
     let mut players = players(members, size, seed);
     if players.is_empty() {
         return Vec::new();
     }
+    let turns = turns(&players);
+    let (turns, last_turns) = turns.split_at(turns.len() - size.slots().isqrt() as usize);
     let mut owners = vec![FREE; size.slots() as usize];
-    for turn in turns(&players) {
+    for turn in turns {
         players[usize::from(turn.player)].take_slot(&mut owners);
+    }
+    let mut free: Vec<u32> =
+        (0..).zip(&owners).filter(|(_, owner)| **owner == FREE).map(|(slot, _)| slot).collect();
+    for turn in last_turns {
+        players[usize::from(turn.player)].take_one_of(&mut free, &mut owners);
     }
     owners
 }
@@ -82,7 +89,8 @@ impl Player {
         ((2 * u64::from(turn) + 1) << 32) / u64::from(self.weight)
     }
 
-    /// Takes the best slot that is left. There is one in every turn, for there are as many turns as slots.
+    /// Takes the best slot that is left: the first of its preferences that is free. There is one in every turn, for there are as
+    /// many turns as slots.
     fn take_slot(&mut self, owners: &mut [u16]) {
         loop {
             let slot = self.preferences.slot(self.place) as usize;
@@ -91,6 +99,14 @@ impl Player {
                 owners[slot] = self.member;
                 return;
             }
+        }
+    }
+
+    /// The same where so few are left that it is quicker to ask each for its place among the preferences.
+    fn take_one_of(&self, free: &mut Vec<u32>, owners: &mut [u16]) {
+        let best = (0..free.len()).min_by_key(|at| self.preferences.place(free[*at]));
+        if let Some(at) = best {
+            owners[free.swap_remove(at) as usize] = self.member;
         }
     }
 }

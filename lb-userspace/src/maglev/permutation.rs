@@ -13,6 +13,8 @@ pub(super) struct Permutation {
     fold: u32,
     offset: u32,
     factors: [u32; 2],
+    /// Their inverses among the numbers of 32 bits.
+    inverses: [u32; 2],
 }
 
 impl Permutation {
@@ -20,7 +22,8 @@ impl Permutation {
     #[allow(clippy::cast_possible_truncation, reason = "the hash is cut into parts")]
     pub(super) const fn new(identity: u64, slots: u32) -> Self {
         let factors = [(identity >> 32) as u32 | 1, (mix(identity) >> 32) as u32 | 1];
-        Self { mask: slots - 1, fold: slots.ilog2().div_ceil(2), offset: identity as u32, factors }
+        let inverses = [invert(factors[0]), invert(factors[1])];
+        Self { mask: slots - 1, fold: slots.ilog2().div_ceil(2), offset: identity as u32, factors, inverses }
     }
 
     /// The slot at a place of the list.
@@ -33,6 +36,28 @@ impl Permutation {
         slot = slot.wrapping_mul(second) & self.mask;
         slot ^ slot >> self.fold
     }
+
+    /// The place of a slot in the list: the way back. A fold by half of the bits is its own inverse.
+    pub(super) const fn place(&self, slot: u32) -> u32 {
+        let [first, second] = self.inverses;
+        let mut place = slot ^ slot >> self.fold;
+        place = place.wrapping_mul(second) & self.mask;
+        place ^= place >> self.fold;
+        place = place.wrapping_mul(first) & self.mask;
+        place ^= place >> self.fold;
+        place.wrapping_sub(self.offset) & self.mask
+    }
+}
+
+/// What an odd number is multiplied by to give 1, by Newton's method: an odd number is its own inverse in the lowest three bits,
+/// and each step doubles the bits.
+const fn invert(odd: u32) -> u32 {
+    let (mut inverse, mut bits) = (odd, 3);
+    while bits < u32::BITS {
+        inverse = inverse.wrapping_mul(2u32.wrapping_sub(odd.wrapping_mul(inverse)));
+        bits *= 2;
+    }
+    inverse
 }
 
 /// A hash of an address and port: the same in every version, on every host and for every order of the file.
@@ -65,6 +90,7 @@ mod tests {
         fn every_slot_is_in_the_list_once(identity in any::<u64>(), exponent in 2u32..13) {
             let permutation = Permutation::new(identity, 1 << exponent);
             let mut slots: Vec<u32> = (0..1 << exponent).map(|place| permutation.slot(place)).collect();
+            prop_assert!((0..1 << exponent).all(|place| permutation.place(slots[place as usize]) == place));
             slots.sort_unstable();
             prop_assert!(slots.into_iter().eq(0..1 << exponent));
         }
