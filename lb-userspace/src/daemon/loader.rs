@@ -7,9 +7,10 @@ use super::balancer::chain;
 use super::orders::{answer, kept};
 use crate::control::Request;
 use crate::control::server::{Answer, Asked};
-use crate::kernel::{AttachError, Attachment, Link, Mode, Program, Programs};
+use crate::kernel::{AttachError, Attachment, Link, LoadError, Mode, Program, Programs};
 use lb_common::abi::StageSet;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
@@ -38,16 +39,17 @@ impl Loader {
     /// Loads these stages, then has the configuration read again for whoever asked. If the kernel refuses one, that is the
     /// answer.
     pub(super) fn load(&self, stages: StageSet, asker: oneshot::Sender<Answer>) {
-        tracing::info!("loading the programs that the new configuration takes");
         let Self { programs, queue } = self.clone();
-        std::thread::spawn(move || {
-            let loaded = programs.lock().unwrap_or_else(PoisonError::into_inner).add(stages);
+        let work = move || {
             // Daemon or asker may have gone meanwhile.
-            match loaded {
+            match add(&programs, stages) {
                 Ok(()) => drop(queue.send((Request::Reload, asker))),
                 Err(error) => drop(asker.send(answer(Err(kept(&chain(&error)))).into())),
             }
-        });
+        };
+        if let Err(error) = thread::Builder::new().name("loader".to_owned()).spawn(work) {
+            tracing::error!(%error, "no thread to load programs in; the old configuration serves on");
+        }
     }
 
     /// Attaches a program; waits where others are being loaded.
@@ -57,6 +59,21 @@ impl Loader {
         link: &Link,
         mode: Mode,
     ) -> Result<Attachment, AttachError> {
-        self.programs.lock().unwrap_or_else(PoisonError::into_inner).attach(program, link, mode)
+        lock(&self.programs).attach(program, link, mode)
     }
+}
+
+/// Loads these stages, unless who was waited for has loaded them.
+fn add(programs: &Mutex<Programs>, stages: StageSet) -> Result<(), LoadError> {
+    let mut programs = lock(programs);
+    if programs.have(stages) {
+        return Ok(());
+    }
+    tracing::info!("loading the programs that the new configuration takes");
+    programs.add(stages)
+}
+
+/// A panic leaves programs out, and nothing half done.
+fn lock(programs: &Mutex<Programs>) -> MutexGuard<'_, Programs> {
+    programs.lock().unwrap_or_else(PoisonError::into_inner)
 }
