@@ -55,34 +55,6 @@ pub(crate) trait Hook: EbpfContext {
     fn tail_call(&self, stage: Stage);
 }
 
-/// The stages of a family.
-pub(crate) trait Stages: Family {
-    const TRANSPORT: Stage;
-    const NAT: Stage;
-    const NAT_FIRST: Stage;
-    const DNAT: Stage;
-    const CONTROL: Stage;
-    const RELAY: Stage;
-}
-
-impl Stages for U32be {
-    const TRANSPORT: Stage = Stage::TransportV4;
-    const NAT: Stage = Stage::NatV4;
-    const NAT_FIRST: Stage = Stage::NatFirstV4;
-    const DNAT: Stage = Stage::DnatV4;
-    const CONTROL: Stage = Stage::ControlV4;
-    const RELAY: Stage = Stage::RelayV4;
-}
-
-impl Stages for ipv6::Address {
-    const TRANSPORT: Stage = Stage::TransportV6;
-    const NAT: Stage = Stage::NatV6;
-    const NAT_FIRST: Stage = Stage::NatFirstV6;
-    const DNAT: Stage = Stage::DnatV6;
-    const CONTROL: Stage = Stage::ControlV6;
-    const RELAY: Stage = Stage::RelayV6;
-}
-
 /// What comes by the million, and where the rest goes on to.
 #[inline(always)]
 pub(crate) fn balance<H: Hook>(ctx: &H) -> u32 {
@@ -98,8 +70,8 @@ pub(crate) fn balance<H: Hook>(ctx: &H) -> u32 {
         return code(ctx, &outcome);
     }
     match datapath::version(&packet) {
-        Some(Version::V4) => ctx.tail_call(U32be::TRANSPORT),
-        Some(Version::V6) => ctx.tail_call(ipv6::Address::TRANSPORT),
+        Some(Version::V4) => ctx.tail_call(U32be::STAGES.transport),
+        Some(Version::V6) => ctx.tail_call(ipv6::Address::STAGES.transport),
         None => return finish(ctx, &datapath::leave(&packet, &tables, Reason::NotIp)),
     }
     // A family's stages come with its first service.
@@ -128,7 +100,7 @@ pub(crate) fn guard<H: Hook>(ctx: &H) -> u32 {
 
 /// The same after a closer look.
 #[inline(always)]
-pub(crate) fn guard_closely<A: Stages, H: Hook>(ctx: &H) -> u32
+pub(crate) fn guard_closely<A: Family, H: Hook>(ctx: &H) -> u32
 where
     KernelTables: TablesFor<A>,
 {
@@ -140,7 +112,7 @@ where
 
 /// What a flood makes suspect.
 #[inline(always)]
-pub(crate) fn challenge<'a, A: Stages, H: Hook>(ctx: &'a H) -> u32
+pub(crate) fn challenge<'a, A: Family, H: Hook>(ctx: &'a H) -> u32
 where
     Kernel<'a, H>: Cookies<A>,
 {
@@ -153,16 +125,16 @@ where
 
 /// TCP and UDP.
 #[inline(always)]
-pub(crate) fn transport<A: Stages, H: Hook>(ctx: &H) -> u32
+pub(crate) fn transport<A: Family, H: Hook>(ctx: &H) -> u32
 where
     KernelTables: TablesFor<A>,
 {
     let (mut packet, tables) = (ctx.view::<false>(), KernelTables::new(ctx));
     match datapath::transport::<A>(&mut packet, &tables, arrival(ctx)) {
         Ok(outcome) => return finish_aloud(ctx, &outcome),
-        Err(Next::Nat) => ctx.tail_call(A::NAT),
-        Err(Next::Dnat) => ctx.tail_call(A::DNAT),
-        Err(Next::Control) => ctx.tail_call(A::CONTROL),
+        Err(Next::Nat) => ctx.tail_call(A::STAGES.nat),
+        Err(Next::Dnat) => ctx.tail_call(A::STAGES.dnat),
+        Err(Next::Control) => ctx.tail_call(A::STAGES.control),
     }
     // Where no service of this family translates, nothing is an answer to one.
     finish(ctx, &datapath::leave(&packet, &tables, Reason::NotAVip))
@@ -170,20 +142,20 @@ where
 
 /// TCP and UDP of services that translate both addresses.
 #[inline(always)]
-pub(crate) fn nat<A: Stages, H: Hook>(ctx: &H) -> u32
+pub(crate) fn nat<A: Family, H: Hook>(ctx: &H) -> u32
 where
     KernelTables: TablesFor<A>,
 {
     let (mut packet, tables) = (ctx.view::<false>(), KernelTables::new(ctx));
     match datapath::full_nat::<A>(&mut packet, &tables, arrival(ctx)) {
         Some(outcome) => finish_aloud(ctx, &outcome),
-        None => go_on(ctx, A::NAT_FIRST),
+        None => go_on(ctx, A::STAGES.nat_first),
     }
 }
 
 /// Those that begin a flow.
 #[inline(always)]
-pub(crate) fn nat_first<A: Stages, H: Hook>(ctx: &H) -> u32
+pub(crate) fn nat_first<A: Family, H: Hook>(ctx: &H) -> u32
 where
     KernelTables: TablesFor<A>,
 {
@@ -193,7 +165,7 @@ where
 
 /// TCP and UDP of services that translate the destination.
 #[inline(always)]
-pub(crate) fn dnat<A: Stages, H: Hook>(ctx: &H) -> u32
+pub(crate) fn dnat<A: Family, H: Hook>(ctx: &H) -> u32
 where
     KernelTables: TablesFor<A>,
 {
@@ -203,14 +175,14 @@ where
 
 /// ICMP.
 #[inline(always)]
-pub(crate) fn control<A: Stages, H: Hook>(ctx: &H) -> u32
+pub(crate) fn control<A: Family, H: Hook>(ctx: &H) -> u32
 where
     KernelTables: TablesFor<A>,
 {
     let (mut packet, tables) = (ctx.view::<false>(), KernelTables::new(ctx));
     match datapath::control::<A>(&mut packet, &tables, arrival(ctx)) {
         Some(outcome) => return finish_aloud(ctx, &outcome),
-        None => ctx.tail_call(A::RELAY),
+        None => ctx.tail_call(A::STAGES.relay),
     }
     // Where no service puts outer headers of this family around packets, nothing is about one.
     finish(ctx, &datapath::leave(&packet, &tables, Reason::IcmpNotOurs))
@@ -218,7 +190,7 @@ where
 
 /// ICMP that may be about an outer header.
 #[inline(always)]
-pub(crate) fn relay<A: Stages, H: Hook>(ctx: &H) -> u32 {
+pub(crate) fn relay<A: Family, H: Hook>(ctx: &H) -> u32 {
     let (mut packet, tables) = (ctx.view::<false>(), KernelTables::new(ctx));
     finish_aloud(ctx, &datapath::relay::<A>(&mut packet, &tables, arrival(ctx)))
 }

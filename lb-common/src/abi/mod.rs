@@ -41,4 +41,4 @@ pub use quic::QuicServer;
 pub use range::{Contents, PortRange, PrefixKey};
 pub use service::{Forward, Select, Service, ServiceFlags, ServiceKey};
 pub use slot::Slot;
-pub use stage::{Stage, StageSet};
+pub use stage::{Stage, StageSet, Stages};

@@ -1,5 +1,7 @@
 //! The programs that a packet may go on to.
 
+use super::Forward;
+
 /// A program's place in the map of stages.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub enum Stage {
 }
 
 /// A set of stages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageSet(u32);
 
 impl StageSet {
@@ -85,6 +87,69 @@ impl StageSet {
     pub fn iter(self) -> impl Iterator<Item = Stage> {
         let all = Stage::ALL.into_iter().chain(Stage::GUARDED).chain(Stage::COOKIES);
         all.filter(move |stage| self.0 >> *stage as u32 & 1 == 1)
+    }
+}
+
+/// The stages of a family.
+#[derive(Clone, Copy, Debug)]
+pub struct Stages {
+    /// TCP and UDP.
+    pub transport: Stage,
+    /// Those of services that translate both addresses.
+    pub nat: Stage,
+    /// Those of them that begin a flow.
+    pub nat_first: Stage,
+    /// Those of services that translate the destination.
+    pub dnat: Stage,
+    /// ICMP.
+    pub control: Stage,
+    /// ICMP that may be about an outer header.
+    pub relay: Stage,
+}
+
+impl Stages {
+    /// Those of IPv4.
+    pub const V4: Self = Self {
+        transport: Stage::TransportV4,
+        nat: Stage::NatV4,
+        nat_first: Stage::NatFirstV4,
+        dnat: Stage::DnatV4,
+        control: Stage::ControlV4,
+        relay: Stage::RelayV4,
+    };
+
+    /// Those of IPv6.
+    pub const V6: Self = Self {
+        transport: Stage::TransportV6,
+        nat: Stage::NatV6,
+        nat_first: Stage::NatFirstV6,
+        dnat: Stage::DnatV6,
+        control: Stage::ControlV6,
+        relay: Stage::RelayV6,
+    };
+
+    /// What packets of a service that forwards so go on to, and answers.
+    #[must_use]
+    pub const fn of_service(self, forward: Forward) -> StageSet {
+        self.common().with(match forward {
+            Forward::Nat => StageSet::of(&[self.nat, self.nat_first]),
+            Forward::Dnat | Forward::Endpoint => StageSet::of(&[self.dnat]),
+            Forward::DsrL2 | Forward::DsrIpip | Forward::DsrGue | Forward::Local | Forward::Host => {
+                StageSet::NONE
+            }
+        })
+    }
+
+    /// What routers' messages go on to about outer headers.
+    #[must_use]
+    pub const fn of_outer_headers(self) -> StageSet {
+        self.common().with(StageSet::of(&[self.relay]))
+    }
+
+    /// What any packet may go on to.
+    #[must_use]
+    pub const fn common(self) -> StageSet {
+        StageSet::of(&[self.transport, self.control])
     }
 }
 

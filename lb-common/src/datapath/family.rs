@@ -1,7 +1,7 @@
 //! What the packet path needs of an IP version.
 
 use super::Reason;
-use crate::abi::{Extent, Ip, limits};
+use crate::abi::{Extent, Ip, Stages, limits};
 use crate::wire::checksum::Difference;
 use crate::wire::{Packet, Plain, U16be, U32be, ethernet, icmp, icmpv6, ipv4, ipv6, protocol};
 
@@ -31,6 +31,8 @@ pub trait Family: Ip {
     const LEAST_MTU: u32;
     /// Whether its ICMP's checksum covers the addresses, too.
     const ICMP_SUMS_ADDRESSES: bool;
+    /// The programs that its packets may go on to.
+    const STAGES: Stages;
 
     /// Source and destination.
     fn addresses(header: &Self::Header) -> (Self, Self);
@@ -121,6 +123,7 @@ impl Family for U32be {
     const NO_PORT: U16be = icmp::PORT_UNREACHABLE;
     const NO_HOPS: U16be = icmp::TIME_EXCEEDED;
     const ICMP_SUMS_ADDRESSES: bool = false;
+    const STAGES: Stages = Stages::V4;
 
     #[inline(always)]
     fn addresses(header: &ipv4::Header) -> (Self, Self) {
@@ -281,6 +284,7 @@ impl Family for ipv6::Address {
     const NO_PORT: U16be = icmpv6::PORT_UNREACHABLE;
     const NO_HOPS: U16be = icmpv6::TIME_EXCEEDED;
     const ICMP_SUMS_ADDRESSES: bool = true;
+    const STAGES: Stages = Stages::V6;
 
     #[inline(always)]
     fn addresses(header: &ipv6::Header) -> (Self, Self) {

@@ -166,7 +166,7 @@ pub fn relay<A: Family>(packet: &mut impl Packet, tables: &impl Tables, arrival:
     outcome
 }
 
-/// A packet that no stage needs to look at for this reason.
+/// Leaves a packet untouched that no stage is for.
 #[inline(always)]
 pub fn leave(packet: &impl Packet, tables: &impl Tables, reason: Reason) -> Outcome {
     tables.count(reason, packet.length());

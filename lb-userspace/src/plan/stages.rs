@@ -2,7 +2,8 @@
 
 use super::encode;
 use crate::config::{Forward, Service};
-use lb_common::abi::{self, Stage, StageSet};
+use lb_common::abi::{StageSet, Stages};
+use std::net::IpAddr;
 
 /// All that packets of these services, and what is said of them, go on to.
 #[must_use]
@@ -11,43 +12,22 @@ pub fn stages(services: &[Service]) -> StageSet {
 }
 
 fn taken_by(service: &Service) -> StageSet {
+    let forward = encode::forward(service.forward, service.tracking);
+    let inside = of(service.vip.addr).of_service(forward);
     let encapsulates = matches!(service.forward, Forward::DsrIpip | Forward::DsrGue);
-    let outer = service.backends.iter().filter(|_| encapsulates).map(|backend| backend.addr.is_ipv6());
-    outer.map(outside).fold(inside(service), StageSet::with)
+    let outside = service.backends.iter().filter(|_| encapsulates).map(|backend| backend.addr.ip());
+    outside.map(|address| of(address).of_outer_headers()).fold(inside, StageSet::with)
 }
 
-/// What packets for its VIP take, and answers.
-fn inside(service: &Service) -> StageSet {
-    let v6 = service.vip.addr.is_ipv6();
-    let translating: &[Stage] = match (encode::forward(service.forward, service.tracking), v6) {
-        (abi::Forward::Nat, false) => &[Stage::NatV4, Stage::NatFirstV4],
-        (abi::Forward::Nat, true) => &[Stage::NatV6, Stage::NatFirstV6],
-        (abi::Forward::Dnat, false) => &[Stage::DnatV4],
-        (abi::Forward::Dnat, true) => &[Stage::DnatV6],
-        _ => &[],
-    };
-    common(v6).with(StageSet::of(translating))
-}
-
-/// What routers' messages about outer headers of a family take.
-fn outside(v6: bool) -> StageSet {
-    let relay = if v6 { Stage::RelayV6 } else { Stage::RelayV4 };
-    common(v6).with(StageSet::of(&[relay]))
-}
-
-/// What any packet of a family may take.
-const fn common(v6: bool) -> StageSet {
-    StageSet::of(if v6 {
-        &[Stage::TransportV6, Stage::ControlV6]
-    } else {
-        &[Stage::TransportV4, Stage::ControlV4]
-    })
+const fn of(address: IpAddr) -> Stages {
+    if address.is_ipv6() { Stages::V6 } else { Stages::V4 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
+    use lb_common::abi::Stage;
 
     fn taken(vip: &str, forward: &str, backend: &str) -> Vec<Stage> {
         let text = format!(
