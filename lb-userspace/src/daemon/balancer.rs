@@ -19,6 +19,7 @@ use super::tables::Cause;
 use super::ways::Ways;
 use crate::config::proxy::Io;
 use crate::config::{self, Config, Encap, Forward, Service, Vip};
+use crate::control::server::Asked;
 use crate::guard::rules;
 use crate::health::{Report, Transport};
 use crate::kernel::guard::Guarding;
@@ -102,6 +103,7 @@ impl Balancer {
         (links, mode): (&[Link], Mode),
         (transport, reports): (Transport, UnboundedSender<Report<BackendKey>>),
         (front, scraping): (Front, Scraping),
+        queue: UnboundedSender<Asked>,
     ) -> Result<Self, Error> {
         let ports = ports::divide(&config.nat.ports, &ports::ephemeral());
         if let Some(warning) = &ports.warning {
@@ -110,7 +112,7 @@ impl Balancer {
         let settings = settings(&config, (links, mode), &ports);
         let datapath = Datapath::load_aside(settings, stages(&config.services)).await?;
         let Datapath { programs, tables, log, capture } = datapath;
-        let loader = Loader::new(programs, scraping.queue());
+        let loader = Loader::new(programs, queue);
         if let Some(log) = log {
             tokio::task::spawn_local(log.run());
         }

@@ -127,7 +127,7 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
             tracing::info!("stopping");
             return Ok(());
         }
-        loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports), (front, scraping)) => loaded?,
+        loaded = Balancer::load(source, config, (&links, options.mode), (transport, reports), (front, scraping), queue.clone()) => loaded?,
     };
     let place = balancer.scraping.prepare(metrics).await?;
     balancer.scraping.take_up(place);

@@ -30,11 +30,6 @@ impl Scraping {
         Self { queue, served: None }
     }
 
-    /// The queue that requests go to.
-    pub(super) fn queue(&self) -> UnboundedSender<Asked> {
-        self.queue.clone()
-    }
-
     /// Sees whether metrics can be served there; nothing changes yet.
     pub(super) async fn prepare(&self, wanted: Option<SocketAddr>) -> Result<Prepared, Error> {
         if wanted == self.served.as_ref().map(|(address, _)| *address) {

@@ -4,6 +4,7 @@
 //! `clsact` queueing discipline, which stays when the daemon is killed and is replaced at the next start.
 
 use super::object::refused;
+use super::programs::LARGEST_TEST_PACKET;
 use super::{LoadError, Program, Programs, bpf};
 use aya::programs::links::FdLink;
 use aya::programs::tc::{
@@ -13,8 +14,6 @@ use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use std::io;
 use std::os::fd::AsFd as _;
 
-/// Room for a packet after a test run.
-const LARGEST_TEST_PACKET: usize = 4096;
 /// Where the filter stands among others: the first that `tc` gives out to those that ask for none, so that an operator can
 /// place filters before it.
 const PRIORITY: u16 = 49_152;

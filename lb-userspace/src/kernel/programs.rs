@@ -11,7 +11,7 @@ use lb_common::abi::{Stage, StageSet};
 use std::io;
 
 /// Room for the packet of a test run, before and after: the largest frame without jumbo frames, with room to grow.
-const LARGEST_TEST_PACKET: usize = 4096;
+pub(super) const LARGEST_TEST_PACKET: usize = 4096;
 
 /// The object's programs. Each is loaded when it is first wanted.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ impl Hook {
         }
     }
 
+    /// The name of a program there.
     fn program(self, program: Program) -> Result<&'static str, LoadError> {
         match self {
             Self::Xdp => Ok(program.name()),
@@ -70,7 +71,7 @@ impl Programs {
         stages.without(self.stages).is_empty()
     }
 
-    /// Has packets go on to these, too, wherever they already go on to others. On an error they do not yet.
+    /// Has packets go on to these, too, wherever they already go on to others. After an error they may go on to some.
     pub fn add(&mut self, stages: StageSet) -> Result<(), LoadError> {
         for hook in Hook::ALL {
             if !self.placed[hook as usize].is_empty() {
@@ -82,11 +83,15 @@ impl Programs {
     }
 
     /// Loads what is to be attached there; with the balancer or the guard what that leaves packets to.
-    pub(super) fn prepare(&mut self, hook: Hook, program: Program) -> Result<(), LoadError> {
+    pub(super) fn prepare(
+        &mut self,
+        hook: Hook,
+        program: Program,
+    ) -> Result<&mut programs::Program, LoadError> {
         if matches!(program, Program::Balance | Program::Guard) {
             self.place(hook, self.stages)?;
         }
-        self.load_one(hook.program(program)?).map(drop)
+        self.load_one(hook.program(program)?)
     }
 
     /// Loads what sends SYN cookies, where the kernel can make them.
@@ -171,10 +176,8 @@ impl Programs {
 
     /// Its counterpart for TC, and with the balancer or the guard all that they leave packets to.
     pub(super) fn load_classifier(&mut self, program: Program) -> Result<&mut SchedClassifier, LoadError> {
-        self.prepare(Hook::Tc, program)?;
-        let name = Hook::Tc.program(program)?;
-        let missing = |_| LoadError::Incomplete { what: "TC program", name };
-        self.load_one(name)?.try_into().map_err(missing)
+        let missing = |_| LoadError::Incomplete { what: "TC program for", name: program.name() };
+        self.prepare(Hook::Tc, program)?.try_into().map_err(missing)
     }
 
     fn load_one(&mut self, name: &'static str) -> Result<&mut programs::Program, LoadError> {
