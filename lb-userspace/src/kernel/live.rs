@@ -12,6 +12,7 @@ use super::*;
 use lb_common::abi::{
     Backend, BackendId, Flow, FlowKey, FlowKind, FlowState, Hop, Service, Slot, StageSet, Ticks, limits,
 };
+use lb_common::datapath::Reason;
 use lb_common::wire::{Ports, U16be, U32be, protocol};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -217,6 +218,36 @@ fn a_program_runs_once_over_a_packet() {
     let facts = programs.facts(Program::Balance).unwrap();
     println!("{facts:?}");
     assert!(facts.verified_instructions.is_none_or(|count| count > 0));
+}
+
+#[test]
+fn what_no_loaded_stage_is_for_passes() {
+    const XDP_PASS: u32 = 2;
+    const TC_ACT_UNSPEC: u32 = u32::MAX;
+    if !is_root("what_no_loaded_stage_is_for_passes") {
+        return;
+    }
+    let frame = |kind: [u8; 2], header: &[u8]| [&[2; 12], &kind[..], header, &[0; 60]].concat();
+    // A first fragment and an echo request, of which the balancer answers neither by itself.
+    let fragment =
+        [&[0x45, 0, 0, 60, 0, 1, 0x20, 0, 64, 6, 0, 0][..], &[10, 0, 0, 1, 203, 0, 113, 1]].concat();
+    let echo = [&[0x60, 0, 0, 0, 0, 40, 58, 64][..], &[0xfd; 32], &[128]].concat();
+    let packets = [frame([8, 0], &fragment), frame([0x86, 0xdd], &echo)];
+    for at_tc in [false, true] {
+        let settings = Settings { flows: 16, at_tc, ..Settings::default() };
+        let Datapath { mut programs, tables, .. } = Datapath::load(&settings, StageSet::NONE).unwrap();
+        for packet in &packets {
+            let (code, after) = if at_tc {
+                programs.run_classifier(Program::Balance, packet, false).unwrap()
+            } else {
+                programs.run(Program::Balance, packet).unwrap()
+            };
+            assert_eq!(code, if at_tc { TC_ACT_UNSPEC } else { XDP_PASS });
+            assert_eq!(&after, packet);
+        }
+        let counted = |reason: Reason| tables.reasons()[reason as usize].packets;
+        assert_eq!((counted(Reason::NotAVip), counted(Reason::Inconsistent)), (2, 0), "at TC: {at_tc}");
+    }
 }
 
 #[test]

@@ -163,3 +163,25 @@ proptest! {
         prop_assert_eq!(owners(&members, Size::SMALL), owners(&shuffled, Size::SMALL));
     }
 }
+
+/// The game by its rules, as slow as they are.
+fn play(members: &[Member], size: Size) -> Vec<u16> {
+    let mut players = players(members, size, SEED);
+    let numbered = || (0..).zip(&players);
+    let mut turns: Vec<_> = numbered().flat_map(|(number, player)| player.turns(number)).collect();
+    turns.sort();
+    let mut owners = vec![FREE; size.slots() as usize];
+    for turn in turns {
+        players[usize::from(turn.player)].take_slot(&mut owners);
+    }
+    owners
+}
+
+#[test]
+fn the_table_is_that_of_the_game() {
+    proptest!(ProptestConfig::with_cases(30), |(weights in prop::collection::vec(0u16.., 1..60))| {
+        let members = weighted(&weights);
+        prop_assume!(weights.iter().any(|weight| *weight > 0));
+        prop_assert!(build(&members, Size::SMALL, SEED) == play(&members, Size::SMALL), "{weights:?}");
+    });
+}

@@ -2,9 +2,9 @@
 //!
 //! Source: "gRPC over HTTP2" (grpc/doc/PROTOCOL-HTTP2.md).
 
-use super::lab::{Lab, free_address, over_both, to_by_http2};
-use super::speak::{pattern, run, until};
-use crate::config::proxy::Proxy;
+use super::lab::{Lab, free_address, over_both};
+use super::speak::{backend_of_connections, pattern, run, until};
+use super::upstream::through;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::{Stream, StreamExt as _, stream};
 use http::uri::PathAndQuery;
@@ -16,7 +16,6 @@ use std::time::Duration;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 use tonic::metadata::{AsciiMetadataKey, MetadataValue};
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status, client, server};
 use tower::service_fn;
@@ -61,22 +60,16 @@ impl Decoder for Raw {
 
 /// A server of one method a kind of call; sets the flag when a call of `Hang` is given up.
 fn backend(given_up: &Arc<AtomicBool>) -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
     let given_up = Arc::clone(given_up);
     let serve = service_fn(move |request| {
         let given_up = Arc::clone(&given_up);
         async { Ok::<_, Infallible>(answer(request, given_up).await) }
     });
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).unwrap());
-            Server::builder().serve_with_incoming(serve, incoming).await.unwrap();
-        });
-    });
-    address
+    backend_of_connections(move |_, connection| {
+        let connections = stream::iter([Ok::<_, Infallible>(connection)]);
+        let served = Server::builder().serve_with_incoming(serve.clone(), connections);
+        async { served.await.unwrap() }
+    })
 }
 
 async fn answer(request: http::Request<Body>, given_up: Arc<AtomicBool>) -> http::Response<Body> {
@@ -155,13 +148,6 @@ async fn converse(
     request: Request<Streaming<Bytes>>,
 ) -> Result<Response<impl Stream<Item = Result<Bytes, Status>>>, Status> {
     Ok(Response::new(request.into_inner()))
-}
-
-/// Everything to this backend, by HTTP/2 all the way.
-fn through(backend: SocketAddr) -> Proxy {
-    let mut proxy = to_by_http2(backend);
-    proxy.services[0].http2 = true;
-    proxy
 }
 
 async fn connect(lab: &Lab) -> client::Grpc<Channel> {

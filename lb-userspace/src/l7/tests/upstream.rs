@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Everything to this backend, by HTTP/2 all the way.
-fn through(backend: SocketAddr) -> Proxy {
+pub(super) fn through(backend: SocketAddr) -> Proxy {
     let mut proxy = to_by_http2(backend);
     proxy.services[0].http2 = true;
     proxy
