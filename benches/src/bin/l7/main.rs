@@ -1,10 +1,12 @@
 //! What a request costs as a reverse proxy: `lb` by both transports beside nginx and `HAProxy`, each with one worker on one CPU.
+//! Where it can do the work, a relay that only moves bytes is the floor below all of them.
 //!
 //! Method: `benches/README.md`. Needs root, for a namespace of its own, and Debian's `nginx haproxy wrk nghttp2-client openssl`.
 
 mod clients;
 mod memory;
 mod proxies;
+mod relay;
 mod scene;
 mod work;
 
@@ -39,6 +41,9 @@ struct Arguments {
     /// Requests a second of the work at a fixed rate.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(64..=200_000))]
     rate: u32,
+    /// Be the floor: this bench starts itself so.
+    #[arg(long, hide = true)]
+    floor: bool,
 }
 
 /// A work by a proxy in the report.
@@ -74,6 +79,9 @@ struct Measured {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.floor {
+        return relay::run();
+    }
     let works = chosen(&arguments.only)?;
     // The proxy has the other CPU to itself.
     let machine = Machine::pinned()?;
@@ -85,13 +93,17 @@ fn main() -> Result<()> {
             for turn in 0..Proxy::ALL.len() {
                 // Another goes first in each round.
                 let place = (turn + round as usize) % Proxy::ALL.len();
-                match scene.measure(*work, Proxy::ALL[place], arguments.seconds) {
+                let proxy = Proxy::ALL[place];
+                if !proxy.does(*work) {
+                    continue;
+                }
+                match scene.measure(*work, proxy, arguments.seconds) {
                     Ok(sample) => {
-                        eprintln!("{} {}: {:.1}", work.name(), Proxy::ALL[place], sample.cost);
+                        eprintln!("{} {proxy}: {:.1}", work.name(), sample.cost);
                         measured[place].cost.push(sample.cost);
                         sample.per_second.into_iter().for_each(|rate| measured[place].per_second.push(rate));
                     }
-                    Err(error) => notes.push(format!("{} {}: {error:#}", work.name(), Proxy::ALL[place])),
+                    Err(error) => notes.push(format!("{} {proxy}: {error:#}", work.name())),
                 }
             }
         }

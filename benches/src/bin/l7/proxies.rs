@@ -1,11 +1,14 @@
 //! The proxies: the same work for each, one worker, no access log, one certificate, backends by kept connections.
 
+use std::env;
 use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+
+use crate::work::Work;
 
 /// Where each listens.
 pub(crate) const HTTP: u16 = 18080;
@@ -20,17 +23,30 @@ pub(crate) enum Proxy {
     Epoll,
     Nginx,
     Haproxy,
+    /// Not a proxy: the least that one has to do ([`crate::relay`]).
+    Floor,
 }
 
 impl Proxy {
-    pub(crate) const ALL: [Self; 4] = [Self::Uring, Self::Epoll, Self::Nginx, Self::Haproxy];
+    pub(crate) const ALL: [Self; 5] = [Self::Uring, Self::Epoll, Self::Nginx, Self::Haproxy, Self::Floor];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Uring | Self::Epoll => "lb",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
+            Self::Floor => "floor",
         }
+    }
+
+    /// Whether it can do the work at all.
+    pub(crate) fn does(self, work: Work) -> bool {
+        self != Self::Floor || work == Work::Http1K
+    }
+
+    /// Where it listens.
+    pub(crate) const fn ports(self) -> &'static [u16] {
+        if matches!(self, Self::Floor) { &[HTTP] } else { &[HTTP, HTTPS] }
     }
 
     pub(crate) const fn transport(self) -> &'static str {
@@ -39,34 +55,35 @@ impl Proxy {
 
     /// The command that runs it in the foreground, its configuration written into a folder that has `cert.pem` and `key.pem`.
     pub(crate) fn command(self, folder: &Path, daemon: &Path) -> Result<Command> {
-        let (config, program) = (folder.join(self.to_string()), self.program(daemon));
-        fs::write(&config, self.config(folder))?;
-        let mut command = Command::new(program);
-        match self {
+        let config = folder.join(self.to_string());
+        let written = |text: String| fs::write(&config, text).context("cannot write a configuration");
+        let mut command = match self {
             Self::Uring | Self::Epoll => {
-                command.arg("--config").arg(&config).arg("--control").arg(folder.join("control"))
+                written(ours(self.transport(), folder))?;
+                let mut command = Command::new(daemon);
+                command.arg("--config").arg(&config).arg("--control").arg(folder.join("control"));
+                command
             }
-            Self::Nginx => command.arg("-p").arg(folder).arg("-c").arg(&config),
-            Self::Haproxy => command.arg("-db").arg("-f").arg(&config),
+            Self::Nginx => {
+                written(nginx())?;
+                let mut command = Command::new("nginx");
+                command.arg("-p").arg(folder).arg("-c").arg(&config);
+                command
+            }
+            Self::Haproxy => {
+                written(haproxy(folder))?;
+                let mut command = Command::new("haproxy");
+                command.arg("-db").arg("-f").arg(&config);
+                command
+            }
+            Self::Floor => {
+                let mut command = Command::new(env::current_exe().context("this bench has no path")?);
+                command.arg("--floor");
+                command
+            }
         };
         command.current_dir(folder);
         Ok(command)
-    }
-
-    fn program(self, daemon: &Path) -> &Path {
-        match self {
-            Self::Uring | Self::Epoll => daemon,
-            Self::Nginx => Path::new("nginx"),
-            Self::Haproxy => Path::new("haproxy"),
-        }
-    }
-
-    fn config(self, folder: &Path) -> String {
-        match self {
-            Self::Uring | Self::Epoll => ours(self.transport(), folder),
-            Self::Nginx => nginx(),
-            Self::Haproxy => haproxy(folder),
-        }
     }
 }
 

@@ -78,7 +78,10 @@ impl Scene {
         let mut command = proxy.command(self.folder.path(), &self.daemon)?;
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut process = on_cpu(PROXY_CPU, || self.namespace.spawn(command))?;
-        let sample = self.measure_running(work, &process, Duration::from_secs(seconds));
+        let answers =
+            proxy.ports().iter().try_for_each(|port| self.wait_for((Ipv4Addr::LOCALHOST, *port).into()));
+        let sample =
+            answers.and_then(|()| self.measure_running(work, &process, Duration::from_secs(seconds)));
         // A process with a ring that is killed leaves its listening sockets for a moment, and the next shares its port with them.
         process.signal(Signal::SIGTERM)?;
         process.wait(PATIENCE)?;
@@ -86,9 +89,6 @@ impl Scene {
     }
 
     fn measure_running(&self, work: Work, process: &Process, lasting: Duration) -> Result<Sample> {
-        for port in [HTTP, HTTPS] {
-            self.wait_for((Ipv4Addr::LOCALHOST, port).into())?;
-        }
         match work {
             Work::IdleTls => self.idle(process, true),
             Work::IdlePlain => self.idle(process, false),
