@@ -2,12 +2,11 @@
 
 use super::{Moved, Watch};
 use crate::l7::buffer::Buffer;
-use nix::sys::socket::{MsgFlags, recv};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -59,7 +58,7 @@ impl<W: Watch> Stream<W> {
 
     /// Writes what the socket has room for, at once if it has.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.watch.poll_write(cx, |socket| Ok(Moved { count: send(socket, parts)?, is_last: false }))
+        self.watch.poll_write(cx, |socket| Ok(Moved { count: transmit(socket, parts)?, is_last: false }))
     }
 
     /// Whether the peer has said nothing, not even that it ends: what a kept connection must be to be used again. `surely`: the
@@ -75,22 +74,25 @@ impl<W: Watch> Stream<W> {
     }
 }
 
+// These four calls are what a request costs. `rustix` makes them without libc's provisions for the cancellation of threads.
+
 /// A read that leaves room free has taken all there was. At the end, too, another call is of no use but does not block.
 fn receive(socket: &Socket, room: &mut [u8]) -> io::Result<Moved> {
-    let count = recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT)?;
+    let (count, _) = recv(socket, &mut *room, RecvFlags::DONTWAIT)?;
     Ok(Moved { count, is_last: 0 < count && count < room.len() })
 }
 
 fn peek(socket: &Socket) -> io::Result<usize> {
-    Ok(recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)?)
+    let (count, _) = recv(socket, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+    Ok(count)
 }
 
-fn send(socket: &Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-    const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    match parts {
-        [one] => socket.send_with_flags(one, FLAGS),
-        several => socket.send_vectored_with_flags(several, FLAGS),
-    }
+fn transmit(socket: &Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    Ok(match parts {
+        [one] => send(socket, one, flags)?,
+        several => sendmsg(socket, several, &mut SendAncillaryBuffer::default(), flags)?,
+    })
 }
 
 /// Begins to connect, and does not wait.
