@@ -77,6 +77,7 @@ pub fn all() -> Vec<Case> {
         guard::cases(),
         flood::cases(),
         cookies::cases(),
+        l7::idle(),
     ];
     steady.chain(suites.into_iter().flatten()).filter(is_awaited_no_more).collect()
 }

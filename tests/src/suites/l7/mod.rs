@@ -1,6 +1,7 @@
 //! Layer 7: the real daemon without an interface, between curl or openssl and real backends, by both transports.
 
 mod http2;
+mod idle;
 mod life;
 mod plain;
 mod safety;
@@ -34,6 +35,11 @@ pub(super) fn cases() -> Vec<Case> {
         .chain(smuggling::cases())
         .chain(soak::cases())
         .collect()
+}
+
+/// What idle connections cost, which is measured: for nobody beside.
+pub(super) fn idle() -> Vec<Case> {
+    idle::cases()
 }
 
 fn with(name: &'static str, io: Io, claims: &'static [Claim]) -> impl Iterator<Item = Case> {
