@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Row] = &[
         b"GET /%61dmin HTTP/1.1\r\nHost: a\r\n\r\n",
         &["GET a /admin \"\""],
     ),
-    understood("slashes are merged", b"GET //admin HTTP/1.1\r\nHost: a\r\n\r\n", &["GET a /admin \"\""]),
+    understood("empty segments stay", b"GET //admin HTTP/1.1\r\nHost: a\r\n\r\n", &["GET a //admin \"\""]),
     understood(
         "a path is decoded once",
         b"GET /%252e%252e/a HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -62,7 +62,7 @@ pub(in super::super) fn regex(key: &Key, value: &Written<'_>) -> Result<String, 
     }
 }
 
-/// A path as requests are routed by: without a query, and as it is after dot segments are resolved.
+/// A path as requests are routed by: without a query, as it is after dot segments are resolved, and with one slash for several.
 pub(in super::super) fn route_path(key: &Key, value: &Written<'_>) -> Result<String, Finding> {
     let path = path(key, value)?;
     if path.contains(['?', '#']) {
@@ -74,6 +74,11 @@ pub(in super::super) fn route_path(key: &Key, value: &Written<'_>) -> Result<Str
         return Err(unfit(key, value)
             .label("expected a path without `.` and `..`")
             .help("write it as it is when these are resolved"));
+    }
+    if path.contains("//") {
+        return Err(unfit(key, value)
+            .label("expected a path without empty segments")
+            .help("write one slash for several: requests with more are routed by it, too"));
     }
     Ok(path)
 }

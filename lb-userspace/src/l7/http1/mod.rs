@@ -32,7 +32,7 @@ pub use date::DateCache;
 pub(crate) use date::civil;
 pub use host::{Authority, parse_authority};
 pub use lines::Limits;
-pub use path::normalise;
+pub use path::{behind_merged, merged, normalise};
 pub use refusal::Refusal;
 pub use request::{Head, Version};
 pub use response::{Asked, ResponseHead};

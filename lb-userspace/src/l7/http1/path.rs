@@ -13,7 +13,7 @@ use std::borrow::Cow;
 /// | `%c3`: other encoded bytes | the same with capital digits (section 6.2.2.1) |
 /// | `/a/./b`, `/a/x/../b` | `/a/b` (section 5.2.4) |
 /// | `/../a` | refused: no client that means well writes it |
-/// | `//a` | `/a`: many backends read it so |
+/// | `/a//b` | stays: an empty segment is one (section 3.3), and stores of objects have such names. Routes read it as `/a/b`, as many backends do: [`merged`] |
 /// | `%2F` | stays: it is data of its segment, as package registries use it |
 /// | `%2F..`, `..;x`: dot segments to readers who decode slashes or cut parameters | refused |
 /// | `\`, `%5C` | refused: some backends take it for a slash |
@@ -44,7 +44,7 @@ const PLAIN: [bool; 256] = {
 fn is_plain(path: &[u8]) -> bool {
     let mut previous = 0;
     for &byte in path {
-        let is_odd = previous == b'/' && matches!(byte, b'/' | b'.');
+        let is_odd = previous == b'/' && byte == b'.';
         if is_odd || !PLAIN[usize::from(byte)] {
             return false;
         }
@@ -92,14 +92,17 @@ fn push_escaped(byte: u8, text: &mut String) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Takes empty and dot segments out.
+/// Takes dot segments out.
 fn resolve(path: &str) -> Result<String, Refusal> {
     let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
     let mut ends_open = false;
-    for segment in path.split('/') {
-        ends_open = matches!(segment, "" | "." | "..");
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        ends_open = is_last && matches!(segment, "" | "." | "..");
         match segment {
-            "" | "." => {}
+            "" if is_last => {}
+            "." => {}
             ".." => {
                 kept.pop().ok_or(Refusal::PathAboveRoot)?;
             }
@@ -115,6 +118,39 @@ fn resolve(path: &str) -> Result<String, Refusal> {
         text.push('/');
     }
     Ok(text)
+}
+
+/// A path in the one form as routes read it: without empty segments, for a rule on `/admin` is meant for `//admin` as well. It copies
+/// only what changes.
+#[must_use]
+pub fn merged(path: &str) -> Cow<'_, str> {
+    let mut previous = 0;
+    let has_empty = path.bytes().any(|byte| std::mem::replace(&mut previous, byte) == b'/' && byte == b'/');
+    if !has_empty {
+        return Cow::Borrowed(path);
+    }
+    let mut text = String::with_capacity(path.len());
+    for each in path.chars() {
+        if each != '/' || !text.ends_with('/') {
+            text.push(each);
+        }
+    }
+    Cow::Owned(text)
+}
+
+/// What is behind the first so many bytes of a path, counted as routes [read](merged) it.
+#[must_use]
+pub fn behind_merged(path: &str, length: usize) -> &str {
+    let (mut counted, mut previous) = (0, 0);
+    for (at, byte) in path.bytes().enumerate() {
+        if counted == length {
+            return path.get(at..).unwrap_or_default();
+        }
+        let is_more = byte == b'/' && previous == b'/';
+        counted += usize::from(!is_more);
+        previous = byte;
+    }
+    ""
 }
 
 /// Whether some readers find a dot segment here: those who decode slashes, or who cut parameters off.

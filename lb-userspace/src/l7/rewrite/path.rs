@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use crate::config::proxy::{PathChange, PathPattern};
+use crate::l7::http1::{behind_merged, merged};
 
 /// A change of paths, compiled.
 #[derive(Debug)]
@@ -33,16 +34,17 @@ impl PathEdit {
         })
     }
 
-    /// Writes what becomes of `path`, which always begins with `/`. Only the change by an expression allocates.
+    /// Writes what becomes of `path`, which always begins with `/`; what a change is made to is read as routes read it. Only the change
+    /// by an expression allocates.
     pub fn push(&self, path: &str, out: &mut String) {
         let begin = out.len();
         match self {
             Self::Whole(whole) => out.push_str(whole),
             Self::Prefix { length, to } => {
                 out.push_str(to);
-                out.push_str(path.get(*length..).unwrap_or_default());
+                out.push_str(behind_merged(path, *length));
             }
-            Self::Regex(from, to) => out.push_str(&from.replace(path, &**to)),
+            Self::Regex(from, to) => out.push_str(&from.replace(&merged(path), &**to)),
         }
         if out.as_bytes().get(begin) != Some(&b'/') {
             out.insert(begin, '/');

@@ -17,7 +17,8 @@
 //! Expressions need working memory, which they take from a pool of their own by an atomic operation: routes without them share
 //! nothing between workers.
 //!
-//! Pure. A lookup allocates nothing, but for a percent-encoded query parameter that is matched by an expression.
+//! Pure. A lookup allocates nothing, but for a percent-encoded query parameter that is matched by an expression, and for a path with
+//! empty segments.
 
 mod condition;
 
@@ -32,6 +33,7 @@ use condition::Rule;
 pub(super) use condition::{all_cookies, query_value};
 use hosts::Hosts;
 
+use super::http1::merged;
 use super::message::{Fields, Request};
 use crate::config::proxy::Route;
 
@@ -62,7 +64,8 @@ impl<T> Router<T> {
     /// What the route leads to that takes this request.
     pub fn find<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<&T> {
         let takes = |index: RuleIndex| self.rules.get(index as usize).filter(|rule| rule.takes(request));
-        let rule = self.hosts.find(request.host(), |paths| paths.find(request.path, takes));
+        let path = merged(request.path);
+        let rule = self.hosts.find(request.host(), |paths| paths.find(&path, takes));
         rule.map(Rule::leads_to)
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::Router;
 use crate::config::proxy::{Condition, HostPattern, PathPattern, Route, Test};
 use crate::config::{Config, parse};
-use crate::l7::http1::{Authority, parse_authority};
+use crate::l7::http1::{Authority, merged, parse_authority};
 use crate::l7::message::Request;
 
 /// A request, as its parts come.
@@ -172,6 +172,15 @@ fn conditions_are_held_against_every_value() {
     goes(&routes, &get("h", "/m?q=x+z"), "nowhere");
 }
 
+#[test]
+fn empty_segments_hide_no_route() {
+    let routes = routes(&[("admin", "path = \"/admin\"")]);
+    for path in ["/admin", "//admin", "/admin//x", "///admin/"] {
+        goes(&routes, &get("h", path), "admin");
+    }
+    goes(&routes, &get("h", "/adm//in"), "nowhere");
+}
+
 /// The places of a route's host and path in the order of precedence, or `None` if it does not take the request.
 fn rank(route: &Route, index: usize, asked: &Asked) -> Option<impl Ord + use<>> {
     let host = route.hosts.iter().filter_map(|pattern| match pattern {
@@ -180,15 +189,15 @@ fn rank(route: &Route, index: usize, asked: &Asked) -> Option<impl Ord + use<>> 
             .then_some((1, Reverse(rest.len()))),
     });
     let host = if route.hosts.is_empty() { (2, Reverse(0)) } else { host.min()? };
+    let seen = &*merged(&asked.path);
     let path = match &route.path {
         None => (2, Reverse(0)),
-        Some(PathPattern::Exact(path)) => (*path == asked.path).then_some((0, Reverse(0)))?,
-        Some(PathPattern::Regex(text)) => regex::Regex::new(&format!("^(?:{text})$"))
-            .unwrap()
-            .is_match(&asked.path)
-            .then_some((1, Reverse(0)))?,
+        Some(PathPattern::Exact(path)) => (path.as_str() == seen).then_some((0, Reverse(0)))?,
+        Some(PathPattern::Regex(text)) => {
+            regex::Regex::new(&format!("^(?:{text})$")).unwrap().is_match(seen).then_some((1, Reverse(0)))?
+        }
         Some(PathPattern::Prefix(prefix)) => {
-            let rest = asked.path.strip_prefix(prefix.as_str())?;
+            let rest = seen.strip_prefix(prefix.as_str())?;
             (rest.is_empty() || rest.starts_with('/')).then_some((2, Reverse(prefix.len())))?
         }
     };

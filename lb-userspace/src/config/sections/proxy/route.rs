@@ -42,7 +42,7 @@ pub(in crate::config) static ROUTE: Section = Section {
             value: Value::TextOr(Form::Path, &PATH),
             presence: Presence::Optional("any path"),
             example: "path = { prefix = \"/api\" }",
-            meaning: "The path, without the query, as it is after dot segments are resolved. `\"/api\"` is short for `{ prefix = \"/api\" }`.",
+            meaning: "The path, without the query, as it is after dot segments are resolved and with one slash for several; backends are sent as many as came. `\"/api\"` is short for `{ prefix = \"/api\" }`.",
             why: "",
         },
         Key {

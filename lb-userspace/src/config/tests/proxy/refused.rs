@@ -461,6 +461,11 @@ fn mistakes_in_what_routes_take_are_refused_with_their_remedy() {
             .says(r#"`hosts` cannot be "www.*.org""#)
             .marks(r#"expected text "HOST" or "*.HOST", without port; or a list of such"#)
             .helps(r#"as in `hosts = ["example.org", "*.example.org"]`"#),
+        row("a path with an empty segment", leading("path = \"/a//b\""))
+            .at("16:8")
+            .says(r#"`path` cannot be "/a//b""#)
+            .marks("expected a path without empty segments")
+            .helps("write one slash for several: requests with more are routed by it, too"),
         row("a path without a slash", leading("path = \"api\""))
             .at("16:8")
             .says(r#"`path` cannot be "api""#)
