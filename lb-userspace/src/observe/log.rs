@@ -17,8 +17,9 @@ pub enum Format {
 
 /// Environment variable that sets the level, as `RUST_LOG` does elsewhere: `warn`, `debug`, or by module.
 const LEVEL: &str = "LB_LOG";
-/// What is logged otherwise. The netlink library's own words are about its sockets, not about the network.
-const USUAL: &str = "info,netlink_proto=warn";
+/// What is logged otherwise. The netlink library's own words are about its sockets, not about the network; those of HTTP/2's are about
+/// what clients send, who could fill a disk with them.
+const USUAL: &str = "info,netlink_proto=warn,h2=error";
 
 /// The format that was begun with.
 static FORMAT: OnceLock<Format> = OnceLock::new();
