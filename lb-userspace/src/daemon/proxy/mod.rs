@@ -29,7 +29,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use workers::Workers;
 
@@ -262,7 +263,8 @@ fn try_addresses(settings: &Settings, former: Option<&Settings>) -> Result<(), E
     };
     for (_, listener) in settings.listeners.iter() {
         for &address in listener.config.addresses.iter().filter(|address| !had(address)) {
-            transport::bind(address).map_err(|source| Error::Listen {
+            let tried = wait_until_free(address, if former.is_none() { PREDECESSOR } else { Duration::ZERO });
+            tried.and_then(|()| transport::bind(address)).map_err(|source| Error::Listen {
                 listener: listener.config.name.clone(),
                 address,
                 source,
@@ -270,6 +272,21 @@ fn try_addresses(settings: &Settings, former: Option<&Settings>) -> Result<(), E
         }
     }
     Ok(())
+}
+
+/// How long a start waits for the sockets of a daemon that has just ended: those of a ring live on for a moment.
+const PREDECESSOR: Duration = Duration::from_secs(2);
+
+fn wait_until_free(address: SocketAddr, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match transport::check_free(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            checked => return checked,
+        }
+    }
 }
 
 /// How long an ending daemon waits for the last lines of the log.

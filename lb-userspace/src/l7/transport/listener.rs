@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 /// Room for the connections of a burst; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
 /// Opens a listening socket. With `SO_REUSEPORT`, so that each worker has its own and a new set of workers can begin
 /// while the old one ends; of one family only, so that `[::]` and `0.0.0.0` stand side by side.
 pub fn bind(address: SocketAddr) -> io::Result<Socket> {
@@ -24,6 +25,17 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
+}
+
+/// Whether nobody listens there: [`bind`] would share an address with whoever shares his, another of these programs too.
+pub fn check_free(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // What is left of connections does not matter.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 /// Takes in the connections of a listening socket.

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 pub use epoll::Epoll;
-pub use listener::{Acceptor, bind};
+pub use listener::{Acceptor, bind, check_free};
 pub use ring::Ring;
 pub use stream::Stream;
 

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
 use super::Claim;
-use super::scene::{BACKENDS, PLAIN, SECURE, Scene};
+use super::scene::{BACKENDS, METRICS, PLAIN, SECURE, Scene};
+use crate::daemon::{Daemon, Mode};
 
 pub(super) const CLAIMS: &[Claim] = &[
     ("a_backend_killed_between_two_requests_costs_the_client_nothing", killed_backend),
@@ -18,6 +19,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("a_reload_that_cannot_be_served_changes_nothing", bad_reload),
     ("sigterm_lets_an_answer_under_way_end", sigterm),
     ("the_status_tells_of_listeners_and_answers", status),
+    ("a_second_daemon_on_the_same_addresses_is_refused", second_daemon),
     ("services_of_layer_4_without_an_interface_are_refused_by_name", needs_interface),
 ];
 
@@ -126,6 +128,17 @@ fn status(scene: &mut Scene) -> Result<()> {
     let page = scene.daemon.table()?;
     ensure!(page.contains(&format!("listener secure  https on {SECURE}")), "{page}");
     ensure!(page.contains("(up, weight 1)"), "{page}");
+    Ok(())
+}
+
+/// `SO_REUSEPORT` would have the two share the clients, half of whom would be answered by other rules.
+fn second_daemon(scene: &mut Scene) -> Result<()> {
+    let alike = scene.config("").replace(&format!("[metrics]\naddress = \"{METRICS}\"\n"), "");
+    let mut second = Daemon::launch(&scene.namespace, &[], Mode::Auto, &alike)?;
+    let refused = second.wait_until_ready().err().context("it serves")?;
+    let said = format!("{refused:#}{}", second.log());
+    ensure!(said.contains("plain") && said.contains(PLAIN) && said.contains("in use"), "{said}");
+    ensure!(scene.get(&["/"])?.contains("name=web"));
     Ok(())
 }
 
