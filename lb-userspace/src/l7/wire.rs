@@ -26,6 +26,8 @@ struct Tls {
     connection: Connection,
     /// Decrypted bytes that nobody has taken yet.
     readable: usize,
+    /// Whether our end is not to be taken for the end of what was to be sent.
+    is_cut: bool,
     _held: Held,
 }
 
@@ -37,7 +39,7 @@ impl<W: Watch> Wire<W> {
 
     /// Speaks TLS from now on, and shakes hands. `early` has been read from the stream already.
     pub async fn start_tls(&mut self, connection: Connection, early: &mut Buffer) -> io::Result<()> {
-        let mut tls = Box::new(Tls { connection, readable: 0, _held: Held::new(TLS) });
+        let mut tls = Box::new(Tls { connection, readable: 0, is_cut: false, _held: Held::new(TLS) });
         while !early.is_empty() {
             let taken = tls.connection.read_tls(&mut early.bytes())?;
             early.consume(taken);
@@ -106,10 +108,18 @@ impl<W: Watch> Wire<W> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// What was to be sent is not whole. By TLS the peer is not told that it is: an answer that only the end of the connection
+    /// ends is complete with a closure alert alone (RFC 9112, section 9.8).
+    pub fn cut_short(&mut self) {
+        self.tls.iter_mut().for_each(|tls| tls.is_cut = true);
+    }
+
     /// Tells the peer that nothing more follows; it may still send.
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(tls) = &mut self.tls {
-            tls.connection.send_close_notify();
+            if !tls.is_cut {
+                tls.connection.send_close_notify();
+            }
             ready!(tls.poll_flush(cx, &mut self.stream))?;
         }
         self.stream.finish();
@@ -173,12 +183,13 @@ impl Tls {
         Poll::Ready(Ok(if is_closed && self.readable == 0 { 0 } else { count }))
     }
 
-    /// Decrypts what was read. Whether the peer said that nothing more follows.
+    /// Decrypts what was read. Whether the peer said that nothing more follows. One that breaks the rules is told by an alert, and
+    /// nothing behind it (RFC 8446, section 6.2).
     fn take_records(&mut self) -> io::Result<bool> {
-        let state = self
-            .connection
-            .process_new_packets()
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let state = self.connection.process_new_packets().map_err(|error| {
+            self.is_cut = true;
+            io::Error::new(io::ErrorKind::InvalidData, error)
+        })?;
         self.readable = state.plaintext_bytes_to_read();
         Ok(state.peer_has_closed())
     }

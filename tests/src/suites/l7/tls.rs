@@ -1,5 +1,8 @@
 //! TLS, as curl and openssl speak it.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::Claim;
@@ -11,6 +14,8 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("tls_1_1_is_not_spoken", version_1_1),
     ("a_client_is_shown_the_certificate_of_the_name_it_asks_for", by_name),
     ("a_client_that_knows_no_curves_is_shown_the_rsa_certificate_of_the_same_name", by_algorithm),
+    ("a_client_with_no_signature_in_common_is_told_that_the_handshake_failed", nothing_in_common),
+    ("an_answer_that_is_cut_short_is_not_told_to_be_whole", cut_short),
     ("the_listener_chooses_among_the_ciphers_of_its_clients", cipher),
     ("http_1_1_is_agreed_on", agreed),
     ("a_client_that_speaks_http_1_0_alone_is_answered", older),
@@ -78,6 +83,39 @@ fn by_algorithm(scene: &mut Scene) -> Result<()> {
         let said = s_client(scene, &["-servername", "one.example.org", "-sigalgs", algorithms])?;
         ensure!(said.contains(organisation), "{algorithms} was shown: {said}");
     }
+    Ok(())
+}
+
+fn nothing_in_common(scene: &mut Scene) -> Result<()> {
+    for offer in [&["-tls1_2", "-cipher", "AES128-SHA"][..], &["-tls1_3", "-sigalgs", "ed25519"]] {
+        let said = s_client(scene, offer)?;
+        ensure!(said.contains("alert handshake failure"), "{offer:?}: {said}");
+    }
+    Ok(())
+}
+
+/// The end of a connection is that of an answer only where it is said (RFC 9112, section 9.8).
+fn cut_short(scene: &mut Scene) -> Result<()> {
+    let ask = |path: &str| {
+        let request = format!("printf 'GET {path} HTTP/1.1\\r\\nHost: h\\r\\nConnection: close\\r\\n\\r\\n'");
+        format!("{request} | openssl s_client -quiet -ign_eof -connect {SECURE} 2>&1 | tr -d '\\000'")
+    };
+    let whole = scene.attempt("sh", &["-c", &ask("/bytes/1000")])?;
+    let is_cut = |said: &std::process::Output| {
+        [&said.stdout, &said.stderr]
+            .into_iter()
+            .any(|text| String::from_utf8_lossy(text).contains("unexpected eof"))
+    };
+    ensure!(!is_cut(&whole), "{whole:?}");
+    let backends = std::mem::take(&mut scene.backends);
+    let scene = &*scene;
+    let said = thread::scope(|scope| {
+        let asking = scope.spawn(|| scene.attempt("sh", &["-c", &ask("/bytes/5000000?rate=100000")]));
+        thread::sleep(Duration::from_secs(1));
+        backends.into_iter().try_for_each(|backend| backend.kill().map(drop))?;
+        asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    ensure!(is_cut(&said), "{} bytes, and then a proper end", said.stdout.len());
     Ok(())
 }
 
