@@ -209,7 +209,8 @@ pub fn read<W: Watch>(
     Ok(Some((head.len, verdict)))
 }
 
-fn limits(limits: &ClientLimits) -> Limits {
+/// What a client may send, as heads are read.
+pub(super) fn limits(limits: &ClientLimits) -> Limits {
     let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
     Limits {
         head: size(limits.head),

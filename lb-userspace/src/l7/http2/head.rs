@@ -5,7 +5,9 @@
 
 use crate::l7::answer::Told;
 use crate::l7::ask::{Facts, Method, Question};
-use crate::l7::http1::{Authority, Framing, Refusal, Version, normalise, parse_authority, parse_length};
+use crate::l7::http1::{
+    Authority, Framing, Limits, Refusal, Version, normalise, parse_authority, parse_length,
+};
 use crate::l7::message::{FieldSink, Request};
 use crate::l7::respond::Failure;
 use crate::l7::tls::base64;
@@ -18,6 +20,9 @@ use std::net::SocketAddr;
 
 /// The answer to a WebSocket's key, which HTTP/2 has not (RFC 8441, section 5).
 const WEBSOCKET_ACCEPT: &str = "sec-websocket-accept";
+
+/// What a request line has besides method and target: two spaces and a version.
+const LINE: usize = "  HTTP/1.1".len();
 
 /// A request's head, as it was understood.
 #[derive(Debug)]
@@ -62,9 +67,9 @@ fn join_cookies(fields: &mut HeaderMap) {
 
 impl<'a> Head<'a> {
     /// Makes sense of a head. `has_ended`: no body follows.
-    pub(super) fn understand(parts: &'a Parts, has_ended: bool, most_fields: u16) -> Result<Self, Failure> {
+    pub(super) fn understand(parts: &'a Parts, has_ended: bool, limits: &Limits) -> Result<Self, Failure> {
         let fields = &parts.headers;
-        if fields.len() > usize::from(most_fields) {
+        if fields.len() > limits.fields {
             return Err(Refusal::TooManyFields.into());
         }
         check_names(fields)?;
@@ -78,6 +83,10 @@ impl<'a> Head<'a> {
             (method, _) => method,
         };
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        // As long as the request line would be that HTTP/1.1 has.
+        if method.len() + target.len() + LINE > limits.line {
+            return Err(Refusal::LineTooLong.into());
+        }
         let (path, query) = split(method, target)?;
         let framing = framing(fields, has_ended || protocol.is_some())?;
         Ok(Self {
@@ -280,9 +289,10 @@ mod tests {
         }
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         join_cookies(&mut parts.headers);
-        Head::understand(&parts, has_ended, 5).map(|head| head.framing)
+        Head::understand(&parts, has_ended, &LIMITS).map(|head| head.framing)
     }
 
+    const LIMITS: Limits = Limits { fields: 5, line: 40, ..Limits::DEFAULT };
     const HERE: &str = "http://example.org/";
 
     #[test]
@@ -291,6 +301,17 @@ mod tests {
         assert_eq!(understand(HERE, &[], false), Ok(Framing::Chunked));
         assert_eq!(understand(HERE, &[("content-length", "7")], false), Ok(Framing::Length(7)));
         assert_eq!(understand(HERE, &[("content-length", "0")], true), Ok(Framing::NONE));
+    }
+
+    #[test]
+    fn a_target_is_no_longer_than_a_line_may_be() {
+        let target = |length: usize| format!("/{}", "a".repeat(length - 1));
+        assert_eq!(
+            understand(&target(40 - "GET  HTTP/1.1".len()), &[("host", "a")], true),
+            Ok(Framing::NONE)
+        );
+        let refused = understand(&target(41 - "GET  HTTP/1.1".len()), &[("host", "a")], true);
+        assert_eq!(refused, Err(Refusal::LineTooLong.into()));
     }
 
     #[test]

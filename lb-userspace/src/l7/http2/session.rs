@@ -150,7 +150,7 @@ impl<W: Watch> Session<W> {
             date: &date,
         };
         complete(parts, self.worker.draw());
-        let verdict = match Head::understand(parts, has_ended, listener.config.limits.fields) {
+        let verdict = match Head::understand(parts, has_ended, &ask::limits(&listener.config.limits)) {
             Ok(head) => {
                 let (question, facts) = (head.question(parts, self.https, self.ends.client), head.facts());
                 account.read(&asked(&question.request, parts), peer, asker.random);
