@@ -10,6 +10,7 @@ use super::pace::Wait;
 use super::pool::Upstream;
 use super::pump::{Broken, Patience, Pump};
 use super::respond::Failure;
+use super::settings::Route;
 use super::transport::Watch;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -61,7 +62,7 @@ impl Asking {
         upstream: &mut Upstream<W>,
         ask: &Ask<W>,
     ) -> Poll<Result<Answer, Failure>> {
-        self.poll_send(cx, client, upstream)?;
+        self.poll_send(cx, client, upstream, &ask.route)?;
         let towards = Towards { https: client.wire.tls().is_some(), hsts: client.listener.hsts.as_deref() };
         loop {
             if !upstream.input.is_empty()
@@ -102,12 +103,14 @@ impl Asking {
         cx: &mut Context<'_>,
         client: &mut Client<W>,
         upstream: &mut Upstream<W>,
+        route: &Route,
     ) -> Result<(), Failure> {
         if self.is_over {
             return Ok(());
         }
         let from = (&mut client.wire, &mut client.input);
-        let Poll::Ready(sent) = self.pump.poll(cx, from, &mut upstream.wire) else { return Ok(()) };
+        let passes = |name: &str| route.request.passes_behind(name);
+        let Poll::Ready(sent) = self.pump.poll(cx, from, &mut upstream.wire, &passes) else { return Ok(()) };
         self.is_over = true;
         upstream.wire.timer.set(self.first_byte);
         match sent {

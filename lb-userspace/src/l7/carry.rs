@@ -4,8 +4,11 @@
 
 use super::respond::Failure;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use std::task::{Context, Poll, ready};
+
+/// Whether a field of this name may stand behind a body.
+pub(super) type Passes<'a> = &'a dyn Fn(&str) -> bool;
 
 /// What comes next of a body.
 #[derive(Debug)]
@@ -89,6 +92,7 @@ impl Carry {
         cx: &mut Context<'_>,
         from: &mut impl Source,
         to: &mut impl Sink,
+        passes: Passes<'_>,
     ) -> Poll<Result<(), Cut>> {
         loop {
             if !self.held.is_empty() {
@@ -101,7 +105,7 @@ impl Carry {
                     let _ = to.poll_flush(cx).map_err(Cut::Receiver)?;
                     return Poll::Pending;
                 };
-                self.take(piece.map_err(Cut::Sender)?, from.has_ended(), to)?;
+                self.take(piece.map_err(Cut::Sender)?, from.has_ended(), to, passes)?;
             }
         }
     }
@@ -121,7 +125,13 @@ impl Carry {
         Poll::Ready(Ok(()))
     }
 
-    fn take(&mut self, piece: Piece, is_last: bool, to: &mut impl Sink) -> Result<(), Cut> {
+    fn take(
+        &mut self,
+        piece: Piece,
+        is_last: bool,
+        to: &mut impl Sink,
+        passes: Passes<'_>,
+    ) -> Result<(), Cut> {
         let trailers = match piece {
             Piece::Data(data) if !data.is_empty() || !is_last => {
                 self.came += data.len() as u64;
@@ -131,12 +141,21 @@ impl Carry {
                 self.held = data;
                 return Ok(());
             }
-            Piece::Trailers(trailers) => Some(trailers),
+            Piece::Trailers(trailers) => passing(trailers, passes),
             Piece::Data(_) | Piece::End => None,
         };
         self.has_ended = true;
         to.end(trailers).map_err(Cut::Receiver)
     }
+}
+
+/// The fields that may stand behind the body, if there are any.
+fn passing(mut trailers: HeaderMap, passes: Passes<'_>) -> Option<HeaderMap> {
+    let unwanted: Vec<HeaderName> = trailers.keys().filter(|name| !passes(name.as_str())).cloned().collect();
+    for name in unwanted {
+        trailers.remove(name);
+    }
+    (!trailers.is_empty()).then_some(trailers)
 }
 
 #[cfg(test)]
@@ -194,7 +213,7 @@ mod tests {
     fn carry(pieces: Vec<Piece>, room: usize, limit: u64) -> (Poll<Result<(), Cut>>, Vec<String>, usize) {
         let (mut from, mut to) = (Script(pieces.into(), 0), Narrow(room, Vec::new()));
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let outcome = Carry::new(limit).poll(&mut cx, &mut from, &mut to);
+        let outcome = Carry::new(limit).poll(&mut cx, &mut from, &mut to, &|name| name != "secret");
         (outcome, to.1, from.1)
     }
 

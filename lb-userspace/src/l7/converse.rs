@@ -7,6 +7,7 @@ use super::carry::{Carry, Cut, Sink, Source};
 use super::deadline::Clock;
 use super::message::Fields;
 use super::respond::Failure;
+use super::settings::Route;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -109,6 +110,7 @@ impl Sending {
         cx: &mut Context<'_>,
         near: &mut N,
         far: &mut F,
+        route: &Route,
     ) -> Result<(), Failure> {
         if self.is_over {
             return Ok(());
@@ -116,7 +118,7 @@ impl Sending {
         let sent = if self.is_upgrade {
             far.poll_flush(cx).map_err(Cut::Receiver)
         } else {
-            self.carry.poll(cx, near, far)
+            self.carry.poll(cx, near, far, &|name| route.request.passes_behind(name))
         };
         let Poll::Ready(sent) = sent else { return Ok(()) };
         self.is_over = true;
@@ -141,7 +143,7 @@ pub(super) async fn ask<W, N: Near<W>, F: Far<W>>(
             if near.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Failure::ClientEnded));
             }
-            sending.poll(cx, near, far)?;
+            sending.poll(cx, near, far, &ask.route)?;
             far.poll_head(cx, near, ask)
         });
         let begin = begin.await?;
@@ -161,6 +163,7 @@ pub(super) async fn ask<W, N: Near<W>, F: Far<W>>(
 pub(super) async fn answer<W, N: Near<W>, F: Far<W>>(
     near: &mut N,
     far: &mut F,
+    ask: &Ask<W>,
     sending: &mut Sending,
 ) -> Result<(), Cut> {
     let mut carry = Carry::new(u64::MAX);
@@ -169,8 +172,8 @@ pub(super) async fn answer<W, N: Near<W>, F: Far<W>>(
             return Poll::Ready(Err(Cut::Receiver(Failure::ClientEnded)));
         }
         // A backend that waits for the rest of a request that does not come would never end its answer.
-        sending.poll(cx, near, far).map_err(Cut::Receiver)?;
-        carry.poll(cx, far, near)
+        sending.poll(cx, near, far, &ask.route).map_err(Cut::Receiver)?;
+        carry.poll(cx, far, near, &|name| ask.route.response.passes_behind(name))
     })
     .await
 }
@@ -186,10 +189,10 @@ pub(super) async fn tunnel<W, N: Near<W>, F: Far<W>>(near: &mut N, far: &mut F) 
                 return Poll::Ready(Err(Cut::Receiver(Failure::ClientEnded)));
             }
             let before = (down.came(), up.came());
-            if open.0 && down.poll(cx, far, near)?.is_ready() {
+            if open.0 && down.poll(cx, far, near, &|_| true)?.is_ready() {
                 open.0 = false;
             }
-            if open.1 && up.poll(cx, near, far)?.is_ready() {
+            if open.1 && up.poll(cx, near, far, &|_| true)?.is_ready() {
                 open.1 = false;
             }
             if open == (false, false) {

@@ -147,12 +147,14 @@ impl<W: Watch> Client<W> {
         let answered = poll_fn(|cx| {
             let Own { asking, upstream } = &mut *own;
             // What becomes of the request does not matter to a client that has its answer.
-            let _ = asking.poll_send(cx, self, upstream);
-            pump.poll(cx, (&mut upstream.wire, &mut upstream.input), &mut self.wire)
+            let _ = asking.poll_send(cx, self, upstream, &ask.route);
+            let passes = |name: &str| ask.route.response.passes_behind(name);
+            pump.poll(cx, (&mut upstream.wire, &mut upstream.input), &mut self.wire, &passes)
         })
         .await;
         self.account.carried(own.asking.passed(), pump.passed());
         if let Err(broken) = &answered {
+            self.wire.cut_short();
             let late = (self.wire.timer.has_expired(), own.upstream.wire.timer.has_expired());
             self.account.failed(if ask.is_over(&self.worker.clock) {
                 Failure::Deadline
@@ -205,7 +207,9 @@ impl<W: Watch> Client<W> {
             Poll::Pending
         });
         // However it ended, both sides are told by the end of their connections.
-        let _ = ended.await;
+        if ended.await.is_err() {
+            self.wire.cut_short();
+        }
         self.account.carried(up.passed(), down.passed());
         Left::Done
     }
@@ -218,6 +222,6 @@ fn poll_half<W: Watch>(
     from: (&mut Wire<W>, &mut Buffer),
     to: &mut Wire<W>,
 ) -> Poll<Result<(), Broken>> {
-    ready!(pump.poll(cx, from, to))?;
+    ready!(pump.poll(cx, from, to, &|_| true))?;
     to.poll_finish(cx).map_err(Broken::Receiver)
 }

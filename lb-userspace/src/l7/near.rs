@@ -82,7 +82,7 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
     let answered = match near.begin(begin.head, begin.is_whole) {
         Ok(()) => {
             let worker = Rc::clone(&near.client.worker);
-            let answered = pin!(converse::answer(&mut near, &mut far, &mut sending));
+            let answered = pin!(converse::answer(&mut near, &mut far, ask, &mut sending));
             let answered = converse::in_time(ask.end, &worker.clock, answered).await;
             answered.unwrap_or(Err(Cut::Sender(Failure::Deadline)))
         }
@@ -91,6 +91,7 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
     let (received, sent) = bodies.passed();
     client.account.carried(received, sent);
     if let Err(Cut::Sender(failure) | Cut::Receiver(failure)) = answered {
+        client.wire.cut_short();
         client.account.failed(failure);
     }
     // Bodies are recorded where both ends speak HTTP/1.1.
@@ -115,7 +116,9 @@ async fn tunnel<W: Watch>(
     bodies.put_head(&head.head);
     let mut near = Asking { client, bodies: &mut bodies, knows_interim: false, is_tunnel: true };
     // However it ended, both sides are told by the end of their connections.
-    let _ = converse::tunnel(&mut near, &mut far).await;
+    if converse::tunnel(&mut near, &mut far).await.is_err() {
+        client.wire.cut_short();
+    }
     let (received, sent) = bodies.passed();
     client.account.carried(received, sent);
     Left::Done

@@ -4,14 +4,20 @@
 //! body, and a slow reader slows its writer down.
 
 use super::buffer::Buffer;
+use super::carry::Passes;
 use super::framed::{Framed, Part};
-use super::http1::{CHUNK_END, Framing, Refusal, chunk_line};
+use super::http1::{CHUNK_END, Framing, LAST_CHUNK, MOST_TRAILERS, Refusal, Text, chunk_line, trailers};
+use super::message::FieldSink as _;
 use super::mirror::Tape;
 use super::pace::{Pace, Wait};
 use super::transport::Watch;
 use super::wire::Wire;
+use httparse::EMPTY_HEADER;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
+
+/// A trailer section without fields.
+const NO_TRAILERS: &[u8] = b"\r\n";
 
 /// Why a body did not come through.
 #[derive(Debug)]
@@ -125,10 +131,11 @@ impl Pump {
         cx: &mut Context<'_>,
         (from, input): (&mut Wire<W>, &mut Buffer),
         to: &mut Wire<W>,
+        passes: Passes<'_>,
     ) -> Poll<Result<(), Broken>> {
         loop {
             if self.data == 0 && self.behind.is_empty() && !self.has_ended() {
-                self.stage(input)?;
+                self.stage(input, passes)?;
                 if let Some(tape) = &mut self.tape {
                     tape.record(input.bytes().get(..self.data).unwrap_or_default());
                 }
@@ -197,7 +204,7 @@ impl Pump {
         }
         match count {
             // A sender that was ended for being late has not said that this was all.
-            Ok(0) if !from.timer.has_expired() && self.source.end_of_connection() => self.end(b"\r\n"),
+            Ok(0) if !from.timer.has_expired() && self.source.end_of_connection() => self.end(),
             Ok(0) => return Poll::Ready(Err(Broken::Sender(None))),
             Err(error) => return Poll::Ready(Err(Broken::Sender(Some(error)))),
             Ok(_) => {}
@@ -206,22 +213,39 @@ impl Pump {
     }
 
     /// Finds what of the buffer can be written next.
-    fn stage(&mut self, input: &mut Buffer) -> Result<(), Broken> {
+    fn stage(&mut self, input: &mut Buffer, passes: Passes<'_>) -> Result<(), Broken> {
         match self.source.next(input).map_err(Broken::Framing)? {
             Part::More => Ok(()),
             Part::Data(count) => self.put(count),
-            Part::End(trailer) => {
-                self.end(&trailer);
+            Part::End(section) => {
+                if section == NO_TRAILERS {
+                    self.end();
+                } else {
+                    self.end_with(&section, passes);
+                }
                 Ok(())
             }
         }
     }
 
-    /// The body has ended; a chunked one tells so, and has a trailer section.
-    fn end(&mut self, trailer: &[u8]) {
+    /// The body has ended; a chunked one tells so.
+    fn end(&mut self) {
         if self.chunks {
+            self.before.extend_from_slice(LAST_CHUNK);
+        }
+    }
+
+    /// The same, with the fields of this section that may stand there. It was read before, or it would not be known to have ended.
+    #[cold]
+    fn end_with(&mut self, section: &[u8], passes: Passes<'_>) {
+        if self.chunks {
+            let mut room = [EMPTY_HEADER; MOST_TRAILERS];
+            let fields = trailers(section, &mut room).unwrap_or_default();
             self.before.extend_from_slice(b"0\r\n");
-            self.before.extend_from_slice(trailer);
+            let mut text = Text(&mut self.before);
+            let passing = fields.iter().filter(|field| passes(field.name));
+            passing.for_each(|field| text.put(field.name, field.value));
+            text.end();
         }
     }
 

@@ -4,9 +4,7 @@
 use super::buffer::Buffer;
 use super::carry::Piece;
 use super::framed::{Framed, Part};
-use super::http1::{
-    CHUNK_END, Framing, LAST_CHUNK, MOST_TRAILERS, Refusal, Text, belongs_into_head, chunk_line, trailers,
-};
+use super::http1::{CHUNK_END, Framing, LAST_CHUNK, MOST_TRAILERS, Refusal, Text, chunk_line, trailers};
 use super::http2::check_names;
 use super::message::FieldSink as _;
 use super::pace::{Pace, Wait};
@@ -294,9 +292,6 @@ impl Bodies {
     }
 
     fn put_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Failure> {
-        if trailers.keys().any(|name| belongs_into_head(name.as_str())) {
-            return Err(Failure::Refused(Refusal::TrailerForbidden));
-        }
         check_names(trailers)?;
         self.tail.extend_from_slice(b"0\r\n");
         let mut text = Text(&mut self.tail);

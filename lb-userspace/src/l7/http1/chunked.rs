@@ -151,13 +151,11 @@ fn parse_trailers<'b, 'f>(
     if !ends_by_crlf(text.get(..len).unwrap_or_default()) {
         return Err(Refusal::BareLf);
     }
-    if fields.iter().any(|field| belongs_into_head(field.name)) {
-        return Err(Refusal::TrailerForbidden);
-    }
     Ok(Some((len, fields)))
 }
 
-/// Fields by which messages are framed, routed, authorised or read. Source: RFC 9110, section 6.5.1.
+/// Fields by which messages are framed, routed, authorised or read: behind a body they mean nothing, and are left out rather than
+/// believed by a reader who merges them with the head. Source: RFC 9110, section 6.5.1.
 pub(in crate::l7) fn belongs_into_head(name: &str) -> bool {
     const FORBIDDEN: [&str; 18] = [
         "authorization",

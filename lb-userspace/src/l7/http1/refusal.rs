@@ -90,7 +90,6 @@ refusals! {
     ChunkOverhead, "chunk_overhead", 400, "RFC 9112 section 7.1.1", "chunks are mostly extensions or empty framing";
     ChunkEnd, "chunk_end", 400, "RFC 9112 section 7.1", "a chunk is longer than it said";
     TrailerTooLarge, "trailer_too_large", 431, "RFC 6585 section 5", "the trailer section is too large";
-    TrailerForbidden, "trailer_forbidden", 400, "RFC 9110 section 6.5.1", "a trailer field that belongs into the head";
     // The response
     StatusLine, "status_line", 400, "RFC 9112 section 4", "the status line is malformed";
     Status, "status", 400, "RFC 9110 section 15", "the status is not between 100 and 999";

@@ -4,11 +4,11 @@
 use super::end::Incoming;
 use super::head::Head;
 use super::stock::Stock;
-use crate::l7::ask::{Asker, render};
+use crate::l7::ask::{Asker, limits, render};
 use crate::l7::carry::{Carry, Cut, Sink};
 use crate::l7::pump::Patience;
 use crate::l7::respond::Failure;
-use crate::l7::rewrite::Peer;
+use crate::l7::rewrite::{Peer, RequestEdits};
 use crate::l7::settings::{Listener, Settings};
 use crate::l7::textual::{Blame, Bodies};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub struct Downgrade {
     body: Incoming,
     carry: Carry,
     text: Text,
+    edits: Arc<RequestEdits>,
 }
 
 /// What is written.
@@ -48,9 +50,9 @@ impl Downgrade {
     ) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         super::head::complete(&mut parts, random);
-        let head = Head::understand(&parts, body.is_end_stream(), listener.config.limits.fields)?;
+        let head = Head::understand(&parts, body.is_end_stream(), &limits(&listener.config.limits))?;
         let peer = Peer::new(client.ip(), client.port(), false, &settings.proxy.trusted);
-        let written = write(
+        let (written, edits) = write(
             listener,
             &head,
             (&parts, client),
@@ -59,12 +61,13 @@ impl Downgrade {
         let patience = Patience { read: PATIENCE.into(), write: PATIENCE.into() };
         let bodies = Bodies::new(crate::l7::http1::Framing::NONE, head.framing, patience, Blame::BACKEND);
         let body = Incoming::new(body, &Rc::new(Stock::new()), (PATIENCE.into(), 0), Blame::CLIENT);
-        Ok(Self { body, carry: Carry::new(u64::MAX), text: Text { bodies, written } })
+        Ok(Self { body, carry: Carry::new(u64::MAX), text: Text { bodies, written }, edits })
     }
 
     /// Writes what has come of the body. Ready with its end, or why there is none.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let carried = self.carry.poll(cx, &mut self.body, &mut self.text);
+        let carried =
+            self.carry.poll(cx, &mut self.body, &mut self.text, &|name| self.edits.passes_behind(name));
         carried.map_err(|(Cut::Sender(failure) | Cut::Receiver(failure))| failure)
     }
 
@@ -80,10 +83,10 @@ fn write(
     head: &Head<'_>,
     (parts, client): (&Parts, SocketAddr),
     asker: &Asker<'_>,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<(Vec<u8>, Arc<RequestEdits>), Failure> {
     let question = head.question(parts, false, client);
     let route = listener.route(&question.request).ok_or(Failure::NoRoute)?;
-    Ok(render(asker, &question, head.framing, route, None))
+    Ok((render(asker, &question, head.framing, route, None), Arc::clone(&route.request)))
 }
 
 impl Text {

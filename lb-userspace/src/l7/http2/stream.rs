@@ -135,7 +135,7 @@ impl<W: Watch> Stream<W> {
             Ok(()) if is_whole => Ok(()),
             Ok(()) => {
                 let worker = Rc::clone(&self.session.worker);
-                let answered = pin!(converse::answer(self, &mut far, &mut sending));
+                let answered = pin!(converse::answer(self, &mut far, ask, &mut sending));
                 let answered = converse::in_time(ask.end, &worker.clock, answered).await;
                 answered.unwrap_or(Err(Cut::Sender(Failure::Deadline)))
             }
@@ -156,8 +156,11 @@ impl<W: Watch> Stream<W> {
         self.incoming.wait_for(idle.into());
         if self.begin(head, false).is_ok() {
             self.outgoing.iter_mut().for_each(|outgoing| outgoing.wait_for(idle.into()));
-            if let Err(cut) = converse::tunnel(self, &mut far).await {
-                self.cut(cut);
+            if let Err(Cut::Sender(failure) | Cut::Receiver(failure)) = converse::tunnel(self, &mut far).await
+            {
+                self.account.failed(failure);
+                // What TCP says by a reset (RFC 8441, section 5).
+                self.reset(Reason::CANCEL);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::names::Names;
 use super::peer::Peer;
 use super::{Constants, taken_out};
 use crate::config::proxy::{Edits, Forwarded};
-use crate::l7::http1::{list, names_field};
+use crate::l7::http1::{belongs_into_head, list, names_field};
 use crate::l7::message::{FieldSink, Fields, Request};
 
 /// What is to be done with a field of a request.
@@ -193,6 +193,12 @@ impl RequestEdits {
             sink.add(name, value);
         }
         self.constants.put(sink);
+    }
+
+    /// Whether a field of this name may stand behind a body: none that says who the client is, or how the message is to be read.
+    #[must_use]
+    pub fn passes_behind(&self, name: &str) -> bool {
+        self.names.find(name).is_none() && !belongs_into_head(name)
     }
 
     /// Passes on what came, and says which of its own fields a trusted proxy has written.

@@ -5,6 +5,7 @@ use super::names::Names;
 use super::request::Named;
 use super::{Constants, taken_out};
 use crate::config::proxy::{Edits, Hsts};
+use crate::l7::http1::belongs_into_head;
 use crate::l7::message::FieldSink;
 use crate::l7::message::Fields;
 
@@ -89,6 +90,12 @@ impl ResponseEdits {
         }
         self.put_own(context, sink);
         self.constants.put(sink);
+    }
+
+    /// Whether a field of this name may stand behind a body: none that clients are not to see, or by which the answer is read.
+    #[must_use]
+    pub fn passes_behind(&self, name: &str) -> bool {
+        self.names.find(name).is_none() && !belongs_into_head(name)
     }
 
     /// The one field of an answer of our own, and what the route puts beside it or in its place.

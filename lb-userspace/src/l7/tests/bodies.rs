@@ -87,6 +87,28 @@ fn a_large_upload_arrives_byte_for_byte_with_the_answer_on_its_way_meanwhile() {
     });
 }
 
+#[test]
+fn trailers_pass_but_for_those_that_mean_something_in_a_head() {
+    let trailing = backend(|mut client| {
+        client.head();
+        let mut sent = String::new();
+        while !sent.ends_with("\r\n\r\n") {
+            std::io::BufRead::read_line(&mut client.0, &mut sent).unwrap();
+        }
+        assert_eq!(sent, "3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n");
+        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n");
+        client.send("0\r\nContent-Type: a\r\nX-Sum: 2\r\nSet-Cookie: a=b\r\n\r\n");
+    });
+    over_both(|start| {
+        let lab = start(to(trailing));
+        let mut client = lab.connect();
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n");
+        client.send("0\r\nX-Forwarded-For: 192.0.2.1\r\nX-Sum: 1\r\nX_Real_IP: 192.0.2.1\r\nContent-Length: 7\r\nTrailer: a\r\n\r\n");
+        let answer = client.rest();
+        assert!(answer.ends_with("\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 2\r\n\r\n"), "{answer}");
+    });
+}
+
 fn upload(lab: &Lab) -> Vec<u8> {
     let mut client = lab.connect();
     client.send(&format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {LARGE}\r\n\r\n"));
