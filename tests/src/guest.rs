@@ -54,7 +54,10 @@ fn try_kernel(arguments: &Arguments) -> Result<()> {
         println!("{}", describe(program));
     }
     // Who watches the console reads the result there; an exit code reaches nobody.
-    let _ = libtest_mimic::run(arguments, runner::trials(suites::of_a_guest(verified)));
+    let _ = libtest_mimic::run(
+        arguments,
+        runner::trials(suites::of_a_guest(verified, arguments.filter.is_some())),
+    );
     Ok(())
 }
 

@@ -82,11 +82,13 @@ pub fn all() -> Vec<Case> {
     steady.chain(suites.into_iter().flatten()).filter(is_awaited_no_more).collect()
 }
 
-/// The cases for a kernel that is tried in a virtual machine, which is slow: what depends on the kernel, and no more.
+/// The cases for a kernel that is tried in a virtual machine, which is slow: what depends on the kernel, and no more. If some were
+/// `asked` for by name, also what no kernel outside may have descriptors for, and takes minutes there.
 #[must_use]
-pub fn of_a_guest(verified: Vec<Verified>) -> Vec<Case> {
+pub fn of_a_guest(verified: Vec<Verified>, asked: bool) -> Vec<Case> {
     let suites = [verifier::cases(verified), smoke::cases(), local::lookups(), differential::in_one_load()];
-    suites.into_iter().flatten().collect()
+    let long = asked.then(l7::idle).into_iter().flatten();
+    suites.into_iter().flatten().chain(long).collect()
 }
 
 const AWAITED: &[&str] = &[];

@@ -1,5 +1,6 @@
 //! A hundred thousand connections that wait for their next request, or as many as this machine has descriptors for: they cost
-//! memory, and nothing else. Needs no command, so it is tried on the kernels of virtual machines too, whose descriptors suffice.
+//! memory, and nothing else. Needs no command, so it can be tried in a virtual machine, whose descriptors suffice:
+//! `cargo xtask vm --kernel 6.12 l7::idle`.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -107,7 +108,7 @@ struct Costs {
 impl House {
     fn build(io: Io) -> Result<Self> {
         let namespace = Namespace::new("idle")?;
-        namespace.sysctl("net.ipv4.ip_local_port_range", "10000 65000")?;
+        namespace.sysctl("net.ipv4.ip_local_port_range", "10000 64999")?;
         let config = format!(
             "[proxy]\nio = \"{}\"\nworkers = 1\n\
              [[listener]]\nname = \"plain\"\naddresses = [\"0.0.0.0:{PORT}\"]\nservice = \"web\"\n\
