@@ -257,14 +257,16 @@ pub(super) fn mistakes(config: &Proxy) -> Vec<Error> {
 
 /// Sees whether the addresses can be listened on that no listener has yet, so that the operator hears of it.
 fn try_addresses(settings: &Settings, former: Option<&Settings>) -> Result<(), Error> {
-    let had = |address: &SocketAddr| {
-        let mut listeners = former.into_iter().flat_map(|former| former.listeners.iter());
-        listeners.any(|(_, listener)| listener.config.addresses.contains(address))
-    };
+    let listeners = former.into_iter().flat_map(|former| former.listeners.iter());
+    let ours: Vec<SocketAddr> =
+        listeners.flat_map(|(_, listener)| listener.config.addresses.clone()).collect();
+    let patience = if former.is_none() { PREDECESSORS } else { OUR_OWN };
     for (_, listener) in settings.listeners.iter() {
-        for &address in listener.config.addresses.iter().filter(|address| !had(address)) {
-            let tried = wait_until_free(address, if former.is_none() { PREDECESSOR } else { Duration::ZERO });
-            tried.and_then(|()| transport::bind(address)).map_err(|source| Error::Listen {
+        for &address in listener.config.addresses.iter().filter(|address| !ours.contains(address)) {
+            // Beside `0.0.0.0:80` of our own there may be `192.0.2.1:80`. Whether somebody else has it cannot be told then.
+            let is_beside_ours = ours.iter().any(|other| other.port() == address.port());
+            let free = if is_beside_ours { Ok(()) } else { wait_until_free(address, patience) };
+            free.and_then(|()| transport::bind(address)).map_err(|source| Error::Listen {
                 listener: listener.config.name.clone(),
                 address,
                 source,
@@ -275,7 +277,9 @@ fn try_addresses(settings: &Settings, former: Option<&Settings>) -> Result<(), E
 }
 
 /// How long a start waits for the sockets of a daemon that has just ended: those of a ring live on for a moment.
-const PREDECESSOR: Duration = Duration::from_secs(2);
+const PREDECESSORS: Duration = Duration::from_secs(2);
+/// The same of a reload, for the sockets that the last one closed. The daemon's other work waits meanwhile.
+const OUR_OWN: Duration = Duration::from_millis(300);
 
 fn wait_until_free(address: SocketAddr, patience: Duration) -> io::Result<()> {
     let deadline = Instant::now() + patience;

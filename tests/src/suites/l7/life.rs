@@ -20,6 +20,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("sigterm_lets_an_answer_under_way_end", sigterm),
     ("the_status_tells_of_listeners_and_answers", status),
     ("a_second_daemon_on_the_same_addresses_is_refused", second_daemon),
+    ("a_reload_may_put_an_address_beside_one_for_all", beside_all),
     ("services_of_layer_4_without_an_interface_are_refused_by_name", needs_interface),
 ];
 
@@ -140,6 +141,19 @@ fn second_daemon(scene: &mut Scene) -> Result<()> {
     ensure!(said.contains("plain") && said.contains(PLAIN) && said.contains("in use"), "{said}");
     ensure!(scene.get(&["/"])?.contains("name=web"));
     Ok(())
+}
+
+fn beside_all(scene: &mut Scene) -> Result<()> {
+    let listener = |name: &str, address: &str| {
+        format!("[[listener]]\nname = \"{name}\"\naddresses = [\"{address}\"]\nservice = \"web\"\n")
+    };
+    let (all, one) = (listener("all", "0.0.0.0:8090"), listener("one", "127.0.0.1:8090"));
+    // Taken away and back at once, too.
+    for more in [all.clone(), all.clone() + &one, one.clone(), String::new(), one.clone(), String::new(), all]
+    {
+        scene.daemon.reload_text(&scene.config(&more))?;
+    }
+    scene.wait_for("the new listener", |scene| scene.curl(&["http://127.0.0.1:8090/"]).is_ok())
 }
 
 fn needs_interface(scene: &mut Scene) -> Result<()> {
