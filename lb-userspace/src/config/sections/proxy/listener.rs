@@ -255,7 +255,7 @@ pub(in crate::config) static LIMITS: Section = Section {
             value: Value::Number(Unit::Size, 256..=1_048_576),
             presence: Presence::Default("\"8k\""),
             example: "line = \"16k\"",
-            meaning: "Bytes of a request line; a longer one is answered with 414. At most `head`.",
+            meaning: "Bytes of a request line, of HTTP/2 of the one that HTTP/1.1 would have; a longer one is answered with 414. At most `head`.",
             why: "What RFC 9112, section 3, asks servers to support.",
         },
         Key {
