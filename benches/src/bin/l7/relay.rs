@@ -33,18 +33,18 @@ pub(crate) fn run() -> Result<()> {
         let ready = epoll.wait(&mut events, EpollTimeout::NONE)?;
         for event in &events[..ready] {
             match event.data() {
-                LISTENER => while let Some(()) = accept(&listener, &epoll, &mut connections)? {},
+                LISTENER => while accept(&listener, &epoll, &mut connections)? {},
                 number => hand_on(number, &mut connections, &mut room),
             }
         }
     }
 }
 
-/// Takes a client, with a backend's connection of its own; `None` if there is none.
-fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut Connections) -> Result<Option<()>> {
+/// Takes a client, with a backend's connection of its own. Whether there was one.
+fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut Connections) -> Result<bool> {
     let client = match listener.accept() {
         Ok((client, _)) => client,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
         Err(error) => return Err(error).context("the floor cannot accept"),
     };
     let backend: SocketAddr = BACKENDS[connections.len() / 2 % BACKENDS.len()].parse()?;
@@ -56,7 +56,7 @@ fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut Connections) 
         epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, number))?;
         connections.insert(number, (stream, other));
     }
-    Ok(Some(()))
+    Ok(true)
 }
 
 fn number(stream: &TcpStream) -> Result<u64> {

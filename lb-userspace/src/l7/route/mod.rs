@@ -63,6 +63,9 @@ impl<T> Router<T> {
 
     /// What the route leads to that takes this request.
     pub fn find<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<&T> {
+        if self.rules.is_empty() {
+            return None;
+        }
         let takes = |index: RuleIndex| self.rules.get(index as usize).filter(|rule| rule.takes(request));
         let path = merged(request.path);
         let rule = self.hosts.find(request.host(), |paths| paths.find(&path, takes));

@@ -13,12 +13,7 @@ const BACKLOG: i32 = 4096;
 /// Opens a listening socket. With `SO_REUSEPORT`, so that each worker has its own and a new set of workers can begin
 /// while the old one ends; of one family only, so that `[::]` and `0.0.0.0` stand side by side.
 pub fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let kind = Type::STREAM.nonblocking();
-    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
+    let socket = unbound(address)?;
     socket.set_reuse_port(true)?;
     // Accepted connections inherit it.
     socket.set_tcp_nodelay(true)?;
@@ -29,13 +24,18 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
 
 /// Whether nobody listens there: [`bind`] would share an address with whoever shares his, another of these programs too.
 pub fn check_free(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    unbound(address)?.bind(&address.into())
+}
+
+/// A socket that what is left of former connections does not keep from the address.
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // What is left of connections does not matter.
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())
+    Ok(socket)
 }
 
 /// Takes in the connections of a listening socket.
