@@ -169,6 +169,18 @@ impl Daemon {
         self.process.id()
     }
 
+    /// Bytes of its that are in memory.
+    pub fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(self.facts().join("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+    }
+
+    /// Descriptors that it has open.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(fs::read_dir(self.facts().join("fd"))?.count())
+    }
+
     /// Waits until the daemon ends by itself.
     pub fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
         self.process.wait(bound).with_context(|| format!("its log:\n{}", self.log()))

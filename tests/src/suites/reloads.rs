@@ -71,10 +71,7 @@ fn two_hundred_reloads(set: Set) -> Result<()> {
 
 /// Resident memory in KiB, and open descriptors.
 fn footprint(daemon: &Daemon) -> Result<(u64, usize)> {
-    let status = fs::read_to_string(daemon.facts().join("status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-    let memory = line.split_whitespace().next().context("VmRSS")?.parse()?;
-    Ok((memory, fs::read_dir(daemon.facts().join("fd"))?.count()))
+    Ok((daemon.resident()? >> 10, daemon.descriptors()?))
 }
 
 fn storm(set: Set) -> Result<()> {

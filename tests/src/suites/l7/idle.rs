@@ -63,9 +63,9 @@ fn run(io: Io) -> Result<()> {
     ensure!(count >= FEWEST, "descriptors for {count} connections are too few to tell");
     let house = House::build(io)?;
     let alone = house.costs()?;
-    let memory = house.resident()?;
+    let memory = house.daemon.resident()?;
     let idle = house.open(count)?;
-    let each = house.resident()?.saturating_sub(memory) / count;
+    let each = house.daemon.resident()?.saturating_sub(memory) / count;
     let beside = house.costs()?;
     println!(
         "{}, {count} idle connections: {each} bytes each; a request takes {:?} of CPU (alone {:?}), a second without any {:?} ({:?})",
@@ -167,19 +167,12 @@ impl House {
 
     /// Time that the daemon's threads have had. Source: the kernel's `sched-stats`, first field, nanoseconds.
     fn cpu(&self) -> Result<Duration> {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.daemon.id()))?;
+        let threads = fs::read_dir(self.daemon.facts().join("task"))?;
         threads.flatten().try_fold(Duration::ZERO, |sum, thread| {
             let text = fs::read_to_string(thread.path().join("schedstat"))?;
             let nanoseconds = text.split_whitespace().next().context("schedstat is empty")?.parse()?;
             Ok(sum + Duration::from_nanos(nanoseconds))
         })
-    }
-
-    /// Bytes of the daemon's that are in memory.
-    fn resident(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
     }
 
     /// One in twenty is asked again, and all stand.
@@ -203,11 +196,11 @@ impl House {
         let deadline = Instant::now() + patience::of(GONE);
         thread::scope(|scope| {
             scope.spawn(|| drop(idle));
-            while self.descriptors_in_use()? > count / 20 {
+            while self.daemon.descriptors()? > count / 20 {
                 ensure!(
                     Instant::now() < deadline,
                     "{} descriptors of the daemon are left",
-                    self.descriptors_in_use()?
+                    self.daemon.descriptors()?
                 );
                 let asked = Instant::now();
                 ask(&mut stream)?;
@@ -216,10 +209,6 @@ impl House {
             }
             Ok(())
         })
-    }
-
-    fn descriptors_in_use(&self) -> Result<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/fd", self.daemon.id()))?.count())
     }
 }
 

@@ -3,7 +3,6 @@
 //! Not in the default run: `LB_SOAK_MINUTES=10 lb-tests l7::soak`. Nothing may fail but what was under way at a backend
 //! when that was killed, and the daemon's memory must not grow.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -125,7 +124,7 @@ fn stir(
         }
         if Instant::now() >= reload {
             reload += RELOAD;
-            memory.push(resident(scene)?);
+            memory.push(scene.daemon.resident()?);
             let more = format!(
                 "[[route]]\nname = \"r{}\"\npath = \"/r\"\nrespond = {{ body = \"r\" }}\n",
                 memory.len() % 3
@@ -138,13 +137,6 @@ fn stir(
         thread::sleep(Duration::from_millis(50));
     }
     Ok(kills)
-}
-
-/// Bytes of the daemon's that are in memory.
-fn resident(scene: &Scene) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", scene.daemon.id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
 }
 
 fn is_flat(memory: &[u64]) -> Result<()> {
