@@ -117,8 +117,11 @@ impl<W: Watch> Client<W> {
         }
         let site = worker.site();
         if let Some(tls) = site.snapshot.tls.accept(id) {
-            let agreed = wire.start_tls(tls.map_err(io::Error::other)?, &mut input).await;
-            agreed.inspect_err(|_| counts.handshake_failures.add(1))?;
+            if let Err(error) = wire.start_tls(tls.map_err(io::Error::other)?, &mut input).await {
+                counts.handshake_failures.add(1);
+                close(wire, input, Left::Done).await;
+                return Err(error);
+            }
             wire.tls().into_iter().for_each(|tls| count_handshake(counts, tls));
         }
         wire.timer.clear();
@@ -277,15 +280,15 @@ impl<W: Watch> Client<W> {
     }
 }
 
-/// Ends a connection, such that what was sent last arrives.
+/// Ends a connection, such that what was sent last arrives, be it the alert to a client that broke TLS's rules.
 pub(super) async fn close<W: Watch>(mut wire: Wire<W>, mut input: Buffer, left: Left) {
     wire.timer.set(LINGER.0);
     // A client that is gone need not be told.
     let _ = poll_fn(|cx| wire.poll_finish(cx)).await;
+    let may_talk = left == Left::Talking || wire.is_refused();
     let mut heard = 0;
-    while left == Left::Talking && heard < LINGER.1 {
-        input.consume(input.len());
-        match wire.fill(&mut input).await {
+    while may_talk && heard < LINGER.1 {
+        match wire.pass_over(&mut input).await {
             Ok(0) | Err(_) => break,
             Ok(more) => heard += more,
         }

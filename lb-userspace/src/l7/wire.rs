@@ -26,9 +26,19 @@ struct Tls {
     connection: Connection,
     /// Decrypted bytes that nobody has taken yet.
     readable: usize,
-    /// Whether our end is not to be taken for the end of what was to be sent.
-    is_cut: bool,
+    end: End,
     _held: Held,
+}
+
+/// What our end of a TLS connection says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// That all has been sent, by an alert.
+    Whole,
+    /// Nothing: it is not to be taken for the end of what was to be sent.
+    Cut,
+    /// What is wrong with what the peer sent, by an alert and nothing behind it (RFC 8446, section 6.2).
+    Refused,
 }
 
 impl<W: Watch> Wire<W> {
@@ -39,15 +49,14 @@ impl<W: Watch> Wire<W> {
 
     /// Speaks TLS from now on, and shakes hands. `early` has been read from the stream already.
     pub async fn start_tls(&mut self, connection: Connection, early: &mut Buffer) -> io::Result<()> {
-        let mut tls = Box::new(Tls { connection, readable: 0, is_cut: false, _held: Held::new(TLS) });
+        let tls = Tls { connection, readable: 0, end: End::Whole, _held: Held::new(TLS) };
+        let (tls, stream) = (self.tls.insert(Box::new(tls)), &mut self.stream);
         while !early.is_empty() {
             let taken = tls.connection.read_tls(&mut early.bytes())?;
             early.consume(taken);
             tls.take_records()?;
         }
-        let outcome = poll_fn(|cx| tls.poll_handshake(cx, &mut self.stream)).await;
-        self.tls = Some(tls);
-        outcome
+        poll_fn(|cx| tls.poll_handshake(cx, stream)).await
     }
 
     /// The TLS connection, if it is one.
@@ -111,13 +120,24 @@ impl<W: Watch> Wire<W> {
     /// What was to be sent is not whole. By TLS the peer is not told that it is: an answer that only the end of the connection
     /// ends is complete with a closure alert alone (RFC 9112, section 9.8).
     pub fn cut_short(&mut self) {
-        self.tls.iter_mut().for_each(|tls| tls.is_cut = true);
+        self.tls.iter_mut().for_each(|tls| tls.end = End::Cut);
+    }
+
+    /// Whether the peer broke TLS's rules. What it sends from then on cannot be read, but [passed over](Self::pass_over).
+    pub fn is_refused(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.end == End::Refused)
+    }
+
+    /// Waits for bytes that nobody wants, as they come from the peer, and tells how many there were. 0 is the end.
+    pub async fn pass_over(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
+        buffer.consume(buffer.len());
+        poll_fn(|cx| self.stream.poll_fill(cx, buffer)).await
     }
 
     /// Tells the peer that nothing more follows; it may still send.
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(tls) = &mut self.tls {
-            if !tls.is_cut {
+            if tls.end == End::Whole {
                 tls.connection.send_close_notify();
             }
             ready!(tls.poll_flush(cx, &mut self.stream))?;
@@ -183,11 +203,10 @@ impl Tls {
         Poll::Ready(Ok(if is_closed && self.readable == 0 { 0 } else { count }))
     }
 
-    /// Decrypts what was read. Whether the peer said that nothing more follows. One that breaks the rules is told by an alert, and
-    /// nothing behind it (RFC 8446, section 6.2).
+    /// Decrypts what was read. Whether the peer said that nothing more follows.
     fn take_records(&mut self) -> io::Result<bool> {
         let state = self.connection.process_new_packets().map_err(|error| {
-            self.is_cut = true;
+            self.end = End::Refused;
             io::Error::new(io::ErrorKind::InvalidData, error)
         })?;
         self.readable = state.plaintext_bytes_to_read();

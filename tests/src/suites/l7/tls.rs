@@ -15,6 +15,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("a_client_is_shown_the_certificate_of_the_name_it_asks_for", by_name),
     ("a_client_that_knows_no_curves_is_shown_the_rsa_certificate_of_the_same_name", by_algorithm),
     ("a_client_with_no_signature_in_common_is_told_that_the_handshake_failed", nothing_in_common),
+    ("a_client_that_does_not_speak_tls_hears_the_alert_whatever_it_still_sends", not_tls),
     ("an_answer_that_is_cut_short_is_not_told_to_be_whole", cut_short),
     ("the_listener_chooses_among_the_ciphers_of_its_clients", cipher),
     ("http_1_1_is_agreed_on", agreed),
@@ -91,6 +92,15 @@ fn nothing_in_common(scene: &mut Scene) -> Result<()> {
         let said = s_client(scene, offer)?;
         ensure!(said.contains("alert handshake failure"), "{offer:?}: {said}");
     }
+    Ok(())
+}
+
+/// A connection that is closed with something unread is reset, and what was sent last may be lost with it.
+fn not_tls(scene: &mut Scene) -> Result<()> {
+    let request = format!("POST / HTTP/1.1\r\nHost: h\r\n\r\n{}", "a".repeat(200_000));
+    let said = scene.talk(SECURE, &request)?;
+    // A record of the kind `alert`, two bytes long, the first of which says `fatal` (RFC 8446, sections 5.1 and 6).
+    ensure!(said.starts_with("\x15\x03\x03\0\x02\x02"), "{said:?}");
     Ok(())
 }
 
