@@ -30,7 +30,7 @@ const TARGETS: [&str; 9] = [
 ];
 
 /// How long each target runs as a suite: long enough for the seeds and what lies next to them.
-pub(crate) const IN_SUITE: Duration = Duration::from_secs(30);
+pub(crate) const IN_SUITE: Duration = Duration::from_secs(15);
 
 /// Counters of edges, a table of what they belong to, and the operands of comparisons. Source: LLVM, `SanitizerCoverage`.
 const FLAGS: [&str; 7] = [
