@@ -150,7 +150,7 @@ fn render<W, F: Fields + ?Sized>(
     let mut lines = Lines::new(&mut out, head.text);
     ask.route.response.apply(head.fields, &context, &mut String::new(), &mut lines);
     lines.finish();
-    put_length(&mut out, head, to);
+    put_length(&mut out, head, to, ask.facts.is_head());
     if head.status >= 200 {
         put_connection(&mut out, keeps, ask.facts.version);
     }
@@ -175,12 +175,14 @@ pub(super) fn context<'a, W, F: Fields + ?Sized>(
     }
 }
 
-/// The length that is told may be that of a body that is not sent (RFC 9110 section 8.6).
-fn put_length<F: ?Sized>(out: &mut Vec<u8>, head: &Told<'_, F>, to: Framing) {
-    match (head.length_elsewhere, to) {
-        (Some(length), _) => length_field(out, length),
+/// The length that is told may be that of a body that is not sent; where HEAD was answered without one, nobody knows it (RFC 9110,
+/// section 8.6).
+fn put_length<F: ?Sized>(out: &mut Vec<u8>, head: &Told<'_, F>, to: Framing, is_head: bool) {
+    match head.length_elsewhere {
+        Some(length) => length_field(out, length),
+        None if is_head => {}
         // Where there is no body by the status, none has a length either.
-        _ => put_framing(out, to, !matches!(head.status, 100..=199 | 204 | 304)),
+        None => put_framing(out, to, !matches!(head.status, 100..=199 | 204 | 304)),
     }
 }
 

@@ -12,8 +12,9 @@ use super::pump::{Broken, Patience, Pump};
 use super::respond::Failure;
 use super::settings::Route;
 use super::transport::Watch;
+use super::turn::Gone;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A request on its way.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Asking {
     pump: Pump,
     /// Whether nothing more is sent.
     is_over: bool,
+    gone: Gone,
     /// How many answers have come that promise another.
     promises: u8,
     first_byte: Duration,
@@ -38,6 +40,7 @@ impl Asking {
         Self {
             pump: pump.at_most(ask.route.body_limit.unwrap_or(u64::MAX)),
             is_over: false,
+            gone: if framing == Framing::NONE { Gone::AtOnce } else { Gone::NotYet },
             promises: 0,
             first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
             _held: Held::new(EXCHANGE),
@@ -47,6 +50,11 @@ impl Asking {
     /// Whether all of it went.
     pub(super) const fn was_sent(&self) -> bool {
         self.is_over && self.pump.has_ended()
+    }
+
+    /// How far it has gone.
+    pub(super) const fn gone(&self) -> Gone {
+        self.gone
     }
 
     /// Bytes of the body that have gone.
@@ -62,7 +70,9 @@ impl Asking {
         upstream: &mut Upstream<W>,
         ask: &Ask<W>,
     ) -> Poll<Result<Answer, Failure>> {
-        self.poll_send(cx, client, upstream, &ask.route)?;
+        if self.send(cx, client, upstream, &ask.route)? {
+            upstream.wire.timer.set(self.first_byte);
+        }
         let towards = Towards { https: client.wire.tls().is_some(), hsts: client.listener.hsts.as_deref() };
         loop {
             if !upstream.input.is_empty()
@@ -97,24 +107,28 @@ impl Asking {
         if self.promises > MOST_INTERIM { Err(TOO_MANY_INTERIM) } else { Ok(interim) }
     }
 
-    /// Sends as much as can be sent. A backend that takes no more may have answered already.
-    pub(super) fn poll_send<W: Watch>(
+    /// Sends as much as can be sent. Whether the last of it has gone just now. A backend that takes no more may have answered already.
+    pub(super) fn send<W: Watch>(
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Client<W>,
         upstream: &mut Upstream<W>,
         route: &Route,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         if self.is_over {
-            return Ok(());
+            return Ok(false);
         }
         let from = (&mut client.wire, &mut client.input);
         let passes = |name: &str| route.request.passes_behind(name);
-        let Poll::Ready(sent) = self.pump.poll(cx, from, &mut upstream.wire, &passes) else { return Ok(()) };
+        let Poll::Ready(sent) = self.pump.poll(cx, from, &mut upstream.wire, &passes) else {
+            return Ok(false);
+        };
         self.is_over = true;
-        upstream.wire.timer.set(self.first_byte);
+        if self.gone == Gone::NotYet {
+            self.gone = Gone::Since(Instant::now());
+        }
         match sent {
-            Ok(()) | Err(Broken::Receiver(_)) => Ok(()),
+            Ok(()) | Err(Broken::Receiver(_)) => Ok(true),
             Err(Broken::Sender(_)) if client.wire.timer.has_expired() => Err(Failure::SlowBody),
             Err(Broken::Sender(_)) => Err(Failure::ClientEnded),
             Err(Broken::Framing(refusal)) => Err(Failure::Refused(refusal)),

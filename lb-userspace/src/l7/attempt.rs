@@ -9,7 +9,7 @@ use super::proxy_protocol::{write_v1, write_v2};
 use super::respond::Failure;
 use super::site::Upstreams;
 use super::transport::Watch;
-use super::turn::Turn;
+use super::turn::{Gone, Turn};
 use super::worker::Worker;
 use crate::config::proxy::ProxyHeader;
 use std::net::SocketAddr;
@@ -31,6 +31,9 @@ pub(super) trait Caller<W: Watch> {
 
     /// Between whom its connection is. Asks the system.
     fn ends(&self) -> Ends;
+
+    /// How far the request had gone when this answer began.
+    fn gone(begun: &Self::Begun) -> Gone;
 
     /// Whether another backend may be asked in place of this answer: it says that it may help, and the client need not know.
     fn may_ask_another(begun: &Self::Begun, ask: &Ask<W>) -> bool;
@@ -131,7 +134,7 @@ async fn ask_one<W: Watch, C: Caller<W>>(
 ) -> Result<C::Begun, Lost> {
     let reached = match kept(ask, turn, fresh) {
         Some(upstream) => Ok(Reached::Own(upstream)),
-        None => Box::pin(connect(caller, ask, turn, fresh)).await,
+        None => Box::pin(connect(caller, ask, turn, fresh)).await.inspect(|_| turn.note_reached()),
     };
     let reached = reached.map_err(|failure| Lost { failure, may_repeat: true, was_kept: false })?;
     if let (Reached::Own(upstream), Some(_)) = (&reached, ask.end) {
@@ -144,7 +147,7 @@ async fn ask_one<W: Watch, C: Caller<W>>(
     }
     ask.set_cookie = turn.set_cookie(ask, caller.is_https());
     let (status, begun) = caller.ask(ask, reached).await?;
-    caller.account().answered(turn.note_answer(status));
+    caller.account().answered(turn.note_answer(status, C::gone(&begun)));
     Ok(begun)
 }
 
@@ -167,13 +170,13 @@ async fn connect<W: Watch, C: Caller<W>>(
 ) -> Result<Reached<W>, Failure> {
     let (pool, config) = (&turn.pool, &ask.upstreams.service.config);
     let worker = caller.worker();
-    let site = worker.site();
+    let tls = ask.upstreams.tls();
     let way = Way {
         clock: &worker.clock,
         within: ask.within(config.deadlines.connect, &worker.clock),
         age: Age::new(worker.clock.now(), worker.draw_half()),
         header: config.proxy_protocol.map(|version| proxy_header(version, caller.ends())),
-        tls: site.snapshot.tls.client(ask.upstreams.id),
+        tls: tls.as_ref(),
     };
     if config.http2 {
         return pool.share(&way, config, fresh).await.map(Reached::Shared);

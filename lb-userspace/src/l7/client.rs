@@ -137,17 +137,21 @@ impl<W: Watch> Client<W> {
         if let Some(tls) = self.wire.tls() {
             return tls.alpn_protocol() == Some(b"h2");
         }
-        self.wire.timer.set_idle(self.listener.config.deadlines.idle);
+        let (idle, head) = (self.listener.config.deadlines.idle, self.listener.config.deadlines.head);
+        self.wire.timer.set_idle(idle);
         while self.listener.config.http2 && http2::PREFACE.starts_with(self.input.bytes()) {
             if self.input.len() == http2::PREFACE.len() {
                 break;
             }
+            let is_first = self.input.is_empty();
             if !matches!(self.wire.fill(&mut self.input).await, Ok(1..)) {
                 return false;
             }
-            self.wire.timer.set_reading(self.listener.config.deadlines.head);
+            if is_first {
+                self.wire.timer.set_reading(head);
+            }
         }
-        self.wire.timer.clear();
+        self.wire.timer.clear_reading();
         self.listener.config.http2 && self.input.bytes().starts_with(http2::PREFACE)
     }
 
@@ -191,7 +195,7 @@ impl<W: Watch> Client<W> {
             if let Some((len, verdict)) = self.understand()? {
                 self.input.consume(len);
                 if is_waiting {
-                    self.wire.timer.clear();
+                    self.wire.timer.clear_reading();
                 }
                 return Ok(Some(verdict));
             }
@@ -212,7 +216,7 @@ impl<W: Watch> Client<W> {
     async fn wait_for_request(&mut self) -> bool {
         self.wire.timer.set_idle(self.listener.config.deadlines.idle);
         let has_come = matches!(self.wire.fill(&mut self.input).await, Ok(1..));
-        self.wire.timer.clear();
+        self.wire.timer.clear_reading();
         has_come
     }
 

@@ -5,13 +5,15 @@ use super::answer::{MOST_INTERIM, TOO_MANY_INTERIM, Told};
 use super::ask::{Ask, Facts, Outgoing};
 use super::carry::{Carry, Cut, Sink, Source};
 use super::deadline::Clock;
+use super::http1::Framing;
 use super::message::Fields;
 use super::respond::Failure;
 use super::settings::Route;
+use super::turn::Gone;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// The end that asks.
@@ -77,6 +79,7 @@ pub(super) struct Sending {
     /// Whether the head is all there is so far: what follows is for the other protocol.
     is_upgrade: bool,
     is_over: bool,
+    gone: Gone,
     first_byte: Duration,
 }
 
@@ -88,6 +91,7 @@ impl Sending {
             carry: Carry::new(ask.route.body_limit.unwrap_or(u64::MAX)),
             is_upgrade: ask.facts.upgrade && (matches!(ask.head, Outgoing::Text(_)) || ask.is_tunnel()),
             is_over: false,
+            gone: if ask.facts.framing == Framing::NONE { Gone::AtOnce } else { Gone::NotYet },
             first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
         }
     }
@@ -97,6 +101,11 @@ impl Sending {
         self.is_over && self.carry.has_ended()
     }
 
+    /// How far it has gone.
+    pub(super) const fn gone(&self) -> Gone {
+        self.gone
+    }
+
     /// Once the request has gone, its answer is waited for: anew, where one came that promises another.
     fn expect_answer<W>(&self, far: &mut impl Far<W>) {
         if self.is_over {
@@ -104,27 +113,29 @@ impl Sending {
         }
     }
 
-    /// Sends what can be sent. A backend that takes no more may have answered already.
-    fn poll<W, N: Near<W>, F: Far<W>>(
+    /// Sends what can be sent. Whether the last of it has gone just now. A backend that takes no more may have answered already.
+    fn send<W, N: Near<W>, F: Far<W>>(
         &mut self,
         cx: &mut Context<'_>,
         near: &mut N,
         far: &mut F,
         route: &Route,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         if self.is_over {
-            return Ok(());
+            return Ok(false);
         }
         let sent = if self.is_upgrade {
             far.poll_flush(cx).map_err(Cut::Receiver)
         } else {
             self.carry.poll(cx, near, far, &|name| route.request.passes_behind(name))
         };
-        let Poll::Ready(sent) = sent else { return Ok(()) };
+        let Poll::Ready(sent) = sent else { return Ok(false) };
         self.is_over = true;
-        self.expect_answer(far);
+        if self.gone == Gone::NotYet {
+            self.gone = Gone::Since(Instant::now());
+        }
         match sent {
-            Ok(()) | Err(Cut::Receiver(Failure::BackendBroke | Failure::SlowBackend)) => Ok(()),
+            Ok(()) | Err(Cut::Receiver(Failure::BackendBroke | Failure::SlowBackend)) => Ok(true),
             Err(Cut::Receiver(failure) | Cut::Sender(failure)) => Err(failure),
         }
     }
@@ -143,7 +154,9 @@ pub(super) async fn ask<W, N: Near<W>, F: Far<W>>(
             if near.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Failure::ClientEnded));
             }
-            sending.poll(cx, near, far, &ask.route)?;
+            if sending.send(cx, near, far, &ask.route)? {
+                sending.expect_answer(far);
+            }
             far.poll_head(cx, near, ask)
         });
         let begin = begin.await?;
@@ -172,7 +185,7 @@ pub(super) async fn answer<W, N: Near<W>, F: Far<W>>(
             return Poll::Ready(Err(Cut::Receiver(Failure::ClientEnded)));
         }
         // A backend that waits for the rest of a request that does not come would never end its answer.
-        sending.poll(cx, near, far, &ask.route).map_err(Cut::Receiver)?;
+        sending.send(cx, near, far, &ask.route).map_err(Cut::Receiver)?;
         carry.poll(cx, far, near, &|name| ask.route.response.passes_behind(name))
     })
     .await

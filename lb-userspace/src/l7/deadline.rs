@@ -1,4 +1,4 @@
-//! Deadlines of a worker's connections, as cheap as a store: they are kept in one table that is looked through every
+//! Deadlines of a worker's connections, as cheap as a few stores: they are kept in one table that is looked through every
 //! tick, and a connection that is late has its socket shut down, which ends whatever waits for it.
 //!
 //! Shutting down, in place of giving up a wait, leaves no operation behind and is the same for all transports. Whoever
@@ -16,8 +16,6 @@ pub const TICK: Duration = Duration::from_millis(100);
 
 /// Due never: nothing is waited for.
 const NEVER: u32 = u32::MAX;
-/// Was due.
-const EXPIRED: u32 = u32::MAX - 1;
 
 /// A worker's clock and the deadlines of all its connections.
 #[derive(Debug, Default)]
@@ -28,35 +26,78 @@ pub struct Clock {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Ticks at which the sockets of the same places are late.
+    /// The first tick at which the connection in the same place is late with anything.
     due: Vec<u32>,
-    sockets: Vec<Option<(Rc<Socket>, What)>>,
+    watched: Vec<Option<Watched>>,
     free: Vec<u32>,
 }
 
-/// What of a connection a deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    /// The whole of it.
-    All,
-    /// The whole of it, with what the peer has not taken yet: else the kernel would go on for as long as it takes a little.
-    Sending,
-    /// What the peer sends.
-    Reading,
-    /// The same, and nothing of it has come yet: the connection can be ended without loss.
-    Idle,
+/// A connection's deadlines. Each is set and cleared by whoever waits for it, and none knows of the others.
+#[derive(Debug)]
+struct Watched {
+    socket: Rc<Socket>,
+    dues: [u32; 4],
+    /// What the peer sends is waited for, and nothing of it has come yet: the connection can be ended without loss.
+    is_idle: bool,
+    /// Whether it was ever late with anything.
+    is_late: bool,
 }
 
-impl What {
-    const fn ends(self) -> Shutdown {
-        match self {
-            Self::All | Self::Sending => Shutdown::Both,
-            Self::Reading | Self::Idle => Shutdown::Read,
+/// What of a connection a deadline is for.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// What the peer sends.
+    Reading,
+    /// That the peer takes what it is sent. If it does not, nothing of that is kept for it: else the kernel would go on for as long
+    /// as it takes a little.
+    Sending,
+    /// The whole of it, for the moment.
+    Whole,
+    /// The whole of it, whatever else is waited for.
+    End,
+}
+
+impl Watched {
+    const fn new(socket: Rc<Socket>) -> Self {
+        Self { socket, dues: [NEVER; 4], is_idle: false, is_late: false }
+    }
+
+    const fn due(&mut self, what: What) -> &mut u32 {
+        let [reading, sending, whole, end] = &mut self.dues;
+        match what {
+            What::Reading => reading,
+            What::Sending => sending,
+            What::Whole => whole,
+            What::End => end,
         }
+    }
+
+    fn first(&self) -> u32 {
+        let [reading, sending, whole, end] = self.dues;
+        reading.min(sending).min(whole.min(end))
+    }
+
+    /// The tick by which a request has to come that is waited for.
+    fn idle_until(&self) -> Option<u32> {
+        let [reading, ..] = self.dues;
+        (self.is_idle && reading != NEVER).then_some(reading)
+    }
+
+    /// Ends what is late by now. What was late with reading alone can still be told so, by a deadline of its own.
+    fn end(&mut self, now: u32) {
+        self.is_late = true;
+        let [_, sending, whole, end] = self.dues.map(|due| due <= now);
+        // Both fail where the connection has ended by itself.
+        if sending {
+            let _ = self.socket.set_linger(Some(Duration::ZERO));
+        }
+        let how = if sending || whole || end { Shutdown::Both } else { Shutdown::Read };
+        let _ = self.socket.shutdown(how);
+        self.dues.iter_mut().filter(|due| **due <= now).for_each(|due| *due = NEVER);
     }
 }
 
-/// One connection's deadline.
+/// One connection's deadlines.
 #[derive(Debug)]
 pub struct Timer {
     clock: Rc<Clock>,
@@ -66,9 +107,9 @@ pub struct Timer {
 }
 
 impl Clock {
-    /// A deadline for a socket, due never so far.
+    /// Deadlines for a socket, due never so far.
     pub fn watch(self: &Rc<Self>, socket: Rc<Socket>) -> Timer {
-        let place = self.table.borrow_mut().insert((socket, What::All));
+        let place = self.table.borrow_mut().insert(Watched::new(socket));
         Timer { clock: Rc::clone(self), place, end: Cell::new(NEVER) }
     }
 
@@ -100,127 +141,132 @@ impl Clock {
     pub fn tick(&self) {
         let now = self.now.get() + 1;
         self.now.set(now);
-        let Table { due, sockets, .. } = &mut *self.table.borrow_mut();
-        let late = due.iter_mut().zip(sockets).filter(|(due, _)| **due <= now);
-        for (due, socket) in late {
-            *due = EXPIRED;
-            if let Some((socket, what)) = socket {
-                // Both fail where the connection has ended by itself.
-                if *what == What::Sending {
-                    let _ = socket.set_linger(Some(Duration::ZERO));
-                }
-                let _ = socket.shutdown(what.ends());
-            }
+        let Table { due, watched, .. } = &mut *self.table.borrow_mut();
+        let late = due.iter_mut().zip(watched).filter(|(due, _)| **due <= now);
+        for (due, watched) in late {
+            *due = watched.as_mut().map_or(NEVER, |watched| {
+                watched.end(now);
+                watched.first()
+            });
         }
     }
 
     /// Has the connections expire with the next tick that wait for a request.
     pub fn expire_idle(&self) {
-        let Table { due, sockets, .. } = &mut *self.table.borrow_mut();
-        let is_idle = |socket: &Option<(Rc<Socket>, What)>| matches!(socket, Some((_, What::Idle)));
-        let idle = due.iter_mut().zip(sockets).filter(|(due, socket)| **due < EXPIRED && is_idle(socket));
-        idle.for_each(|(due, _)| *due = 0);
+        self.expire_longest_idle(usize::MAX);
     }
 
     /// The same for so many of them: those that have waited longest. How many there were.
     pub fn expire_longest_idle(&self, count: usize) -> usize {
-        let Table { due, sockets, .. } = &mut *self.table.borrow_mut();
-        let is_idle =
-            |at: usize, due: u32| due < EXPIRED && matches!(sockets.get(at), Some(Some((_, What::Idle))));
-        let mut idle: Vec<_> = due
-            .iter()
-            .enumerate()
-            .filter(|(at, due)| is_idle(*at, **due))
-            .map(|(at, due)| (*due, at))
-            .collect();
+        let mut table = self.table.borrow_mut();
+        let until = |watched: &Option<Watched>| watched.as_ref().and_then(Watched::idle_until);
+        let places = (0u32..).zip(&table.watched);
+        let mut idle: Vec<_> = places.filter_map(|(place, watched)| Some((until(watched)?, place))).collect();
         if count < idle.len() {
             idle.select_nth_unstable(count);
         }
         idle.truncate(count);
-        for &(_, at) in &idle {
-            if let Some(due) = due.get_mut(at) {
-                *due = 0;
-            }
-        }
+        idle.iter().for_each(|&(_, place)| table.set(place, What::Reading, 0));
         idle.len()
     }
 
-    /// Has everything that waits to read or write expire with the next tick, for an end that cannot wait.
+    /// Has everything expire with the next tick, for an end that cannot wait.
     pub fn expire_all(&self) {
-        self.table.borrow_mut().due.iter_mut().filter(|due| **due != EXPIRED).for_each(|due| *due = 0);
+        let mut table = self.table.borrow_mut();
+        let places = 0..u32::try_from(table.watched.len()).unwrap_or(NEVER);
+        places.for_each(|place| table.set(place, What::End, 0));
     }
 }
 
 impl Table {
-    fn insert(&mut self, watched: (Rc<Socket>, What)) -> u32 {
+    fn insert(&mut self, watched: Watched) -> u32 {
         let place = self.free.pop().unwrap_or_else(|| {
             self.due.push(NEVER);
-            self.sockets.push(None);
+            self.watched.push(None);
             // More connections than this have no descriptors.
             u32::try_from(self.due.len() - 1).unwrap_or(NEVER)
         });
-        self.set(place, NEVER);
-        if let Some(entry) = self.sockets.get_mut(index(place)) {
+        if let Some(entry) = self.watched.get_mut(index(place)) {
             *entry = Some(watched);
         }
         place
     }
 
-    fn set(&mut self, place: u32, due: u32) {
-        if let Some(entry) = self.due.get_mut(index(place)) {
-            *entry = due;
+    /// Of a place in use.
+    fn watched(&mut self, place: u32) -> Option<&mut Watched> {
+        self.watched.get_mut(index(place))?.as_mut()
+    }
+
+    fn set(&mut self, place: u32, what: What, tick: u32) {
+        let Some(watched) = self.watched(place) else { return };
+        *watched.due(what) = tick;
+        let first = watched.first();
+        if let Some(due) = self.due.get_mut(index(place)) {
+            *due = first;
         }
     }
 
-    /// Sets what has not been late yet.
-    fn set_open(&mut self, place: u32, due: u32, what: What) {
-        let place = index(place);
-        if let (Some(entry), Some(Some(socket))) = (self.due.get_mut(place), self.sockets.get_mut(place))
-            && *entry != EXPIRED
-        {
-            *entry = due;
-            socket.1 = what;
+    fn remove(&mut self, place: u32) -> Option<Watched> {
+        if let Some(due) = self.due.get_mut(index(place)) {
+            *due = NEVER;
         }
-    }
-
-    fn remove(&mut self, place: u32) -> Option<(Rc<Socket>, What)> {
-        self.set(place, NEVER);
         self.free.push(place);
-        self.sockets.get_mut(index(place))?.take()
+        self.watched.get_mut(index(place))?.take()
     }
 }
 
 impl Timer {
-    /// Ends the connection after this time from now, whatever was set before. One that was late stays so.
+    /// Ends the connection after this time from now, if that is not cleared before.
     pub fn set(&self, after: Duration) {
-        self.put(after, What::All);
+        self.put(What::Whole, self.clock.due(after));
     }
 
-    /// The same for a peer that does not take what it is sent: nothing of that is kept for it.
+    /// Takes back what [`set`](Self::set) has set.
+    pub fn clear(&self) {
+        self.put(What::Whole, NEVER);
+    }
+
+    /// Ends the connection with a peer that does not take what it is sent: nothing of that is kept for it.
     pub fn set_sending(&self, after: Duration) {
-        self.put(after, What::Sending);
+        self.put(What::Sending, self.clock.due(after));
+    }
+
+    /// The peer has taken something.
+    pub fn clear_sending(&self) {
+        self.put(What::Sending, NEVER);
     }
 
     /// Ends only what the peer sends, so that it can still be told what it was late with.
     pub fn set_reading(&self, after: Duration) {
-        self.put(after, What::Reading);
+        self.read_by(after, false);
     }
 
     /// The same, while nothing of what is waited for has come.
     pub fn set_idle(&self, after: Duration) {
-        self.put(after, What::Idle);
+        self.read_by(after, true);
     }
 
-    fn put(&self, after: Duration, what: What) {
-        let (due, end) = (self.clock.due(after), self.end.get());
-        let (due, what) = if end < due { (end, What::All) } else { (due, what) };
-        self.clock.table.borrow_mut().set_open(self.place, due, what);
+    /// What was waited for has come.
+    pub fn clear_reading(&self) {
+        self.put(What::Reading, NEVER);
+    }
+
+    fn read_by(&self, after: Duration, is_idle: bool) {
+        let mut table = self.clock.table.borrow_mut();
+        if let Some(watched) = table.watched(self.place) {
+            watched.is_idle = is_idle;
+        }
+        table.set(self.place, What::Reading, self.clock.due(after));
+    }
+
+    fn put(&self, what: What, tick: u32) {
+        self.clock.table.borrow_mut().set(self.place, what, tick);
     }
 
     /// Ends the connection at this tick at the latest, whatever is set; `None` takes that back.
     pub fn end_at(&self, tick: Option<u32>) {
         self.end.set(tick.unwrap_or(NEVER));
-        self.clear();
+        self.put(What::End, self.end.get());
     }
 
     /// Whether the time has come that [`end_at`](Self::end_at) has set.
@@ -229,15 +275,10 @@ impl Timer {
         self.end.get() <= self.clock.now()
     }
 
-    /// Lets the connection wait as long as it likes. One that was late stays so.
-    pub fn clear(&self) {
-        self.clock.table.borrow_mut().set_open(self.place, self.end.get(), What::All);
-    }
-
-    /// Whether the connection was ended for being late.
+    /// Whether the connection, or what its peer sends, was ended for being late.
     #[must_use]
     pub fn has_expired(&self) -> bool {
-        self.clock.table.borrow().due.get(index(self.place)) == Some(&EXPIRED)
+        self.clock.table.borrow_mut().watched(self.place).is_some_and(|watched| watched.is_late)
     }
 
     /// Where a body is of which so many bytes have passed.
@@ -264,7 +305,7 @@ impl Drop for Timer {
 /// The tick by which so much time has passed since another.
 #[must_use]
 pub fn later(tick: u32, after: Duration) -> u32 {
-    tick.saturating_add(ticks(after)).min(EXPIRED - 1)
+    tick.saturating_add(ticks(after)).min(NEVER - 1)
 }
 
 /// At least as many ticks as the time has, for one of them has begun already.
@@ -316,6 +357,39 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_is_cleared_by_whoever_set_it_alone() {
+        for late in [Timer::set, Timer::set_sending, Timer::set_reading] {
+            let (clock, timer, _far) = watched();
+            late(&timer, TICK);
+            for (set, clear) in [
+                (Timer::set as fn(&Timer, Duration), Timer::clear as fn(&Timer)),
+                (Timer::set_sending, Timer::clear_sending),
+                (Timer::set_reading, Timer::clear_reading),
+            ] {
+                if !std::ptr::fn_addr_eq(set, late as fn(&Timer, Duration)) {
+                    set(&timer, TICK * 100);
+                    clear(&timer);
+                }
+            }
+            (0..2).for_each(|_| clock.tick());
+            assert!(timer.has_expired());
+        }
+    }
+
+    #[test]
+    fn who_was_late_with_reading_has_a_deadline_for_what_it_is_told() {
+        let (clock, timer, mut far) = watched();
+        timer.set_reading(Duration::ZERO);
+        clock.tick();
+        assert!(timer.has_expired());
+        far.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(far.read(&mut [0]).is_err(), "the other direction is open");
+        timer.set_sending(Duration::ZERO);
+        clock.tick();
+        assert_eq!(far.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
     fn only_a_connection_that_waits_for_a_request_can_be_ended_for_being_idle() {
         let (clock, timer, _far) = watched();
         timer.set_reading(TICK * 10);
@@ -357,7 +431,7 @@ mod tests {
         let timers: Vec<_> = sockets
             .iter()
             .map(|(_, timer, _)| {
-                let socket = timer.clock.table.borrow().sockets[0].as_ref().unwrap().0.clone();
+                let socket = timer.clock.table.borrow().watched[0].as_ref().unwrap().socket.clone();
                 clock.watch(socket)
             })
             .collect();

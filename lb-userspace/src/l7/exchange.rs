@@ -15,6 +15,7 @@ use super::pump::{Broken, Patience, Pump};
 use super::reply;
 use super::respond::Failure;
 use super::transport::Watch;
+use super::turn::Gone;
 use super::wire::Wire;
 use super::worker::Worker;
 use std::future::poll_fn;
@@ -54,6 +55,13 @@ impl<W: Watch> Caller<W> for Client<W> {
 
     fn ends(&self) -> Ends {
         Ends { client: self.address, here: self.wire.local_addr() }
+    }
+
+    fn gone(begun: &Begun<W>) -> Gone {
+        match begun {
+            Begun::Own(_, own) => own.asking.gone(),
+            Begun::Shared(begun) => begun.gone(),
+        }
     }
 
     fn may_ask_another(begun: &Begun<W>, ask: &Ask<W>) -> bool {
@@ -147,7 +155,7 @@ impl<W: Watch> Client<W> {
         let answered = poll_fn(|cx| {
             let Own { asking, upstream } = &mut *own;
             // What becomes of the request does not matter to a client that has its answer.
-            let _ = asking.poll_send(cx, self, upstream, &ask.route);
+            let _ = asking.send(cx, self, upstream, &ask.route);
             let passes = |name: &str| ask.route.response.passes_behind(name);
             pump.poll(cx, (&mut upstream.wire, &mut upstream.input), &mut self.wire, &passes)
         })

@@ -12,7 +12,7 @@ use super::memory;
 use super::pool::{Age, Upstream, Way};
 use super::respond::Failure;
 use super::transport::Watch;
-use super::turn::Turn;
+use super::turn::{Gone, Turn};
 use super::worker::{Worker, count};
 use std::rc::Rc;
 use tokio::task::spawn_local;
@@ -102,7 +102,7 @@ async fn carry<W: Watch>(
     let mut turn = Turn::take(worker, copy, None).await?;
     let answered = exchange(worker, copy, &turn, header).await;
     match answered {
-        Ok(status) => _ = turn.note_answer(status),
+        Ok(status) => _ = turn.note_answer(status, Gone::AtOnce),
         Err(failure) => turn.note_failure(failure),
     }
     answered.map(|_| ())
@@ -152,13 +152,13 @@ async fn reach<W: Watch>(
     {
         return Ok(kept);
     }
-    let site = worker.site();
+    let tls = copy.upstreams.tls();
     let way = Way {
         clock: &worker.clock,
         within: config.deadlines.connect,
         age: Age::new(worker.clock.now(), worker.draw_half()),
         header,
-        tls: site.snapshot.tls.client(copy.upstreams.id),
+        tls: tls.as_ref(),
     };
     pool.connect(&way).await
 }

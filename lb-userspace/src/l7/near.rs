@@ -14,6 +14,7 @@ use super::pump::Patience;
 use super::respond::Failure;
 use super::textual::{Blame, Bodies};
 use super::transport::Watch;
+use super::turn::Gone;
 use bytes::Bytes;
 use http::HeaderMap;
 use std::pin::pin;
@@ -33,6 +34,11 @@ impl Begun {
     /// Whether another backend may be asked in place of this answer.
     pub(super) fn may_ask_another(&self, facts: &Facts) -> bool {
         self.begin.may_ask_another(facts)
+    }
+
+    /// How far the request had gone when the answer began.
+    pub(super) const fn gone(&self) -> Gone {
+        self.sending.gone()
     }
 
     /// The status of the answer.

@@ -143,7 +143,7 @@ impl Pump {
             if self.written < self.staged() {
                 ready!(self.poll_write(cx, input, to)).map_err(Broken::Receiver)?;
             } else if self.has_ended() {
-                return to.poll_flush(cx).map_err(Broken::Receiver);
+                return self.poll_flush(cx, to).map_err(Broken::Receiver);
             } else {
                 ready!(self.poll_read(cx, from, input, to))?;
             }
@@ -164,15 +164,11 @@ impl Pump {
         while self.written < self.staged() {
             let mut parts = [IoSlice::new(&self.before), input.slice(self.data), IoSlice::new(self.behind)];
             let Poll::Ready(count) = to.poll_write(cx, unwritten(&mut parts, self.written)) else {
-                if let Some(within) = self.writes.begin(to.timer.mark(self.passed())) {
-                    to.timer.set_sending(within);
-                }
+                self.await_room(to);
                 return Poll::Pending;
             };
             self.written += count?;
-            if self.writes.end(|| to.timer.clock().now()) {
-                to.timer.clear();
-            }
+            self.note_room(to);
         }
         input.consume(self.data);
         self.passed += self.data as u64;
@@ -182,6 +178,28 @@ impl Pump {
         }
         self.written = self.before.len();
         Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the kernel has what TLS took last.
+    fn poll_flush<W: Watch>(&mut self, cx: &mut Context<'_>, to: &mut Wire<W>) -> Poll<io::Result<()>> {
+        let Poll::Ready(flushed) = to.poll_flush(cx) else {
+            self.await_room(to);
+            return Poll::Pending;
+        };
+        self.note_room(to);
+        Poll::Ready(flushed)
+    }
+
+    fn await_room<W: Watch>(&mut self, to: &Wire<W>) {
+        if let Some(within) = self.writes.begin(to.timer.mark(self.passed())) {
+            to.timer.set_sending(within);
+        }
+    }
+
+    fn note_room<W: Watch>(&mut self, to: &Wire<W>) {
+        if self.writes.end(|| to.timer.clock().now()) {
+            to.timer.clear_sending();
+        }
     }
 
     fn poll_read<W: Watch>(
@@ -200,11 +218,17 @@ impl Pump {
             return Poll::Pending;
         };
         if self.reads.end(|| from.timer.clock().now()) {
-            from.timer.clear();
+            from.timer.clear_reading();
         }
         match count {
             // A sender that was ended for being late has not said that this was all.
-            Ok(0) if !from.timer.has_expired() && self.source.end_of_connection() => self.end(),
+            Ok(0)
+                if !from.timer.has_expired()
+                    && from.has_ended_surely()
+                    && self.source.end_of_connection() =>
+            {
+                self.end();
+            }
             Ok(0) => return Poll::Ready(Err(Broken::Sender(None))),
             Err(error) => return Poll::Ready(Err(Broken::Sender(Some(error)))),
             Ok(_) => {}

@@ -6,8 +6,8 @@
 use super::balance::{Balancer, Budget, Signer};
 use super::log::Queue;
 use super::pool::Pool;
-use super::settings::{Listener, ListenerId, Service, ServiceId, Settings};
-use super::tls::Store;
+use super::settings::{ByNumber, Listener, ListenerId, Service, ServiceId, Settings};
+use super::tls::{ClientTls, Store};
 use super::transport::Watch;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -36,16 +36,16 @@ pub struct Snapshot {
 pub struct Site<W> {
     /// What all workers serve.
     pub snapshot: Snapshot,
-    upstreams: Vec<Option<Rc<Upstreams<W>>>>,
+    upstreams: ByNumber<Service, Rc<Upstreams<W>>>,
 }
 
 /// A service as one worker knows it.
 #[derive(Debug)]
 pub struct Upstreams<W> {
-    /// Its number.
-    pub id: ServiceId,
     /// Its settings.
     pub service: Arc<Service>,
+    /// How connections to its backends begin, if by TLS. It is read anew when its files change.
+    tls: RefCell<Option<ClientTls>>,
     /// The worker's number.
     worker: usize,
     /// What decides between its backends. It outlives the settings, as the connections do.
@@ -85,14 +85,12 @@ impl<W: Watch> Site<W> {
     #[must_use]
     pub fn new(snapshot: Snapshot, former: Option<&Self>, (worker, now): (usize, Duration)) -> Self {
         let settings = &snapshot.settings;
-        let mut upstreams = Vec::new();
-        upstreams.resize_with(settings.services.places(), || None);
+        let mut upstreams = ByNumber::default();
         for (id, service) in settings.services.iter() {
             let before = former.and_then(|former| former.upstreams(id));
-            let before = before.filter(|before| before.service.config.name == service.config.name);
-            if let Some(place) = upstreams.get_mut(id.index()) {
-                *place = Some(Upstreams::follow((id, service), before, &snapshot, (worker, now)));
-            }
+            let followed = Upstreams::follow(service, before, &snapshot, (worker, now));
+            followed.tls.replace(snapshot.tls.client(id).cloned());
+            upstreams.put(id, followed);
         }
         Self { snapshot, upstreams }
     }
@@ -106,18 +104,18 @@ impl<W: Watch> Site<W> {
     /// The backends of a service.
     #[must_use]
     pub fn upstreams(&self, id: ServiceId) -> Option<&Rc<Upstreams<W>>> {
-        self.upstreams.get(id.index())?.as_ref()
+        self.upstreams.get(id)
     }
 
     /// The backends of all services.
     pub fn all_upstreams(&self) -> impl Iterator<Item = &Rc<Upstreams<W>>> {
-        self.upstreams.iter().flatten()
+        self.upstreams.iter().map(|(_, upstreams)| upstreams)
     }
 }
 
 impl<W: Watch> Upstreams<W> {
     fn follow(
-        (id, service): (ServiceId, &Arc<Service>),
+        service: &Arc<Service>,
         before: Option<&Rc<Self>>,
         snapshot: &Snapshot,
         (worker, now): (usize, Duration),
@@ -130,20 +128,26 @@ impl<W: Watch> Upstreams<W> {
         let Some(before) = before else {
             let balance = Balancer::new(config, *workers, signer, HASH_SEED, now);
             let (balance, budget, pools) = (Rc::new(balance.into()), Rc::default(), Rc::default());
-            return Rc::new(Self { id, worker, service: Arc::clone(&service), balance, budget, pools });
+            return Rc::new(Self { worker, service, tls: RefCell::default(), balance, budget, pools });
         };
         before.balance.borrow_mut().follow(config, *workers, signer, HASH_SEED, now);
         let stays = |addr: &SocketAddr| config.backends.iter().any(|backend| backend.addr == *addr);
         before.pools.borrow_mut().retain(|addr, _| stays(addr));
         let (balance, budget) = (Rc::clone(&before.balance), Rc::clone(&before.budget));
         Rc::new(Self {
-            id,
             worker,
             balance,
             budget,
             pools: Rc::clone(&before.pools),
-            service: Arc::clone(&service),
+            tls: RefCell::default(),
+            service,
         })
+    }
+
+    /// How connections to the backends begin, if by TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<ClientTls> {
+        self.tls.borrow().clone()
     }
 
     /// The connections to a backend.

@@ -184,12 +184,12 @@ impl Bodies {
             return Poll::Pending;
         };
         if self.reads.end(|| wire.timer.clock().now()) {
-            wire.timer.clear();
+            wire.timer.clear_reading();
         }
         match count {
             Ok(1..) => Poll::Ready(Ok(())),
             _ if wire.timer.has_expired() => Poll::Ready(Err(self.blame.slow_sender)),
-            Ok(_) if self.incoming.end_of_connection() => Poll::Ready(Ok(())),
+            Ok(_) if wire.has_ended_surely() && self.incoming.end_of_connection() => Poll::Ready(Ok(())),
             _ => Poll::Ready(Err(self.blame.ended)),
         }
     }
@@ -207,9 +207,7 @@ impl Bodies {
                 return Poll::Pending;
             };
             self.written += count.map_err(|_| self.broken(wire))?;
-            if self.writes.end(|| wire.timer.clock().now()) {
-                wire.timer.clear();
-            }
+            self.note_room(wire);
         }
         self.clear();
         Poll::Ready(Ok(()))
@@ -237,6 +235,12 @@ impl Bodies {
         }
     }
 
+    fn note_room<W: Watch>(&mut self, wire: &Wire<W>) {
+        if self.writes.end(|| wire.timer.clock().now()) {
+            wire.timer.clear_sending();
+        }
+    }
+
     fn broken<W: Watch>(&self, wire: &Wire<W>) -> Failure {
         if wire.timer.has_expired() { self.blame.slow_reader } else { self.blame.ended }
     }
@@ -252,9 +256,7 @@ impl Bodies {
             self.await_room(wire);
             return Poll::Pending;
         };
-        if self.writes.end(|| wire.timer.clock().now()) {
-            wire.timer.clear();
-        }
+        self.note_room(wire);
         Poll::Ready(flushed.map_err(|_| self.broken(wire)))
     }
 

@@ -9,10 +9,21 @@ use super::site::Upstreams;
 use super::transport::Watch;
 use super::worker::Worker;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a request that waits for a backend looks whether there is room.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// How far a request had gone when its answer began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// All of it, as soon as the backend was reached: it is a head alone.
+    AtOnce,
+    /// All of it, its body since then.
+    Since(Instant),
+    /// A part of its body was to follow: how long the answer took says as much of the client as of the backend.
+    NotYet,
+}
 
 /// An exchange with a backend, as the balancer sees it. Its drop ends it.
 #[derive(Debug)]
@@ -20,6 +31,7 @@ pub(super) struct Turn<W: Watch> {
     pub(super) id: BackendId,
     upstreams: Rc<Upstreams<W>>,
     worker: Rc<Worker<W>>,
+    /// When it was picked, or a new connection to it stood.
     began: Duration,
     /// When the answer began.
     answered: Option<Duration>,
@@ -40,12 +52,8 @@ impl<W: Watch> Turn<W> {
             Choice::Backend(id) => Self::begin(worker, &ask.upstreams, id, now),
             Choice::None => Err(Failure::NoBackend),
             Choice::Full => {
-                if !ask.upstreams.balance.borrow_mut().enter_queue() {
-                    return Err(Failure::Busy);
-                }
-                let waited = Box::pin(Self::wait(worker, ask, not)).await;
-                ask.upstreams.balance.borrow_mut().leave_queue();
-                waited
+                let _queued = Queued::behind_others(&ask.upstreams).ok_or(Failure::Busy)?;
+                Box::pin(Self::wait(worker, ask, not)).await
             }
         }
     }
@@ -84,15 +92,25 @@ impl<W: Watch> Turn<W> {
         })
     }
 
-    /// The backend has begun its answer. How long that took.
-    pub(super) fn note_answer(&mut self, status: u16) -> Duration {
+    /// It could be asked from now on: what came before does not count as its time.
+    pub(super) fn note_reached(&mut self) {
+        self.began = self.worker.elapsed();
+    }
+
+    /// The backend has begun its answer to a request that had gone so far. How long that took.
+    pub(super) fn note_answer(&mut self, status: u16, gone: Gone) -> Duration {
         let now = self.worker.elapsed();
-        let latency = now.saturating_sub(self.began);
+        let since_asked = now.saturating_sub(self.began);
+        let (told, latency) = match gone {
+            Gone::AtOnce => (since_asked, Some(since_asked)),
+            Gone::Since(end) => (end.elapsed(), Some(end.elapsed())),
+            Gone::NotYet => (since_asked, None),
+        };
         self.answered = Some(now);
         self.pool.counts.answers.add(status);
-        self.pool.counts.times.add(latency);
+        self.pool.counts.times.add(told);
         self.outcome = if status < 500 { Outcome::Answered { latency } } else { Outcome::Failed };
-        latency
+        told
     }
 
     /// Writes the backend down in a log's note.
@@ -137,6 +155,22 @@ impl<W: Watch> Drop for Turn<W> {
         let known_at = self.answered.unwrap_or_else(|| self.worker.elapsed());
         let ejected = self.upstreams.balance.borrow_mut().end(self.id, self.outcome, known_at);
         self.pool.counts.ejections.add(ejected.into());
+    }
+}
+
+/// A request that waits for a backend. Its drop leaves the queue.
+struct Queued<'a, W>(&'a Upstreams<W>);
+
+impl<'a, W> Queued<'a, W> {
+    /// None where as many wait already as may.
+    fn behind_others(upstreams: &'a Upstreams<W>) -> Option<Self> {
+        upstreams.balance.borrow_mut().enter_queue().then(|| Self(upstreams))
+    }
+}
+
+impl<W> Drop for Queued<'_, W> {
+    fn drop(&mut self) {
+        self.0.balance.borrow_mut().leave_queue();
     }
 }
 

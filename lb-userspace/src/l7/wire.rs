@@ -26,6 +26,8 @@ struct Tls {
     connection: Connection,
     /// Decrypted bytes that nobody has taken yet.
     readable: usize,
+    /// Whether the peer said that nothing more follows.
+    has_closed: bool,
     end: End,
     _held: Held,
 }
@@ -49,7 +51,7 @@ impl<W: Watch> Wire<W> {
 
     /// Speaks TLS from now on, and shakes hands. `early` has been read from the stream already.
     pub async fn start_tls(&mut self, connection: Connection, early: &mut Buffer) -> io::Result<()> {
-        let tls = Tls { connection, readable: 0, end: End::Whole, _held: Held::new(TLS) };
+        let tls = Tls { connection, readable: 0, has_closed: false, end: End::Whole, _held: Held::new(TLS) };
         let (tls, stream) = (self.tls.insert(Box::new(tls)), &mut self.stream);
         while !early.is_empty() {
             let taken = tls.connection.read_tls(&mut early.bytes())?;
@@ -93,6 +95,12 @@ impl<W: Watch> Wire<W> {
     /// Waits for bytes and appends them to the buffer. 0 is the end.
     pub async fn fill(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
         poll_fn(|cx| self.poll_fill(cx, buffer)).await
+    }
+
+    /// Whether the end that the peer's bytes have come to is one that it has made: by TLS anybody on the way could cut them off, but
+    /// for the alert that says so (RFC 9112, section 9.8).
+    pub fn has_ended_surely(&self) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.has_closed)
     }
 
     /// Takes as many of the bytes as there is room for. They may have to be [flushed](Self::poll_flush) yet.
@@ -188,8 +196,8 @@ impl Tls {
         Poll::Ready(Ok(count))
     }
 
-    /// Reads records and decrypts them. 0 is the end, be it said by an alert or not: HTTP frames its messages itself, and
-    /// one that ends with the connection is looked at by [`Wire::tls`].
+    /// Reads records and decrypts them. 0 is the end, be it said by an alert or not: HTTP frames its messages itself, but for one
+    /// that ends with the connection, of which [`Wire::has_ended_surely`] tells.
     fn poll_records<W: Watch>(
         &mut self,
         cx: &mut Context<'_>,
@@ -199,18 +207,18 @@ impl Tls {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             read => read?,
         };
-        let is_closed = self.take_records()?;
-        Poll::Ready(Ok(if is_closed && self.readable == 0 { 0 } else { count }))
+        self.take_records()?;
+        Poll::Ready(Ok(if self.has_closed && self.readable == 0 { 0 } else { count }))
     }
 
-    /// Decrypts what was read. Whether the peer said that nothing more follows.
-    fn take_records(&mut self) -> io::Result<bool> {
+    /// Decrypts what was read.
+    fn take_records(&mut self) -> io::Result<()> {
         let state = self.connection.process_new_packets().map_err(|error| {
             self.end = End::Refused;
             io::Error::new(io::ErrorKind::InvalidData, error)
         })?;
-        self.readable = state.plaintext_bytes_to_read();
-        Ok(state.peer_has_closed())
+        (self.readable, self.has_closed) = (state.plaintext_bytes_to_read(), state.peer_has_closed());
+        Ok(())
     }
 
     fn poll_write<W: Watch>(

@@ -25,8 +25,9 @@ impl BackendId {
 pub enum Outcome {
     /// It answered, with a status below 500.
     Answered {
-        /// From the end of the request to the first byte of the answer.
-        latency: Duration,
+        /// From the end of the request, or from when a new connection stood for it, to the first byte of the answer. None of one
+        /// that began before the request had ended.
+        latency: Option<Duration>,
     },
     /// No connection, no answer, or a status of 500 and more.
     Failed,
@@ -153,7 +154,7 @@ impl Backend {
 
     pub(super) fn end(&mut self, outcome: Outcome, now: Duration) {
         self.active = self.active.saturating_sub(1);
-        if let Outcome::Answered { latency } = outcome {
+        if let Outcome::Answered { latency: Some(latency) } = outcome {
             self.latency.observe(latency, now);
         }
     }

@@ -164,7 +164,9 @@ impl Balancer {
         let Some(rules) = self.outliers else { return false };
         match outcome {
             Outcome::Abandoned => false,
-            Outcome::Answered { latency } if !is_slow(latency, self.median.0, &rules) => {
+            Outcome::Answered { latency }
+                if !latency.is_some_and(|latency| is_slow(latency, self.median.0, &rules)) =>
+            {
                 backend.outlier.forgive(&rules, now);
                 false
             }

@@ -51,7 +51,7 @@ impl World {
             self.ends.peek().copied().filter(|Reverse(end)| end.0 <= now)
         {
             self.ends.pop();
-            self.balancer.end(BackendId(backend), Outcome::Answered { latency }, end);
+            self.balancer.end(BackendId(backend), Outcome::Answered { latency: Some(latency) }, end);
         }
     }
 

@@ -248,7 +248,7 @@ fn a_backend_far_slower_than_the_median_is_left_out_where_that_is_asked_for() {
             balancer.begin(BackendId(backend));
             balancer.end(
                 BackendId(backend),
-                Outcome::Answered { latency },
+                Outcome::Answered { latency: Some(latency) },
                 Duration::from_millis(round * 100),
             );
         }

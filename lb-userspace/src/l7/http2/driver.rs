@@ -33,6 +33,8 @@ pub(super) struct Driver<W, F> {
     /// Whether what is served may have changed.
     is_news: bool,
     is_leaving: bool,
+    /// Whether nothing is left but the client's word that it has heard that we go.
+    is_parting: bool,
     is_refused: bool,
 }
 
@@ -51,6 +53,7 @@ impl<W: Watch, F: Future<Output = ()>> Driver<W, F> {
             idle_since,
             is_news: true,
             is_leaving: false,
+            is_parting: false,
             is_refused: false,
         }
     }
@@ -94,10 +97,15 @@ impl<W: Watch, F: Future<Output = ()>> Driver<W, F> {
         if std::mem::take(&mut self.is_news) && self.session.is_over() {
             self.leave(cx);
         }
-        if self.is_leaving && self.exchanges.is_empty() {
-            let mut io = self.session.io.borrow_mut();
-            io.wait_idly(None);
-            io.wire.timer.set(GOODBYE);
+        let is_parting = self.is_leaving && self.exchanges.is_empty();
+        if is_parting != std::mem::replace(&mut self.is_parting, is_parting) {
+            let timer = &self.session.io.borrow().wire.timer;
+            if is_parting {
+                timer.set(GOODBYE);
+            } else {
+                // A request that was on its way.
+                timer.clear();
+            }
         }
     }
 

@@ -260,11 +260,12 @@ impl List {
         self.0.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 
-    /// The length that the answer tells, which may be that of a body that is not sent (RFC 9110, section 8.6).
-    pub(super) fn put_told_length<F: ?Sized>(&mut self, told: &Told<'_, F>) {
+    /// The length that the answer tells, which may be that of a body that is not sent; where HEAD was answered without one, nobody
+    /// knows it (RFC 9110, section 8.6).
+    pub(super) fn put_told_length<F: ?Sized>(&mut self, told: &Told<'_, F>, is_head: bool) {
         match (told.length_elsewhere, told.framing) {
             (Some(length), _) => self.put_length(length),
-            (None, Framing::Length(length)) if !matches!(told.status, 100..=199 | 204 | 304) => {
+            (None, Framing::Length(length)) if !is_head && !matches!(told.status, 100..=199 | 204 | 304) => {
                 self.put_length(length);
             }
             _ => {}

@@ -57,8 +57,11 @@ impl<W: Watch> Io<W> {
         let sent = self.poll_write_out(cx);
         if sent.is_pending() != self.waits {
             self.waits = sent.is_pending();
-            self.is_idle &= self.wire.timer.has_expired();
-            if self.waits { self.wire.timer.set_sending(self.patience) } else { self.wire.timer.clear() }
+            if self.waits {
+                self.wire.timer.set_sending(self.patience);
+            } else {
+                self.wire.timer.clear_sending();
+            }
         }
         sent
     }
@@ -73,13 +76,13 @@ impl<W: Watch> Io<W> {
     pub(super) fn wait_idly(&mut self, patience: Option<Duration>) {
         // One that was late while it waited stays so, for nothing more can be read: a request that came at the same moment is the last.
         let is_late = self.is_idle && self.wire.timer.has_expired();
-        if self.waits || is_late || patience.is_some() == self.is_idle {
+        if is_late || patience.is_some() == self.is_idle {
             return;
         }
         self.is_idle = patience.is_some();
         match patience {
             Some(patience) => self.wire.timer.set_idle(patience),
-            None => self.wire.timer.clear(),
+            None => self.wire.timer.clear_reading(),
         }
     }
 

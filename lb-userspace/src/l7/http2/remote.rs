@@ -76,7 +76,9 @@ impl Remote {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Failure>> {
         let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(cx) else {
             let Some(within) = self.within else { return Poll::Pending };
-            return self.pause.poll(cx, within).map(|()| Err(Failure::SlowBackend));
+            ready!(self.pause.poll(cx, within));
+            self.place.note_late();
+            return Poll::Ready(Err(Failure::SlowBackend));
         };
         Poll::Ready(answer.map_err(|error| {
             self.is_untouched =

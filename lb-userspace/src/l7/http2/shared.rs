@@ -48,6 +48,10 @@ struct Line {
     age: Age,
     idle_since: Cell<u32>,
     stock: Rc<Stock>,
+    /// Bytes that have come by it.
+    came: Rc<Cell<u64>>,
+    /// Whether it was found silent: it gets no more exchanges.
+    is_mute: Cell<bool>,
     pings: Mutex<Option<PingPong>>,
 }
 
@@ -56,6 +60,8 @@ struct Line {
 pub(in crate::l7) struct Place {
     pub(super) send: SendRequest<Bytes>,
     line: Rc<Line>,
+    /// Bytes that had come when the place was taken.
+    came: u64,
     now: u32,
 }
 
@@ -63,7 +69,7 @@ impl Place {
     fn on(line: &Rc<Line>, send: SendRequest<Bytes>, now: u32) -> Self {
         line.exchanges.set(line.exchanges.get() + 1);
         line.requests.set(line.requests.get() + 1);
-        Self { send, line: Rc::clone(line), now }
+        Self { send, line: Rc::clone(line), came: line.came.get(), now }
     }
 
     /// What the connection holds of bodies.
@@ -81,6 +87,12 @@ impl Place {
             let _ = timeout(within, pings.ping(Ping::opaque())).await;
         }
         self.send.is_extended_connect_protocol_enabled()
+    }
+
+    /// An answer is late. If nothing at all has come since it was asked for, the connection may be dead without anybody having
+    /// been told, as where a firewall has forgotten it: others shall not wait on it as well.
+    pub(super) fn note_late(&self) {
+        self.line.is_mute.set(self.line.came.get() == self.came);
     }
 
     /// Whether the connection has carried requests before, so that the backend may have ended it in silence.
@@ -103,7 +115,8 @@ impl Shared {
         self.lines.borrow_mut().retain(|line| {
             let mut send = line.send.clone();
             let ready = send.poll_ready(&mut Context::from_waker(Waker::noop()));
-            let is_worn = (rules.requests > 0 && line.requests.get() >= rules.requests)
+            let is_worn = line.is_mute.get()
+                || (rules.requests > 0 && line.requests.get() >= rules.requests)
                 || line.age.is_over(now, rules.lifetime);
             if found.is_none() && !is_worn && matches!(ready, Poll::Ready(Ok(()))) && line.has_room() {
                 found = Some(Place::on(line, send, now));
@@ -137,9 +150,12 @@ impl Shared {
             .await
             .map_err(|_| Failure::Unreachable)?;
         let (stock, pings) = (Rc::new(Stock::new()), Mutex::new(connection.ping_pong()));
-        spawn_local(drive(connection, io, Rc::clone(&stock)));
+        let came = Rc::new(Cell::new(0));
+        spawn_local(drive(connection, io, (Rc::clone(&stock), Rc::clone(&came))));
         let (exchanges, requests, idle_since) = (Cell::new(0), Cell::new(0), Cell::new(now));
-        let line = Rc::new(Line { send, exchanges, requests, age, idle_since, stock, pings });
+        let is_mute = Cell::new(false);
+        let line = Line { send, exchanges, requests, age, idle_since, stock, came, is_mute, pings };
+        let line = Rc::new(line);
         if is_shared {
             self.lines.borrow_mut().push(Rc::clone(&line));
         }
@@ -174,7 +190,7 @@ impl Line {
 async fn drive<W: Watch>(
     mut connection: Connection<Handle<W>, Bytes>,
     io: Rc<RefCell<Io<W>>>,
-    stock: Rc<Stock>,
+    (stock, came): (Rc<Stock>, Rc<Cell<u64>>),
 ) {
     // Those who have places on it learn of a failure themselves.
     let _ = poll_fn(|cx| {
@@ -182,6 +198,7 @@ async fn drive<W: Watch>(
         let mut io = io.borrow_mut();
         let _ = io.poll_send(cx);
         stock.settle(&io);
+        came.set(io.meter.came());
         ended
     })
     .await;

@@ -21,6 +21,7 @@ use crate::l7::rewrite::ResponseContext;
 use crate::l7::settings::Listener;
 use crate::l7::textual::Blame;
 use crate::l7::transport::Watch;
+use crate::l7::turn::Gone;
 use crate::l7::worker::{Worker, count};
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -239,6 +240,10 @@ impl<W: Watch> Caller<W> for Stream<W> {
         self.session.ends
     }
 
+    fn gone(begun: &Begun<W>) -> Gone {
+        begun.sending.gone()
+    }
+
     fn may_ask_another(begun: &Begun<W>, ask: &Ask<W>) -> bool {
         begun.begin.may_ask_another(&ask.facts)
     }
@@ -271,7 +276,7 @@ impl<W: Watch> Near<W> for Stream<W> {
         let mut list = List::with_room_for(told.fields.each().count());
         let context = ResponseContext { upgrade: None, ..answer::context(told, ask, towards) };
         ask.route.response.apply(told.fields, &context, &mut String::new(), &mut list);
-        list.put_told_length(told);
+        list.put_told_length(told, ask.facts.is_head());
         list.answer(if told.status == 101 { 200 } else { told.status })
     }
 

@@ -20,7 +20,7 @@ mod route;
 mod tests;
 
 pub use build::Error;
-pub use numbered::{Number, Numbered};
+pub use numbered::{ByNumber, Number, Numbered};
 pub use route::{Action, Answer, Route, Shares};
 
 use std::net::SocketAddr;

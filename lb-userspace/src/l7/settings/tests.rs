@@ -1,5 +1,6 @@
 //! What a reload leaves as it was.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Action, Error, ServiceId, Settings, Shares};
@@ -115,7 +116,7 @@ fn what_all_edits_have_in_common_touches_all_routes() {
 }
 
 #[test]
-fn a_number_stays_with_its_name_and_is_free_when_that_is_gone() {
+fn a_number_stays_with_its_name_and_is_never_anothers() {
     let before = first();
     let api = before.services.number("api");
     let mut config = config(&[("path = \"/api\"\nservice = \"api\"", "path = \"/api\"\nservice = \"web\"")]);
@@ -129,8 +130,9 @@ fn a_number_stays_with_its_name_and_is_free_when_that_is_gone() {
     new.name = "new".into();
     config.services.push(new);
     let then = Settings::build(&config, Some(&now)).unwrap();
-    assert_eq!(then.services.number("new"), before.services.number("web"), "the place was free");
-    assert_eq!(then.services.places(), 2);
+    let (gone, new) = (before.services.number("web").unwrap(), then.services.number("new").unwrap());
+    assert_ne!(new, gone);
+    assert!(then.services.get(new).is_some() && then.services.get(gone).is_none());
 }
 
 fn service_of(settings: &Settings, path: &str) -> Option<ServiceId> {
@@ -177,11 +179,11 @@ fn a_configuration_that_was_not_checked_is_refused() {
 
 #[test]
 fn shares_are_in_proportion_to_weights() {
-    let numbers: [ServiceId; 3] = [0, 1, 2].map(ServiceId::new);
+    let numbers: [ServiceId; 3] = [0, 1, 2].map(|place| ServiceId::new(place, 0));
     let shares = Shares::new([(9, numbers[0]), (0, numbers[1]), (1, numbers[2])]);
     let drawn = (0..1000u32).map(|n| shares.pick(n * (u32::MAX / 1000)));
-    let mut counts = [0; 3];
-    drawn.for_each(|service| counts[service.unwrap().index()] += 1);
-    assert_eq!(counts[1], 0);
-    assert!((899..=901).contains(&counts[0]), "{counts:?}");
+    let mut counts: HashMap<ServiceId, usize> = HashMap::new();
+    drawn.for_each(|service| *counts.entry(service.unwrap()).or_default() += 1);
+    assert_eq!(counts.get(&numbers[1]), None);
+    assert!((899..=901).contains(&counts[&numbers[0]]), "{counts:?}");
 }

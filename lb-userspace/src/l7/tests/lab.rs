@@ -43,6 +43,7 @@ pub(super) struct Lab {
     pub(super) orders: UnboundedSender<Order>,
     pub(super) counters: Arc<Counters>,
     pub(super) settings: Arc<Settings>,
+    queue: log::Queue,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -50,18 +51,22 @@ impl Lab {
     fn start<W: Watch>(proxy: &Proxy, queue: log::Queue) -> Self {
         let address = proxy.listeners[0].addresses[0];
         let settings = Arc::new(Settings::build(proxy, None).unwrap());
-        let tls = Arc::new(Store::read(&Shared::new().unwrap(), &settings).unwrap());
-        let shown = Arc::clone(&settings);
-        let snapshot = Snapshot { settings, tls, signer: Signer::new(b"secret"), workers: 1, log: queue };
+        let snapshot = snapshot(&settings, queue.clone());
         let (orders, received) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let kept = Arc::clone(&counters);
         let thread = std::thread::spawn(move || W::run(run::<W>(snapshot, received, (kept, 1))).unwrap());
-        let lab = Self { address, orders, counters, settings: shown, thread: Some(thread) };
+        let lab = Self { address, orders, counters, settings, queue, thread: Some(thread) };
         while TcpStream::connect(address).is_err() {
             std::thread::sleep(Duration::from_millis(1));
         }
         lab
+    }
+
+    /// Serves something else from now on.
+    pub(super) fn reload(&mut self, proxy: &Proxy) {
+        self.settings = Arc::new(Settings::build(proxy, Some(&self.settings)).unwrap());
+        self.orders.send(Order::Serve(snapshot(&self.settings, self.queue.clone()))).unwrap();
     }
 
     pub(super) fn connect(&self) -> Client {
@@ -69,6 +74,11 @@ impl Lab {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client(BufReader::new(stream))
     }
+}
+
+fn snapshot(settings: &Arc<Settings>, log: log::Queue) -> Snapshot {
+    let tls = Arc::new(Store::read(&Shared::new().unwrap(), settings).unwrap());
+    Snapshot { settings: Arc::clone(settings), tls, signer: Signer::new(b"secret"), workers: 1, log }
 }
 
 impl Drop for Lab {

@@ -15,4 +15,5 @@ mod seen;
 mod speak;
 mod stock;
 mod upstream;
+mod waits;
 mod websocket;

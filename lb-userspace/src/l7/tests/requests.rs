@@ -61,6 +61,29 @@ fn the_answer_to_head_has_the_length_but_not_the_body() {
 }
 
 #[test]
+fn the_answer_to_head_has_no_length_where_the_backend_tells_none() {
+    for answer in ["Transfer-Encoding: chunked\r\n", ""] {
+        let untold = backend(move |mut client| {
+            while client.receive().is_some() {
+                client.send(&format!("HTTP/1.1 200 OK\r\n{answer}\r\n"));
+            }
+        });
+        over_both(|start| {
+            let lab = start(to_by_http2(untold));
+            let mut client = lab.connect();
+            client.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert!(!client.head().unwrap().contains("content-length"), "{answer:?}");
+            let head = run(async {
+                let mut request = speak::get("/");
+                *request.method_mut() = http::Method::HEAD;
+                speak::Client::connect(&lab).await.ask(request).await
+            });
+            assert_eq!(head.field("content-length"), None, "{answer:?}");
+        });
+    }
+}
+
+#[test]
 fn requests_that_two_servers_could_read_in_two_ways_are_refused_and_the_connection_ends() {
     let refused = [
         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",

@@ -3,7 +3,7 @@
 use super::server::Server;
 use super::{ClientTls, Shared, Shown, TlsError};
 use crate::config::proxy::{Tls, UpstreamTls};
-use crate::l7::settings::{ListenerId, ServiceId, Settings};
+use crate::l7::settings::{ByNumber, Listener, ListenerId, Service, ServiceId, Settings};
 use rustls::{Connection, ServerConnection};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use std::time::SystemTime;
 /// What is spoken where. A listener or service that is not in it speaks plainly.
 #[derive(Debug, Default)]
 pub struct Store {
-    servers: Vec<Option<Server>>,
-    clients: Vec<Option<ClientTls>>,
-    shown: Vec<Vec<Shown>>,
+    servers: ByNumber<Listener, Server>,
+    clients: ByNumber<Service, ClientTls>,
+    shown: ByNumber<Listener, Vec<Shown>>,
 }
 
 impl Store {
@@ -34,23 +34,20 @@ impl Store {
     ) -> (Self, Vec<TlsError>) {
         let mut store =
             Self { servers: self.servers.clone(), clients: self.clients.clone(), shown: self.shown.clone() };
-        store.servers.resize_with(settings.listeners.places(), || None);
-        store.shown.resize_with(settings.listeners.places(), Vec::new);
-        store.clients.resize_with(settings.services.places(), || None);
         let mut mistakes = Vec::new();
         for (id, listener) in settings.listeners.iter() {
             if let Some(tls) = &listener.config.tls
-                && files_shown(tls).any(&mut *has_changed)
+                && (store.servers.get(id).is_none() || files_shown(tls).any(&mut *has_changed))
             {
                 mistakes.extend(store.take_server(id, shared, (tls, listener.config.http2)).err());
             }
         }
         for (id, service) in settings.services.iter() {
-            if let (Some(tls), Some(place)) = (&service.config.tls, store.clients.get_mut(id.index()))
-                && (place.is_none() || files_asked(tls).any(&mut *has_changed))
+            if let Some(tls) = &service.config.tls
+                && (store.client(id).is_none() || files_asked(tls).any(&mut *has_changed))
             {
                 match shared.client(tls, service.config.http2) {
-                    Ok(client) => *place = Some(client),
+                    Ok(client) => store.clients.put(id, client),
                     Err(mistake) => mistakes.push(mistake),
                 }
             }
@@ -66,22 +63,21 @@ impl Store {
     ) -> Result<(), TlsError> {
         let read = shared.server(tls, http2)?;
         let shown = tls.certificates.iter().map(Shown::read).collect::<Result<_, _>>()?;
-        if let (Some(server), Some(told)) = (self.servers.get_mut(id.index()), self.shown.get_mut(id.index()))
-        {
-            (*server, *told) = (Some(read), shown);
-        }
+        self.servers.put(id, read);
+        self.shown.put(id, shown);
         Ok(())
     }
 
     /// The certificates that a listener shows.
     #[must_use]
     pub fn shown(&self, id: ListenerId) -> &[Shown] {
-        self.shown.get(id.index()).map_or(&[], Vec::as_slice)
+        self.shown.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// The staples that were shown at one time and are over at another.
     pub fn lapsed(&self, between: (SystemTime, SystemTime)) -> impl Iterator<Item = &Path> {
-        let staples = self.shown.iter().flatten().filter_map(|shown| shown.staple.as_ref());
+        let shown = self.shown.iter().flat_map(|(_, shown)| shown);
+        let staples = shown.filter_map(|shown| shown.staple.as_ref());
         let lapsed = staples.filter(move |staple| !staple.is_over(between.0) && staple.is_over(between.1));
         lapsed.map(|staple| staple.file.as_path())
     }
@@ -98,21 +94,21 @@ impl Store {
 
     /// A new connection of a client to a listener that speaks TLS.
     pub fn accept(&self, id: ListenerId) -> Option<Result<Connection, rustls::Error>> {
-        let server = self.servers.get(id.index())?.as_ref()?;
+        let server = self.servers.get(id)?;
         Some(ServerConnection::new(Arc::clone(&server.config)).map(Connection::from))
     }
 
     /// Whether a listener has a certificate for this host, and it is another than who asked for that name was shown.
     #[must_use]
     pub fn is_misdirected(&self, id: ListenerId, name: &str, host: &str) -> bool {
-        let server = self.servers.get(id.index()).and_then(Option::as_ref);
+        let server = self.servers.get(id);
         name != host && server.is_some_and(|server| server.certificates.has_another(name, host))
     }
 
     /// How connections to a service's backends begin, if by TLS.
     #[must_use]
     pub fn client(&self, id: ServiceId) -> Option<&ClientTls> {
-        self.clients.get(id.index())?.as_ref()
+        self.clients.get(id)
     }
 }
 

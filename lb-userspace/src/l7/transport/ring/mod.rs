@@ -15,7 +15,7 @@ use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, coop, spawn_local};
 
 /// More than tell something between two looks, as a rule.
 const COMPLETIONS: u32 = 1024;
@@ -108,12 +108,18 @@ impl Watch for Ring {
         self.driver.at(self.place, |place| place.is_quiet()) == Some(true) || is_blocked(&call(&self.socket))
     }
 
+    /// One who is always sent something lets others have their turn now and then, as tokio's own sockets do.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         call: impl FnMut(&Socket) -> io::Result<Moved>,
     ) -> Poll<io::Result<usize>> {
-        self.poll(cx, |place| &mut place.read, call)
+        let turn = ready!(coop::poll_proceed(cx));
+        let read = self.poll(cx, |place| &mut place.read, call);
+        if read.is_ready() {
+            turn.made_progress();
+        }
+        read
     }
 
     fn poll_write(
