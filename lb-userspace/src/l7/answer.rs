@@ -52,6 +52,8 @@ pub struct Towards<'a> {
     pub https: bool,
     /// What its listener says of `Strict-Transport-Security`.
     pub hsts: Option<&'a [u8]>,
+    /// What it has for a date if the backend tells none.
+    pub date: &'a str,
 }
 
 /// What a backend's answer says, whichever codec read it.
@@ -169,6 +171,7 @@ pub(super) fn context<'a, W, F: Fields + ?Sized>(
         authority: &ask.facts.authority,
         backends: &ask.upstreams.service.authorities,
         hsts: towards.hsts,
+        date: (told.status >= 200).then_some(towards.date.as_bytes()),
         cookie: ask.set_cookie.as_deref().map(str::as_bytes),
         upgrade: told.upgrade,
         named: Named::by(told.fields, told.names_fields),

@@ -215,8 +215,8 @@ pub(super) fn limits(limits: &ClientLimits) -> Limits {
     Limits {
         head: size(limits.head),
         line: size(limits.line),
+        field: size(limits.head) / 2,
         fields: limits.fields.into(),
-        ..Limits::DEFAULT
     }
 }
 
@@ -265,6 +265,11 @@ pub fn decide<W: Watch, F: Fields + ?Sized>(
         }
         Action::Respond(answer) => return Ok(Verdict::Reply(reply::fixed(answer, &route.response, facts))),
     };
+    if let (Some(limit), Framing::Length(length)) = (route.body_limit, facts.framing)
+        && length > limit
+    {
+        return Err(Failure::BodyTooLong);
+    }
     let random = u32::try_from(asker.random & u128::from(u32::MAX)).unwrap_or(0);
     let service = shares.pick(random).and_then(|service| site.upstreams(service));
     let upstreams = service.ok_or(Failure::NoRoute)?;

@@ -73,7 +73,8 @@ impl Asking {
         if self.send(cx, client, upstream, &ask.route)? {
             upstream.wire.timer.set(self.first_byte);
         }
-        let towards = Towards { https: client.wire.tls().is_some(), hsts: client.listener.hsts.as_deref() };
+        let (https, hsts) = (client.wire.tls().is_some(), client.listener.hsts.as_deref());
+        let towards = Towards { https, hsts, date: &client.worker.date() };
         loop {
             if !upstream.input.is_empty()
                 && let Some((len, answer)) = answer::read(upstream.input.bytes(), ask, towards)?

@@ -103,7 +103,7 @@ pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
                 }
                 C::let_go(begun, ask);
             }
-            Err(lost) if lost.is_stale() && !fresh => {
+            Err(lost) if lost.is_stale() && !fresh && rules.count > 0 => {
                 fresh = true;
                 continue;
             }

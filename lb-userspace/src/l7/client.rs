@@ -42,6 +42,8 @@ pub struct Client<W> {
     pub(super) id: ListenerId,
     /// The listener, as it was set at the last request.
     pub(super) listener: Arc<Listener>,
+    /// The listener, as it was set when the connection began.
+    greeted_by: Arc<Listener>,
     requests: u32,
     /// What the exchange under way has done.
     pub(super) account: Account,
@@ -129,7 +131,20 @@ impl<W: Watch> Client<W> {
         let peer = Peer::new(address.ip(), to, wire.tls().is_some(), trusted);
         let peer = identify(peer, &wire, &listener);
         let account = Account::new(Rc::clone(&worker.books));
-        Ok(Self { wire, input, address, peer, id, listener, requests: 0, account, began: 0, worker })
+        let greeted_by = Arc::clone(&listener);
+        Ok(Self {
+            wire,
+            input,
+            address,
+            peer,
+            id,
+            listener,
+            greeted_by,
+            requests: 0,
+            account,
+            began: 0,
+            worker,
+        })
     }
 
     /// Whether the client speaks HTTP/2: as agreed by TLS, or without it by how it begins (RFC 9113, section 3.3).
@@ -230,12 +245,13 @@ impl<W: Watch> Client<W> {
         let asking = Asking { client: self.address, peer: &self.peer, tls: self.wire.tls() };
         self.account.arrive(&self.listener, asking);
         let most = self.listener.config.limits.requests;
+        let is_welcome = current.is_some_and(|current| current.greets_like(&self.greeted_by));
         let asker = Asker {
             listener: &self.listener,
             client: self.address,
             peer: &self.peer,
             https: self.wire.tls().is_some(),
-            keeps: current.is_some() && !self.worker.is_draining() && (most == 0 || self.requests < most),
+            keeps: is_welcome && !self.worker.is_draining() && (most == 0 || self.requests < most),
             random: self.worker.draw(),
             date: &self.worker.date(),
         };

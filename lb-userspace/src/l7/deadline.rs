@@ -166,7 +166,9 @@ impl Clock {
             idle.select_nth_unstable(count);
         }
         idle.truncate(count);
-        idle.iter().for_each(|&(_, place)| table.set(place, What::Reading, 0));
+        for &(_, place) in &idle {
+            table.set(place, What::Reading, 0);
+        }
         idle.len()
     }
 

@@ -121,7 +121,7 @@ async fn exchange<W: Watch>(
     upstream.wire.timer.end_at(Some(worker.clock.due(patience)));
     upstream.wire.write_all(copy.head.text()).await.map_err(|_| Failure::BackendEnded)?;
     let (status, body, keeps) = loop {
-        let towards = Towards { https: false, hsts: None };
+        let towards = Towards { https: false, hsts: None, date: "" };
         match answer::read(upstream.input.bytes(), copy, towards)? {
             Some((len, answer)) => {
                 upstream.input.consume(len);

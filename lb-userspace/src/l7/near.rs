@@ -17,6 +17,7 @@ use super::transport::Watch;
 use super::turn::Gone;
 use bytes::Bytes;
 use http::HeaderMap;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -97,6 +98,8 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
     let (received, sent) = bodies.passed();
     client.account.carried(received, sent);
     if let Err(Cut::Sender(failure) | Cut::Receiver(failure)) = answered {
+        // A client that got nothing at all would take it for a connection that had ended before, and ask again.
+        let _ = poll_fn(|cx| bodies.poll_flush(cx, &mut client.wire)).await;
         client.wire.cut_short();
         client.account.failed(failure);
     }
@@ -135,7 +138,8 @@ impl<W: Watch> Near<W> for Asking<'_, W> {
 
     fn render<F: Fields + ?Sized>(&self, told: &Told<'_, F>, ask: &Ask<W>) -> Answer {
         let https = self.client.wire.tls().is_some();
-        let towards = Towards { https, hsts: self.client.listener.hsts.as_deref() };
+        let (hsts, date) = (self.client.listener.hsts.as_deref(), self.client.worker.date());
+        let towards = Towards { https, hsts, date: &date };
         answer::text(told, true, ask, towards)
     }
 

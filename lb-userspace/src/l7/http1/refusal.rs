@@ -94,6 +94,7 @@ refusals! {
     StatusLine, "status_line", 400, "RFC 9112 section 4", "the status line is malformed";
     Status, "status", 400, "RFC 9110 section 15", "the status is not between 100 and 999";
     SwitchUnasked, "switch_unasked", 400, "RFC 9110 section 15.2.2", "protocols are switched though nobody asked";
+    SwitchUnnamed, "switch_unnamed", 400, "RFC 9110 section 7.8", "protocols are switched, and Upgrade and Connection do not say to which";
     TooManyInterim, "too_many_interim", 400, "lb", "too many answers that promise another";
     // HTTP/2, besides
     LengthDisagrees, "length_disagrees", 400, "RFC 9113 section 8.1.1", "Content-Length is not the length of the body";

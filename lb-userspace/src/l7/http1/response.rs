@@ -75,6 +75,9 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
         for field in fields {
             noted.note(field, version)?;
         }
+        if status == 101 && noted.upgrade(version).is_none() {
+            return Err(Refusal::SwitchUnnamed);
+        }
         let told = noted.framing()?;
         let framing = frame(status, asked, told);
         Ok(Self {

@@ -32,10 +32,18 @@ pub(super) struct Driver<W, F> {
     idle_since: u32,
     /// Whether what is served may have changed.
     is_news: bool,
-    is_leaving: bool,
-    /// Whether nothing is left but the client's word that it has heard that we go.
-    is_parting: bool,
+    leaving: Leaving,
     is_refused: bool,
+}
+
+/// How far a connection is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// The client was told that we go; exchanges are under way.
+    Told,
+    /// Nothing is left but the client's word that it has heard it.
+    Parting,
 }
 
 impl<W: Watch, F: Future<Output = ()>> Driver<W, F> {
@@ -52,8 +60,7 @@ impl<W: Watch, F: Future<Output = ()>> Driver<W, F> {
             look,
             idle_since,
             is_news: true,
-            is_leaving: false,
-            is_parting: false,
+            leaving: Leaving::No,
             is_refused: false,
         }
     }
@@ -97,28 +104,32 @@ impl<W: Watch, F: Future<Output = ()>> Driver<W, F> {
         if std::mem::take(&mut self.is_news) && self.session.is_over() {
             self.leave(cx);
         }
-        let is_parting = self.is_leaving && self.exchanges.is_empty();
-        if is_parting != std::mem::replace(&mut self.is_parting, is_parting) {
-            let timer = &self.session.io.borrow().wire.timer;
-            if is_parting {
+        let timer = &self.session.io.borrow().wire.timer;
+        match (self.leaving, self.exchanges.is_empty()) {
+            (Leaving::Told, true) => {
+                self.leaving = Leaving::Parting;
                 timer.set(GOODBYE);
-            } else {
-                // A request that was on its way.
+            }
+            // A request that was on its way.
+            (Leaving::Parting, false) => {
+                self.leaving = Leaving::Told;
                 timer.clear();
             }
+            _ => {}
         }
     }
 
     /// How long the connection may go on waiting for a request, if that is what it does. Before that is over it is left in peace,
     /// so this decides only who goes first for want of memory.
     fn patience(&self) -> Option<Duration> {
-        let is_idle = self.exchanges.is_empty() && !self.is_leaving && !self.is_refused;
+        let is_idle = self.exchanges.is_empty() && self.leaving == Leaving::No && !self.is_refused;
         is_idle.then(|| self.session.listener.borrow().config.deadlines.idle + 2 * GOODBYE)
     }
 
     /// Takes no more requests than those that are on their way.
     fn leave(&mut self, cx: &Context<'_>) {
-        if !std::mem::replace(&mut self.is_leaving, true) {
+        if self.leaving == Leaving::No {
+            self.leaving = Leaving::Told;
             self.connection.graceful_shutdown();
             cx.waker().wake_by_ref();
         }

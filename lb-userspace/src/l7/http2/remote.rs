@@ -36,6 +36,8 @@ pub(in crate::l7) struct Remote {
     patience: Duration,
     /// Whether the backend said that it has not looked at the request.
     is_untouched: bool,
+    /// Whether the backend ended the stream alone: its connection lives.
+    was_reset: bool,
     place: Place,
 }
 
@@ -61,6 +63,7 @@ impl Remote {
             within: None,
             patience: ask.route.deadlines.idle.unwrap_or(deadlines.idle),
             is_untouched: false,
+            was_reset: false,
             place,
         })
     }
@@ -70,7 +73,8 @@ impl Remote {
     pub(in crate::l7) fn lost(&self, failure: Failure, facts: &Facts) -> Lost {
         let is_safe = self.is_untouched || facts.is_repeatable();
         let may_repeat = failure == Failure::BackendEnded && self.is_whole && is_safe;
-        Lost { failure, may_repeat, was_kept: self.place.is_reused() }
+        let was_kept = self.place.is_reused() && (self.is_untouched || !self.was_reset);
+        Lost { failure, may_repeat, was_kept }
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Failure>> {
@@ -81,6 +85,7 @@ impl Remote {
             return Poll::Ready(Err(Failure::SlowBackend));
         };
         Poll::Ready(answer.map_err(|error| {
+            self.was_reset = error.is_reset();
             self.is_untouched =
                 error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
             if error.is_library() { Failure::BadAnswer(Refusal::Status) } else { Failure::BackendEnded }

@@ -60,6 +60,8 @@ pub(super) struct Session<W> {
     id: ListenerId,
     /// The listener, as it was set at the last request.
     pub(super) listener: RefCell<Arc<Listener>>,
+    /// The listener, as it was set when the connection began.
+    greeted_by: Arc<Listener>,
     requests: Cell<u32>,
 }
 
@@ -72,6 +74,7 @@ pub(in crate::l7) async fn serve<W: Watch>(client: Client<W>) {
     let io = Io::new(wire, input, PREFACE.len(), listener.config.deadlines.send);
     let io = Rc::new(RefCell::new(io));
     if let Ok(connection) = shake_hands(&io, &listener).await {
+        let greeted_by = Arc::clone(&listener);
         let (listener, requests, stock) = (RefCell::new(listener), Cell::new(0), Rc::new(Stock::new()));
         let io = Rc::clone(&io);
         let session = Session {
@@ -85,6 +88,7 @@ pub(in crate::l7) async fn serve<W: Watch>(client: Client<W>) {
             name,
             id,
             listener,
+            greeted_by,
             requests,
         };
         let session = Rc::new(session);
@@ -197,7 +201,7 @@ impl<W: Watch> Session<W> {
     pub(super) fn is_over(&self) -> bool {
         let most = self.listener.borrow().config.limits.requests;
         self.worker.is_draining()
-            || self.worker.site().listener(self.id).is_none()
+            || !self.worker.site().listener(self.id).is_some_and(|now| now.greets_like(&self.greeted_by))
             || (most > 0 && self.requests.get() >= most)
     }
 }

@@ -272,7 +272,8 @@ impl<W: Watch> Near<W> for Stream<W> {
     type Head = Response<()>;
 
     fn render<F: Fields + ?Sized>(&self, told: &Told<'_, F>, ask: &Ask<W>) -> Response<()> {
-        let towards = Towards { https: self.session.https, hsts: self.listener.hsts.as_deref() };
+        let date = self.session.worker.date();
+        let towards = Towards { https: self.session.https, hsts: self.listener.hsts.as_deref(), date: &date };
         let mut list = List::with_room_for(told.fields.each().count());
         let context = ResponseContext { upgrade: None, ..answer::context(told, ask, towards) };
         ask.route.response.apply(told.fields, &context, &mut String::new(), &mut list);

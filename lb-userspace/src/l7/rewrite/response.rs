@@ -14,6 +14,8 @@ use crate::l7::message::Fields;
 enum Treatment {
     Drop,
     Location,
+    /// Passed on, and added where it is missing.
+    Date,
 }
 
 /// Fields of one hop (RFC 9110, section 7.6.1), framing, and the offer of other ways to a backend (RFC 7838).
@@ -34,6 +36,8 @@ const DROPPED: [&str; 9] = [
 pub struct ResponseEdits {
     names: Names<Treatment>,
     server: Option<Box<[u8]>>,
+    /// Whether answers without a date are given one.
+    adds_date: bool,
     constants: Constants,
 }
 
@@ -48,6 +52,8 @@ pub struct ResponseContext<'a> {
     pub backends: &'a Authorities,
     /// What the listener says of `Strict-Transport-Security`.
     pub hsts: Option<&'a [u8]>,
+    /// What is said of the time where the answer itself says nothing.
+    pub date: Option<&'a [u8]>,
     /// A cookie that binds the client to its backend, as `Set-Cookie` has it.
     pub cookie: Option<&'a [u8]>,
     /// What the connection is upgraded to.
@@ -65,8 +71,12 @@ impl ResponseEdits {
         let server = server.filter(|_| !taken.contains(&"server"));
         let replaced = server.map(|_| ("server", Treatment::Drop));
         let located = ["location", "content-location"].map(|name| (name, Treatment::Location));
+        let adds_date =
+            !taken.contains(&"date") && !hide.iter().any(|name| name.eq_ignore_ascii_case("date"));
+        let dated = adds_date.then_some(("date", Treatment::Date));
         Self {
-            names: Names::new(names.chain(replaced).chain(located)),
+            names: Names::new(names.chain(replaced).chain(located).chain(dated)),
+            adds_date,
             server: server.map(|server| server.as_bytes().into()),
             constants: Constants::new(edits),
         }
@@ -80,13 +90,22 @@ impl ResponseEdits {
         scratch: &mut String,
         sink: &mut impl FieldSink,
     ) {
+        let mut date = context.date.filter(|_| self.adds_date);
         for (name, value) in fields.each() {
             match self.names.find(name) {
                 _ if context.named.has(name) => {}
                 None => sink.put(name, value),
+                Some(Treatment::Date) => {
+                    date = None;
+                    sink.put(name, value);
+                }
                 Some(Treatment::Drop) => {}
                 Some(Treatment::Location) => put_location(name, value, context, scratch, sink),
             }
+        }
+        // Whoever passes an answer on says when it came, if nobody else did (RFC 9110, section 6.6.1).
+        if let Some(date) = date {
+            sink.add("date", date);
         }
         self.put_own(context, sink);
         self.constants.put(sink);

@@ -264,6 +264,7 @@ fn answers(edits: &Edits, server: Option<&str>, lines: &[&str]) -> Vec<String> {
     );
     let fields = &headers(lines)[..];
     let context = ResponseContext {
+        date: None,
         https: true,
         authority: "example.org:8443",
         backends: &backends,

@@ -85,6 +85,15 @@ impl Listener {
         &self.origin.routes
     }
 
+    /// Whether it asks of a connection that begins what this one asks: one that has begun otherwise may not go on for ever.
+    #[must_use]
+    pub fn greets_like(&self, other: &Self) -> bool {
+        let client = |config: &proxy::Listener| config.tls.as_ref().map(|tls| tls.client.clone());
+        Arc::ptr_eq(&self.config, &other.config)
+            || (self.config.proxy_protocol == other.config.proxy_protocol
+                && client(&self.config) == client(&other.config))
+    }
+
     /// The route of a request: the router's, else the listener's own service.
     #[must_use]
     pub fn route<F: Fields + ?Sized>(&self, request: &Request<'_, F>) -> Option<&Arc<Route>> {

@@ -28,6 +28,24 @@ fn a_backend_that_ends_its_connections_between_requests_costs_the_client_nothing
 }
 
 #[test]
+fn where_nothing_is_tried_again_a_connection_that_ended_is_answered_for() {
+    let fickle = backend(|mut client| {
+        client.receive();
+        client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        // It may have done what it was asked.
+        client.receive();
+    });
+    over_both(|start| {
+        let mut proxy = to(fickle);
+        proxy.services[0].retries.count = 0;
+        let lab = start(proxy);
+        let mut client = lab.connect();
+        assert_eq!(client.ask(GET).status(), 200);
+        assert_eq!(client.ask("DELETE / HTTP/1.1\r\nHost: h\r\n\r\n").status(), 502);
+    });
+}
+
+#[test]
 fn a_backend_that_is_not_there_is_answered_for_and_the_connection_stays() {
     over_both(|start| {
         let lab = start(to(free_address()));

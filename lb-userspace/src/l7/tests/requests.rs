@@ -61,6 +61,47 @@ fn the_answer_to_head_has_the_length_but_not_the_body() {
 }
 
 #[test]
+fn an_answer_without_a_date_is_given_one() {
+    for (told, date) in [("", None), ("Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n", Some("01 Jan 1970"))] {
+        let backend = backend(move |mut client| {
+            while client.receive().is_some() {
+                client.send(&format!("HTTP/1.1 200 OK\r\n{told}Content-Length: 0\r\n\r\n"));
+            }
+        });
+        over_both(|start| {
+            let lab = start(to_by_http2(backend));
+            let answer = lab.connect().ask(GET);
+            let again = run(async { speak::Client::connect(&lab).await.ask(speak::get("/")).await });
+            for told in [answer.field("date"), again.field("date")] {
+                assert!(told.is_some_and(|told| told.contains(date.unwrap_or(" GMT"))), "{told:?}");
+            }
+            assert_eq!(answer.head.matches("ate: ").count(), 1);
+        });
+    }
+}
+
+#[test]
+fn a_body_that_is_told_to_be_too_long_is_refused_before_anybody_is_asked() {
+    over_both(|start| {
+        let mut proxy = to_by_http2(super::lab::free_address());
+        proxy.routes =
+            vec![crate::config::proxy::Route { body_limit: Some(10), ..super::safety::route("web") }];
+        let lab = start(proxy);
+        let mut client = lab.connect();
+        let refused =
+            client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n");
+        assert_eq!((refused.status(), refused.field("connection")), (413, Some("close")));
+        run(async {
+            let mut request = speak::post("/");
+            request.headers_mut().insert("content-length", 11.into());
+            let mut client = speak::Client::connect(&lab).await;
+            let (answer, _stream) = client.begin(request, false).await;
+            assert_eq!(answer.await.unwrap().status(), 413);
+        });
+    });
+}
+
+#[test]
 fn the_answer_to_head_has_no_length_where_the_backend_tells_none() {
     for answer in ["Transfer-Encoding: chunked\r\n", ""] {
         let untold = backend(move |mut client| {

@@ -386,7 +386,7 @@ fn without_any_memory_requests_are_told_too_and_connections_are_closed() {
 }
 
 /// A route to a service.
-fn route(name: &str) -> Route {
+pub(super) fn route(name: &str) -> Route {
     Route {
         log: true,
         name: "all".to_owned(),

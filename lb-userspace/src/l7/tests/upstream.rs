@@ -190,6 +190,21 @@ fn a_stream_that_was_reset_otherwise_is_not_tried_again() {
 }
 
 #[test]
+fn an_answer_that_is_wrong_behind_its_head_reaches_a_client_of_http_1_1_so_far() {
+    over_both(|start| {
+        let lab = start(across(backend_by_http2(|_, _, (_, mut respond)| async move {
+            let mut head = Response::new(());
+            head.headers_mut().insert("content-length", 9.into());
+            respond.send_response(head, false).unwrap().send_data("ok".into(), true).unwrap();
+        })));
+        let mut client = lab.connect();
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let told = client.rest();
+        assert!(told.starts_with("HTTP/1.1 200 "), "{told:?}");
+    });
+}
+
+#[test]
 fn a_connection_that_its_backend_has_ended_costs_the_client_nothing() {
     // Each connection serves one request, says goodbye and is gone.
     let address = backend_of_connections(|_, stream| async move {

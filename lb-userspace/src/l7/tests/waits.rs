@@ -42,11 +42,11 @@ fn who_goes_while_waiting_for_a_backend_leaves_the_queue() {
             let _held = holder.begin(get("/"), true).await;
             sleep(SOON).await;
             let mut two = Client::connect(&lab).await;
-            let _waiting = (two.begin(get("/"), true).await, two.begin(get("/"), true).await);
+            let waiting = (two.begin(get("/"), true).await, two.begin(get("/"), true).await);
             sleep(SOON).await;
             let (refused, _) = holder.begin(get("/"), true).await;
             assert_eq!(refused.await.unwrap().status(), 503, "two wait already");
-            drop((two, _waiting));
+            drop((two, waiting));
             let begin = Instant::now();
             loop {
                 let (answer, _stream) = holder.begin(get("/"), true).await;
@@ -215,5 +215,28 @@ fn a_connection_whose_listener_is_gone_reaches_no_other_service() {
         wait_for(|| std::net::TcpStream::connect(now.listeners[0].addresses[0]).is_ok());
         let answer = client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(answer.status(), 404, "{answer:?}");
+    });
+}
+
+#[test]
+fn a_connection_that_began_by_other_rules_ends_with_its_next_answer() {
+    over_both(|start| {
+        let proxy = to_by_http2(mirror());
+        let mut lab = start(proxy.clone());
+        let mut client = lab.connect();
+        assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").field("connection"), None);
+        let before = lab.counters.answers[1].load(Ordering::Relaxed);
+        let mut other = proxy;
+        other.listeners[0].proxy_protocol =
+            vec![crate::config::proxy::Network { addr: [198, 51, 100, 0].into(), bits: 24 }];
+        run(async {
+            let mut second = Client::connect(&lab).await;
+            assert_eq!(second.ask(get("/")).await.status(), 200);
+            lab.reload(&other);
+            second.await_goodbye().await;
+        });
+        let answer = client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!((answer.status(), answer.field("connection")), (200, Some("close")));
+        assert!(lab.counters.answers[1].load(Ordering::Relaxed) > before);
     });
 }

@@ -247,7 +247,7 @@ pub(in crate::config) static LIMITS: Section = Section {
             value: Value::Number(Unit::Size, 1024..=1_048_576),
             presence: Presence::Default("\"32k\""),
             example: "head = \"64k\"",
-            meaning: "Bytes of a request's head. A longer one is answered with 431.",
+            meaning: "Bytes of a request's head. A longer one is answered with 431, and so is one by HTTP/1.1 with a field of more than half of this.",
             why: "What common servers take, with large cookies.",
         },
         Key {
@@ -260,9 +260,9 @@ pub(in crate::config) static LIMITS: Section = Section {
         },
         Key {
             name: "fields",
-            value: Value::Number(Unit::Plain, 1..=1000),
+            value: Value::Number(Unit::Plain, 1..=128),
             presence: Presence::Default("100"),
-            example: "fields = 200",
+            example: "fields = 50",
             meaning: "Fields of a request. More are answered with 431.",
             why: "Several times what browsers send.",
         },

@@ -97,7 +97,7 @@ pub(in crate::config) static HTTP_SERVICE: Section = Section {
             value: Value::Table(&RETRIES),
             presence: Presence::Optional("every key at its default"),
             example: "retries = { count = 1 }",
-            meaning: "What is tried again. Only what is safe to: a request of which nothing was sent, or one that is idempotent and whose body is still there.",
+            meaning: "What is tried again. Only what is safe to: a request of which nothing was sent, or one that is idempotent and has no body.",
             why: "",
         },
         Key {

@@ -52,6 +52,10 @@ fn a_backend_s_mistakes_have_names() {
     for &(line, fields, refusal) in rows {
         assert_eq!(read(&head(line, fields), GET), Err(refusal), "{line} {fields:?}");
     }
+    for fields in [&["Upgrade: a"][..], &["Connection: upgrade"], &[]] {
+        let switch = head("HTTP/1.1 101 Switching", fields);
+        assert_eq!(read(&switch, UPGRADE), Err(Refusal::SwitchUnnamed), "{fields:?}");
+    }
     assert_eq!(read(b"HTTP/1.1 200 OK\nA: b\n\n", GET), Err(Refusal::BareLf));
     assert_eq!(read(b"\r\nHTTP/1.1 200 OK\r\n\r\n", GET), Err(Refusal::StatusLine));
 }
