@@ -34,6 +34,22 @@ impl Ticks {
     pub const fn since(self, earlier: Self) -> u32 {
         self.0.wrapping_sub(earlier.0)
     }
+
+    /// Ticks since a point that another CPU may have noted; 0 if that lies a little ahead, as it may where this CPU read the
+    /// clock first and looked last.
+    ///
+    /// Only a little, at most [`Self::AHEAD`]: if half of the clock's round were taken for the future, what rested for some
+    /// weeks would stand still for as many.
+    #[inline(always)]
+    #[must_use]
+    pub const fn passed_since(self, noted: Self) -> u32 {
+        let ticks = self.since(noted);
+        if ticks > u32::MAX - Self::AHEAD { 0 } else { ticks }
+    }
+
+    /// How far ahead another CPU's note may lie, one to ten seconds by the kernel's tick: far longer than a program runs, also on
+    /// a virtual CPU that is taken away for a while.
+    const AHEAD: u32 = 1 << 10;
 }
 
 /// A packet's addresses, ports and protocol, as it arrives. `A` is the address: [`U32be`] or [`ipv6::Address`].

@@ -65,8 +65,10 @@ impl Bucket {
     /// Takes one out; `false` if the bucket is empty.
     #[inline(always)]
     pub const fn admits(&mut self, rate: &Rate, now: Ticks) -> bool {
-        let debt = rate.after(self.debt, now.since(self.at));
-        self.at = now;
+        let ticks = now.passed_since(self.at);
+        let debt = rate.after(self.debt, ticks);
+        // Not to `now`, which may lie a tick behind: that tick would be paid for twice.
+        self.at = self.at.after(ticks);
         let taken = rate.take(debt);
         self.debt = match taken {
             Some(next) => next,
@@ -79,7 +81,7 @@ impl Bucket {
     #[inline(always)]
     #[must_use]
     pub const fn is_low(&self, rate: &Rate, now: Ticks) -> bool {
-        rate.after(self.debt, now.since(self.at)) > rate.room / 2
+        rate.after(self.debt, now.passed_since(self.at)) > rate.room / 2
     }
 }
 
@@ -100,7 +102,7 @@ impl SourceBuckets {
     /// Lets the debts go down by the time that went by.
     #[inline(always)]
     pub const fn settle(&mut self, packets: &Rate, flows: &Rate, now: Ticks) {
-        let ticks = now.since(self.at);
+        let ticks = now.passed_since(self.at);
         if ticks != 0 {
             self.at = now;
             self.packets = packets.after(self.packets, ticks);
@@ -160,7 +162,7 @@ impl BucketLine {
 fn older<'a>(a: &'a mut SourceBuckets, b: &'a mut SourceBuckets, now: Ticks) -> &'a mut SourceBuckets {
     let age = |buckets: &SourceBuckets| match buckets.tag {
         0 => u32::MAX,
-        _ => now.since(buckets.at),
+        _ => now.passed_since(buckets.at),
     };
     if age(a) >= age(b) { a } else { b }
 }
@@ -222,6 +224,49 @@ mod tests {
         assert_eq!(admitted(&Rate::new(1, 1, 1000), 5, 10_000, 1), 10);
         let fast = admitted(&Rate::new(4_000_000, 4_000_000, SECOND), 5, 2, 3_000_000);
         assert!((4_000_000..=4_020_000).contains(&fast), "{fast}");
+    }
+
+    #[test]
+    fn a_clock_read_before_another_cpu_s_note_pays_no_debt() {
+        let rate = Rate::new(SECOND, 3, SECOND);
+        let mut bucket = Bucket { at: Ticks(1001), debt: 0 };
+        let mut admitted = |now| (0..9).filter(|_| bucket.admits(&rate, Ticks(now))).count();
+        assert_eq!([1001, 1000, 1001, 1000].map(&mut admitted), [3, 0, 0, 0]);
+        assert_eq!(admitted(1002), 1, "the tick that went by is paid for, and once");
+        assert!(bucket.is_low(&rate, Ticks(1001)));
+
+        let mut buckets = SourceBuckets { tag: 7, at: Ticks(0), packets: 0, flows: 0 };
+        let mut admitted = |now| {
+            let mut admits = || {
+                buckets.settle(&rate, &rate, Ticks(now));
+                [buckets.admits_packet(&rate), buckets.admits_flow(&rate)]
+            };
+            (0..9)
+                .map(|_| admits())
+                .fold([0, 0], |sums, admitted| [0, 1].map(|i| sums[i] + i32::from(admitted[i])))
+        };
+        assert_eq!([0, u32::MAX, 0, u32::MAX].map(&mut admitted), [[3, 3], [0, 0], [0, 0], [0, 0]]);
+        assert_eq!(admitted(1), [1, 1]);
+    }
+
+    #[test]
+    fn a_bucket_that_rested_for_most_of_the_clock_s_round_is_full() {
+        let rate = Rate::new(SECOND, 3, SECOND);
+        for rest in [u32::MAX / 2, u32::MAX / 2 + 1, u32::MAX - 75_000] {
+            let mut bucket = Bucket::default();
+            while bucket.admits(&rate, Ticks(0)) {}
+            assert!(bucket.admits(&rate, Ticks(rest)), "{rest} ticks");
+        }
+    }
+
+    #[test]
+    fn the_source_that_another_cpu_just_saw_is_not_the_oldest() {
+        let mut line = BucketLine::default();
+        for (tag, at) in [(1, 50), (2, 101), (3, 70), (4, 80)] {
+            line.of(tag, Ticks(at));
+        }
+        line.of(5, Ticks(100));
+        assert_eq!(line.0.map(|buckets| buckets.tag), [5, 2, 3, 4]);
     }
 
     #[test]
