@@ -111,6 +111,7 @@ fn opened<A: Family>(
     if let Some(mut flow) = tables.flow(asked.key) {
         *flow = Flow::pinned(backend, asked.now);
         flow.note(asked.segment.flags, asked.now);
+        tables.note_opened(backend);
         return Ok((backend, Reason::Opened, true));
     }
     // Without a record later packets would be taken for those of an older flow, so the first must go the same way.
@@ -129,4 +130,37 @@ fn opened<A: Family>(
             None => (backend, Reason::Opened, true),
         },
     })
+}
+
+#[cfg(all(test, feature = "host"))]
+mod tests {
+    use super::*;
+    use crate::abi::{Backend, BackendFlags, Forward, Select, ServiceKey};
+    use crate::datapath::family::Piece;
+    use crate::datapath::{HostTables, Tables};
+    use crate::wire::{Ports, U16be, U32be, protocol, tcp};
+
+    #[test]
+    fn a_flow_counts_for_the_backend_that_takes_it_from_a_dead_one() {
+        let [dead, living] = [1, 2].map(BackendId::from_bits);
+        let ports = Ports::new(U16be::new(1024), U16be::new(53));
+        let key = FlowKey::new(U32be::new(1), U32be::new(2), ports, protocol::UDP);
+        let tables = HostTables::default();
+        let mut tables = HostTables { slots: [(0, Slot::settled_on(living))].into(), ..tables };
+        let record = Backend { flags: BackendFlags::ALIVE, ..Backend::UNWRITTEN };
+        tables.backends.insert(living, record);
+        tables.flows.borrow_mut().insert(key, Flow::pinned(dead, Ticks(0)));
+
+        let service = ServiceKey::v4(key.destination, U16be::new(53), protocol::UDP);
+        let service = Service::new(service, Forward::DsrIpip, 1, 0, 1, ServiceFlags::TRACK_ALWAYS);
+        let service = service.selecting(Select::LeastConnections);
+        let (flags, checksum) = (tcp::Flags::NONE, U16be::ZERO);
+        let segment = Segment { protocol: protocol::UDP, flags, checksum, piece: Piece::Whole };
+        let asked = Asked { service: &service, key: &key, segment: &segment, hash: None, now: Ticks(1) };
+        let load_after = || {
+            assert!(owner(&tables, &asked).is_ok_and(|choice| choice.backend == living));
+            tables.load(living).map(|load| load.flows)
+        };
+        assert_eq!([load_after(), load_after()], [Some(1); 2]);
+    }
 }
