@@ -12,7 +12,10 @@ use lb_common::wire::Packet;
 #[repr(transparent)]
 pub(crate) struct Direct<T, const N: usize>(UnsafeCell<[T; N]>);
 
-// SAFETY: userspace writes while programs on all CPUs read. Values are plain numbers, each right by itself at any time.
+// SAFETY: userspace writes while programs on all CPUs read. A word is written at once, and all bits are a value, so that what is
+// read is one, but perhaps not one that was ever meant: while a value is being written, some of its words are new and some are
+// old. A backend whose way changes can be seen with a link-layer address of both (it lies in three words), or with another
+// `source` than `outer` is the sum of: a packet sent then is lost, as others are on a way that changes.
 unsafe impl<T, const N: usize> Sync for Direct<T, N> {}
 
 impl<T: Copy, const N: usize> Direct<T, N> {

@@ -3,7 +3,7 @@
 use super::BackendId;
 
 /// One word: `current` (15 bits), `settled` (15 bits), one bit unused, `tracked` (1 bit, the sign, which is asked for without a
-/// mask); see DESIGN idea 1 in ARCHITECTURE.md.
+/// mask); see "Stateless while nothing changes" in ARCHITECTURE.md.
 ///
 /// While `tracked` is clear every packet goes to `current`. While it is set, a new flow goes to `current` and is
 /// recorded; a flow without a record is an old one and goes to `settled`.
