@@ -175,16 +175,48 @@ impl ServiceFlags {
     }
 }
 
+/// Where a service's slots lie, and how a hash picks one: the index of the first (22 bits), four bits unused, and how far a hash
+/// is shifted (6 bits). One word, since a service that outgrows its slots gets others while packets come: with half of either,
+/// hashes would lead to the slots of a neighbour.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct SlotPlace(u32);
+
+plain!(SlotPlace, 4);
+
+const _: () = assert!(limits::SLOTS <= 1 << SlotPlace::SHIFT_AT);
+
+impl SlotPlace {
+    /// Where the shift begins.
+    const SHIFT_AT: u32 = 26;
+
+    const fn new(first: u32, slots: u32) -> Self {
+        let shift = if slots == 0 { 32 } else { 32 - slots.ilog2() };
+        Self(first & (limits::SLOTS - 1) | shift << Self::SHIFT_AT)
+    }
+
+    #[inline(always)]
+    const fn first(self) -> u32 {
+        self.0 & (limits::SLOTS - 1)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "no more bits than there are slots")]
+    const fn index(self, hash: u32) -> u32 {
+        self.first().wrapping_add((hash as u64 >> (self.0 >> Self::SHIFT_AT)) as u32)
+    }
+}
+
 /// One entry of the service table: a key, and where the service's slots lie.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     /// What it answers to; family 0 marks a vacant entry.
     pub key: ServiceKey,
-    /// Index of the first slot.
-    pub first_slot: u32,
     /// Number of slots; 0 where there are no backends.
     pub slots: u32,
+    /// Where the slots lie and how a hash picks one.
+    place: SlotPlace,
     /// How it forwards, how it selects, its switches and its prefix bits: a word, since most services are alike in it.
     manner: u32,
     /// Of an endpoint: the VIP's address.
@@ -197,8 +229,7 @@ pub struct Service {
     pub id: u16,
     /// Bytes of a server identifier in a QUIC connection identifier, 1 to 8.
     pub server_id_bytes: u8,
-    /// How far a hash is shifted for the bits that pick a slot.
-    slot_shift: u8,
+    reserved_middle: u8,
     /// Of a host: index of its first port range. The ranges of an address include those of the prefixes around it.
     pub first_range: u32,
     /// Of a host: number of its port ranges, at most [`limits::RANGE_PROBES`].
@@ -217,15 +248,15 @@ impl Service {
     /// Nothing: what an unwritten entry is, and what ends a search.
     pub const VACANT: Self = Self {
         key: ServiceKey::new(Address::UNSPECIFIED, U16be::ZERO, 0, 0),
-        first_slot: 0,
         slots: 0,
+        place: SlotPlace(0),
         manner: 0,
         id: 0,
         other: Address::UNSPECIFIED,
         other_port: U16be::ZERO,
         gue_port: U16be::ZERO,
         server_id_bytes: 0,
-        slot_shift: 0,
+        reserved_middle: 0,
         first_range: 0,
         ranges: 0,
         reserved_end: 0,
@@ -233,7 +264,6 @@ impl Service {
 
     /// A service with its slots, selecting by the flow's hash.
     #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "a number of bits")]
     pub const fn new(
         key: ServiceKey,
         forward: Forward,
@@ -242,8 +272,8 @@ impl Service {
         slots: u32,
         flags: ServiceFlags,
     ) -> Self {
-        let slot_shift = if slots == 0 { 32 } else { 32 - slots.ilog2() as u8 };
-        Self { key, first_slot, slots, slot_shift, manner: manner(forward, flags), id, ..Self::VACANT }
+        let place = SlotPlace::new(first_slot, slots);
+        Self { key, slots, place, manner: manner(forward, flags), id, ..Self::VACANT }
     }
 
     /// What is known of an address.
@@ -350,8 +380,14 @@ impl Service {
     /// turns, those beyond it are left out.
     #[inline(always)]
     #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "no more bits than `slots` has")]
     pub const fn slot_index(&self, hash: u32) -> u32 {
-        self.first_slot.wrapping_add((hash as u64 >> (self.slot_shift & 63)) as u32)
+        self.place.index(hash)
+    }
+
+    /// Index of the first slot.
+    #[inline(always)]
+    #[must_use]
+    pub const fn first_slot(&self) -> u32 {
+        self.place.first()
     }
 }

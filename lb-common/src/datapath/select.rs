@@ -42,7 +42,7 @@ fn slot(tables: &impl Tables, index: u32) -> Result<Slot, Reason> {
 #[inline(always)]
 fn next_in_turn(tables: &impl Tables, service: &Service) -> Result<Slot, Reason> {
     let turn = tables.turn(service.id, service.slots);
-    slot(tables, service.first_slot.wrapping_add(turn))
+    slot(tables, service.first_slot().wrapping_add(turn))
 }
 
 /// The power of two choices. Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.

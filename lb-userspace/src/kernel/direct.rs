@@ -51,8 +51,8 @@ impl Writer {
 }
 
 /// The orders that write a value to its place. A packet may come between any two of them: a service, whose key stands first,
-/// is written from its end, so that it is not found before it is whole; a backend, whose flags stand nearly last, from its
-/// beginning.
+/// is written from its end, so that it is not found before it is whole, and where its slots lie before how many they are, so that
+/// one that outgrows them does not count on into its neighbour's; a backend, whose flags stand nearly last, from its beginning.
 fn orders<T: Plain>(table: Table, index: u32, value: &T) -> Vec<Order> {
     let words = words(value);
     let first = index * u32::try_from(words.len()).unwrap_or(0);
@@ -113,7 +113,7 @@ const fn length(table: Table) -> u32 {
 mod tests {
     use super::*;
     use lb_common::abi::{Forward, Service, ServiceFlags, ServiceKey, Slot};
-    use lb_common::wire::{U16be, U32be, protocol};
+    use lb_common::wire::{Buffer, Packet as _, U16be, U32be, protocol};
 
     #[test]
     fn a_service_is_not_found_before_it_is_whole() {
@@ -124,6 +124,29 @@ mod tests {
         assert_eq!(orders.len(), 16);
         assert!(orders[..11].iter().all(|order| !key_words.contains(&order.place)));
         assert!(orders[11..].iter().all(|order| key_words.contains(&order.place)));
+    }
+
+    #[test]
+    fn a_service_that_outgrows_its_slots_leads_to_no_others_at_any_time() {
+        let key = ServiceKey::v4(U32be::new(0xcb00_710a), U16be::new(80), protocol::TCP);
+        let of = |first, slots| Service::new(key, Forward::DsrIpip, 1, first, slots, ServiceFlags(0));
+        let (old, new) = (of(4096, 4096), of(16_384, 8192));
+        let mut seen = words(&old);
+        for Order { place, word } in orders(Table::Services, 0, &new) {
+            seen[place as usize] = word;
+            let bytes: Vec<u8> = seen.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            let service: Service = Buffer::new(&bytes).read(0).unwrap();
+            for hash in [0, 1 << 19, 1 << 31, u32::MAX] {
+                let index = service.slot_index(hash);
+                assert!([old.slot_index(hash), new.slot_index(hash)].contains(&index), "{hash:#x}: {index}");
+            }
+            let turns = service.first_slot()..service.first_slot() + service.slots;
+            let is_within = |whole: &Service| {
+                turns.start >= whole.first_slot() && turns.end <= whole.first_slot() + whole.slots
+            };
+            assert!(is_within(&old) || is_within(&new), "{turns:?}");
+        }
+        assert_eq!(seen, words(&new));
     }
 
     #[test]

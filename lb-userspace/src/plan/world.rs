@@ -209,7 +209,7 @@ impl World {
     }
 
     fn check_slots(&self, entry: &Entry) {
-        let mut slots = entry.first_slot..entry.first_slot + entry.slots;
+        let mut slots = entry.first_slot()..entry.first_slot() + entry.slots;
         assert!(slots.all(|slot| self.tables.slots.contains_key(&slot)), "slots come before their service");
     }
 
