@@ -6,8 +6,8 @@ pub const SERVICE_TABLE: u32 = 4096;
 /// Entries behind the hashed part, which port ranges and prefixes lead to: services by range, and hosts that are
 /// prefixes.
 pub const RANGED: u32 = 2 * SERVICE_NUMBERS;
-/// Numbers that services may have: twice as many as there may be services, since one that is gone keeps its number as
-/// long as it has flows.
+/// Places for what is found by a service's number. Numbers begin with 1, and nobody has number 0. They are twice as many as there
+/// may be services, less that one, since a service that is gone keeps its number as long as it has flows.
 pub const SERVICE_NUMBERS: u32 = 2048;
 /// Entries in all.
 pub const SERVICE_ENTRIES: u32 = SERVICE_TABLE + RANGED;

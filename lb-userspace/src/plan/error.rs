@@ -21,6 +21,16 @@ pub enum PlanError {
         /// Slots that are free, in however many pieces.
         free: u32,
     },
+    /// All numbers of services are in use.
+    #[error(
+        "there is no room for service `{service}`: {} are the most, those that were removed but still have flows included; \
+         try again when flows of those are over, or change fewer services at a time",
+        limits::SERVICE_NUMBERS - 1
+    )]
+    NumbersFull {
+        /// The name of the first service that has no room.
+        service: String,
+    },
     /// All identifiers are in use.
     #[error(
         "there is no room for backend {} of {}: {} are the most, those that were removed but still have flows included",

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Instant;
 
 use lb_common::abi::{
@@ -18,6 +19,10 @@ use super::service::{Planned, Surroundings};
 use super::service_table::ServiceTable;
 use super::{BackendKey, Inputs, Observations, PlanError, encode};
 use crate::config::{self, Protocol, Vip};
+
+/// Numbers of services: 0 is none, and the tables have no places for more.
+#[allow(clippy::cast_possible_truncation, reason = "a number of sixteen bits")]
+const NUMBERS: Range<u16> = 1..limits::SERVICE_NUMBERS as u16;
 
 /// Everything that has been planned. Cheap to copy: slots are shared until they change.
 #[derive(Clone, Debug)]
@@ -97,7 +102,7 @@ impl State {
     pub(super) fn next(&self, inputs: &Inputs<'_>, now: Instant) -> Result<Self, PlanError> {
         let mut next = Self { generation: self.generation + 1, ..self.clone() };
         next.release_retired();
-        let numbers = next.numbers(inputs.services);
+        let numbers = next.numbers(inputs.services)?;
         next.own.extend(sources(inputs));
         next.plan_records(inputs, &numbers)?;
         next.plan_services(inputs, &numbers, now)?;
@@ -128,7 +133,7 @@ impl State {
     }
 
     /// A number for every service: the one it has, or the lowest that no service and no backend still uses.
-    fn numbers(&self, services: &[config::Service]) -> BTreeMap<Vip, u16> {
+    fn numbers(&self, services: &[config::Service]) -> Result<BTreeMap<Vip, u16>, PlanError> {
         let kept: BTreeMap<Vip, u16> = self
             .services
             .iter()
@@ -137,9 +142,13 @@ impl State {
             .collect();
         let mut used: BTreeSet<u16> = self.records.iter().map(|(_, entry)| entry.service).collect();
         used.extend(kept.values());
-        let mut free = (1..=u16::MAX).filter(|number| !used.contains(number));
-        let mut number = |vip| kept.get(&vip).copied().or_else(|| free.next()).unwrap_or(0);
-        services.iter().map(|service| service.vip).map(|vip| (vip, number(vip))).collect()
+        let mut free = NUMBERS.filter(|number| !used.contains(number));
+        let number = |service: &config::Service| {
+            let number = kept.get(&service.vip).copied().or_else(|| free.next());
+            let full = || PlanError::NumbersFull { service: service.name.clone() };
+            Ok((service.vip, number.ok_or_else(full)?))
+        };
+        services.iter().map(number).collect()
     }
 
     fn plan_records(&mut self, inputs: &Inputs<'_>, numbers: &BTreeMap<Vip, u16>) -> Result<(), PlanError> {

@@ -1,16 +1,18 @@
 //! What a plan does, sentence by sentence.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::time::Duration;
 
 use lb_common::abi::{
-    Backend, BackendFlags, BackendId, Flow, FlowKey, Forward as Mode, ServiceFlags, Slot, Ticks,
+    Backend, BackendFlags, BackendId, Flow, FlowKey, Forward as Mode, ServiceFlags, Slot, Ticks, limits,
 };
 use lb_common::wire::{Ports, U16be, U32be, protocol};
 
 use super::world::*;
 use super::*;
-use crate::config::{Encap, Forward, Protocol, Tracking};
+use crate::config::{Encap, Forward, Protocol, Service, Tracking};
 use crate::health::HealthState::{Down, Unknown, Up};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -384,6 +386,28 @@ fn the_slots_of_a_removed_service_are_free_in_the_next_plan() {
     world.services.push(service(3, &[1]));
     world.plan();
     assert_eq!(world.slots(1).keys().next(), Some(&0));
+}
+
+#[test]
+fn a_service_gets_no_number_beyond_the_tables_while_others_that_left_have_flows() {
+    let named = |n: u32| {
+        let mut service = service(1, &[1]);
+        service.vip.addr = Ipv4Addr::from(0xcb00_7100 + n).into();
+        Service { name: format!("service{n}"), ..service }
+    };
+    let services = |numbers: Range<u32>| -> Vec<_> { numbers.map(named).collect() };
+    let mut world = World::with_slots(limits::SLOTS);
+    world.services = services(0..limits::SERVICES);
+    world.set_all(Up);
+    world.make_plan().unwrap();
+    // Those that land on this host need no slots, which would be in use as well.
+    let local = |service| Service { forward: Forward::Local, ..service };
+    world.services = services(limits::SERVICES..2 * limits::SERVICES).into_iter().map(local).collect();
+    let full = PlanError::NumbersFull { service: "service2047".into() };
+    assert_eq!(world.make_plan(), Err(full));
+    world.services.pop();
+    world.make_plan().unwrap();
+    assert_eq!(world.planner.numbered().map(|(_, number)| number).max(), Some(2047));
 }
 
 #[test]
