@@ -138,7 +138,7 @@ pub enum Response {
         /// Those of them that were not captured: more came than the rate allows, or than were read in time.
         missed: u64,
     },
-    /// It was not done, and nothing changed.
+    /// It was not done, or not all of it: the message says what holds.
     Refused {
         /// Why, and how to mend it.
         message: String,

@@ -10,6 +10,7 @@ use super::guard::Guard;
 use super::interfaces::Interfaces;
 use super::listeners::{ListenRule, Listeners};
 use super::loader::Loader;
+use super::overrides::Overrides;
 use super::ports::{self, Ports};
 use super::proxy::Front;
 use super::scraping::Scraping;
@@ -27,7 +28,7 @@ use crate::kernel::{
     CaptureSettings, Datapath, Link, Links, Mode, NextHops, Prefix, Program, Resolver, Settings, Tables,
 };
 use crate::plan::{BackendKey, Planner, stages};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,9 +51,7 @@ pub(super) struct Balancer {
     pub(super) resolver: Resolver,
     pub(super) ways: Ways,
     pub(super) look: Look,
-    pub(super) drained: BTreeSet<BackendKey>,
-    /// Weights that were ordered in the place of the configuration's.
-    pub(super) weights: BTreeMap<BackendKey, u16>,
+    pub(super) overrides: Overrides,
     /// Set when the kernel refused a write, so that tables and plan may differ until everything is written anew.
     pub(super) broken: bool,
     pub(super) listeners: Listeners,
@@ -131,8 +130,7 @@ impl Balancer {
             resolver: Resolver::start()?,
             ways: Ways::default(),
             look: Look::new()?,
-            drained: BTreeSet::new(),
-            weights: BTreeMap::new(),
+            overrides: Overrides::default(),
             broken: false,
             listeners: Listeners::inherit(),
             guard: Guard::default(),
@@ -256,8 +254,7 @@ impl Balancer {
         let addresses = configured.map(|backend| backend.addr.ip()).chain(leaving);
         self.resolver.watch(addresses.collect());
         let keys: BTreeSet<_> = keys(&self.config).collect();
-        self.drained.retain(|key| keys.contains(key));
-        self.weights.retain(|key, _| keys.contains(key));
+        self.overrides.retain(&keys);
         self.follow_listeners();
     }
 

@@ -18,6 +18,7 @@ mod interfaces;
 pub mod listeners;
 mod loader;
 mod orders;
+mod overrides;
 mod ports;
 mod proxy;
 mod report;

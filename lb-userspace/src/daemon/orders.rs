@@ -6,7 +6,7 @@ use super::tables::Cause;
 use crate::config::{Config, Service};
 use crate::control::server::Asked;
 use crate::control::{Explanation, Request, Response, metrics};
-use crate::plan::{BackendKey, Plan, stages};
+use crate::plan::{BackendKey, Plan, PlanError, stages};
 use lb_common::abi::StageSet;
 use std::time::Duration;
 
@@ -85,17 +85,15 @@ impl Balancer {
             return self.front.order(service, backend, ordered);
         }
         let (key, by_file) = find(&self.config.services, service, backend)?;
-        let by_order = (self.drained.contains(&key), self.weights.get(&key).copied());
+        let by_order = self.overrides.of(&key);
         if let Some(answer) = ordered.beside_the_point(by_file, by_order) {
             return Ok(format!("{service}/{backend} {answer}"));
         }
-        match ordered {
-            Ordered::Drain { undo: true } => drop(self.drained.remove(&key)),
-            Ordered::Drain { undo: false } => drop(self.drained.insert(key)),
-            Ordered::Weight(Some(weight)) => drop(self.weights.insert(key, weight)),
-            Ordered::Weight(None) => drop(self.weights.remove(&key)),
-        }
-        self.plan(Cause::Drain).map_err(|error| tried_again(&error))?;
+        let mut overrides = std::mem::take(&mut self.overrides);
+        let planned = overrides.take(key, ordered, |overrides| self.plan_under(overrides));
+        self.overrides = overrides;
+        let plan = planned.map_err(|error| unchanged(&error, by_file.1, by_order))?;
+        self.apply(&plan, Cause::Drain).map_err(|error| tried_again(&error))?;
         let told = ordered.told("flows", by_file.1);
         Ok(format!("{service}/{backend} {told}{}", self.warn_if_nobody_is_left(&key)))
     }
@@ -176,9 +174,19 @@ impl Ordered {
     }
 }
 
-/// What was ordered holds, though the kernel refused a table for now.
+/// What to say of an order that cannot be planned, by the weight in the file and by earlier orders.
+fn unchanged(error: &PlanError, by_file: u16, (is_drained, weight): (bool, Option<u16>)) -> String {
+    let (weight, drained) = (weight.unwrap_or(by_file), if is_drained { " and is drained" } else { "" });
+    format!("{error}\nnothing changed; the backend has weight {weight}{drained}, as before")
+}
+
+/// What was asked for holds, though the kernel refused a table for now.
 fn tried_again(error: &Error) -> String {
-    format!("{}\nthe order holds, and the tables are written again within a second", chain(error))
+    format!(
+        "{}\nwhat was asked for holds, and all tables are written anew after the next look at the flows, as a rule within a \
+         second",
+        chain(error)
+    )
 }
 
 /// A backend by its names, and its drain and weight in the file.

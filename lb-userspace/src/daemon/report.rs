@@ -105,7 +105,7 @@ impl Balancer {
         Ok(BackendStatus {
             name: backend.name.clone(),
             addr: as_written(backend.addr),
-            weight: self.weights.get(&key).copied().unwrap_or(backend.weight),
+            weight: self.overrides.of(&key).1.unwrap_or(backend.weight),
             state: view.map_or_else(|| "unknown".to_owned(), |view| view.state.to_string()),
             slots: view.map_or(0, |view| count(view.slots)),
             connections: load.map(|load| load.flows),

@@ -2,11 +2,10 @@
 
 use super::Error;
 use super::balancer::{Balancer, chain};
-use crate::config::Service;
+use super::overrides::Overrides;
 use crate::kernel::{NextHop, TableError, Tables};
-use crate::plan::{self, BackendKey, Plan, PlanError, Write};
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use crate::plan::{self, Plan, PlanError, Write};
+use std::collections::HashMap;
 use std::mem::discriminant;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -59,13 +58,18 @@ impl Balancer {
 
     /// Plans anew; nothing is written.
     pub(super) fn make_plan(&mut self) -> Result<Plan, PlanError> {
+        let overrides = self.overrides.clone();
+        self.plan_under(&overrides)
+    }
+
+    /// The same as if this had been ordered.
+    pub(super) fn plan_under(&mut self, overrides: &Overrides) -> Result<Plan, PlanError> {
         let next_hops = self.known_hops();
-        let services = weighed(&self.config.services, &self.weights);
         let inputs = plan::Inputs {
-            services: &services,
+            services: &overrides.over(&self.config.services),
             seed: self.loaded_with.seed,
             health: self.checks.verdicts(),
-            drained: &self.drained,
+            drained: overrides.drained(),
             ping: self.config.ping,
             encap: self.loaded_with.encap,
             next_hops: &next_hops,
@@ -133,20 +137,4 @@ fn write_run(tables: &mut Tables, run: &[Write]) -> Result<(), TableError> {
         tables.write_services(&services)?;
     }
     tables.write_slots(&slots)
-}
-
-/// The services with the weights that were ordered.
-fn weighed<'a>(services: &'a [Service], weights: &BTreeMap<BackendKey, u16>) -> Cow<'a, [Service]> {
-    if weights.is_empty() {
-        return Cow::Borrowed(services);
-    }
-    let mut services = services.to_vec();
-    for service in &mut services {
-        let vip = service.vip;
-        for backend in &mut service.backends {
-            let key = BackendKey { service: vip, addr: backend.addr };
-            backend.weight = weights.get(&key).copied().unwrap_or(backend.weight);
-        }
-    }
-    Cow::Owned(services)
 }

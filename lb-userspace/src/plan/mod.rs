@@ -80,6 +80,12 @@ impl Planner {
         Self { state: State::empty() }
     }
 
+    /// A planner for maps with fewer slots.
+    #[cfg(test)]
+    pub(crate) fn with_slots(slots: u32) -> Self {
+        Self { state: State::with_slots(slots) }
+    }
+
     /// Plans the way to what the inputs ask for, and takes it as gone.
     pub fn plan(&mut self, inputs: &Inputs<'_>, now: Instant) -> Result<Plan, PlanError> {
         let mut next = self.state.next(inputs, now)?;

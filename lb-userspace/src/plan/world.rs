@@ -8,7 +8,6 @@ use lb_common::abi::{Backend, BackendId, Service as Entry, Slot, Ticks};
 use lb_common::datapath::HostTables;
 use lb_common::wire::ethernet::Addresses;
 
-use super::state::State;
 use super::*;
 use crate::config::{self, Check, Encap, Forward, Protocol, Select, Service, ServiceGuard, Tracking, Vip};
 use crate::health::HealthState;
@@ -93,7 +92,7 @@ impl World {
 
     /// A world whose slot map is this small.
     pub(super) fn with_slots(slots: u32) -> Self {
-        Self { planner: Planner { state: State::with_slots(slots) }, ..Self::unplanned(Vec::new()) }
+        Self { planner: Planner::with_slots(slots), ..Self::unplanned(Vec::new()) }
     }
 
     pub(super) fn key(&self, service: usize, backend: usize) -> BackendKey {

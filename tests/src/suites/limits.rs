@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lb_common::abi::limits::SLOTS;
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -12,9 +13,9 @@ use super::{NATIVE, routed};
 use crate::daemon::Mode;
 use crate::packets::Stack;
 use crate::runner::Case;
-use crate::service::{Forward, Kind, config};
-use crate::stage::{Set, Stage, counted};
-use crate::topology::VIP;
+use crate::service::{Forward, Kind, Service, config};
+use crate::stage::{Set, Stage, backend, counted, services, shares};
+use crate::topology::{House, VIP};
 use crate::traffic::download::Download;
 use crate::traffic::http::Connection;
 use crate::traffic::tally::Tally;
@@ -48,6 +49,7 @@ pub(super) fn cases() -> Vec<Case> {
             ("taken_ports_are_counted_and_come_back", ports_taken),
             ("a_full_flow_table_is_counted_keeps_what_it_has_and_recovers", table_full),
             ("the_flood_guard_is_told_of_while_it_is_closed", flood_guard),
+            ("a_weight_that_has_no_room_changes_nothing_and_stands_in_the_way_of_nothing", no_slots),
         ],
     ));
     cases.extend(super::cases(
@@ -71,6 +73,38 @@ fn no_backend(set: Set) -> Result<()> {
     ensure!(!stage.daemon.log().contains("no backend can take a packet"), "packets are logged unasked");
     stage.fleet.revive(&stage.house, 0)?;
     stage.wait_for(Kind::Http, 0, "up")?;
+    stage.who_answers(CONNECTIONS).map(|_: Tally| ())
+}
+
+/// Other services have all slots but those of one that is as large as it would become.
+fn no_slots(set: Set) -> Result<()> {
+    const LARGEST: u32 = 1 << 16;
+    let crowd = |house: &House| -> String {
+        let large = |number| Service {
+            name: format!("large{number}"),
+            vip: format!("{VIP}:{}", 10_000 + number),
+            ..Kind::Closed.service(set.forward, set.clients, &shares(house, set.backends, &[1, 1000]))
+        };
+        config(&(1..SLOTS / LARGEST).map(large).collect::<Vec<_>>())
+    };
+    let standard = |house: &House| config(&services(set, house, &[1, 1])[..1]);
+    let mut stage = Stage::furnish(set, 2, |house| standard(house) + &crowd(house))?;
+    (0..2).try_for_each(|index| stage.wait_for(Kind::Http, index, "up").map(drop))?;
+    let (heavy, light) = (Stage::path(Kind::Http, 0), Stage::path(Kind::Http, 1));
+    let order = |path: &str, weight| stage.daemon.attempt(&["weight", path, weight]);
+    ensure!(order(&heavy, "2")?.status.success(), "a weight that has room was refused");
+    let refused = order(&light, "1000")?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    stage.fleet.kill(0)?;
+    stage.wait_for(Kind::Http, 0, "down")?;
+    let slots =
+        |status: &Value, index| backend(status, Kind::Http, index).map(|found| found["slots"].clone());
+    let status = stage.daemon.status()?;
+    ensure!(slots(&status, 0)? == 0, "a dead backend has slots: {status:#}");
+    let weights =
+        [0, 1].map(|index| backend(&status, Kind::Http, index).map(|found| found["weight"].clone()));
+    ensure!(weights.into_iter().collect::<Result<Vec<_>>>()? == [json!(2), json!(1)], "{status:#}");
+    ensure!(!refused.status.success() && told.contains("has weight 1, as before"), "{told}");
     stage.who_answers(CONNECTIONS).map(|_: Tally| ())
 }
 

@@ -70,8 +70,12 @@ impl Front {
             Ordered::Drain { undo } => Said { drain: !undo, ..before },
             Ordered::Weight(weight) => Said { weight, ..before },
         };
+        let former = self.orders.clone();
         self.orders.0.insert(key, said);
-        self.serve_ordered().map_err(|error| super::super::chain(&error))?;
+        if let Err(error) = self.serve_ordered() {
+            self.orders = former;
+            return Err(format!("{}\nnothing changed", super::super::chain(&error)));
+        }
         Ok(format!(
             "{service}/{backend} {}{}",
             ordered.told("requests", by_file.1),
