@@ -112,7 +112,8 @@ impl Balancer {
     }
 
     fn weights(&self) -> Vec<(BackendId, u64)> {
-        let backends = self.config.services.iter().flat_map(|service| {
+        let services = self.overrides.over(&self.config.services);
+        let backends = services.iter().flat_map(|service| {
             service.backends.iter().map(move |backend| (BackendKey::of(service, backend), backend.weight))
         });
         backends.filter_map(|(key, weight)| Some((self.planner.id(&key)?, weight.into()))).collect()

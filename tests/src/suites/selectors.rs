@@ -39,10 +39,11 @@ fn claims(set: Set) -> Vec<Claim> {
     CLAIMS.into_iter().chain(quic).collect()
 }
 
-const CLAIMS: [Claim; 4] = [
+const CLAIMS: [Claim; 5] = [
     ("selectors", "a_source_stays_with_its_backend", source_stays),
     ("selectors", "a_net_of_sources_stays_with_its_backend", net_stays),
     ("selectors", "round_robin_gives_each_its_exact_share", round_robin),
+    ("selectors", "least_connections_go_by_the_weight_that_was_ordered", least_connections_weighed),
     ("selectors", "least_connections_prefers_the_idle", least_connections),
 ];
 
@@ -169,6 +170,24 @@ fn least_connections(stage: &mut Stage) -> Result<()> {
     let idle = tally.of(&name(1));
     ensure!(idle >= IDLE_SHARE, "with {HELD} connections held on {}: {tally:?}", name(0));
     held.iter_mut().try_for_each(|connection| connection.get("/").map(drop)).context("those that were held")
+}
+
+/// Connections that are held at once.
+const WEIGHED: u32 = 200;
+
+/// With three times the weight a backend has three quarters. If only the slots followed the order, it would have nine sixteenths:
+/// what falls on two slots of its own.
+fn least_connections_weighed(stage: &mut Stage) -> Result<()> {
+    select(stage, Kind::Http, "least-connections", [1, 1, 0])?;
+    let heavy = Stage::path(Kind::Http, 0);
+    ensure!(stage.daemon.attempt(&["weight", &heavy, "3"])?.status.success(), "the order was refused");
+    let web = stage.vip(Kind::Http);
+    let open = || -> Result<Vec<Connection>> { (0..WEIGHED).map(|_| Connection::open(web)).collect() };
+    let mut held = stage.house.client.run(open)?;
+    let ask = |connection: &mut Connection| Ok(connection.get("/")?.head.backend);
+    let tally: Tally = held.iter_mut().map(ask).collect::<Result<_>>()?;
+    ensure!(tally.of(&name(0)) >= WEIGHED * 2 / 3, "three times the weight: {tally:?}");
+    Ok(())
 }
 
 /// Bytes of a server's identifier within a connection identifier, and those that follow.
