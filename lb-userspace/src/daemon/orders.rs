@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::balancer::{Balancer, LoadedWith, chain};
+use super::proxy::Prepared;
 use super::tables::Cause;
 use crate::config::{Config, Service};
 use crate::control::server::Asked;
@@ -60,23 +61,30 @@ impl Balancer {
         let lists = self.load_lists(&config).map_err(|error| kept(&error))?;
         let front = self.front.prepare(&config).map_err(|error| kept(&error))?;
         let metrics = self.scraping.prepare(config.metrics).await.map_err(|error| kept(&error))?;
-        let former = std::mem::replace(&mut self.config, config);
-        self.checks.trust_unchecked(&former, &self.config);
-        let plan = match self.make_plan() {
+        let former = (std::mem::replace(&mut self.config, config), self.planner.clone());
+        self.checks.trust_unchecked(&former.0, &self.config);
+        let plan = match self.take_up(front) {
             Ok(plan) => plan,
             Err(error) => {
-                self.config = former;
+                (self.config, self.planner) = former;
                 return Err(kept(&error).into());
             }
         };
+        // In force from here on: what the kernel may yet refuse is written again.
         self.source = source;
         self.scraping.take_up(metrics);
         self.follow_config();
+        self.shield.bring(lists);
         let summary = describe(&plan);
-        self.follow_guard(lists).map_err(|error| chain(&error))?;
-        self.front.take_up(&self.config, front).map_err(|error| chain(&error))?;
         self.apply(&plan, Cause::Reload).map_err(|error| tried_again(&error))?;
         Ok(format!("reloaded {}: {summary}{}", self.source, needs_restart(&self.loaded_with, &self.config)))
+    }
+
+    /// Plans the tables for the configuration and has layer 7 serve it. If one cannot be, the other is not.
+    fn take_up(&mut self, front: Prepared) -> Result<Plan, Error> {
+        let plan = self.make_plan()?;
+        self.front.take_up(&self.config, front)?;
+        Ok(plan)
     }
 
     /// Drains a backend or gives it a weight, or takes that back.

@@ -23,9 +23,19 @@ use std::time::{Duration, Instant};
 pub(super) struct Shield {
     marks: Marks,
     blocks: Blocks,
+    /// What is to be in force, until the kernel has all of it.
+    coming: Option<Lists>,
+}
+
+impl Shield {
+    /// Has the next tables that are written come with these lists, if there are any, and with the rules of the configuration.
+    pub(super) fn bring(&mut self, lists: Option<Lists>) {
+        self.coming = lists.or(self.coming.take());
+    }
 }
 
 /// Lists that were read and fit, not yet in force.
+#[derive(Debug)]
 pub(super) struct Lists {
     marks: Marks,
     list: List,
@@ -51,13 +61,15 @@ impl Balancer {
         is_loaded.then(|| Lists::load(config, self.tables.guard.list_room())).transpose()
     }
 
-    /// Puts lists and the configuration's rules in force. Services that a plan brings come after their rules.
-    pub(super) fn follow_guard(&mut self, lists: Option<Lists>) -> Result<(), TableError> {
-        let Some(Lists { marks, list }) = lists else { return Ok(()) };
+    /// Puts the lists that are coming and the configuration's rules in force. Services that a plan brings come after their rules.
+    pub(super) fn follow_guard(&mut self) -> Result<(), TableError> {
+        let Some(coming) = &self.shield.coming else { return Ok(()) };
         let second = self.look.ticks(Duration::from_secs(1));
         write_rules(&mut self.tables, &self.planner, &self.config, second)?;
-        self.tables.guard.write_list(&list)?;
-        self.shield.marks = marks;
+        self.tables.guard.write_list(&coming.list)?;
+        if let Some(Lists { marks, .. }) = self.shield.coming.take() {
+            self.shield.marks = marks;
+        }
         Ok(())
     }
 

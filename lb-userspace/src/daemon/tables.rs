@@ -50,13 +50,13 @@ impl Balancer {
 
     /// The first plan, with what the guard goes by.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
-        let lists = self.load_lists(&self.config)?;
+        self.shield.bring(self.load_lists(&self.config)?);
         let plan = self.make_plan()?;
-        self.follow_guard(lists)?;
         self.apply(&plan, Cause::Start)
     }
 
-    /// Plans anew; nothing is written.
+    /// Plans anew; nothing is written. What is planned is to be applied, or the planner to be put back: the next plan leads on from
+    /// this one.
     pub(super) fn make_plan(&mut self) -> Result<Plan, PlanError> {
         let overrides = self.overrides.clone();
         self.plan_under(&overrides)
@@ -84,17 +84,19 @@ impl Balancer {
         hops.iter().filter_map(known).collect()
     }
 
-    /// Writes a plan. If an earlier write failed, everything is written.
+    /// Writes a plan, and before it what the guard shall go by from now on. If an earlier write failed, everything is written.
     pub(super) fn apply(&mut self, plan: &Plan, cause: Cause) -> Result<(), Error> {
         let began = Instant::now();
         // What earlier bearers of newly given identifiers left in their counters.
         plan.summary.admitted.iter().for_each(|id| self.tables.clear_backend_count(*id));
         let whole = self.broken.then(|| self.planner.plan_whole());
         let writes = whole.as_ref().map_or(&plan.writes, |whole| &whole.writes);
+        // Until all of it is written.
+        self.broken = !writes.is_empty();
+        self.follow_guard()?;
         if writes.is_empty() {
             return Ok(());
         }
-        self.broken = true;
         self.reweigh()?;
         write(&mut self.tables, writes)?;
         self.broken = false;

@@ -14,10 +14,10 @@ use crate::family::Family;
 use crate::fleet::name;
 use crate::runner::Case;
 use crate::service::{Kind, Service, config};
-use crate::stage::{self, Set, Stage, service};
+use crate::stage::{self, Set, Stage, service, services};
 use crate::traffic::hammer::Hammer;
-use crate::traffic::http;
 use crate::traffic::tally::Tally;
+use crate::traffic::{echo, http};
 
 const RELOADS: u32 = 200;
 /// Memory that a daemon may have more of after two hundred reloads, in KiB: what an allocator keeps, not a leak of a
@@ -40,6 +40,7 @@ fn natively() -> Vec<Case> {
             ("a_storm_of_signals_is_weathered", storm),
             ("reloads_while_a_backend_flaps_harm_no_other", reloads_while_a_backend_flaps),
             ("a_file_that_is_gone_changes_nothing", file_gone),
+            ("a_reload_that_layer_7_cannot_follow_changes_nothing", listener_taken),
             ("a_check_that_is_added_interrupts_nothing", check_added),
             ("a_backend_of_two_services_is_drained_in_one", one_backend_two_services),
         ],
@@ -121,6 +122,29 @@ fn file_gone(set: Set) -> Result<()> {
     let status = stage.wait_until("the refusal is logged", |_| told("cannot read the configuration"))?;
     ensure!(told("the old configuration serves on"), "the log does not reassure");
     ensure!(status["generation"] == generation, "a refused file made a new generation");
+    stage.who_answers(30).map(|_: Tally| ())
+}
+
+/// The listener's address is free when it is looked at, and taken by the metrics when the workers begin: after the tables were
+/// planned. That plan must not be taken for written.
+fn listener_taken(set: Set) -> Result<()> {
+    const TWICE: &str = "127.0.0.1:8999";
+    let stage = Stage::furnish(set, 1, |house| config(&services(set, house, &[1])[..1]))?;
+    stage.wait_for(Kind::Http, 0, "up")?;
+    let all = config(&stage.services(&[1]));
+    let front = format!(
+        "[metrics]\naddress = \"{TWICE}\"\n[[listener]]\nname = \"front\"\naddresses = [\"{TWICE}\"]\nservice = \"pages\"\n\
+         [[service]]\nname = \"pages\"\nkind = \"http\"\nhealth = \"none\"\n\
+         [[service.backend]]\nname = \"page1\"\naddr = \"127.0.0.1:8998\"\n"
+    );
+    let refused = stage.daemon.reload_text(&format!("{all}{front}")).err().context("it was taken")?;
+    stage.daemon.reload(&stage.services(&[1]))?;
+    stage.wait_until_up(&[1])?;
+    let vip = stage.vip(Kind::Tcp);
+    let echoed = stage.house.client.run(|| echo::tcp(vip, b"hello")).context("a service that is new")?;
+    ensure!(echoed.ends_with(b"hello"), "{echoed:?}");
+    let refused = format!("{refused:#}");
+    ensure!(refused.contains(TWICE) && refused.contains("nothing changed"), "{refused}");
     stage.who_answers(30).map(|_: Tally| ())
 }
 

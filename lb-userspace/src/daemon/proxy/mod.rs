@@ -149,11 +149,9 @@ impl Front {
 
     /// Starts the workers, if there is anything to serve and they do not run yet.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
-        if self.workers.is_none() && self.snapshot.settings.listeners.iter().next().is_some() {
-            try_addresses(&self.snapshot.settings, None)?;
-            let workers = Workers::start(&self.snapshot)?;
-            workers.tell_down(self.checks.down());
-            self.workers = Some(workers);
+        if self.workers.is_none() {
+            self.workers = start(&self.snapshot)?;
+            self.tell_down();
         }
         Ok(())
     }
@@ -183,24 +181,22 @@ impl Front {
         Ok(Prepared(Snapshot { settings, tls, signer, ..self.snapshot.clone() }, watch))
     }
 
-    /// Serves a prepared configuration from now on.
+    /// Serves a prepared configuration from now on; if its workers cannot be started, the one before.
     pub(super) fn take_up(
         &mut self,
         config: &Config,
         Prepared(snapshot, watch): Prepared,
     ) -> Result<(), Error> {
+        match &self.workers {
+            Some(workers) => workers.serve(&snapshot),
+            None => self.workers = start(&snapshot)?,
+        }
         self.checks.follow(&config.proxy);
         self.orders.follow(&config.proxy);
         self.file = config.proxy.clone();
         (self.snapshot, self.watch) = (snapshot, watch);
-        match &self.workers {
-            Some(workers) => {
-                workers.serve(&self.snapshot);
-                self.tell_down();
-                Ok(())
-            }
-            None => self.begin(),
-        }
+        self.tell_down();
+        Ok(())
     }
 
     /// Opens the files of logs anew, as after a rotation.
@@ -218,6 +214,15 @@ impl Front {
         let _ = tokio::time::timeout(LAST_LINES, tokio::task::spawn_blocking(|| self.log.finish())).await;
         self.checks.stop().await;
     }
+}
+
+/// Workers that serve this, if there is anything to serve.
+fn start(snapshot: &Snapshot) -> Result<Option<Workers>, Error> {
+    if snapshot.settings.listeners.iter().next().is_none() {
+        return Ok(None);
+    }
+    try_addresses(&snapshot.settings, None)?;
+    Workers::start(snapshot).map(Some)
 }
 
 /// Sees whether all logs can be written, so that the operator hears of it.
