@@ -174,12 +174,16 @@ impl FlowState {
         self.0 & (Self::FINISHED.0 | Self::RESET.0) != 0
     }
 
-    /// The state after a packet with these control bits.
+    /// The state after a packet with these control bits. A SYN begins a direction anew that has ended, and says nothing of one that
+    /// has not: anybody can send it. So does the answer to one, which leaves the direction open.
     #[inline(always)]
     #[must_use]
     pub const fn after(self, flags: tcp::Flags) -> Self {
         if flags.opens() {
-            return Self(0);
+            return if self.is_closing() { Self(0) } else { self };
+        }
+        if flags.accepts() {
+            return Self::ESTABLISHED;
         }
         let finished = if flags.finishes() { Self::FINISHED.0 } else { 0 };
         let reset = if flags.resets() { Self::RESET.0 } else { 0 };
@@ -403,6 +407,20 @@ mod tests {
         assert!(!state.is_closing());
         assert!(state.after(tcp::Flags::FIN).is_closing() && state.after(tcp::Flags::RST).is_closing());
         assert_eq!(state.after(tcp::Flags::FIN).after(tcp::Flags::SYN), FlowState::default());
+    }
+
+    #[test]
+    fn a_syn_takes_nothing_from_a_flow_that_is_open() {
+        let open = FlowState::default().after(tcp::Flags::ACK);
+        assert_eq!(open.after(tcp::Flags::SYN), open);
+        assert_eq!(FlowState::default().after(tcp::Flags::SYN), FlowState::default());
+    }
+
+    #[test]
+    fn who_ended_a_flow_and_accepts_another_has_it_open() {
+        let accepts = tcp::Flags(tcp::Flags::SYN.0 | tcp::Flags::ACK.0);
+        let ended = FlowState::default().after(tcp::Flags::RST);
+        assert_eq!(ended.after(accepts), FlowState::ESTABLISHED);
     }
 
     #[test]

@@ -70,6 +70,14 @@ impl Flags {
         self.0 & (Self::SYN.0 | Self::ACK.0 | Self::RST.0) == Self::SYN.0
     }
 
+    /// Whether this packet takes a new connection: SYN with ACK, without FIN or RST.
+    #[inline(always)]
+    #[must_use]
+    pub const fn accepts(self) -> bool {
+        let asked = Self::SYN.0 | Self::ACK.0;
+        self.0 & (asked | Self::FIN.0 | Self::RST.0) == asked
+    }
+
     /// Whether the sender gives no more data.
     #[inline(always)]
     #[must_use]

@@ -101,6 +101,17 @@ fn reopened() -> Vec<Row> {
             .after(&syn)
             .after_reply(&reply(FIN_ACK))
             .reaches_backend(NatForward, &translated_tcp(SYN)),
+        from_client("nat: a SYN on an open flow keeps it, also while its slot moves", &syn)
+            .after(&syn)
+            .after_reply(&reply(SYN_ACK))
+            .after(&nat_tcp(ACK))
+            .once_slot_is(MOVING)
+            .reaches_backend(NatForward, &translated_tcp(SYN)),
+        from_backend("nat: a backend that reset a flow may take it anew", &reply(SYN_ACK))
+            .after(&syn)
+            .after_reply(&reply(RST))
+            .after(&syn)
+            .reaches_client(NatReply, &Stack::tcp(NAT_HTTP, CLIENT, SYN_ACK, b"").ttl(63)),
         from_client("nat: a SYN on a reset flow goes where the slot moved", &syn)
             .after(&syn)
             .after(&nat_tcp(RST))
