@@ -129,7 +129,7 @@ impl Balancer {
             planner: Planner::new(),
             resolver: Resolver::start()?,
             ways: Ways::default(),
-            look: Look::new()?,
+            look: Look::new(ports.nat)?,
             overrides: Overrides::default(),
             broken: false,
             listeners: Listeners::inherit(),

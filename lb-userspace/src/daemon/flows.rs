@@ -9,7 +9,7 @@ use crate::kernel::expire::{Observations, Rules, Slots, Sweep};
 use crate::kernel::maps;
 use crate::plan::{self, BackendKey, Planner};
 use lb_common::abi::{BackendId, FlowKey, Ip, Load, Ticks};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// Between the end of one walk through the flow table and the beginning of the next.
@@ -20,6 +20,9 @@ const BETWEEN_BATCHES: Duration = Duration::from_millis(5);
 /// From here on, connections that were never opened go sooner.
 const NEARLY_FULL_PERCENT: u64 = 70;
 
+/// From here on, connections that one side broke off let go of a backend's ports sooner.
+const SHORT_OF_PORTS_PERCENT: u64 = 50;
+
 /// Where the walk through the flow table stands.
 #[derive(Debug)]
 pub(super) struct Look {
@@ -29,15 +32,29 @@ pub(super) struct Look {
     tick: Duration,
     /// Flows seen by the last whole walk.
     pub(super) flows: u64,
+    /// Ports that translated flows to one backend may have.
+    ports: u64,
+    /// Backends that had few ports left at the last whole walk.
+    short_of_ports: HashSet<BackendId>,
     /// Set while looking fails, so that it is said once and not twice a second.
     failing: bool,
 }
 
 impl Look {
-    /// Before the first walk.
-    pub(super) fn new() -> Result<Self, Error> {
+    /// Before the first walk, where translated flows have these ports ([`Settings::ports`](crate::kernel::Settings::ports)).
+    pub(super) fn new([_, first_count, _, second_count]: [u16; 4]) -> Result<Self, Error> {
         let tick = maps::tick().map_err(Error::Clock)?;
-        Ok(Self { sweep: Sweep::default(), began: Instant::now(), tick, flows: 0, failing: false })
+        let ports = u64::from(first_count) + u64::from(second_count);
+        let (sweep, short_of_ports) = (Sweep::default(), HashSet::new());
+        Ok(Self { sweep, began: Instant::now(), tick, flows: 0, ports, short_of_ports, failing: false })
+    }
+
+    /// Notes what a whole walk saw.
+    fn note(&mut self, observed: &Observations) {
+        self.flows = observed.flows;
+        let many = (self.ports * SHORT_OF_PORTS_PERCENT / 100).max(1);
+        let short = observed.by_backend.iter().filter(|(_, flows)| **flows >= many);
+        self.short_of_ports = short.map(|(id, _)| *id).collect();
     }
 }
 
@@ -82,7 +99,7 @@ impl Balancer {
             return Ok(BETWEEN_BATCHES);
         };
         let taken_at = std::mem::replace(&mut self.look.began, Instant::now() + BETWEEN_LOOKS);
-        self.look.flows = observed.flows;
+        self.look.note(&observed);
         self.end_transitions(&observed, taken_at)?;
         self.weigh(&observed)?;
         self.follow_listeners();
@@ -121,7 +138,8 @@ impl Balancer {
 
     /// What ends a record now. Two records make a translated flow, so half as many flows as records fill the table.
     fn rules(&self) -> Rules {
-        let rules = Rules::new(self.planner.idle_times(), self.look.tick);
+        let rules = Rules::new(self.planner.idle_times(), self.look.tick)
+            .short_of_ports(self.look.short_of_ports.clone());
         let nearly_full = u64::from(self.loaded_with.limits.flows) / 2 * NEARLY_FULL_PERCENT / 100;
         if self.look.flows < nearly_full { rules } else { rules.under_pressure(self.look.tick) }
     }

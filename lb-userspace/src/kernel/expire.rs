@@ -9,7 +9,7 @@ use super::records::{FlowRecords, FlowWalk};
 use super::{TableError, Tables};
 use lb_common::abi::{BackendId, Flow, FlowKey, FlowKind, FlowState, Ip, Ticks};
 use lb_common::wire::{U32be, ipv6, protocol};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// A closed connection's records stay this long, for retransmissions that are late. Not the minutes of a TCP's own
@@ -18,6 +18,10 @@ const CLOSED: Duration = Duration::from_secs(2);
 /// The same where only the client's side is seen: its FIN may stand at the start of a long answer that it still
 /// acknowledges, and its RST may be one that the backend ignores.
 const CLOSED_ON_ONE_SIDE: Duration = Duration::from_mins(1);
+/// A connection that was open, and that one side alone broke off: only the other side knows whether the reset had a number that it
+/// heeds, or was made up. Not the four minutes of RFC 7857, section 2.2, because ports are few; as long as a connection with something
+/// to say is hardly ever silent.
+const RESET_BY_ONE_SIDE: Duration = CLOSED_ON_ONE_SIDE;
 /// A connection that was never open both ways: longer than a client's first four SYNs (1 + 2 + 4 + 8 s), short enough
 /// that a flood of them does not stay.
 const HALF_OPEN: Duration = Duration::from_secs(30);
@@ -39,6 +43,9 @@ pub struct Rules {
     unconfigured: u32,
     closed: u32,
     closed_on_one_side: u32,
+    reset_by_one_side: u32,
+    /// Backends that have few ports left for flows.
+    short_of_ports: HashSet<BackendId>,
     half_open: u32,
     orphan: u32,
 }
@@ -53,15 +60,23 @@ impl Rules {
             unconfigured: ticks(UNCONFIGURED),
             closed: ticks(CLOSED),
             closed_on_one_side: ticks(CLOSED_ON_ONE_SIDE),
+            reset_by_one_side: ticks(RESET_BY_ONE_SIDE),
+            short_of_ports: HashSet::new(),
             half_open: ticks(HALF_OPEN),
             orphan: ticks(ORPHAN),
         }
     }
 
-    /// The rules for a table that is nearly full: connections that were never open go sooner.
+    /// The rules for a table that is nearly full: connections that were never open go sooner, and so do those that one side broke off.
     #[must_use]
     pub fn under_pressure(self, tick: Duration) -> Self {
-        Self { half_open: to_ticks(HALF_OPEN_UNDER_PRESSURE, tick), ..self }
+        Self { half_open: to_ticks(HALF_OPEN_UNDER_PRESSURE, tick), reset_by_one_side: self.closed, ..self }
+    }
+
+    /// The rules where these backends have few ports left: connections to them that one side broke off go sooner.
+    #[must_use]
+    pub fn short_of_ports(self, backends: HashSet<BackendId>) -> Self {
+        Self { short_of_ports: backends, ..self }
     }
 
     /// Whether a record that only names a backend is over.
@@ -85,13 +100,18 @@ impl Rules {
     fn pair_limit<A: Ip>(&self, one: &Flow<A>, other: &Flow<A>) -> u32 {
         let both = |state| one.state.has(state) && other.state.has(state);
         let reset = one.state.has(FlowState::RESET) || other.state.has(FlowState::RESET);
-        if reset || both(FlowState::FINISHED) {
-            self.closed
-        } else if both(FlowState::ESTABLISHED) {
-            u32::MAX
-        } else {
-            self.half_open
+        let ended = one.state.is_closing() && other.state.is_closing();
+        match both(FlowState::ESTABLISHED) {
+            _ if ended => self.closed,
+            true if reset => self.reset_of(one.backend),
+            true => u32::MAX,
+            false if reset => self.closed,
+            false => self.half_open,
         }
+    }
+
+    fn reset_of(&self, backend: BackendId) -> u32 {
+        if self.short_of_ports.contains(&backend) { self.closed } else { self.reset_by_one_side }
     }
 
     /// Whether a record has been quiet long enough to look at its partner: what one direction alone can tell.
@@ -351,8 +371,27 @@ mod tests {
     fn a_closed_flow_lingers_for_late_packets_only() {
         assert!(!is_over([finished(), finished()], [SECOND, 3 * SECOND]));
         assert!(is_over([finished(), finished()], [2 * SECOND, 3 * SECOND]));
-        assert!(is_over([OPEN, broken()], [2 * SECOND, 2 * SECOND]));
+        assert!(is_over([broken(), finished()], [2 * SECOND, 2 * SECOND]));
         assert!(is_over([broken(), NEW], [2 * SECOND, 2 * SECOND]));
+        assert!(is_over([NEW, broken()], [2 * SECOND, 2 * SECOND]));
+    }
+
+    #[test]
+    fn an_open_flow_that_one_side_alone_broke_off_lingers_a_minute() {
+        for states in [[OPEN, broken()], [broken(), OPEN]] {
+            assert!(!is_over(states, [59 * SECOND, 59 * SECOND]));
+            assert!(is_over(states, [60 * SECOND, 60 * SECOND]));
+        }
+    }
+
+    #[test]
+    fn a_flow_that_one_side_broke_off_goes_at_once_where_room_is_short() {
+        let now = Ticks(1_000_000);
+        let [one, other] = pair(protocol::TCP, [broken(), OPEN], [Ticks(now.0 - 2 * SECOND); 2]);
+        let is_over = |rules: Rules| !rules.plan(one, Some(other), now).is_empty();
+        assert!(!is_over(rules()) && is_over(rules().under_pressure(TICK)));
+        assert!(is_over(rules().short_of_ports([BACKEND].into())));
+        assert!(!is_over(rules().short_of_ports([BackendId::from_bits(8)].into())));
     }
 
     #[test]
