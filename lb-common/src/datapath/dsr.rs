@@ -75,7 +75,8 @@ pub(super) fn send<A: Family>(
     })
 }
 
-/// Puts an outer header around a packet; gives the interface it leaves by.
+/// Puts an outer header around a packet that may still go somewhere; gives the interface it leaves by. No hop is taken off, for to the
+/// sender there is none: but what has none left is nobody's to send on (RFC 2003, section 3.1).
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "headers are tens of bytes")]
 fn tunnel<A: Family, const V6: bool, const UDP: bool>(
@@ -85,6 +86,9 @@ fn tunnel<A: Family, const V6: bool, const UDP: bool>(
     (service, backend, hash): (&Service, &Backend, u32),
 ) -> Result<u32, Reason> {
     let way = Way::to(backend)?;
+    if A::hops(&frame.ip) == 0 {
+        return Err(Reason::TimeToLive);
+    }
     encap::fits(packet, frame, backend, Outer::<V6, UDP>::LENGTH as u32)?;
     let extent = Extent::new(A::traffic_class(&frame.ip), A::total_length(&frame.ip) as u16);
     let outer = Outer::<V6, UDP>::around::<A>(extent, service, backend, (hash, tables.spread(V6)));

@@ -70,6 +70,8 @@ pub trait Family: Ip {
     fn peek_source(packet: &impl Packet, l3: usize) -> Option<Self>;
     /// Its destination.
     fn peek_destination(packet: &impl Packet, l3: usize) -> Option<Self>;
+    /// Hops it may still take.
+    fn peek_hops(packet: &impl Packet, l3: usize) -> Option<u8>;
     /// Bytes from the header on, by the header's word.
     fn peek_length(packet: &impl Packet, l3: usize) -> Option<u32>;
     /// The same with its differentiated services and ECN.
@@ -237,6 +239,11 @@ impl Family for U32be {
     }
 
     #[inline(always)]
+    fn peek_hops(packet: &impl Packet, l3: usize) -> Option<u8> {
+        packet.peek(l3 + ipv4::LIFETIME)
+    }
+
+    #[inline(always)]
     fn peek_length(packet: &impl Packet, l3: usize) -> Option<u32> {
         packet.peek(l3 + ipv4::TOTAL_LENGTH).map(|length: U16be| u32::from(length.get()))
     }
@@ -389,6 +396,11 @@ impl Family for ipv6::Address {
     #[inline(always)]
     fn peek_destination(packet: &impl Packet, l3: usize) -> Option<Self> {
         peek_v6(packet, l3 + ipv6::DESTINATION)
+    }
+
+    #[inline(always)]
+    fn peek_hops(packet: &impl Packet, l3: usize) -> Option<u8> {
+        packet.peek(l3 + ipv6::HOP_LIMIT)
     }
 
     #[inline(always)]

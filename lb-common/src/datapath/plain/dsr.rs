@@ -55,7 +55,7 @@ fn tunnelled_in<A: Family, const PROTOCOL: u8, const V6: bool, const UDP: bool>(
     (id, reason): (BackendId, Reason),
 ) -> Option<Outcome> {
     let outer = Outer::<V6, UDP>::LENGTH;
-    if !fits::<A, PROTOCOL>(packet, backend, (length, outer as u32)) {
+    if !fits::<A, PROTOCOL>(packet, backend, (length, outer as u32)) || A::peek_hops(packet, L3)? == 0 {
         return None;
     }
     packet.make_room(-Outer::<V6, UDP>::ROOM, Outer::<V6, UDP>::OUTSIDE)?;

@@ -128,7 +128,14 @@ fn refused(mode: Mode, family: Family) -> Vec<Row> {
     let syn = |from, to| Ip::tcp(from, to, SYN, b"");
     let packet = syn(client(family), service(family, mode));
     let last_hop = comes(mode, family, "a packet on its last hop", &packet.clone().hops(1));
+    let spent = packet.clone().hops(0);
+    let older = Ip::tcp(client(family), service(family, mode), ACK, b"more data").hops(0);
     vec![
+        comes(mode, family, "the sender of a packet without a hop is told", &spent)
+            .reaches_client(HopsUsedUp, &Ip::told(&spent, Complaint::Hops)),
+        comes(mode, family, "the sender of such data of a flow is told, too", &older)
+            .after(&packet)
+            .reaches_client(HopsUsedUp, &Ip::told(&older, Complaint::Hops)),
         if takes_a_hop(mode) {
             last_hop.reaches_client(HopsUsedUp, &Ip::told(&packet.clone().hops(1), Complaint::Hops))
         } else {
