@@ -3,7 +3,7 @@
 use super::family::{Family, Piece};
 use super::parse::{self, Frame};
 use super::{Reason, pipeline};
-use crate::wire::{Packet, Ports, U16be, U32be, ethernet, ipv4, ipv6, protocol, udp};
+use crate::wire::{Packet, U16be, U32be, ethernet, ipv6, protocol, udp};
 use pipeline::Version;
 
 /// Takes an outer header off: IP in IP (RFC 2003, RFC 2473), or IP in UDP to `gue_port` (GUE, variant 1). Whatever is
@@ -24,13 +24,12 @@ pub fn decapsulate(packet: &mut impl Packet, gue_port: U16be) -> Reason {
 #[inline(always)]
 fn unwrap<A: Family>(packet: &mut impl Packet, gue_port: U16be) -> Result<(), Reason> {
     let frame = parse::frame::<A>(packet)?;
-    let inner = inside(packet, &frame, gue_port).ok_or(Reason::NotEncapsulated)?;
+    let (inner, end) = inside(packet, &frame, gue_port).ok_or(Reason::NotEncapsulated)?;
     let ethertype = version_at(packet, inner).ok_or(Reason::NotEncapsulated)?;
-    if A::traffic_class(&frame.ip) & CONGESTED == CONGESTED {
-        match ethertype {
-            ethernet::IPV4 => mark::<U32be>(packet, inner)?,
-            _ => mark::<ipv6::Address>(packet, inner)?,
-        }
+    let outside = A::traffic_class(&frame.ip) & ECN;
+    match ethertype {
+        ethernet::IPV4 => take_over::<U32be>(packet, (inner, end), outside)?,
+        _ => take_over::<ipv6::Address>(packet, (inner, end), outside)?,
     }
     // The link-layer header moves with its tags, which the stack wants to see.
     let words: [U32be; 3] = frame.link.words();
@@ -40,39 +39,50 @@ fn unwrap<A: Family>(packet: &mut impl Packet, gue_port: U16be) -> Result<(), Re
     link_header(packet, &frame, words, ethertype).ok_or(Reason::Inconsistent)
 }
 
-/// The two bits of a traffic class that are ECN's, and the mark that a router makes where it is congested (RFC 3168).
+/// The two bits of a traffic class that are ECN's, and their values: of a sender that heeds no marks, of one that does in either kind,
+/// and the mark that a router makes where it is congested (RFC 3168).
+const ECN: u8 = 3;
+const NOT_ECT: u8 = 0;
+const ECT_1: u8 = 1;
+const ECT_0: u8 = 2;
 const CONGESTED: u8 = 3;
 
-/// Takes over to the packet inside what a router on the tunnel's way marked outside, or its sender would never hear of it
-/// (RFC 6040, section 4.2). A sender that does not heed marks hears of congestion by loss.
+/// Takes over to the packet inside, which must lie before `end`, what routers on the tunnel's way marked outside, or its sender would
+/// never hear of it (RFC 6040, section 4.2, figure 4). A sender that does not heed marks hears of congestion by loss.
 #[inline(always)]
-fn mark<A: Family>(packet: &mut impl Packet, inner: usize) -> Result<(), Reason> {
+fn take_over<A: Family>(
+    packet: &mut impl Packet,
+    (inner, end): (usize, usize),
+    outside: u8,
+) -> Result<(), Reason> {
     let header: A::Header = packet.read(inner).ok_or(Reason::NotEncapsulated)?;
-    let class = A::traffic_class(&header);
-    if class & CONGESTED == 0 {
-        return Err(Reason::CongestionUnheard);
+    if inner + A::total_length(&header) as usize > end {
+        return Err(Reason::NotEncapsulated);
     }
-    packet.write(inner, A::with_class(&header, class | CONGESTED)).ok_or(Reason::Inconsistent)
+    let class = A::traffic_class(&header);
+    let mark = match (class & ECN, outside) {
+        (NOT_ECT, CONGESTED) => return Err(Reason::CongestionUnheard),
+        (_, CONGESTED) => CONGESTED,
+        (ECT_0, ECT_1) => ECT_1,
+        _ => return Ok(()),
+    };
+    packet.write(inner, A::with_class(&header, class & !ECN | mark)).ok_or(Reason::Inconsistent)
 }
 
-/// Where the packet in the outer header begins, which must be what the outer header counts, not padding behind it.
+/// Where the packet in the outer header begins, and where what the outer headers count ends: padding behind is none of it.
 #[inline(always)]
-fn inside<A: Family>(packet: &impl Packet, frame: &Frame<A>, gue_port: U16be) -> Option<usize> {
-    let end = frame.l3 + A::total_length(&frame.ip) as usize;
-    let inner = behind_outer(packet, frame, gue_port)?;
-    (inner + ipv4::LENGTH <= end).then_some(inner)
-}
-
-#[inline(always)]
-fn behind_outer<A: Family>(packet: &impl Packet, frame: &Frame<A>, gue_port: U16be) -> Option<usize> {
+fn inside<A: Family>(packet: &impl Packet, frame: &Frame<A>, gue_port: U16be) -> Option<(usize, usize)> {
     if frame.inside.piece != Piece::Whole {
         return None;
     }
+    let (l4, end) = (frame.l4(), frame.l3 + A::total_length(&frame.ip) as usize);
     match frame.inside.protocol {
-        protocol::IPIP | protocol::IPV6 => Some(frame.l4()),
+        protocol::IPIP | protocol::IPV6 => Some((l4, end)),
         protocol::UDP => {
-            let ports: Ports = packet.read(frame.l4())?;
-            (ports.destination() == gue_port && gue_port != U16be::ZERO).then_some(frame.l4() + udp::LENGTH)
+            let header: udp::Header = packet.read(l4)?;
+            let is_gue = header.ports.destination() == gue_port && gue_port != U16be::ZERO;
+            let datagram_end = l4 + usize::from(header.length.get());
+            (is_gue && datagram_end <= end).then_some((l4 + udp::LENGTH, datagram_end))
         }
         _ => None,
     }

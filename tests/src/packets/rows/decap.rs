@@ -60,7 +60,7 @@ fn outer() -> Vec<Row> {
 
 fn inner() -> Vec<Row> {
     // Whatever begins as IPv6 does is for the stack to judge.
-    let v6 = [0x60; 40];
+    let v6 = [&[0x60; 4][..], &[0; 2], &[0x60; 34]].concat();
     let in_v4 = arriving(&Stack::raw(OWN, BACKEND, 41, &v6));
     let bare = Stack::frame(SERVER_MAC, BACKEND_MAC, &[], 0x86dd, &v6);
     let comes_out = |sentence, packet: &Ipv4| unwraps(sentence, &arriving(&wrapped(packet)), packet);

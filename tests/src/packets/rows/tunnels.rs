@@ -124,6 +124,14 @@ fn marked(family: Family) -> Vec<Row> {
             row("that was marked in and out comes out marked", &outer(CE, CE))
                 .passes_as(Decapsulated, &becomes(CE)),
             row("is not marked without need", &outer(ECT_0, ECT_1)).passes_as(Decapsulated, &becomes(ECT_1)),
+            row("comes out with the other kind that its outer header has", &outer(ECT_1, ECT_0))
+                .passes_as(Decapsulated, &becomes(ECT_1)),
+            row("keeps its kind in an outer header without", &outer(NOT_ECT, ECT_0))
+                .passes_as(Decapsulated, &becomes(ECT_0)),
+            row("keeps a mark of its own in an outer header of the other kind", &outer(ECT_1, CE))
+                .passes_as(Decapsulated, &becomes(CE)),
+            row("whose sender heeds no marks stays so", &outer(ECT_1, NOT_ECT))
+                .passes_as(Decapsulated, &becomes(NOT_ECT)),
             row("whose sender does not heed marks is dropped for one", &outer(CE, NOT_ECT))
                 .stops(CongestionUnheard),
         ]);
@@ -140,7 +148,23 @@ fn padding(family: Family) -> Vec<Row> {
         at_decap(format!("decap over {family}: {sentence}"), &frame.clone().with_word(at, counted + bytes))
             .stops(NotEncapsulated)
     };
+    let whole = u16::try_from(family.header_bytes() + 24).unwrap_or(0);
+    let ends = |address, port| SocketAddr::new(address, port);
+    let in_udp = inner.within_udp(ends(own(family), 50_000), ends(backend(family), GUE_PORT));
+    // Behind the link-layer header, the IP header and the ports.
+    let at = 14 + family.header_bytes() + 4;
+    let of_datagram = |sentence: &str, bytes: u16| {
+        at_decap(
+            format!("decap over {family}: {sentence}"),
+            &backend_frame(&in_udp).with_word(at, bytes).followed_by(&[0; 8]),
+        )
+        .stops(NotEncapsulated)
+    };
     vec![
+        of_length("a packet that reaches one byte into the padding is left as it is", whole - 1),
+        of_datagram("a packet that reaches behind its datagram is left as it is", whole + 7),
+        of_datagram("a datagram that reaches behind its packet is left as it is", whole + 9),
+        of_datagram("a datagram shorter than its header is left as it is", 7),
         of_length("a packet in the padding is left as it is", 0),
         of_length("a packet whose header is not all counted is left as it is", 19),
     ]
