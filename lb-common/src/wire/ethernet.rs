@@ -6,7 +6,9 @@ use super::{U16be, U32be};
 pub const LENGTH: usize = 14;
 /// Where the type lies.
 pub const TYPE: usize = 12;
-/// The bit of the first byte that says that the destination is a group.
+/// Where the source lies.
+pub const SOURCE: usize = 6;
+/// The bit of an address's first byte that says that it is a group's.
 pub const GROUP: u8 = 1;
 /// Type of IPv4 (RFC 894).
 pub const IPV4: U16be = U16be::new(0x0800);
@@ -60,11 +62,12 @@ impl Addresses {
         Self([U32be::new(b << 16 | c >> 16), U32be::new(c << 16 | a >> 16), U32be::new(a << 16 | b >> 16)])
     }
 
-    /// Whether the destination is a group (multicast or broadcast): the first bit on the wire.
+    /// Whether either end is a group (multicast or broadcast): an address's first bit on the wire. No station sends from one
+    /// (IEEE 802, section 8.2).
     #[inline(always)]
     #[must_use]
     pub const fn is_group(self) -> bool {
-        self.0[0].get() >> 24 & 1 == 1
+        (self.0[0].get() >> 24 | self.0[1].get() >> 8) & 1 == 1
     }
 }
 
@@ -80,8 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn the_group_bit_is_the_lowest_of_the_first_byte() {
+    fn the_group_bit_is_the_lowest_of_an_address_s_first_byte() {
         assert!(Addresses::new([0xff; 6], [2; 6]).is_group());
-        assert!(!Addresses::new([0xfe, 1, 1, 1, 1, 1], [3; 6]).is_group());
+        assert!(Addresses::new([2; 6], [3; 6]).is_group());
+        assert!(!Addresses::new([0xfe, 1, 1, 1, 1, 1], [2, 1, 1, 1, 1, 1]).is_group());
     }
 }

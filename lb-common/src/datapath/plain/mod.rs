@@ -24,7 +24,7 @@ pub(super) fn steer<A: Family>(
     tables: &impl TablesFor<A>,
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
-    if packet.peek::<u8>(0)? & ethernet::GROUP != 0 {
+    if is_of_a_group(packet)? {
         return None;
     }
     // Each by itself: what is known of the protocol need not be kept.
@@ -33,6 +33,13 @@ pub(super) fn steer<A: Family>(
         protocol::UDP => carried::<A, { protocol::UDP }>(packet, tables, arrival),
         _ => None,
     }
+}
+
+/// Whether a frame is for a group, or from one, which is nobody that could be answered.
+#[inline(always)]
+pub(super) fn is_of_a_group(packet: &impl Packet) -> Option<bool> {
+    let ends = packet.peek::<u8>(0)? | packet.peek::<u8>(ethernet::SOURCE)?;
+    Some(ends & ethernet::GROUP != 0)
 }
 
 /// The packets of one protocol.

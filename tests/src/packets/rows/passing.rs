@@ -1,13 +1,20 @@
 //! Packets that are none of our business.
 
-use super::super::build::Stack;
+use super::super::annex::{every_mode, vip};
+use super::super::build::{Network as _, Stack};
 use super::super::house::{NAT_VIP, OWN, OWN_MAC, ROUTER_MAC};
+use super::super::ip::Ip;
 use super::super::row::{Row, client_frame, frame, from_backend, from_client};
-use super::{ACK, BACKEND_END, CLIENT, End, NAT_HTTP, OWN_END, SYN, SYN_ACK, nat_tcp, translated_tcp};
+use super::{
+    ACK, BACKEND_END, CLIENT, End, NAT_HTTP, OWN_END, SYN, SYN_ACK, dsr_tcp, nat_tcp, translated_tcp,
+};
+use crate::family::Family;
 use lb_common::datapath::Reason::{
     BadIp, IcmpNotOurs, LaterFragment, NatOpened, NotAVip, NotIp, NotUnicast, OtherProtocol,
 };
 
+/// A link-layer group.
+const GROUP: [u8; 6] = [1, 0, 0x5e, 0, 0, 1];
 /// An address that is neither a VIP nor ours.
 const NOBODY: End = ([192, 0, 2, 9], 80);
 
@@ -18,6 +25,8 @@ pub(super) fn rows() -> Vec<Row> {
 fn link() -> Vec<Row> {
     let syn = nat_tcp(SYN);
     let elsewhere = Stack::tcp(CLIENT, NOBODY, SYN, b"");
+    let asked = vip(Family::V4);
+    let of_group = Ip::ping(CLIENT.0.into(), asked, 0, &[0, 1, 0, 1]).framed(OWN_MAC, GROUP, &[]);
     let arp = syn.ethernet([0xff; 6], ROUTER_MAC).with_byte(13, 0x06);
     let ipv4_called_ipv6 = client_frame(&syn).with_word(12, 0x86dd);
     let tagged_twice = syn.tagged(OWN_MAC, ROUTER_MAC, 100).with_byte(16, 0x81).with_byte(17, 0);
@@ -28,7 +37,20 @@ fn link() -> Vec<Row> {
         frame("an IPv4 header in an IPv6 frame passes", &ipv4_called_ipv6).stops(BadIp),
         frame("a frame of fourteen bytes passes", &arp.cut(14)).stops(NotIp),
         frame("a broadcast passes", &syn.ethernet([0xff; 6], ROUTER_MAC)).stops(NotUnicast),
-        frame("a multicast passes", &syn.ethernet([1, 0, 0x5e, 0, 0, 1], ROUTER_MAC)).stops(NotUnicast),
+        frame("a multicast passes", &syn.ethernet(GROUP, ROUTER_MAC)).stops(NotUnicast),
+        frame("what comes from a broadcast address passes", &syn.ethernet(OWN_MAC, [0xff; 6]))
+            .stops(NotUnicast),
+        frame("what comes from a multicast address passes", &dsr_tcp(SYN).ethernet(OWN_MAC, GROUP))
+            .stops(NotUnicast),
+        frame(
+            "data of a flow that comes from a multicast address passes",
+            &nat_tcp(ACK).ethernet(OWN_MAC, GROUP),
+        )
+        .after(&syn)
+        .stops(NotUnicast),
+        frame("what comes tagged from a multicast address passes", &syn.tagged(OWN_MAC, GROUP, 100))
+            .stops(NotUnicast),
+        frame("a ping from a multicast address passes", &of_group).with_annex(every_mode).stops(NotUnicast),
         frame(
             "a tagged packet that is not for us passes with its tag",
             &elsewhere.tagged(OWN_MAC, ROUTER_MAC, 100),
