@@ -8,7 +8,8 @@ use crate::wire::checksum::{self, Sum};
 use crate::wire::{Packet, U16be, icmp};
 
 /// Turns the request into its reply. One for an address that does not answer passes, and so does one from an address that
-/// is no host's: what it stands for would all be answered.
+/// is no host's: what it stands for would all be answered. One with options or extension headers is the host's, for they may lead on
+/// elsewhere (RFC 791, section 3.1; RFC 8200, section 4.4), and are not to be sent back as they came.
 #[inline(always)]
 pub(super) fn answer<A: Family>(
     packet: &mut impl Packet,
@@ -19,7 +20,8 @@ pub(super) fn answer<A: Family>(
 ) -> Outcome {
     let (source, destination) = A::addresses(&frame.ip);
     let host = classify::host(tables, destination).filter(|host| host.flags().has(ServiceFlags::PING));
-    host.filter(|_| source.is_one_host()).ok_or(Reason::IcmpNotOurs)?;
+    let is_bare = frame.l4() == frame.l3 + A::LENGTH;
+    host.filter(|_| is_bare && source.is_one_host()).ok_or(Reason::IcmpNotOurs)?;
     if parse::payload(packet, frame)? < icmp::LENGTH {
         return Err(Reason::Malformed);
     }

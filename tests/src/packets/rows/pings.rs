@@ -1,9 +1,10 @@
-//! Echo requests: answered for a VIP, whoever asks and however they come.
+//! Echo requests: answered for a VIP, whoever asks, but for those with options or extension headers.
 
 use super::super::annex::{backend, client, every_mode, own, vip};
 use super::super::build::Network as _;
 use super::super::house::{OWN_MAC, ROUTER_MAC};
 use super::super::ip::Ip;
+use super::super::ipv6::ROUTING;
 use super::super::row::{Arrives, Row, client_frame, frame, from_client};
 use crate::family::Family;
 use lb_common::datapath::Reason::{IcmpNotOurs, Malformed, Ping};
@@ -39,8 +40,6 @@ fn answered(family: Family) -> Vec<Row> {
             .reaches_client(Ping, &pong(family, &[0, 0, 0, 0])),
         comes(family, "a full request is answered", &ping(family, &[9; 1400]))
             .reaches_client(Ping, &pong(family, &[9; 1400])),
-        comes(family, "a request with options is answered with them", &request.clone().with_options())
-            .reaches_client(Ping, &reply.clone().with_options()),
         comes(family, "a request on its last hop is answered with all hops", &request.clone().hops(1))
             .reaches_client(Ping, &reply),
         comes(family, "the traffic class is kept", &request.clone().class(0x20))
@@ -67,7 +66,17 @@ fn passing(family: Family) -> Vec<Row> {
         passes("a first fragment of a request passes", &first),
         passes("a later fragment of a request passes", &later),
         comes(family, "a request cut before its header's end passes", &cut(family)).stops(IcmpNotOurs),
+        passes("a request with options passes", &ping(family, &body).with_options()),
+        passes("a request that is to go on elsewhere passes", &led_on(family, &body)),
     ]
+}
+
+/// A request whose route is not at its end: IPv4's loose source route, or IPv6's routing header with a segment left.
+fn led_on(family: Family, body: &[u8]) -> Ip {
+    match ping(family, body) {
+        Ip::V4(packet) => Ip::V4(packet.options(&[131, 7, 4, 192, 0, 2, 1, 0])),
+        Ip::V6(packet) => Ip::V6(packet.extended(ROUTING, &[0, 1, 0, 0, 0, 0])),
+    }
 }
 
 /// Requests that cannot be answered: from addresses that are no host's, and of lengths that contradict each other.
