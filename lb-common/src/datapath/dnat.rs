@@ -86,7 +86,10 @@ pub(super) fn reply<A: Family>(
     let outcome = match &route {
         Route::By(hop) => send_back(packet, frame, segment, (&translation, hop)),
         Route::TooNarrow(_) => Err(Reason::TooBig),
-        Route::Kernel => nat::rewrite(packet, frame, segment, &translation).and(Err(Reason::DnatRouted)),
+        Route::Kernel => {
+            let rewritten = nat::rewrite_for_the_kernel(packet, frame, segment, &translation);
+            rewritten.and(Err(Reason::DnatRouted))
+        }
     };
     let fitting = || if let Route::TooNarrow(mtu) = route { Ok(mtu) } else { Err(Reason::Inconsistent) };
     icmp_error::unless_left(packet, tables, frame, outcome, fitting, arrival)

@@ -190,9 +190,7 @@ fn open<A: Family>(
     key: &FlowKey<A>,
     arrival: Arrival,
 ) -> Result<Reason, Reason> {
-    if A::hops(&frame.ip) <= 1 {
-        return Err(Reason::TimeToLive);
-    }
+    may_go_on(frame)?;
     let hash = key.hash(tables.seed());
     let id = select::for_new(tables, service, select::hash(service, key, tables.seed()))?;
     let backend = link::backend(tables, id)?;
@@ -293,10 +291,39 @@ pub(super) fn rewrite<A: Family>(
     segment: &Segment,
     flow: &Flow<A>,
 ) -> Result<(), Reason> {
-    if A::hops(&frame.ip) <= 1 {
-        return Err(Reason::TimeToLive);
-    }
+    may_go_on(frame)?;
     let ip = A::rewritten(&frame.ip, (flow.source, flow.destination), flow.address_difference);
+    put(packet, frame, segment, flow, ip)
+}
+
+/// The same, but for the hop, which is the kernel's to take off as it sends the packet on. One on its last hop it would drop.
+#[inline(always)]
+pub(super) fn rewrite_for_the_kernel<A: Family>(
+    packet: &mut impl Packet,
+    frame: &Frame<A>,
+    segment: &Segment,
+    flow: &Flow<A>,
+) -> Result<(), Reason> {
+    may_go_on(frame)?;
+    let ip = A::readdressed(&frame.ip, (flow.source, flow.destination), flow.address_difference);
+    put(packet, frame, segment, flow, ip)
+}
+
+/// Whether a packet has a hop left to be sent on by.
+#[inline(always)]
+fn may_go_on<A: Family>(frame: &Frame<A>) -> Result<(), Reason> {
+    if A::hops(&frame.ip) <= 1 { Err(Reason::TimeToLive) } else { Ok(()) }
+}
+
+/// Writes a header in the place of a packet's own, and translates the transport.
+#[inline(always)]
+fn put<A: Family>(
+    packet: &mut impl Packet,
+    frame: &Frame<A>,
+    segment: &Segment,
+    flow: &Flow<A>,
+    ip: A::Header,
+) -> Result<(), Reason> {
     packet.write(frame.l3, ip).ok_or(Reason::Inconsistent)?;
     if segment.piece == Piece::Later {
         return Ok(());

@@ -1,5 +1,5 @@
 //! Translation of the destination: what endpoints send back. In these tables nothing is routed, so replies are left to
-//! the kernel with the VIP for their source.
+//! the kernel with the VIP for their source and all their hops.
 
 use super::super::annex::{DNAT, client, moved, other_client, own, service, with_endpoints};
 use super::super::build::Network as _;
@@ -28,7 +28,7 @@ fn replies(family: Family) -> Vec<Row> {
     let (client, vip, endpoint) = (client(family), service(family, DNAT), backend_end(family));
     let row = |sentence, make: &dyn Fn(_, _) -> Ip| {
         comes(family, sentence, &make(endpoint, client))
-            .passes_as(DnatRouted, &backend_frame(&one_hop_on(make(vip, client))))
+            .passes_as(DnatRouted, &backend_frame(&make(vip, client)))
     };
     let reply = |from, to| Ip::tcp(from, to, SYN_ACK, b"");
     let tags = [(0x88a8, 100), (0x8100, 0xa0c8)];
@@ -44,8 +44,8 @@ fn replies(family: Family) -> Vec<Row> {
         row("an answer without checksum stays without", &|from, to| Ip::udp(from, to, b"a").unsummed()),
         row("a reply with options is translated", &|from, to| reply(from, to).with_options()),
         comes(family, "another endpoint's reply gets the same source", &reply(second, client))
-            .passes_as(DnatRouted, &backend_frame(&one_hop_on(reply(vip, client)))),
-        tagged.with_annex(with_endpoints).passes_as(DnatRouted, &in_tags(&one_hop_on(reply(vip, client)))),
+            .passes_as(DnatRouted, &backend_frame(&reply(vip, client))),
+        tagged.with_annex(with_endpoints).passes_as(DnatRouted, &in_tags(&reply(vip, client))),
     ]
 }
 

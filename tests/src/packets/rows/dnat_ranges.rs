@@ -161,7 +161,7 @@ fn replies(family: Family) -> Vec<Row> {
     let (vip, server, client) = (vip(family), backend(family), client(family));
     let row = |sentence, from: IpAddr, source: IpAddr, port, make: &dyn Fn(_, _) -> Ip| {
         answers(family, sentence, &make(at(from, port), client))
-            .passes_as(DnatRouted, &backend_frame(&one_hop_on(make(at(source, port), client))))
+            .passes_as(DnatRouted, &backend_frame(&make(at(source, port), client)))
     };
     let accepts = |from, to| Ip::tcp(from, to, SYN_ACK, b"");
     vec![
@@ -212,7 +212,7 @@ fn pieces(family: Family) -> Vec<Row> {
     let requests = of(client, at(vip(family), 8053));
     let leaving = of(client, at(server, 8053)).map(one_hop_on);
     let replies = of(at(server, 8053), client);
-    let returned = of(at(vip(family), 8053), client).map(one_hop_on);
+    let returned = of(at(vip(family), 8053), client);
     vec![
         comes(family, "a first fragment keeps its port", &requests[0]).reaches_backend(Settled, &leaving[0]),
         comes(family, "a later fragment follows the first", &requests[1])

@@ -72,7 +72,9 @@ fn requests(mode: Mode, family: Family) -> Vec<Row> {
 fn replies(family: Family) -> Vec<Row> {
     let translated = |sentence: &str, mode: Mode, which: usize| {
         let vip = service(family, mode);
-        let returned = pieces(vip, client(family), 99).map(one_hop_on);
+        // What is left to the kernel keeps its hops.
+        let on = if mode.forward == Forward::Dnat { |piece| piece } else { one_hop_on };
+        let returned = pieces(vip, client(family), 99).map(on);
         let to = if mode.forward == Forward::Nat && !mode.keeps_client() {
             own_end(family)
         } else {
