@@ -206,6 +206,16 @@ pub struct Hop {
 plain!(Hop, 24);
 
 impl Hop {
+    /// Nowhere: no interface has the number 0.
+    pub const NONE: Self = Self { link: Addresses::NONE, ifindex: 0, tags: Tags::NONE };
+
+    /// Whether it leads nowhere.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.ifindex == 0
+    }
+
     /// Whether packets leave without tags.
     #[inline(always)]
     #[must_use]

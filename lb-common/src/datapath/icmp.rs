@@ -84,6 +84,7 @@ fn of_nobody<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Option<Outcom
 /// long, stands here once.
 struct Translation<A: Family> {
     flow: Flow<A>,
+    /// [`Hop::NONE`] where the rest is left to the kernel.
     hop: Hop,
     direction: Direction,
 }
@@ -201,7 +202,10 @@ fn about_reply<A: Family>(
     if let Some(endpoint) = classify::endpoint(tables, &quoted.key) {
         let flow = dnat::back(&quoted.key, endpoint);
         let leaving = flow.opposite(quoted.key.protocol()).reversed();
-        let Route::By(hop) = tables.route(&leaving, ANY_LENGTH, arrival) else { return None };
+        let hop = match tables.route(&leaving, ANY_LENGTH, arrival) {
+            Route::By(hop) => hop,
+            Route::TooNarrow(_) | Route::Kernel => Hop::NONE,
+        };
         return Some(Translation { flow, hop, direction });
     }
     let may_be_kept = tables.contents().has(Contents::KEPT_CLIENTS);
@@ -224,7 +228,10 @@ fn translate<A: Family>(
         return Err(Reason::TimeToLive);
     }
     let Translation { flow, hop, direction } = translation;
-    rewrite(packet, frame, quoted, flow).ok_or(Reason::Inconsistent)?;
+    rewrite(packet, frame, quoted, translation).ok_or(Reason::Inconsistent)?;
+    if hop.is_none() {
+        return Err(Reason::DnatRouted);
+    }
     link::address(packet, frame, Way::by(hop))?;
     let reason = match direction {
         Direction::ToBackend => Reason::IcmpForward,
@@ -239,7 +246,7 @@ fn rewrite<A: Family>(
     packet: &mut impl Packet,
     frame: &Frame<A>,
     quoted: &Quoted<A>,
-    flow: &Flow<A>,
+    Translation { flow, hop, .. }: &Translation<A>,
 ) -> Option<()> {
     let transport = quoted_transport(packet, quoted, flow)?;
     let network = quoted_network(packet, quoted, flow)?;
@@ -250,7 +257,13 @@ fn rewrite<A: Family>(
     let inside = Sum::resume(transport.fold()).add(U16be::from_raw(network.fold()));
     let change = inside.add(U16be::from_raw(summed.fold())).difference();
     packet.write(at, checksum::update(before, change))?;
-    let ip = A::rewritten(&frame.ip, (flow.source, flow.destination), outside);
+    let leaving = (flow.source, flow.destination);
+    // The kernel takes the hop off itself.
+    let ip = if hop.is_none() {
+        A::readdressed(&frame.ip, leaving, outside)
+    } else {
+        A::rewritten(&frame.ip, leaving, outside)
+    };
     packet.write(frame.l3, ip)
 }
 

@@ -73,7 +73,7 @@ reasons! {
     IcmpNotOurs, "icmp_not_ours", Pass, "An ICMP message that is neither about a packet of ours nor an echo request to a VIP.";
     Local, "local", Pass, "For a service that this host serves itself.";
     TagBeside, "tag_beside", Pass, "Its VLAN tag was taken out of the frame before TC; left to the VLAN's own interface.";
-    DnatRouted, "dnat_routed", Pass, "A backend's reply, translated back, and left to the kernel to route.";
+    DnatRouted, "dnat_routed", Pass, "A backend's reply, or an ICMP error from its side, translated back, and left to the kernel to route.";
 
     Settled, "settled", Forward, "Sent to the slot's owner; nothing had to be remembered.";
     Recorded, "recorded", Forward, "Sent to the backend the flow's record names.";

@@ -14,6 +14,7 @@ use lb_common::abi::{BackendFlags, Contents, Forward, PortRange, Service, Servic
 use lb_common::datapath::HostTables;
 use lb_common::datapath::Reason::{
     DnatRouted, HopsUsedUp, IcmpForward, IcmpNotOurs, LaterFragment, NoFlow, NotAVip, Older, Opened, Settled,
+    TimeToLive,
 };
 use lb_common::wire::{U16be, protocol};
 use std::net::{IpAddr, SocketAddr};
@@ -241,8 +242,12 @@ fn errors(family: Family) -> Vec<Row> {
         comes(family, sentence, &about(8042, complaint, length)).reaches_backend(IcmpForward, &reaches)
     };
     let unheard = about(8042, Complaint::Port, WHOLE);
-    let request = Ip::tcp(client(family), at(backend(family), 8042), SYN, b"");
-    let refusal = Ip::error((backend(family), client(family).ip()), Complaint::Port, &request, WHOLE);
+    let request = |to| Ip::tcp(client(family), at(to, 8042), SYN, b"");
+    let refusal = |from, complaint| Ip::error((from, client(family).ip()), complaint, &request(from), WHOLE);
+    let left = |sentence, complaint| {
+        answers(family, sentence, &refusal(backend(family), complaint))
+            .passes_as(DnatRouted, &backend_frame(&refusal(vip(family), complaint)))
+    };
     vec![
         row("that an answer was too big reaches the server", Complaint::TooBig(1400), WHOLE),
         row("that a port is unreachable reaches the server", Complaint::Port, WHOLE),
@@ -252,6 +257,13 @@ fn errors(family: Family) -> Vec<Row> {
             .stops(NoFlow),
         comes(family, "an error about a port of nobody's passes", &about(8100, Complaint::Port, WHOLE))
             .stops(IcmpNotOurs),
-        answers(family, "a server's error without a way passes", &refusal).stops(IcmpNotOurs),
+        left("a server's error without a way is translated for the kernel to route", Complaint::Port),
+        left("so is one that a request was too big", Complaint::TooBig(1400)),
+        answers(
+            family,
+            "a server's error on its last hop is dropped",
+            &refusal(backend(family), Complaint::Port).hops(1),
+        )
+        .stops(TimeToLive),
     ]
 }

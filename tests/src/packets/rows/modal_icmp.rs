@@ -1,18 +1,21 @@
 //! ICMP errors in every way of forwarding, in both families: about what a backend sent to a client, and about what we
 //! sent to a backend.
 
-use super::super::annex::{Mode, backend, client, every_mode, own, router, service, with_endpoints};
+use super::super::annex::{DNAT, Mode, backend, client, every_mode, own, router, service, with_endpoints};
 use super::super::build::Network as _;
 use super::super::house::{OWN_MAC, ROUTER_MAC};
 use super::super::ip::{Complaint, Ip};
-use super::super::row::{Arrives, Row, frame, from_backend, from_client};
+use super::super::row::{Arrives, Row, backend_frame, frame, from_backend, from_client};
 use super::modal::{
     backend_end, ends_at_backend, in_every_mode, one_hop_on, own_end, takes_a_hop, title, wrapped_in,
 };
 use super::{ACK, SYN};
 use crate::family::Family;
 use lb_common::abi::{BackendFlags, Forward};
-use lb_common::datapath::Reason::{IcmpForward, IcmpNotOurs, IcmpReply, NoFlow, TimeToLive, Unresolved};
+use lb_common::datapath::Reason::{
+    DnatRouted, IcmpForward, IcmpNotOurs, IcmpReply, NoFlow, TimeToLive, Unresolved,
+};
+use std::net::SocketAddr;
 
 /// More than any packet quoted here has.
 const WHOLE: usize = 199;
@@ -127,8 +130,10 @@ fn passing(family: Family) -> Vec<Row> {
     let sent = Ip::tcp(own_end(family), backend_end(family), SYN, b"");
     let unknown = Ip::error((router(family), own(family)), Complaint::Hops, &sent, WHOLE);
     let (about_unknown, _) = complained(mode, family, Complaint::Port, WHOLE);
-    let endpoint = Ip::tcp(client(family), backend_end(family), SYN, b"");
-    let about_endpoint = Ip::error((backend(family), client(family).ip()), Complaint::Port, &endpoint, WHOLE);
+    let about = |end: SocketAddr| {
+        let request = Ip::tcp(client(family), end, SYN, b"");
+        Ip::error((end.ip(), client(family).ip()), Complaint::Port, &request, WHOLE)
+    };
     let named = |sentence| title(mode, family, sentence);
     vec![
         from_backend(named("an error about a flow we do not know passes"), &unknown)
@@ -138,10 +143,10 @@ fn passing(family: Family) -> Vec<Row> {
             .with_annex(every_mode)
             .stops(NoFlow),
         from_backend(
-            format!("dnat over {family}: an endpoint's error without a way passes"),
-            &about_endpoint,
+            title(DNAT, family, "an endpoint's error without a way is the VIP's, for the kernel to route"),
+            &about(backend_end(family)),
         )
         .with_annex(with_endpoints)
-        .stops(IcmpNotOurs),
+        .passes_as(DnatRouted, &backend_frame(&about(service(family, DNAT)))),
     ]
 }
