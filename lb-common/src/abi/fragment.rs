@@ -3,7 +3,8 @@
 use super::{Address, Ip, Ticks};
 use crate::wire::{Ports, U32be};
 
-/// Which datagram a fragment is of (RFC 791, section 3.2; RFC 8200, section 4.5).
+/// Which datagram a fragment is of: in IPv4 its protocol tells, too (RFC 791, section 3.2), in IPv6 only the first fragment's counts
+/// (RFC 8200, section 4.5).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FragmentKey {
@@ -29,7 +30,7 @@ impl FragmentKey {
             source: source.widen(),
             destination: destination.widen(),
             identification,
-            protocol,
+            protocol: if A::VERSION == 4 { protocol } else { 0 },
             family: A::VERSION,
             reserved: 0,
         }
@@ -42,8 +43,10 @@ impl FragmentKey {
 pub struct Fragment {
     /// The datagram's ports.
     pub ports: Ports,
+    /// Its IP protocol, behind all headers.
+    pub protocol: u32,
     /// When it came. A receiver gives a datagram up after some time (RFC 791: 15 s; Linux: 30 s), and numbers come again.
     pub seen: Ticks,
 }
 
-plain!(Fragment, 8);
+plain!(Fragment, 12);

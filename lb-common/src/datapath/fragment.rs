@@ -4,7 +4,7 @@
 //! sender finds the datagram lost, as networks that reorder lose some.
 
 use super::family::Family;
-use super::parse::Frame;
+use super::parse::{Frame, carries_ports};
 use super::{Reason, Tables, classify};
 use crate::abi::{Contents, Fragment, FragmentKey, ServiceFlags, Ticks};
 use crate::wire::Ports;
@@ -18,21 +18,33 @@ fn key<A: Family>(frame: &Frame<A>) -> FragmentKey {
     FragmentKey::new(source, destination, frame.inside.identification, frame.inside.protocol)
 }
 
-/// Keeps the ports of a datagram whose fragments may concern us.
+/// Keeps the protocol and the ports of a datagram whose fragments may concern us.
 #[inline(always)]
 pub(super) fn remember<A: Family>(tables: &impl Tables, frame: &Frame<A>, ports: Ports, now: Ticks) {
     if concerns_us(tables, frame) {
-        tables.remember_fragment(&key(frame), &Fragment { ports, seen: now });
+        let protocol = frame.inside.protocol.into();
+        tables.remember_fragment(&key(frame), &Fragment { ports, protocol, seen: now });
     }
 }
 
-/// The ports of a fragment's datagram.
+/// The ports of a fragment's datagram and its protocol, which a fragment of IPv6 may tell otherwise: with extension headers of the
+/// datagram's own, it has the first one's number.
 #[inline(always)]
-pub(super) fn recall<A: Family>(tables: &impl Tables, frame: &Frame<A>, now: Ticks) -> Result<Ports, Reason> {
+pub(super) fn recall<A: Family>(
+    tables: &impl Tables,
+    frame: &Frame<A>,
+    now: Ticks,
+) -> Result<(Ports, u8), Reason> {
+    let has_ports = carries_ports(frame.inside.protocol);
+    if A::VERSION == 4 && !has_ports {
+        return Err(Reason::OtherProtocol);
+    }
     let known = tables.fragment(&key(frame));
     let fresh = known.filter(|first| now.since(first.seen) < LIFETIME.saturating_mul(tables.second()));
     match fresh {
-        Some(first) => Ok(first.ports),
+        #[allow(clippy::cast_possible_truncation, reason = "made of eight bits")]
+        Some(first) => Ok((first.ports, first.protocol as u8)),
+        None if !has_ports => Err(Reason::OtherProtocol),
         None if is_for_a_vip(tables, frame) => Err(Reason::FragmentUnknown),
         None => Err(Reason::LaterFragment),
     }

@@ -84,22 +84,25 @@ pub(super) fn flow_key<A: Family>(
     frame: &Frame<A>,
     now: Ticks,
 ) -> Result<FlowKey<A>, Reason> {
-    let protocol = frame.inside.protocol;
-    if protocol != protocol::TCP && protocol != protocol::UDP {
-        return Err(Reason::OtherProtocol);
-    }
     let (source, destination) = A::addresses(&frame.ip);
-    let ports = match frame.inside.piece {
-        Piece::Later => fragment::recall(tables, frame, now)?,
-        piece => {
+    let (ports, protocol) = match frame.inside {
+        Inside { piece: Piece::Later, .. } => fragment::recall(tables, frame, now)?,
+        Inside { piece, protocol, .. } if carries_ports(protocol) => {
             let ports: Ports = packet.read(frame.l4()).ok_or(Reason::NoPorts)?;
             if piece == Piece::First {
                 fragment::remember(tables, frame, ports, now);
             }
-            ports
+            (ports, protocol)
         }
+        _ => return Err(Reason::OtherProtocol),
     };
     Ok(FlowKey::new(source, destination, ports, protocol))
+}
+
+/// Whether what begins with a transport header of this protocol begins with its ports.
+#[inline(always)]
+pub(super) const fn carries_ports(protocol: u8) -> bool {
+    protocol == protocol::TCP || protocol == protocol::UDP
 }
 
 /// What the packet path needs of a transport header behind the ports.

@@ -19,12 +19,12 @@ pub use cookie::{Asking, Cookies, challenge};
 pub use list::{origin, outlined};
 pub use tables::GuardTables;
 
-use super::family::{Family, Piece};
-use super::parse::Frame;
+use super::family::{Family, Inside, Piece};
+use super::parse::{Frame, carries_ports};
 use super::{
-    Arrival, Outcome, Reason, TablesFor, Version, classify, fragment, parse, pipeline, plain, version,
+    Arrival, Outcome, Reason, Tables, TablesFor, Version, classify, fragment, parse, pipeline, plain, version,
 };
-use crate::abi::{BlockKey, Contents, FlowKey, GuardFlags, Origin, Service, ServiceFlags, Ticks, limits};
+use crate::abi::{BlockKey, Contents, FlowKey, GuardFlags, Origin, ServiceFlags, Ticks, limits};
 use crate::wire::{Packet, Ports, U16be, U32be, ethernet, ipv6, protocol, tcp};
 use core::hint::{black_box, cold_path};
 use form::Form;
@@ -148,10 +148,6 @@ const fn challenge_of<A: Family>() -> Glance {
     Glance::Challenge(if A::VERSION == 4 { Version::V4 } else { Version::V6 })
 }
 
-const fn carries_ports(protocol: u8) -> bool {
-    protocol == protocol::TCP || protocol == protocol::UDP
-}
-
 /// Judges any packet of one family; a reason to stop it, if there is one.
 #[inline(always)]
 pub fn look<A: Family>(
@@ -173,7 +169,10 @@ fn look_at<A: Family>(
     now: Ticks,
 ) -> Option<Reason> {
     let (source, destination) = A::addresses(&frame.ip);
-    if !carries_ports(frame.inside.protocol) {
+    let Some((ports, protocol)) = transport_of(packet, tables, frame, now) else {
+        if carries_ports(frame.inside.protocol) {
+            return None;
+        }
         // What is for a VIP as a whole: echo requests and errors above all.
         let host = classify::host(tables, destination)?;
         let seen = Parsed { source, destination, source_port: None, form: Form::UNKNOWN };
@@ -182,26 +181,26 @@ fn look_at<A: Family>(
             .has(ServiceFlags::VIP)
             .then(|| judge(tables, || limits::GUARD_HOSTS, &seen, || now))
             .flatten();
-    }
-    // Nothing is remembered of a first fragment here: it may yet be stopped.
-    let ports = match frame.inside.piece {
-        Piece::Later => fragment::recall(tables, frame, now).ok()?,
-        _ => packet.read(frame.l4())?,
     };
-    let service = service_of(tables, frame, ports)?;
+    let service = classify::service(tables, &FlowKey::new(source, destination, ports, protocol))?;
     let form = form_of(packet, frame);
     let seen = Parsed { source, destination, source_port: Some(ports.source()), form };
     judge(tables, || u32::from(service.id), &seen, || now)
 }
 
+/// A packet's ports and their protocol, if it has or had any. Nothing is remembered of a first fragment here: it may yet be stopped.
 #[inline(always)]
-fn service_of<'a, A: Family, T: GuardTables>(
-    tables: &'a T,
+fn transport_of<A: Family>(
+    packet: &impl Packet,
+    tables: &impl Tables,
     frame: &Frame<A>,
-    ports: Ports,
-) -> Option<&'a Service> {
-    let (source, destination) = A::addresses(&frame.ip);
-    classify::service(tables, &FlowKey::new(source, destination, ports, frame.inside.protocol))
+    now: Ticks,
+) -> Option<(Ports, u8)> {
+    match frame.inside {
+        Inside { piece: Piece::Later, .. } => fragment::recall(tables, frame, now).ok(),
+        Inside { protocol, .. } if carries_ports(protocol) => Some((packet.read(frame.l4())?, protocol)),
+        _ => None,
+    }
 }
 
 /// The form of a packet, as far as it holds it.
@@ -346,7 +345,7 @@ fn is_suspect<A: Family>(
 #[cfg(all(test, feature = "host"))]
 mod tests {
     use super::*;
-    use crate::abi::{Forward, GuardRule, Rate, ServiceKey, SourceMask};
+    use crate::abi::{Forward, GuardRule, Rate, Service, ServiceKey, SourceMask};
     use crate::datapath::HostTables;
     use crate::wire::Buffer;
     use std::vec::Vec;

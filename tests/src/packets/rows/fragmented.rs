@@ -1,9 +1,10 @@
 //! Datagrams in fragments, in every way of forwarding: the later ones follow the first.
 
 use super::super::annex::{
-    DNAT, KEPT, Mode, NAT, client, every_mode, other_client, own, service, with_endpoints,
+    DNAT, KEPT, MODES, Mode, NAT, client, every_mode, other_client, own, service, with_endpoints,
 };
 use super::super::ip::Ip;
+use super::super::ipv6::{DESTINATION_OPTIONS, Ipv6};
 use super::super::row::{Arrives, Row, backend_frame, from_backend, from_client};
 use super::modal::{
     backend_end, ends_at_backend, in_every_mode, one_hop_on, opening, own_end, title, translates, wrapped_in,
@@ -11,9 +12,9 @@ use super::modal::{
 use crate::family::Family;
 use lb_common::abi::Forward;
 use lb_common::datapath::Reason::{
-    DnatRouted, FragmentUnknown, LaterFragment, NatForward, NatReply, Settled,
+    DnatRouted, FragmentUnknown, LaterFragment, NatForward, NatReply, OtherProtocol, Settled,
 };
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Bytes of a datagram in its first fragment.
 const FIRST: usize = 24;
@@ -21,7 +22,8 @@ const FIRST: usize = 24;
 pub(super) fn rows() -> Vec<Row> {
     let replies = Family::BOTH.into_iter().flat_map(replies);
     let others = Family::BOTH.into_iter().flat_map(of_others);
-    in_every_mode(requests).into_iter().chain(replies).chain(others).collect()
+    let extended = MODES.into_iter().flat_map(with_options);
+    in_every_mode(requests).into_iter().chain(replies).chain(others).chain(extended).collect()
 }
 
 fn datagram(from: SocketAddr, to: SocketAddr) -> Ip {
@@ -111,6 +113,45 @@ fn replies(family: Family) -> Vec<Row> {
         .with_annex(with_endpoints)
         .passes_as(DnatRouted, &backend_frame(&returned));
     vec![nat_first, nat_later, kept_later, dnat_first, dnat_later]
+}
+
+/// A datagram of IPv6 with options behind its fragment header. Its later fragment tells of this header.
+fn optioned(from: SocketAddr, to: SocketAddr, later_tells: u8) -> [Ip; 2] {
+    let (IpAddr::V6(source), IpAddr::V6(destination)) = (from.ip(), to.ip()) else {
+        return pieces(from, to, 77);
+    };
+    let ends = (source.octets(), destination.octets());
+    let whole = Ipv6::udp((ends.0, from.port()), (ends.1, to.port()), &[0x5a; 40]);
+    let options = [1, 4, 0, 0, 0, 0];
+    let [first, _] = whole.pieces(77, FIRST);
+    let rest = Ipv6::raw(ends.0, ends.1, later_tells, &[0x5a; 8 + 40 - FIRST]);
+    let later = rest.fragment(77, options.len() + 2 + FIRST, false);
+    [first.extended(DESTINATION_OPTIONS, &options), later].map(Ip::V6)
+}
+
+/// Only the first fragment's word for what is inside counts (RFC 8200, section 4.5).
+fn with_options(mode: Mode) -> Vec<Row> {
+    let family = Family::V6;
+    let (source, destination) = ends_at_backend(mode, family);
+    let goes_on = if mode.forward == Forward::Nat { NatForward } else { Settled };
+    let comes = |sentence, tells| {
+        let [first, later] = optioned(client(family), service(family, mode), tells);
+        let sent = optioned(source, destination, tells).map(|piece| {
+            if translates(mode) { one_hop_on(piece) } else { wrapped_in(mode, family, &piece, 17) }
+        });
+        (first, from_client(title(mode, family, sentence), &later).with_annex(every_mode), sent)
+    };
+    let follows = |sentence, tells| {
+        let (first, later, [_, sent]) = comes(sentence, tells);
+        later.after(&first).reaches_backend(goes_on, &sent)
+    };
+    let (_, unknown, _) = comes("a later fragment of options without its first passes", DESTINATION_OPTIONS);
+    vec![
+        follows("a later fragment of options follows its first", DESTINATION_OPTIONS),
+        follows("a later fragment that tells of nothing follows its first", 59),
+        follows("a later fragment that tells of another transport follows its first", 6),
+        unknown.stops(OtherProtocol),
+    ]
 }
 
 /// Fragments that are none of a service's.
