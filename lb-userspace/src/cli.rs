@@ -34,7 +34,7 @@ pub(crate) struct Run {
     /// Configuration file [default: /etc/lb/lb.toml if it is there, else no services]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where the program runs: in the driver (native), in the stack (generic), at TC (tc; clsact without links), or in the first of these that the kernel grants (auto)
+    /// Where the program runs: in the driver (native), in the stack (generic), at TC (tc; clsact without links), or in the first of these that the kernel grants, in the driver only if all interfaces can (auto)
     #[arg(long, default_value = "auto")]
     pub(crate) mode: kernel::Mode,
     #[command(flatten)]

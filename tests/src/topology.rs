@@ -200,6 +200,22 @@ impl House {
         self.settle()
     }
 
+    /// Makes the balancer's link at `index` of a routed house a port of a bridge, which has its addresses from then on. Native
+    /// XDP neither attaches nor sends to a bridge. Gives the bridge's name.
+    pub fn bridge(&self, index: usize) -> Result<String> {
+        let (link, bridge) = (&self.interfaces[index], format!("bridge{index}"));
+        let number = u8::try_from(index).context("a house of so many links")?;
+        let net = if number == 0 { Net::CLIENT } else { Net::backend(number) };
+        self.balancer.bridge(&bridge)?;
+        for address in net.host(1).both() {
+            self.balancer.lose_address(link, address)?;
+        }
+        self.balancer.enslave(link, &bridge)?;
+        addresses(&self.balancer, &bridge, net.host(1))?;
+        self.settle()?;
+        Ok(bridge)
+    }
+
     /// Lets every backend answer for `vips`, as direct server return wants it: on the loopback, without ARP for it. Of
     /// IPv6 addresses, a link tells its own only.
     pub fn backends_own(&self, vips: Addresses) -> Result<()> {

@@ -65,17 +65,20 @@ pub struct InterfaceStatus {
     pub index: u32,
     /// `native`, `generic`, `tc`, `clsact`, or `absent` while an interface of that name is waited for.
     pub mode: String,
-    /// The modes that were tried before, and why each was refused.
+    /// The modes that come before, and why each is not used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedMode>,
+    /// Why it is `absent` though it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unattached: Option<String>,
 }
 
-/// A mode that an interface could not be attached to in.
+/// A mode that an interface is not attached to in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedMode {
     /// The mode.
     pub mode: String,
-    /// What the kernel's refusal means, and what would mend it.
+    /// What the kernel's refusal means and what would mend it, or which other interface is why.
     pub reason: String,
 }
 

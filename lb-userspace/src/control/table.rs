@@ -59,9 +59,13 @@ fn head(status: &Status) -> String {
     )
 }
 
-/// Why an interface is not attached to in a better mode.
+/// Why an interface is not attached to in a better mode, or at all.
 fn refusals(port: &InterfaceStatus) -> impl Iterator<Item = String> {
-    port.refused.iter().map(|step| format!("{}: not {}, {}", port.name, step.mode, step.reason))
+    let unattached = port.unattached.iter().map(|reason| format!("{}: not balanced, {reason}", port.name));
+    port.refused
+        .iter()
+        .map(|step| format!("{}: not {}, {}", port.name, step.mode, step.reason))
+        .chain(unattached)
 }
 
 fn head_of_flows(status: &Status) -> String {
@@ -287,7 +291,7 @@ mod tests {
                 name: "eth0".into(),
                 index: 2,
                 mode: "native".into(),
-                refused: Vec::new(),
+                ..InterfaceStatus::default()
             }],
             services,
             reasons: vec![reason("no_backend", 12), reason("time_to_live", 0), reason("malformed", 1234)],
@@ -377,6 +381,13 @@ pass:    none
         let refused = RefusedMode { mode: "native".into(), reason: "its driver has none".into() };
         status.interfaces[0].refused.push(refused);
         assert_eq!(render(&status, 120).lines().nth(2), Some("eth0: not native, its driver has none"));
+    }
+
+    #[test]
+    fn an_interface_that_is_back_in_vain_is_told_with_the_reason() {
+        let mut status = status(Vec::new());
+        status.interfaces[0].unattached = Some("somebody else has it".into());
+        assert_eq!(render(&status, 120).lines().nth(2), Some("eth0: not balanced, somebody else has it"));
     }
 
     #[test]

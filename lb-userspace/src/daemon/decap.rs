@@ -11,7 +11,7 @@ pub fn run(interfaces: &[String], mode: Mode, gue_port: u16) -> Result<(), Error
     let mut programs = Programs::without_tables(gue_port)?;
     let mut attached = Vec::new();
     for name in interfaces {
-        let attachment = programs.attach(Program::Decap, &Link::find(name)?, mode)?;
+        let attachment = programs.attach(Program::Decap, &Link::find(name)?, mode.ladder())?;
         super::announce(&attachment);
         attached.push(attachment);
     }

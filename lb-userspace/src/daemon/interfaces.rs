@@ -1,17 +1,15 @@
 //! The interfaces the balancer is attached to, kept attached: one that is deleted and made again gets its program back.
 
+use super::level::Attacher;
 use super::loader::Loader;
 use super::{Error, announce};
 use crate::control::{InterfaceStatus, RefusedMode};
-use crate::kernel::{self, Attachment, Link, Mode, Program};
+use crate::kernel::{self, AttachError, AttachedMode, Attachment, Link, Mode, Program};
 
 /// The interfaces the operator named, in that order.
 #[derive(Debug)]
 pub(super) struct Interfaces {
-    loader: Loader,
-    /// What comes first: the balancer, or the guard in front of it.
-    program: Program,
-    mode: Mode,
+    attacher: Attacher,
     ports: Vec<Port>,
 }
 
@@ -31,8 +29,9 @@ enum State {
 /// What a port has to do when the interfaces of the host have changed.
 #[derive(Debug, PartialEq, Eq)]
 enum Step<'a> {
-    Nothing,
+    Stay,
     Lose,
+    Wait,
     Regain(&'a Link),
 }
 
@@ -40,14 +39,14 @@ impl Interfaces {
     /// None is attached yet.
     pub(super) fn new(loader: Loader, (program, mode): (Program, Mode), links: &[Link]) -> Self {
         let port = |link: &Link| Port { name: link.name.clone(), state: State::Absent(None) };
-        Self { loader, program, mode, ports: links.iter().map(port).collect() }
+        Self { attacher: Attacher::new(loader, program, mode), ports: links.iter().map(port).collect() }
     }
 
     /// Attaches the balancer to all of them, or says why it cannot be.
     pub(super) fn attach(&mut self) -> Result<(), Error> {
-        for port in &mut self.ports {
-            let link = Link::find(&port.name)?;
-            let attachment = self.loader.attach(self.program, &link, self.mode)?;
+        let links =
+            self.ports.iter().map(|port| Link::find(&port.name)).collect::<Result<Vec<_>, AttachError>>()?;
+        for (port, attachment) in self.ports.iter_mut().zip(self.attacher.attach_all(&links)?) {
             announce(&attachment);
             port.state = State::Attached(attachment);
         }
@@ -57,11 +56,17 @@ impl Interfaces {
     /// Follows a change of the host's interfaces. One that is gone is waited for.
     pub(super) fn follow(&mut self, links: &[Link]) {
         for port in &mut self.ports {
-            if step(&port.name, port.index(), links) == Step::Lose {
-                port.lose();
+            match step(&port.name, port.index(), links) {
+                Step::Lose => port.lose(),
+                Step::Wait => port.state = State::Absent(None),
+                Step::Stay | Step::Regain(_) => {}
             }
+        }
+        for index in 0..self.ports.len() {
+            let other = self.ports.iter().find_map(Port::mode);
+            let port = &mut self.ports[index];
             if let Step::Regain(link) = step(&port.name, port.index(), links) {
-                port.regain(&self.loader, link, (self.program, self.mode));
+                port.regain(self.attacher.attach_beside(link, other));
             }
         }
     }
@@ -90,19 +95,26 @@ impl Port {
         }
     }
 
+    const fn mode(&self) -> Option<AttachedMode> {
+        match &self.state {
+            State::Attached(attachment) => Some(attachment.mode),
+            State::Absent(_) => None,
+        }
+    }
+
     fn lose(&mut self) {
         let interface = &self.name;
         tracing::error!(%interface, "the interface is gone; its traffic is balanced again when one of that name is back");
         self.state = State::Absent(None);
     }
 
-    fn regain(&mut self, loader: &Loader, link: &Link, (program, mode): (Program, Mode)) {
-        match loader.attach(program, link, mode) {
+    fn regain(&mut self, attached: Result<Attachment, String>) {
+        match attached {
             Ok(attachment) => {
                 announce(&attachment);
                 self.state = State::Attached(attachment);
             }
-            Err(error) => self.complain(&super::balancer::chain(&error)),
+            Err(reason) => self.complain(&reason),
         }
     }
 
@@ -122,8 +134,14 @@ impl Port {
                 index: interface.index,
                 mode: mode.to_string(),
                 refused: steps.iter().map(told).collect(),
+                unattached: None,
             },
-            State::Absent(_) => InterfaceStatus { name, mode: "absent".into(), ..InterfaceStatus::default() },
+            State::Absent(told) => InterfaceStatus {
+                name,
+                mode: "absent".into(),
+                unattached: told.clone(),
+                ..InterfaceStatus::default()
+            },
         }
     }
 
@@ -143,9 +161,9 @@ fn told(step: &kernel::Step) -> RefusedMode {
 /// By index, because a program stays with an interface that is renamed.
 fn step<'a>(name: &str, attached_to: Option<u32>, links: &'a [Link]) -> Step<'a> {
     match attached_to {
-        Some(index) if links.iter().any(|link| link.index == index) => Step::Nothing,
+        Some(index) if links.iter().any(|link| link.index == index) => Step::Stay,
         Some(_) => Step::Lose,
-        None => links.iter().find(|link| link.name == name).map_or(Step::Nothing, Step::Regain),
+        None => links.iter().find(|link| link.name == name).map_or(Step::Wait, Step::Regain),
     }
 }
 
@@ -162,16 +180,16 @@ mod tests {
         let again = [link(1, "lo"), link(9, "eth0")];
         assert_eq!(step("eth0", Some(2), &again), Step::Lose);
         assert_eq!(step("eth0", None, &again), Step::Regain(&again[1]));
-        assert_eq!(step("eth0", Some(9), &again), Step::Nothing);
+        assert_eq!(step("eth0", Some(9), &again), Step::Stay);
     }
 
     #[test]
     fn a_renamed_interface_keeps_its_program() {
-        assert_eq!(step("eth0", Some(2), &[link(2, "uplink")]), Step::Nothing);
+        assert_eq!(step("eth0", Some(2), &[link(2, "uplink")]), Step::Stay);
     }
 
     #[test]
     fn an_interface_that_is_not_back_is_waited_for() {
-        assert_eq!(step("eth0", None, &[link(1, "lo")]), Step::Nothing);
+        assert_eq!(step("eth0", None, &[link(1, "lo")]), Step::Wait);
     }
 }

@@ -7,7 +7,7 @@ use super::balancer::chain;
 use super::orders::{answer, kept};
 use crate::control::Request;
 use crate::control::server::{Answer, Asked};
-use crate::kernel::{AttachError, Attachment, Link, LoadError, Mode, Program, Programs};
+use crate::kernel::{AttachError, AttachedMode, Attachment, Link, LoadError, Program, Programs};
 use lb_common::abi::StageSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
@@ -57,9 +57,9 @@ impl Loader {
         &self,
         program: Program,
         link: &Link,
-        mode: Mode,
+        ladder: &[AttachedMode],
     ) -> Result<Attachment, AttachError> {
-        lock(&self.programs).attach(program, link, mode)
+        lock(&self.programs).attach(program, link, ladder)
     }
 }
 

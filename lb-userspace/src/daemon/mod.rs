@@ -15,6 +15,7 @@ mod explain;
 mod flows;
 mod guard;
 mod interfaces;
+mod level;
 pub mod listeners;
 mod loader;
 mod orders;
@@ -292,7 +293,7 @@ fn announce(attachment: &Attachment) {
     let (interface, mode) = (&attachment.interface.name, attachment.mode);
     tracing::info!(%interface, %mode, "attached");
     for step in &attachment.steps {
-        tracing::info!(%interface, "{} mode was refused: {}", step.mode, step.reason);
+        tracing::info!(%interface, "{} mode is not used: {}", step.mode, step.reason);
     }
     if let Some(warning) = attachment.warning {
         tracing::warn!(%interface, "{warning}");

@@ -36,7 +36,8 @@ impl Mode {
     }
 
     /// What is tried, in this order.
-    const fn ladder(self) -> &'static [AttachedMode] {
+    #[must_use]
+    pub const fn ladder(self) -> &'static [AttachedMode] {
         use AttachedMode::{Clsact, Generic, Native, Tc};
         match self {
             Self::Auto => &[Native, Generic, Tc, Clsact],
@@ -148,10 +149,10 @@ impl Programs {
         &mut self,
         program: Program,
         interface: &Link,
-        mode: Mode,
+        ladder: &[AttachedMode],
     ) -> Result<Attachment, AttachError> {
         let mut steps = Vec::new();
-        let (last, before) = mode.ladder().split_last().unwrap_or((&AttachedMode::Clsact, &[]));
+        let (last, before) = ladder.split_last().unwrap_or((&AttachedMode::Clsact, &[]));
         for mode in before {
             match self.attach_in(program, interface, *mode) {
                 Err(AttachError::Refused { mode, reason, source, .. }) => {

@@ -261,19 +261,19 @@ fn attach_detach_and_collide() {
     let _far = FarEnd::connect();
     let near = Link::find("near").unwrap();
     let mut programs = Programs::without_tables(0).unwrap();
-    let attached = programs.attach(Program::Pass, &near, Mode::Auto).unwrap();
+    let attached = programs.attach(Program::Pass, &near, Mode::Auto.ladder()).unwrap();
     assert_eq!((attached.mode, attached.is_held_by_link()), (AttachedMode::Native, true));
     assert!(attached.warning.is_none() && near.is_veth);
     for mode in [Mode::Auto, Mode::Native, Mode::Generic] {
-        let error = programs.attach(Program::Decap, &near, mode).unwrap_err().to_string();
+        let error = programs.attach(Program::Decap, &near, mode.ladder()).unwrap_err().to_string();
         assert!(error.contains("`lb_pass`") && error.contains(&std::process::id().to_string()), "{error}");
     }
     drop(attached);
     assert_eq!(Link::find("near").unwrap().xdp_program, None);
-    let attached = programs.attach(Program::Pass, &near, Mode::Generic).unwrap();
+    let attached = programs.attach(Program::Pass, &near, Mode::Generic.ladder()).unwrap();
     attached.detach().unwrap();
     let lo = Link::find("lo").unwrap();
-    let attached = programs.attach(Program::Pass, &lo, Mode::Auto).unwrap();
+    let attached = programs.attach(Program::Pass, &lo, Mode::Auto.ladder()).unwrap();
     println!("{:?}", attached.steps);
     assert_eq!(attached.mode, AttachedMode::Generic);
     assert!(attached.steps.iter().any(|step| step.reason.contains("no native XDP")));

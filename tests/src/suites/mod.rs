@@ -55,6 +55,7 @@ pub fn all() -> Vec<Case> {
         traffic::cases(),
         lifecycle::cases(),
         modes::cases(),
+        several_interfaces::cases(),
         vips::cases(),
         selectors::cases(),
         ping::cases(),

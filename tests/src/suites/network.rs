@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::routed;
+use super::{routed, several_interfaces};
 use crate::daemon::Mode;
 use crate::fleet::name;
 use crate::net::xdp;
@@ -44,7 +44,15 @@ pub(super) fn cases() -> Vec<Case> {
         &[routed(Forward::DsrIpip, Mode::Native), routed(Forward::DsrIpip, Mode::Generic)],
         &[("a_sender_is_told_what_fits_the_outer_header", told_what_fits)],
     );
-    needing_ip.chain(told).collect()
+    let auto = super::cases(
+        "network",
+        &[routed(Forward::Nat, Mode::Auto)],
+        &[
+            ("an_interface_made_again_is_attached_as_the_others_are", made_again_as_the_others),
+            ("a_bridge_in_the_place_of_an_interface_is_refused_beside_native_ones", bridge_in_its_place),
+        ],
+    );
+    needing_ip.chain(told).chain(auto).collect()
 }
 
 /// On a segment of the usual MTU a full-sized packet does not fit its outer header. The client's stack must learn it
@@ -79,6 +87,41 @@ fn interface_made_again(set: Set) -> Result<()> {
     stage.wait_for(Kind::Http, 1, "up")?;
     let tally = stage.who_answers(CONNECTIONS * 2)?;
     ensure!(tally.of(&name(1)) > 0, "the backend behind it is not used: {tally:?}");
+    Ok(())
+}
+
+fn made_again_as_the_others(set: Set) -> Result<()> {
+    let stage = several_interfaces::with_a_bridge(set)?;
+    stage.house.tear_out(1)?;
+    stage.wait_until("the interface is absent", |status| mode(status, "backend2") == "absent")?;
+    stage.wait_for(Kind::Http, 1, "down")?;
+    stage.house.wire_again(1)?;
+    let status = stage.wait_until("the interface is back", |status| mode(status, "backend2") != "absent")?;
+    ensure!(mode(&status, "backend2") == "generic", "it is {status:#}");
+    stage.wait_for(Kind::Http, 1, "up")?;
+    let tally = stage.who_answers(CONNECTIONS * 2)?;
+    ensure!((0..2).all(|index| tally.of(&name(index)) > 0), "one backend never answered: {tally:?}");
+    Ok(())
+}
+
+fn bridge_in_its_place(set: Set) -> Result<()> {
+    const WHY: &str = "the other interfaces are native, and their frames would not reach it";
+    let stage = Stage::build(set, &[1, 1])?;
+    stage.house.tear_out(1)?;
+    stage.wait_until("the interface is absent", |status| mode(status, "backend2") == "absent")?;
+    stage.house.balancer.bridge("backend2")?;
+    let status = stage.wait_until("the reason is told", |status| unattached(status).contains(WHY))?;
+    ensure!(mode(&status, "backend1") == "native", "the other interface is {status:#}");
+    ensure!(xdp::attached(&stage.house.balancer, "backend2")?.is_none(), "the status lies");
+    let (log, page) = (stage.daemon.log(), stage.daemon.page()?);
+    ensure!(log.matches(WHY).count() == 1, "the log:\n{log}");
+    ensure!(page.contains("backend2: not balanced, the other interfaces are native"), "the page:\n{page}");
+    stage.wait_for(Kind::Http, 1, "down")?;
+    stage.who_answers(CONNECTIONS).map(|_: Tally| ())?;
+    stage.house.balancer.delete("backend2")?;
+    stage.wait_until("the reason is forgotten", |status| unattached(status).is_empty())?;
+    stage.house.wire_again(1)?;
+    stage.wait_until("the interface is back", |status| mode(status, "backend2") == "native")?;
     Ok(())
 }
 
@@ -175,6 +218,13 @@ fn unchecked_and_not_found(set: Set) -> Result<()> {
 fn mode<'a>(status: &'a Value, interface: &str) -> &'a str {
     let all = status["interfaces"].as_array().into_iter().flatten();
     all.filter(|one| one["name"] == interface).find_map(|one| one["mode"].as_str()).unwrap_or("not told")
+}
+
+/// Why the status says that the second backend's interface is not attached to, though it is there.
+fn unattached(status: &Value) -> &str {
+    let all = status["interfaces"].as_array().into_iter().flatten();
+    let told = all.filter(|one| one["name"] == "backend2").find_map(|one| one["unattached"].as_str());
+    told.unwrap_or_default()
 }
 
 /// Runs `ip` in a namespace.

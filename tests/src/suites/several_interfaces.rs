@@ -1,25 +1,89 @@
-//! A balancer with clients and backends behind several interfaces: what arrives on one leaves by the right other.
+//! A balancer with clients and backends behind several interfaces: what arrives on one leaves by the right other, whatever
+//! kind either is of.
 
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::routed;
 use super::sharing::Claim;
+use crate::daemon::{Daemon, Mode};
 use crate::fleet::name;
+use crate::net::xdp::{self, Attached};
 use crate::netns::Namespace;
-use crate::service::{Forward, Kind};
-use crate::stage::{Set, Stage};
-use crate::topology::VIPS;
+use crate::runner::Case;
+use crate::service::{Forward, Kind, config};
+use crate::stage::{Set, Stage, services};
+use crate::topology::{House, Layout, VIPS};
 use crate::traffic::tally::Tally;
 use crate::traffic::{echo, http};
 
 const CONNECTIONS: usize = 60;
+const WEIGHTS: [u16; 2] = [1, 1];
+/// A refusal to start takes no longer.
+const REFUSAL: Duration = Duration::from_secs(20);
+/// Every way to forward over a bridge.
+const OVER_A_BRIDGE: [Forward; 5] =
+    [Forward::Nat, Forward::Dnat, Forward::DsrL2, Forward::DsrIpip, Forward::DsrGue];
 
 /// The claims of this suite: there is but one interface where all share a segment.
 pub(super) fn claims(set: Set) -> Vec<Claim> {
     let claim: Claim =
         ("several_interfaces", "clients_behind_two_interfaces_are_served_at_once", served_at_once);
     if set.forward == Forward::DsrL2 { Vec::new() } else { vec![claim] }
+}
+
+/// The cases of this suite that have a stage of their own.
+pub(super) fn cases() -> Vec<Case> {
+    let auto = OVER_A_BRIDGE.map(|forward| routed(forward, Mode::Auto));
+    let reached = ("a_bridge_is_reached_from_links_that_could_be_native", bridge_is_reached as fn(Set) -> _);
+    let refused = ("native_mode_is_refused_where_one_link_has_none", native_is_refused as fn(Set) -> _);
+    let mut cases = super::cases("several_interfaces", &auto, &[reached]);
+    cases.extend(super::cases("several_interfaces", &[routed(Forward::Nat, Mode::Native)], &[refused]));
+    cases
+}
+
+/// A stage whose first backend is behind a bridge, which is served with the other links.
+pub(super) fn with_a_bridge(set: Set) -> Result<Stage> {
+    let mut house = House::build(set.layout, 2)?;
+    house.interfaces[1] = house.bridge(1)?;
+    let stage = Stage::within(house, set, |house| config(&services(set, house, &WEIGHTS)))?;
+    stage.wait_until_up(&WEIGHTS)?;
+    Ok(stage)
+}
+
+fn bridge_is_reached(set: Set) -> Result<()> {
+    let stage = with_a_bridge(set)?;
+    served(&stage, &stage.house.client)?;
+    for link in &stage.house.interfaces {
+        let found = xdp::attached(&stage.house.balancer, link)?;
+        ensure!(found == Some(Attached::Generic), "{link} has {found:?}");
+    }
+    let (log, page) = (stage.daemon.log(), stage.daemon.page()?.replace('\n', " "));
+    let why = "`bridge1` has none, and frames from native interfaces would not reach it";
+    ensure!(log.contains(&format!("native XDP is not used: {why}")), "the log:\n{log}");
+    for link in stage.house.interfaces.iter().filter(|link| *link != "bridge1") {
+        ensure!(page.contains(&format!("{link}: not native, {why}")), "the page:\n{page}");
+    }
+    ensure!(page.contains("bridge1: not native, its driver has no native XDP"), "the page:\n{page}");
+    Ok(())
+}
+
+fn native_is_refused(set: Set) -> Result<()> {
+    let mut house = House::build(Layout::Routed, 1)?;
+    house.interfaces[1] = house.bridge(1)?;
+    let text = config(&services(set, &house, &[1]));
+    let mut daemon = Daemon::launch(&house.balancer, &house.interfaces, set.mode, &text)?;
+    let status = daemon.wait(REFUSAL)?;
+    let log = daemon.log();
+    ensure!(
+        !status.success() && log.contains("cannot attach to `bridge1` in native mode"),
+        "{status}:\n{log}"
+    );
+    let left = xdp::attached(&house.balancer, "client0")?;
+    ensure!(left.is_none(), "client0 still has a program, {left:?}");
+    Ok(())
 }
 
 /// The other client is on the last host, which the config does not know as a backend.
