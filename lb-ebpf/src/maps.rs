@@ -29,6 +29,7 @@ pub(crate) fn write(orders: &impl Packet) -> u32 {
         Some(Table::GuardState) => guard::GUARD_STATE.write(orders),
         Some(Table::GuardOutline) => guard::GUARD_OUTLINE.write(orders),
         Some(Table::CommonMtu) => COMMON_MTU.write(orders),
+        Some(Table::Reachable) => REACHABLE.write(orders),
         None => 0,
     }
 }
@@ -54,6 +55,11 @@ static CONTENTS: Direct<Contents, 1> = Direct::new(Contents(0));
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.common_mtu")]
 static COMMON_MTU: Direct<u32, 1> = Direct::new(0);
+/// Interfaces that the kernel may name to send to, up to the first 0; none where any will do.
+#[used]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.reachable")]
+static REACHABLE: Direct<u32, { limits::REACHABLE as usize }> = Direct::new(0);
 /// The slot words of all services.
 #[used]
 #[unsafe(no_mangle)]
@@ -140,6 +146,20 @@ pub(crate) fn gue_port() -> U16be {
 pub(crate) fn tail_call(ctx: &XdpContext, stage: Stage) {
     // SAFETY: nothing here is to be dropped.
     unsafe { STAGES.tail_call(ctx, stage as u32) };
+}
+
+/// Whether frames arrive where this program sends them out by an interface that the kernel names. In a driver only what other
+/// drivers take arrives, and the kernel does not tell whether one does.
+#[inline(always)]
+pub(crate) fn reaches(ifindex: u32) -> bool {
+    for place in 0..limits::REACHABLE {
+        match *REACHABLE.at(place) {
+            0 => return place == 0,
+            reachable if reachable == ifindex => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Whether userspace wants to hear of trouble.

@@ -1,5 +1,6 @@
 //! Asks the kernel where it would send a packet, and how much an interface takes.
 
+use crate::maps;
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as Query};
 use aya_ebpf::helpers::{bpf_check_mtu, bpf_fib_lookup};
 use core::ffi::c_void;
@@ -61,7 +62,7 @@ fn ask(ctx: *mut c_void, query: &mut Query) -> Route {
     let size = mem::size_of::<Query>() as i32;
     // SAFETY: the program's own context, and a query that lives through the call.
     match unsafe { bpf_fib_lookup(ctx, query, size, 0) } {
-        FOUND => Route::By(Hop {
+        FOUND if maps::reaches(query.ifindex) => Route::By(Hop {
             link: Addresses::new(query.dmac, query.smac),
             ifindex: query.ifindex,
             tags: Tags::NONE,

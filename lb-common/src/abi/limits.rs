@@ -21,6 +21,9 @@ pub const PREFIXES: u32 = 1024;
 /// Datagrams in fragments that are remembered unless the configuration says otherwise: about a mebibyte and a half. The
 /// oldest gives way.
 pub const FRAGMENTS: u32 = 16_384;
+/// Interfaces that native programs know of as theirs, where the kernel names one to send to; to a further one the kernel sends
+/// itself. More than any host was seen to balance on, and few enough to look through; a power of two.
+pub const REACHABLE: u32 = 32;
 /// ICMP errors and resets that each CPU sends in a second at most: more than honest senders make necessary, and fewer than
 /// an address that others send in the name of would suffer from.
 pub const ERRORS_PER_SECOND: u32 = 10_000;

@@ -25,11 +25,13 @@ pub enum Table {
     GuardOutline = 6,
     /// Bytes of an IP packet that every interface takes.
     CommonMtu = 7,
+    /// Interfaces that a native program may send to.
+    Reachable = 8,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Services,
         Self::Backends,
         Self::Slots,
@@ -38,6 +40,7 @@ impl Table {
         Self::GuardState,
         Self::GuardOutline,
         Self::CommonMtu,
+        Self::Reachable,
     ];
 
     /// The table with this number.
@@ -53,6 +56,7 @@ impl Table {
             5 => Some(Self::GuardState),
             6 => Some(Self::GuardOutline),
             7 => Some(Self::CommonMtu),
+            8 => Some(Self::Reachable),
             _ => None,
         }
     }

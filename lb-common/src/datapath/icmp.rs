@@ -84,7 +84,8 @@ fn of_nobody<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Option<Outcom
 /// long, stands here once.
 struct Translation<A: Family> {
     flow: Flow<A>,
-    /// [`Hop::NONE`] where the rest is left to the kernel.
+    /// [`Hop::NONE`] where the rest is left to the kernel. As an `Option` the compiler reads more of its mark than it wrote
+    /// ("invalid size of register fill", Linux 6.18).
     hop: Hop,
     direction: Direction,
 }

@@ -87,7 +87,7 @@ pub enum Route {
     By(Hop),
     /// Not as long as it is: the way takes so many bytes.
     TooNarrow(u32),
-    /// By more than a next hop that is known, or no further than this host.
+    /// By more than a next hop that is known, by an interface that the program cannot send to, or no further than this host.
     Kernel,
 }
 

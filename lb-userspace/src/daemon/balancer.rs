@@ -167,7 +167,9 @@ impl Balancer {
 
     /// Attaches the balancer to every interface.
     pub(super) fn attach(&mut self) -> Result<(), Error> {
-        self.interfaces.attach()
+        self.interfaces.attach()?;
+        self.follow_reach();
+        Ok(())
     }
 
     /// Says that traffic is being balanced, or what to do so that it will be.
@@ -233,8 +235,17 @@ impl Balancer {
     pub(super) fn follow_links(&mut self) {
         let links: Vec<Link> = self.resolver.links.borrow().values().cloned().collect();
         self.interfaces.follow(&links);
+        self.follow_reach();
         let served: Vec<_> = links.into_iter().filter(|link| self.interfaces.has(&link.name)).collect();
         self.follow_mtus(&served);
+    }
+
+    /// Tells the programs which interfaces they can send to, if they are native. If they cannot be told, they go on by what was right
+    /// before.
+    fn follow_reach(&mut self) {
+        if let Err(error) = self.tables.write_reachable(&self.interfaces.native()) {
+            tracing::error!("cannot tell the programs which interfaces they reach: {}", chain(&error));
+        }
     }
 
     /// Tells the programs what all of our interfaces take. If they cannot be told, they go on asking for each long packet, or by what

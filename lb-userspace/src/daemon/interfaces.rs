@@ -71,6 +71,12 @@ impl Interfaces {
         }
     }
 
+    /// Those that are native now, by index.
+    pub(super) fn native(&self) -> Vec<u32> {
+        let is_native = |port: &&Port| port.mode() == Some(AttachedMode::Native);
+        self.ports.iter().filter(is_native).filter_map(Port::index).collect()
+    }
+
     /// Whether an interface of this name was named.
     pub(super) fn has(&self, name: &str) -> bool {
         self.ports.iter().any(|port| port.name == name)

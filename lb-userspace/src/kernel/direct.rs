@@ -94,6 +94,7 @@ const fn name(table: Table) -> &'static str {
         Table::GuardState => "GUARD_STATE",
         Table::GuardOutline => "GUARD_OUTLINE",
         Table::CommonMtu => "COMMON_MTU",
+        Table::Reachable => "REACHABLE",
     }
 }
 
@@ -104,6 +105,7 @@ const fn length(table: Table) -> u32 {
         Table::Backends => limits::BACKENDS,
         Table::Slots => limits::SLOTS,
         Table::Contents | Table::GuardState | Table::CommonMtu => 1,
+        Table::Reachable => limits::REACHABLE,
         Table::GuardRules => limits::GUARD_RULES,
         Table::GuardOutline => Outline::WORDS,
     }

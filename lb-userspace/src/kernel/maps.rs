@@ -151,6 +151,13 @@ impl Tables {
         self.writer.write(Table::CommonMtu, &[(0, bytes)])
     }
 
+    /// Says which interfaces a reply may be sent out by, where the kernel is asked for the way: what leads elsewhere is left to the
+    /// kernel. None means any. Those above [`limits::REACHABLE`] are left out.
+    pub fn write_reachable(&mut self, interfaces: &[u32]) -> Result<(), TableError> {
+        let places = interfaces.iter().copied().chain(std::iter::repeat(0));
+        self.writer.write(Table::Reachable, &(0..limits::REACHABLE).zip(places).collect::<Vec<_>>())
+    }
+
     /// Says how much a backend has to do.
     pub fn write_load(&mut self, id: BackendId, load: Load) -> Result<(), TableError> {
         self.loads.set(id.get().into(), Raw(load), 0).map_err(failed("write to", LOADS))

@@ -8,13 +8,15 @@ use anyhow::{Context, Result, ensure};
 
 use super::routed;
 use super::sharing::Claim;
+use super::traffic;
 use crate::daemon::{Daemon, Mode};
+use crate::family::Family;
 use crate::fleet::name;
 use crate::net::xdp::{self, Attached};
 use crate::netns::Namespace;
 use crate::runner::Case;
 use crate::service::{Forward, Kind, config};
-use crate::stage::{Set, Stage, services};
+use crate::stage::{Set, Stage, counted, services};
 use crate::topology::{House, Layout, VIPS};
 use crate::traffic::tally::Tally;
 use crate::traffic::{echo, http};
@@ -34,12 +36,23 @@ pub(super) fn claims(set: Set) -> Vec<Claim> {
     if set.forward == Forward::DsrL2 { Vec::new() } else { vec![claim] }
 }
 
+/// What asks the kernel for the way to clients, in every mode.
+const TOWARDS_A_BRIDGE: [Set; 4] = [
+    routed(Forward::Dnat, Mode::Native),
+    routed(Forward::Dnat, Mode::Native).families(Family::V6, Family::V6),
+    routed(Forward::Dnat, Mode::Generic),
+    routed(Forward::Dnat, Mode::Tc),
+];
+
 /// The cases of this suite that have a stage of their own.
 pub(super) fn cases() -> Vec<Case> {
     let auto = OVER_A_BRIDGE.map(|forward| routed(forward, Mode::Auto));
     let reached = ("a_bridge_is_reached_from_links_that_could_be_native", bridge_is_reached as fn(Set) -> _);
     let refused = ("native_mode_is_refused_where_one_link_has_none", native_is_refused as fn(Set) -> _);
+    let returned =
+        ("replies_leave_by_a_bridge_that_no_driver_sends_to", replies_leave_by_a_bridge as fn(Set) -> _);
     let mut cases = super::cases("several_interfaces", &auto, &[reached]);
+    cases.extend(super::cases("several_interfaces", &TOWARDS_A_BRIDGE, &[returned]));
     cases.extend(super::cases("several_interfaces", &[routed(Forward::Nat, Mode::Native)], &[refused]));
     cases
 }
@@ -67,6 +80,28 @@ fn bridge_is_reached(set: Set) -> Result<()> {
         ensure!(page.contains(&format!("{link}: not native, {why}")), "the page:\n{page}");
     }
     ensure!(page.contains("bridge1: not native, its driver has no native XDP"), "the page:\n{page}");
+    Ok(())
+}
+
+/// The client's link is a port of a bridge, which has the balancer's address there and leads to the client. The daemon serves the
+/// port.
+fn replies_leave_by_a_bridge(set: Set) -> Result<()> {
+    let house = House::build(set.layout, 2)?;
+    house.bridge(0)?;
+    let mut stage = Stage::within(house, set, |house| config(&services(set, house, &WEIGHTS)))?;
+    stage.wait_until_up(&WEIGHTS)?;
+    served(&stage, &stage.house.client)?;
+    traffic::closed_port_refuses(&mut stage).context("a closed port")?;
+    let status = stage.daemon.status()?;
+    let [answered, routed] = ["dnat_reply", "dnat_routed"].map(|reason| counted(&status, reason));
+    if set.mode == Mode::Native {
+        ensure!(
+            answered == 0 && routed > 0,
+            "{answered} replies were sent to a bridge, {routed} left to the kernel"
+        );
+    } else {
+        ensure!(answered > routed, "{answered} replies were sent, {routed} left to the kernel");
+    }
     Ok(())
 }
 
