@@ -287,15 +287,19 @@ fn finish_aloud<H: Hook>(ctx: &H, outcome: &Outcome) -> u32 {
 #[inline(always)]
 pub(crate) fn tell<H: Hook>(ctx: &H, reason: u32, code: u32) -> u32 {
     maps::leave_to_announce(code << 8 | reason);
-    go_on(ctx, Stage::Announce)
+    ctx.tail_call(Stage::Announce);
+    // What cannot be told of is decided all the same.
+    code
 }
 
-/// Goes on with another program. Without it the packet cannot be answered.
+/// Goes on with another program. Where that is gone, the packet goes to the host, as if no program were here: the kernel
+/// empties the array of stages when the daemon that made it is gone, and a filter at TC outlives a daemon that is killed.
+/// To drop instead would cut the host off.
 #[inline(always)]
 fn go_on<H: Hook>(ctx: &H, stage: Stage) -> u32 {
     ctx.tail_call(stage);
     maps::count(Reason::Inconsistent, 0);
-    H::DROP
+    H::PASS
 }
 
 /// Where and when a packet arrived.

@@ -144,12 +144,28 @@ impl Attachment {
 }
 
 impl Programs {
-    /// Attaches a program to an interface, in the first mode of the ladder that the kernel grants.
+    /// Attaches a program to an interface, in the first mode of the ladder that the kernel grants. What a killed daemon left
+    /// there goes.
     pub fn attach(
         &mut self,
         program: Program,
         interface: &Link,
         ladder: &[AttachedMode],
+    ) -> Result<Attachment, AttachError> {
+        let has_left = classifier::has_left(program.tc_names(), interface)?;
+        let attached = self.attach_by_ladder(program, interface, mode)?;
+        // Packets that this program lets pass would meet the other. In that mode it was replaced already.
+        if has_left && attached.mode != AttachedMode::Clsact {
+            classifier::remove_left(program.tc_names(), &interface.name)?;
+        }
+        Ok(attached)
+    }
+
+    fn attach_by_ladder(
+        &mut self,
+        program: Program,
+        interface: &Link,
+        mode: Mode,
     ) -> Result<Attachment, AttachError> {
         let mut steps = Vec::new();
         let (last, before) = ladder.split_last().unwrap_or((&AttachedMode::Clsact, &[]));

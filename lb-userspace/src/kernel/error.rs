@@ -106,6 +106,30 @@ pub enum AttachError {
         /// Whose program it is and how to remove it.
         occupant: crate::kernel::occupant::Occupant,
     },
+    /// Another daemon balances there, by a filter.
+    #[error(
+        "`{interface}` is taken already, at TC by a filter of process {process} ({name}); stop that process"
+    )]
+    Balanced {
+        /// The interface.
+        interface: String,
+        /// The process's number.
+        process: u32,
+        /// Its name.
+        name: String,
+    },
+    /// A killed daemon's filter cannot be taken away.
+    #[error(
+        "the filter that a killed daemon left on `{interface}` cannot be removed, and packets would still meet it; \
+         `tc filter del dev {interface} ingress` removes it"
+    )]
+    Left {
+        /// The interface.
+        interface: String,
+        /// The kernel's answer.
+        #[source]
+        source: aya::programs::tc::TcError,
+    },
     /// The interface, its driver or the operator's rights do not allow it.
     #[error("cannot attach to `{interface}` in {mode} mode: {reason}")]
     Refused {

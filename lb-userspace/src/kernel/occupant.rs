@@ -65,7 +65,7 @@ fn find_link(program: u32) -> Option<u32> {
 }
 
 /// The first process with a descriptor whose description has this line.
-fn find_holder(key: &str, number: u32) -> Option<(u32, String)> {
+pub(super) fn find_holder(key: &str, number: u32) -> Option<(u32, String)> {
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let process = processes
         .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))

@@ -2,7 +2,8 @@
 //! no trace.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::routed;
 use crate::daemon::{Daemon, Mode};
 use crate::net::xdp;
 use crate::runner::Case;
 use crate::service::{Forward, Kind, config};
-use crate::stage::{Set, Stage};
+use crate::stage::{Set, Stage, services};
+use crate::topology::House;
 use crate::traffic::hammer::Hammer;
 use crate::traffic::tally::Tally;
 
@@ -28,6 +31,18 @@ fn backend_at(host: u8) -> String {
 
 /// The cases of this suite.
 pub(super) fn cases() -> Vec<Case> {
+    let at_a_filter = super::cases(
+        "crash",
+        &[routed(Forward::Nat, Mode::Clsact)],
+        &[(
+            "a_filter_that_a_killed_daemon_leaves_lets_the_host_be_and_goes_with_the_next_start",
+            killed_filter,
+        )],
+    );
+    in_the_driver().into_iter().chain(at_a_filter).collect()
+}
+
+fn in_the_driver() -> Vec<Case> {
     super::cases(
         "crash",
         &[routed(Forward::Nat, Mode::Native)],
@@ -58,6 +73,49 @@ fn killed(set: Set) -> Result<()> {
         ensure!(xdp::attached(&house.balancer, link)?.is_none(), "{link} kept a dead daemon's program");
     }
     Ok(())
+}
+
+/// A filter outlives its daemon; the guard's and the balancer's further programs do not.
+fn killed_filter(set: Set) -> Result<()> {
+    let stage =
+        Stage::furnish(set, 1, |house| format!("{}\n[guard]\n", config(&services(set, house, &[1]))))?;
+    stage.wait_until_up(&[1])?;
+    let text = fs::read_to_string(stage.daemon.config_path())?;
+    let Stage { mut daemon, house, .. } = stage;
+    let (namespace, interfaces) = (&house.balancer, &house.interfaces);
+    let mut rival = Daemon::launch(namespace, interfaces, Mode::Generic, &text)?;
+    let status = rival.wait(Duration::from_secs(30))?;
+    let said = rival.log();
+    ensure!(!status.success() && said.contains("at TC by a filter of process"), "the rival says:\n{said}");
+    host_answers(&house).context("while the daemon runs")?;
+    daemon.signal(Signal::SIGKILL)?;
+    daemon.wait(Duration::from_secs(5))?;
+    host_answers(&house).context("after the daemon was killed")?;
+    Daemon::start_with(namespace, interfaces, Mode::Generic, &text)?.stop()?;
+    for link in interfaces {
+        ensure!(xdp::attached(namespace, link)?.is_none(), "{link} kept the dead daemon's filter");
+    }
+    Ok(())
+}
+
+/// Whether a client is told by the balancer's host itself that a port of its own is closed.
+fn host_answers(house: &House) -> Result<()> {
+    const CLOSED: u16 = 9;
+    let host = house.balancer.run(|| own_address(house.client_addresses.v4.into()))?;
+    let refusal = house.client.run(|| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        Ok(socket.connect_timeout(&SocketAddr::new(host, CLOSED).into(), Duration::from_secs(2)).err())
+    })?;
+    let kind = refusal.as_ref().map(std::io::Error::kind);
+    ensure!(kind == Some(ErrorKind::ConnectionRefused), "{host} answered {refusal:?}");
+    Ok(())
+}
+
+/// The address of this host that another is talked to from.
+fn own_address(other: IpAddr) -> Result<IpAddr> {
+    let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+    socket.connect((other, 9))?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// One that wants the same socket, and one that wants the same interfaces only.
