@@ -164,6 +164,7 @@ fn find_links(names: &[String]) -> Result<Vec<Link>, Error> {
     let mut links: Vec<Link> = Vec::new();
     for name in names {
         let link = Link::find(name)?;
+        link.require_frames()?;
         if !links.contains(&link) {
             links.push(link);
         }

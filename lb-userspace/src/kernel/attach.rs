@@ -152,6 +152,7 @@ impl Programs {
         interface: &Link,
         ladder: &[AttachedMode],
     ) -> Result<Attachment, AttachError> {
+        interface.require_frames()?;
         let has_left = classifier::has_left(program.tc_names(), interface)?;
         let attached = self.attach_by_ladder(program, interface, mode)?;
         // Packets that this program lets pass would meet the other. In that mode it was replaced already.

@@ -130,6 +130,17 @@ pub enum AttachError {
         #[source]
         source: aya::programs::tc::TcError,
     },
+    /// The programs could not read its frames.
+    #[error(
+        "`{interface}` carries no Ethernet frames (its link layer is {layer}), and the programs read nothing else: name an \
+         Ethernet interface, such as the one that its packets come by from outside"
+    )]
+    NotEthernet {
+        /// The interface.
+        interface: String,
+        /// What the kernel calls its link layer.
+        layer: String,
+    },
     /// The interface, its driver or the operator's rights do not allow it.
     #[error("cannot attach to `{interface}` in {mode} mode: {reason}")]
     Refused {

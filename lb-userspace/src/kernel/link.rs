@@ -33,6 +33,8 @@ pub struct Link {
     pub vlan: Option<Vlan>,
     /// The number of the XDP program attached to it.
     pub xdp_program: Option<u32>,
+    /// Its link layer, if its frames have no Ethernet header.
+    pub other_layer: Option<LinkLayerType>,
 }
 
 /// The VLAN that an interface stands for.
@@ -68,8 +70,20 @@ impl Link {
             Self { index: header.index, is_up: header.flags.contains(LinkFlags::Up), ..Self::default() };
         message.attributes.iter().for_each(|attribute| link.note(attribute));
         link.address = link.address.filter(|_| header.link_layer_type == LinkLayerType::Ether);
+        // The loopback's frames have such a header, too, with empty addresses.
+        let is_framed = matches!(header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback);
+        link.other_layer = (!is_framed).then_some(header.link_layer_type);
         link.vlan = parse_vlan(&message.attributes);
         link
+    }
+
+    /// Refuses an interface whose frames are none that the programs can read.
+    pub fn require_frames(&self) -> Result<(), AttachError> {
+        let refusal = |layer: &LinkLayerType| AttachError::NotEthernet {
+            interface: self.name.clone(),
+            layer: layer.to_string(),
+        };
+        self.other_layer.as_ref().map(refusal).map_or(Ok(()), Err)
     }
 
     /// The largest packet it takes of either family.
@@ -222,6 +236,21 @@ mod tests {
         let mut message = vlan_on(3, Vec::new());
         message.header.link_layer_type = LinkLayerType::None;
         assert_eq!(Link::parse(&message).address, None);
+    }
+
+    #[test]
+    fn an_interface_without_ethernet_frames_is_refused_by_its_name_and_layer() {
+        let mut message = vlan_on(3, Vec::new());
+        let refusal = |message: &LinkMessage| Link::parse(message).require_frames().err();
+        assert!(refusal(&message).is_none());
+        message.header.link_layer_type = LinkLayerType::Loopback;
+        assert!(refusal(&message).is_none());
+        message.header.link_layer_type = LinkLayerType::None;
+        let said = refusal(&message).unwrap().to_string();
+        assert!(
+            said.starts_with("`eth0.100` carries no Ethernet frames") && said.contains("name an"),
+            "{said}"
+        );
     }
 
     #[test]
