@@ -17,23 +17,28 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Said where a thread cannot be had.
+const NO_LOG: &str = "cannot start the thread that writes the log";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         None => run(cli.run),
         Some(command) => obey(command),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             observe::log::end(&format!("{error:#}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    observe::log::finish();
+    code
 }
 
 fn run(run: Run) -> Result<()> {
-    observe::log::start(run.log_format);
+    observe::log::start(run.log_format).context(NO_LOG)?;
     let Run { interfaces, config, mode, control, .. } = run;
     Ok(daemon::run(Options { interfaces, config, mode, control: control.path })?)
 }
@@ -64,7 +69,7 @@ fn obey(command: Command) -> Result<()> {
         Command::Capture { options, control } => Ok(capture::run(options, &control.path)?),
         Command::Backend(options) => Ok(backend::run(options)?),
         Command::Decap { interfaces, mode, gue_port, log_format } => {
-            observe::log::start(log_format);
+            observe::log::start(log_format).context(NO_LOG)?;
             Ok(daemon::decap::run(&interfaces, mode, gue_port)?)
         }
     }

@@ -83,7 +83,7 @@ pub fn run(options: Options, control: &Path) -> Result<(), Error> {
     let snap = begun(answers.next().ok_or(Error::BrokeOff)??)?;
     let unwritten = |source| Error::Write { place: place.clone(), source };
     let mut sink = Sink::open(file.as_deref(), snap).map_err(unwritten)?;
-    eprintln!("capturing; Ctrl-C ends it");
+    say("capturing; Ctrl-C ends it");
     for answer in answers {
         match answer? {
             Response::Packet(packet) => match sink.write(&packet) {
@@ -108,12 +108,17 @@ fn begun(answer: Response) -> Result<u32, Error> {
 fn ended(answer: Response) -> Result<(), Error> {
     match answer {
         Response::Captured { wanted, missed } => {
-            eprintln!("{}", summary(wanted, missed));
+            say(&summary(wanted, missed));
             Ok(())
         }
         Response::Refused { message } => Err(Error::Refused(message)),
         _ => Err(Error::Strange),
     }
+}
+
+/// Tells whoever watches, if anybody does.
+fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "{what}");
 }
 
 fn summary(wanted: u64, missed: u64) -> String {

@@ -1,7 +1,9 @@
 //! The daemon's log: to standard error, as text for people or JSON for programs.
 
+use super::stderr::{self, Queue};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -21,14 +23,27 @@ const LEVEL: &str = "LB_LOG";
 /// what clients send, who could fill a disk with them.
 const USUAL: &str = "info,netlink_proto=warn,h2=error";
 
+/// How long a program that ends waits for whoever reads its last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// The format that was begun with.
 static FORMAT: OnceLock<Format> = OnceLock::new();
+/// Where lines wait to be written.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Begins logging. Level `info` unless `LB_LOG` says otherwise.
-pub fn start(format: Format) {
+pub fn start(format: Format) -> io::Result<()> {
     let _ = FORMAT.set(format);
     let (filter, complaint) = filter(std::env::var(LEVEL).ok().as_deref());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let queue = if let Some(queue) = QUEUE.get() {
+        queue
+    } else {
+        let queue = Queue::start(stderr::write, tell_lost)?;
+        QUEUE.get_or_init(|| queue)
+    };
+    // The formatter would print by itself what goes wrong with a line, and panic where that cannot be printed.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(filter).with_writer(move || queue);
     // Already started (by a test) is as good.
     let _ = match format {
         Format::Text => {
@@ -39,14 +54,28 @@ pub fn start(format: Format) {
     if let Some(complaint) = complaint {
         tracing::warn!("{complaint}");
     }
+    Ok(())
+}
+
+fn tell_lost(lines: u64) {
+    tracing::warn!(lines, "standard error took no more, and so many lines of this log are lost");
+}
+
+/// Waits for the last lines to be written, but not for a reader that takes none.
+pub fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LAST_LINES);
+    }
 }
 
 /// The last word of a program that failed: a line like the others for programs, a plain one for people.
 pub fn end(error: &str) {
-    match FORMAT.get() {
-        Some(Format::Json) => tracing::error!("{error}"),
+    let line = format!("lb-userspace: {error}\n");
+    match (FORMAT.get(), QUEUE.get()) {
+        (Some(Format::Json), _) => tracing::error!("{error}"),
+        (_, Some(queue)) => queue.put(line.as_bytes()),
         // Where nobody reads it the exit code tells.
-        _ => drop(writeln!(io::stderr(), "lb-userspace: {error}")),
+        _ => drop(io::stderr().write_all(line.as_bytes())),
     }
 }
 
