@@ -84,15 +84,32 @@ fn filter(wanted: Option<&str>) -> (EnvFilter, Option<String>) {
     let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
         return (EnvFilter::new(USUAL), None);
     };
-    match EnvFilter::try_new(wanted) {
+    let parsed = match wanted.split(',').find(|directive| is_strange(directive)) {
+        Some(strange) => Err(format!("`{strange}` is neither a level nor a module of this program")),
+        None => EnvFilter::try_new(wanted).map_err(|error| error.to_string()),
+    };
+    match parsed {
         Ok(filter) => (filter, None),
         Err(error) => {
             let complaint = format!(
-                "{LEVEL}={wanted} is not understood ({error}); try `{LEVEL}=debug`. Logging as without it"
+                "{LEVEL}={wanted} is not understood ({error}); levels are error, warn, info, debug and trace, as in \
+                 `{LEVEL}=debug`. Logging as without it"
             );
             (EnvFilter::new(USUAL), Some(complaint))
         }
     }
+}
+
+/// Whether a word is none that was meant: a misspelt level is taken for a module of that name, and nothing else is logged.
+fn is_strange(directive: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    /// Our own crates.
+    const OURS: &str = "lb_";
+    let directive = directive.trim();
+    let is_level = LEVELS.iter().any(|level| directive.eq_ignore_ascii_case(level))
+        || directive.parse::<u8>().is_ok_and(|level| usize::from(level) < LEVELS.len());
+    // With a level behind it, or a span, it says what it is.
+    !(directive.is_empty() || is_level || directive.contains(['=', '[']) || directive.starts_with(OURS))
 }
 
 #[cfg(test)]
@@ -104,6 +121,19 @@ mod tests {
         let (usual, complaint) = filter(Some("lb_userspace=loud"));
         assert_eq!(usual.to_string(), EnvFilter::new(USUAL).to_string());
         assert!(complaint.is_some_and(|words| words.contains("LB_LOG=lb_userspace=loud is not understood")));
+    }
+
+    #[test]
+    fn a_misspelt_level_is_told_and_silences_nothing() {
+        for wrong in ["warning", "trce", "info,lb-userspace", "verbose,h2=error"] {
+            let (usual, complaint) = filter(Some(wrong));
+            assert_eq!(usual.to_string(), EnvFilter::new(USUAL).to_string(), "{wrong}");
+            let complaint = complaint.unwrap();
+            assert!(complaint.contains("is neither a level nor a module"), "{complaint}");
+        }
+        for right in ["WARN", "3", "off", "info,h2=trace", "lb_userspace", "debug,lb_userspace::plan=trace"] {
+            assert_eq!(filter(Some(right)).1, None, "{right}");
+        }
     }
 
     #[test]
