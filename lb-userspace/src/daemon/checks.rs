@@ -104,12 +104,20 @@ fn wanted(config: &Config, ports: Option<&RangeInclusive<u16>>) -> HashMap<Backe
     let of_service = |service: &config::Service| {
         let check = service.health.clone();
         let keyed = |backend: &config::Backend| {
-            let params = check.as_ref().map(|check| params(check, backend.addr, ports.cloned()));
+            let listens = where_it_listens(service, backend);
+            let params = check.as_ref().map(|check| params(check, listens, ports.cloned()));
             params.map(|params| (BackendKey::of(service, backend), params))
         };
         service.backends.iter().filter_map(keyed).collect::<Vec<_>>()
     };
     config.services.iter().flat_map(of_service).collect()
+}
+
+/// Where a backend takes what clients send: at the VIP's port, where it has none of its own. Of several ports the check says
+/// which.
+const fn where_it_listens(service: &config::Service, backend: &config::Backend) -> SocketAddr {
+    let port = if backend.addr.port() == 0 { service.vip.port } else { backend.addr.port() };
+    SocketAddr::new(backend.addr.ip(), port)
 }
 
 /// How a backend is probed.
@@ -142,4 +150,32 @@ fn seed(key: &BackendKey) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(vip: &str, backend: &str, health: &str) -> SocketAddr {
+        let text = format!(
+            "[[service]]\nname = \"web\"\nvip = \"{vip}\"\nforward = \"nat\"\n{health}\n\
+             [[service.backend]]\nname = \"web1\"\naddr = \"{backend}\"\n"
+        );
+        let config = config::parse("lb.toml", &text).unwrap().config;
+        wanted(&config, None).into_values().next().unwrap().target
+    }
+
+    #[test]
+    fn a_backend_without_a_port_is_probed_at_the_vip_s() {
+        let rows = [
+            (("203.0.113.20:80", "10.92.1.2", ""), "10.92.1.2:80"),
+            (("203.0.113.20:80", "10.92.1.2:8080", ""), "10.92.1.2:8080"),
+            (("203.0.113.20:80", "10.92.1.2", "health = { tcp = true, port = 81 }"), "10.92.1.2:81"),
+            (("203.0.113.20:80-90", "10.92.1.2", "health = { tcp = true, port = 81 }"), "10.92.1.2:81"),
+            (("[2001:db8::1]:80", "2001:db8::7", ""), "[2001:db8::7]:80"),
+        ];
+        for ((vip, backend, health), expected) in rows {
+            assert_eq!(target(vip, backend, health), expected.parse().unwrap(), "{vip} {backend} {health}");
+        }
+    }
 }
