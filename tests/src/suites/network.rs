@@ -2,16 +2,20 @@
 //! log tell the truth meanwhile.
 
 use std::net::Ipv4Addr;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{routed, several_interfaces};
-use crate::daemon::Mode;
+use crate::daemon::{Mode, binary};
 use crate::fleet::name;
 use crate::net::xdp;
 use crate::netns::Namespace;
+use crate::patience;
 use crate::runner::Case;
 use crate::service::{Forward, Kind, config};
 use crate::skip::Need;
@@ -52,8 +56,45 @@ pub(super) fn cases() -> Vec<Case> {
             ("a_bridge_in_the_place_of_an_interface_is_refused_beside_native_ones", bridge_in_its_place),
         ],
     );
-    needing_ip.chain(told).chain(auto).collect()
+    let unwrapping = super::cases(
+        "network",
+        &[routed(Forward::DsrIpip, Mode::Generic)],
+        &[("an_interface_made_again_is_unwrapped_at_again", unwrapped_again)],
+    );
+    needing_ip.chain(told).chain(auto).chain(unwrapping).collect()
 }
+
+/// The backend's side of direct server return, on an interface that goes and comes back.
+fn unwrapped_again(_: Set) -> Result<()> {
+    let [host, far] = ["host", "far"].map(Namespace::new);
+    let (host, far) = (host?, far?);
+    let wire = || host.veth(LINK, &far, LINK).and_then(|()| host.up(LINK)).and_then(|()| far.up(LINK));
+    wire()?;
+    let mut command = Command::new(binary());
+    command.args(["decap", "--mode", "generic", "--iface", LINK]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = host.spawn(command)?;
+    let mut wait = |wanted: &str| -> Result<()> {
+        let deadline = Instant::now() + patience::of(PATIENCE);
+        while xdp::attached(&host, LINK)?.is_none() {
+            ensure!(process.ended()?.is_none(), "the decapsulator ended; wanted {wanted}");
+            ensure!(Instant::now() < deadline, "no program: wanted {wanted}");
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    };
+    wait("the first")?;
+    host.delete(LINK)?;
+    wire()?;
+    wait("one on the new interface")?;
+    process.signal(Signal::SIGTERM)?;
+    ensure!(process.wait(PATIENCE)?.success(), "SIGTERM does not end it well");
+    ensure!(xdp::attached(&host, LINK)?.is_none(), "the program stayed");
+    Ok(())
+}
+
+/// How long a program may take to be attached, and how often it is looked for.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// On a segment of the usual MTU a full-sized packet does not fit its outer header. The client's stack must learn it
 /// from the balancer and go on in smaller ones.
