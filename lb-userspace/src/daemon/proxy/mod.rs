@@ -210,8 +210,8 @@ impl Front {
             workers.drain(self.snapshot.settings.proxy.drain, hurry).await;
         }
         drop(self.snapshot);
-        // On a disk that stalls the last lines are not waited for.
-        let _ = tokio::time::timeout(LAST_LINES, tokio::task::spawn_blocking(|| self.log.finish())).await;
+        // A thread, for the checks' last probes go on meanwhile.
+        let _ = tokio::task::spawn_blocking(|| self.log.finish(LAST_LINES)).await;
         self.checks.stop().await;
     }
 }
@@ -298,8 +298,8 @@ fn wait_until_free(address: SocketAddr, patience: Duration) -> io::Result<()> {
     }
 }
 
-/// How long an ending daemon waits for the last lines of the log.
-const LAST_LINES: Duration = Duration::from_secs(2);
+/// How long an ending daemon waits for the last lines of the access log to be taken.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How long a start waits for all first verdicts.
 pub(super) const FIRST_LOOK: Duration = super::FIRST_LOOK;

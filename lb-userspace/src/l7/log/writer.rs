@@ -4,6 +4,7 @@
 //! between two batches, so that no line is parted or lost.
 
 use crate::config::proxy::LogTarget;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -11,8 +12,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
 
 /// Batches that wait for the disk: some 8 MiB, which is a second or two of a busy host.
 const WAITING: usize = 256;
@@ -44,6 +45,8 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Shared {
     reopen: AtomicBool,
+    /// Lines in the queue and in the writer's hand.
+    waiting: AtomicU64,
     unwritten: AtomicU64,
 }
 
@@ -60,7 +63,15 @@ impl Queue {
     /// Hands lines on, if there is room. Never waits.
     #[must_use]
     pub fn put(&self, batch: Batch) -> bool {
-        self.sender.as_ref().is_some_and(|sender| sender.try_send(Message::Lines(batch)).is_ok())
+        let Some(sender) = &self.sender else { return false };
+        let lines = batch.lines;
+        // First, so that the writer never takes away what was not added.
+        self.shared.waiting.fetch_add(lines, Ordering::Relaxed);
+        let is_taken = sender.try_send(Message::Lines(batch)).is_ok();
+        if !is_taken {
+            self.shared.waiting.fetch_sub(lines, Ordering::Relaxed);
+        }
+        is_taken
     }
 
     /// Has all files opened anew before the next line.
@@ -84,7 +95,8 @@ impl Queue {
 pub struct Log {
     /// The way to it.
     pub queue: Queue,
-    thread: JoinHandle<()>,
+    /// Closed when the thread ends.
+    end: Receiver<()>,
 }
 
 impl Log {
@@ -93,23 +105,47 @@ impl Log {
         let (sender, batches) = sync_channel(WAITING);
         let shared = Arc::new(Shared::default());
         let writer = Writer { files: HashMap::new(), shared: Arc::clone(&shared), is_failing: false };
-        let thread =
-            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run(&batches))?;
-        Ok(Self { queue: Queue { sender: Some(sender), shared }, thread })
+        let (living, end) = sync_channel(0);
+        let work = move || {
+            let _living = living;
+            writer.run(&batches);
+        };
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(work)?;
+        Ok(Self { queue: Queue { sender: Some(sender), shared }, end })
     }
 
-    /// Waits until everything is written that was handed on. Ends only when all other queues are gone.
-    pub fn finish(self) {
-        drop(self.queue);
-        if self.thread.join().is_err() {
-            tracing::error!("the log's writer ended by a bug");
+    /// Waits until everything is written that was handed on, and all other queues are gone, but not for longer than this: a
+    /// pipe that nobody reads takes nothing, and neither does a disk that stalls. Gives the number of lines that are lost so.
+    pub fn finish(self, patience: Duration) -> u64 {
+        let Self { queue: Queue { sender, shared }, end } = self;
+        drop(sender);
+        if end.recv_timeout(patience) != Err(RecvTimeoutError::Timeout) {
+            return 0;
         }
+        let lines = shared.waiting.load(Ordering::Relaxed);
+        if lines > 0 {
+            shared.unwritten.fetch_add(lines, Ordering::Relaxed);
+            tracing::error!(
+                lines,
+                "the access log was not written within {patience:?}; its last lines are lost"
+            );
+        }
+        lines
     }
 }
 
-/// Opens a log for more lines.
+/// Opens a log for more lines. A FIFO that nobody reads is refused, for to open it waits for a reader.
 pub fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    let mut options = OpenOptions::new();
+    let opened = options.append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::other("it is a FIFO that nobody reads; start its reader first"),
+        _ => error,
+    })?;
+    // The writer has a thread of its own and may wait with what it writes.
+    let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?) & !OFlag::O_NONBLOCK;
+    fcntl(&file, FcntlArg::F_SETFL(flags))?;
+    Ok(file)
 }
 
 /// Whether a file ends within a line, which a full disk or a kill has cut.
@@ -138,6 +174,7 @@ impl Writer {
             }
             if let Message::Lines(batch) = message {
                 self.take(&batch);
+                self.shared.waiting.fetch_sub(batch.lines, Ordering::Relaxed);
             }
         }
     }
@@ -176,6 +213,9 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     fn batch(path: &Path, text: &str) -> Batch {
         let target = Arc::new(LogTarget::File(path.to_owned()));
@@ -198,7 +238,7 @@ mod tests {
         }
         log.queue.reopen();
         assert!(log.queue.put(batch(&path, "three\n")));
-        log.finish();
+        log.finish(PATIENCE);
         assert_eq!(std::fs::read_to_string(&old).unwrap(), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
     }
@@ -211,7 +251,7 @@ mod tests {
             std::fs::write(&path, before).unwrap();
             let log = Log::start().unwrap();
             assert!(log.queue.put(batch(&path, "two\n")));
-            log.finish();
+            log.finish(PATIENCE);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
         }
     }
@@ -221,22 +261,54 @@ mod tests {
         let log = Log::start().unwrap();
         let shared = Arc::clone(&log.queue.shared);
         assert!(log.queue.put(batch(Path::new("/no/such/folder/access.log"), "lost\n")));
-        log.finish();
+        log.finish(PATIENCE);
         assert_eq!(shared.unwritten.load(Ordering::Relaxed), 1);
     }
 
     #[test]
     fn a_disk_that_stalls_costs_lines_and_nobody_waits() {
         let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("stalled");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (pipe, mut reader) = stalled(folder.path());
         let log = Log::start().unwrap();
-        // Opening a pipe that nobody reads from does not return.
         let taken = (0..WAITING + 10).filter(|_| log.queue.put(batch(&pipe, "line\n"))).count();
         assert!((WAITING..WAITING + 10).contains(&taken), "{taken} taken");
-        let reader = std::thread::spawn(move || std::fs::read_to_string(&pipe).unwrap());
-        log.finish();
-        assert_eq!(reader.join().unwrap().lines().count(), taken);
+        let finish = std::thread::spawn(|| log.finish(PATIENCE));
+        let mut read = vec![0; FILLING + taken * "line\n".len()];
+        reader.read_exact(&mut read).unwrap();
+        assert!(read.ends_with(b"\nline\n"));
+        assert_eq!(finish.join().unwrap(), 0);
+    }
+
+    /// Bytes in a pipe that takes no more.
+    const FILLING: usize = 4096;
+
+    /// A pipe that is full, and its reader.
+    fn stalled(folder: &Path) -> (PathBuf, File) {
+        let pipe = folder.join("stalled");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut reader = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        fcntl(&reader, FcntlArg::F_SETPIPE_SZ(i32::try_from(FILLING).unwrap())).unwrap();
+        reader.write_all(&[b'x'; FILLING]).unwrap();
+        (pipe, reader)
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_sink_that_takes_nothing_and_tells_what_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, _reader) = stalled(folder.path());
+        let log = Log::start().unwrap();
+        let shared = Arc::clone(&log.queue.shared);
+        (0..3).for_each(|_| assert!(log.queue.put(batch(&pipe, "line\n"))));
+        assert_eq!(log.finish(Duration::from_millis(50)), 3);
+        assert_eq!(shared.unwritten.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("unread");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(open(&pipe).unwrap_err().to_string().contains("start its reader first"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn lines_of(
     let (lab, log) = start(proxy);
     case(&lab);
     drop(lab);
-    log.finish();
+    log.finish(std::time::Duration::from_secs(20));
     let text = std::fs::read_to_string(path).unwrap_or_default();
     std::fs::remove_file(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
