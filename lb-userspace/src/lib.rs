@@ -6,6 +6,7 @@ pub mod capture;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod file;
 pub mod guard;
 pub mod health;
 pub mod kernel;

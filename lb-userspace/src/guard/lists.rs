@@ -1,6 +1,7 @@
 //! Lists of prefixes as they are written in files: one a line, with comments behind `#` or `;`.
 
 use super::network::Network;
+use crate::file;
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ const SHOWN: usize = 60;
 pub fn load(path: &Path) -> Result<Vec<Network>, ListError> {
     let failed = |source| ListError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let file = file::open(path).map_err(failed)?;
     file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > LONGEST {
         return Err(ListError::TooLong { path: path.to_owned() });
@@ -126,6 +127,14 @@ mod tests {
         assert!(
             error.to_string().starts_with("/etc/lb/deny.list:7: `x` is no prefix; expected a prefix such as")
         );
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("deny.list");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(load(&pipe), Err(ListError::Read { .. })));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(super) use files::Looks;
 
 use crate::config::Config;
 use crate::config::proxy::{LogTarget, Proxy};
+use crate::file;
 use crate::health::{self, Report};
 use crate::l7::balance::Signer;
 use crate::l7::log::{self, Log};
@@ -63,8 +64,8 @@ pub enum Error {
     },
     /// It can be guessed.
     #[error(
-        "the secret in {path} has {bytes} bytes, and fewer than {SHORTEST_SECRET} can be guessed; \
-             `openssl rand -out {path} 32` draws one"
+        "the secret in {path} has {bytes} bytes, and fewer than {SHORTEST_SECRET} can be guessed; if it is the right file, \
+         `openssl rand -out secret.new {SHORTEST_SECRET}` draws one to put in its place"
     )]
     ShortSecret {
         /// The file.
@@ -237,11 +238,14 @@ fn try_logs(settings: &Settings) -> Result<(), Error> {
 
 /// Bytes of a secret that nobody guesses.
 const SHORTEST_SECRET: usize = 32;
+/// More is some other file.
+const LONGEST_SECRET: u64 = 64 << 10;
 
 /// What sticky cookies are signed with, where the operator has a file for it.
 fn signer(config: &Proxy) -> Result<Option<Signer>, Error> {
     let Some(path) = &config.secret else { return Ok(None) };
-    let secret = std::fs::read(path).map_err(|source| Error::Secret { path: path.clone(), source })?;
+    let secret =
+        file::read(path, LONGEST_SECRET).map_err(|source| Error::Secret { path: path.clone(), source })?;
     if secret.len() < SHORTEST_SECRET {
         return Err(Error::ShortSecret { path: path.clone(), bytes: secret.len() });
     }

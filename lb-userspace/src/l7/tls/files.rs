@@ -2,6 +2,7 @@
 
 use super::TlsError;
 use super::staple::Staple;
+use crate::file;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -10,8 +11,11 @@ use rustls::sign::CertifiedKey;
 use std::path::Path;
 use std::time::SystemTime;
 
+/// The longest file that is read: many times what all authorities of the web take.
+const LONGEST: u64 = 16 << 20;
+
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+    file::read(path, LONGEST).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 /// The certificates of a file, in order; at least one.
@@ -70,6 +74,21 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("a.pem");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for endless in [pipe.as_path(), Path::new("/dev/zero")] {
+            let errors = [chain(endless).err(), key(endless).err(), Staple::read(endless).err()];
+            for error in errors.into_iter().flatten().chain(authorities(endless).err()) {
+                assert!(
+                    matches!(&error, TlsError::Read { source, .. } if source.to_string().contains("regular"))
+                );
+            }
+        }
+    }
 
     #[test]
     fn what_is_in_a_file_in_place_of_pem_is_told() {
