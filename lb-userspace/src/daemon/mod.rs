@@ -65,7 +65,10 @@ pub struct Options {
 /// What of the files that a configuration names cannot be used: a start would end with the first.
 #[must_use]
 pub fn mistakes(config: &Config) -> Vec<String> {
-    proxy::mistakes(&config.proxy).iter().map(|mistake| chain(mistake)).collect()
+    let of_proxy = proxy::mistakes(&config.proxy);
+    let of_lists = shield::mistakes(config);
+    let told = of_proxy.iter().map(|mistake| chain(mistake));
+    told.chain(of_lists.iter().map(|mistake| chain(mistake))).collect()
 }
 
 /// How long the start waits for every backend's first verdict and way. What is not known then stays out until it is.

@@ -7,7 +7,7 @@ use super::balancer::{Balancer, chain};
 use crate::config::Config;
 use crate::control::{BlockStatus, GuardStatus};
 use crate::guard::blocks::{Blocks, Refused};
-use crate::guard::lists::ListError;
+use crate::guard::lists::{self, ListError};
 use crate::guard::network::Network;
 use crate::guard::rules;
 use crate::guard::trie::Marks;
@@ -52,6 +52,18 @@ impl Lists {
         }
         Ok(Self { marks, list })
     }
+}
+
+/// What of the lists that a configuration names cannot be used.
+pub(super) fn mistakes(config: &Config) -> Vec<ListError> {
+    let Some(guard) = &config.guard else { return Vec::new() };
+    let named = guard.deny.iter().chain(&guard.allow);
+    let mistakes: Vec<_> = named.filter_map(|path| lists::load(path).err()).collect();
+    if !mistakes.is_empty() {
+        return mistakes;
+    }
+    let room = usize::try_from(rules::nodes(guard.prefixes)).unwrap_or(usize::MAX);
+    Lists::load(config, room).err().into_iter().collect()
 }
 
 impl Balancer {
@@ -168,5 +180,38 @@ fn key(address: IpAddr) -> BlockKey {
     match address {
         IpAddr::V4(address) => BlockKey::of(U32be::from(address.octets())),
         IpAddr::V6(address) => BlockKey::of(ipv6::Address::from(address.octets())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+    use std::fs;
+
+    #[test]
+    fn lists_that_cannot_be_used_are_mistakes_of_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let (deny, allow) = (folder.path().join("deny"), folder.path().join("allow"));
+        let text = |more: &str| {
+            format!("[guard]\ndeny = \"{}\"\nallow = \"{}\"\n{more}", deny.display(), allow.display())
+        };
+        let said = |more: &str| {
+            let config = parse("lb.toml", &text(more)).unwrap().config;
+            mistakes(&config).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        fs::write(&deny, "192.0.2.0/33\n").unwrap();
+        let both = said("");
+        assert!(
+            both.len() == 2 && both[0].contains("deny:1: ") && both[1].contains("cannot read the list"),
+            "{both:?}"
+        );
+        fs::write(&deny, "192.0.2.0/24\n").unwrap();
+        fs::write(&allow, "").unwrap();
+        assert!(said("").is_empty());
+        let many: Vec<_> = (0..60_000_u32).map(|n| format!("10.{}.{}.77", n >> 8, n & 0xff)).collect();
+        fs::write(&deny, many.join("\n")).unwrap();
+        let many = said("prefixes = 1024\n");
+        assert!(many.len() == 1 && many[0].contains("raise `guard.prefixes`"), "{many:?}");
     }
 }
