@@ -2,7 +2,7 @@
 
 use super::{Request, Response};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -76,6 +76,14 @@ pub enum Error {
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
+    file: Option<FileId>,
+}
+
+/// What tells a file from another that took its name: device and number.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Socket {
@@ -93,7 +101,7 @@ impl Socket {
             io::ErrorKind::PermissionDenied => Error::Permission { path: named(), source },
             _ => Error::Refused { path: named(), source },
         })?;
-        Ok(Self { listener, path: named() })
+        Ok(Self { listener, file: file_id(path), path: named() })
     }
 
     /// Serves connections until dropped.
@@ -118,8 +126,10 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(&self.path);
+        // Who removed ours may have made another in its place, or another daemon has. Gone already is as good.
+        if self.file.is_some() && self.file == file_id(&self.path) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -260,6 +270,19 @@ mod tests {
         std::fs::write(&path, "precious").unwrap();
         assert!(matches!(bind(&path), Err(Error::InTheWay { .. })));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_socket_that_took_another_s_name_stays_when_that_one_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let first = bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let second = bind(&path).unwrap();
+        drop(first);
+        assert!(path.exists(), "the second one's socket is gone");
+        drop(second);
+        assert!(!path.exists());
     }
 
     #[test]
