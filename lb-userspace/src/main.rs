@@ -143,10 +143,7 @@ fn blocks(json: bool, control: &Control) -> Result<()> {
     if json {
         say(format_args!("{}\n", serde_json::to_string_pretty(&blocks)?))
     } else {
-        blocks.iter().try_for_each(|block| {
-            let address = block.address.to_string();
-            say(format_args!("{address:<40} {:>9.0} s  {}\n", block.seconds_left, block.reason))
-        })
+        blocks.iter().try_for_each(|block| say(format_args!("{}\n", block.line())))
     }
 }
 

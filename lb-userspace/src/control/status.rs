@@ -56,6 +56,21 @@ pub struct BlockStatus {
     pub reason: String,
 }
 
+impl BlockStatus {
+    /// The block as a line for people. Whoever blocked wrote what they liked, and a terminal would obey it.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut line = format!("{:<40} {:>9.0} s  ", self.address.to_string(), self.seconds_left);
+        for letter in self.reason.chars() {
+            match letter {
+                '"' | '\'' | '\\' => line.push(letter),
+                _ => line.extend(letter.escape_debug()),
+            }
+        }
+        line
+    }
+}
+
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceStatus {
@@ -223,4 +238,21 @@ pub struct ReasonStatus {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_block_cannot_speak_to_a_terminal() {
+        let reason = "it's \x1b[31mred\x07\nnext".to_owned();
+        let block = BlockStatus { address: IpAddr::from([192, 0, 2, 7]), seconds_left: 9.0, reason };
+        let line = block.line();
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        assert!(
+            line.starts_with("192.0.2.7 ") && line.ends_with(r"9 s  it's \u{1b}[31mred\u{7}\nnext"),
+            "{line}"
+        );
+    }
 }
