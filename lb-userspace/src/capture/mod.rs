@@ -80,9 +80,9 @@ pub fn run(options: Options, control: &Path) -> Result<(), Error> {
     let order = CaptureOrder { reasons, service, from, to, count, time };
     let place = file.as_deref().map_or("the standard output".to_owned(), |path| path.display().to_string());
     let mut answers = client::follow(control, &Request::Capture(order))?;
-    let snap = begun(answers.next().ok_or(Error::BrokeOff)??)?;
+    let (snap, interfaces) = begun(answers.next().ok_or(Error::BrokeOff)??)?;
     let unwritten = |source| Error::Write { place: place.clone(), source };
-    let mut sink = Sink::open(file.as_deref(), snap).map_err(unwritten)?;
+    let mut sink = Sink::open(file.as_deref(), snap, &interfaces).map_err(unwritten)?;
     say("capturing; Ctrl-C ends it");
     for answer in answers {
         match answer? {
@@ -96,10 +96,10 @@ pub fn run(options: Options, control: &Path) -> Result<(), Error> {
     Err(Error::BrokeOff)
 }
 
-/// Bytes that are kept of each packet.
-fn begun(answer: Response) -> Result<u32, Error> {
+/// Bytes that are kept of each packet, and the interfaces that they come by.
+fn begun(answer: Response) -> Result<(u32, Vec<String>), Error> {
     match answer {
-        Response::Capturing { snap } => Ok(snap),
+        Response::Capturing { snap, interfaces } => Ok((snap, interfaces)),
         Response::Refused { message } => Err(Error::Refused(message)),
         _ => Err(Error::Strange),
     }
@@ -137,13 +137,13 @@ enum Sink {
 }
 
 impl Sink {
-    fn open(file: Option<&Path>, snap: u32) -> io::Result<Self> {
+    fn open(file: Option<&Path>, snap: u32, interfaces: &[String]) -> io::Result<Self> {
         let out: Box<dyn Write> = match file {
             None => return Ok(Self::Lines(io::stdout())),
             Some(path) if path == Path::new("-") => Box::new(io::stdout()),
             Some(path) => Box::new(create(path)?),
         };
-        pcapng::Writer::begin(out, snap).map(Self::File)
+        pcapng::Writer::begin(out, snap, interfaces).map(Self::File)
     }
 
     /// Each packet is out before the next comes, so that a capture that is killed leaves a whole file.
@@ -170,7 +170,8 @@ mod tests {
         assert_eq!(begun(refused()).unwrap_err().to_string(), "captures are switched off");
         assert_eq!(ended(refused()).unwrap_err().to_string(), "captures are switched off");
         assert!(matches!(begun(Response::Captured { wanted: 0, missed: 0 }), Err(Error::Strange)));
-        assert_eq!(begun(Response::Capturing { snap: 96 }).unwrap(), 96);
+        let begins = Response::Capturing { snap: 96, interfaces: vec!["eth0".to_owned()] };
+        assert_eq!(begun(begins).unwrap(), (96, vec!["eth0".to_owned()]));
     }
 
     #[test]

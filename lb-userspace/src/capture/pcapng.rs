@@ -1,5 +1,5 @@
-//! The pcapng file: a section header, an interface description for each interface as it first appears, and an enhanced
-//! packet block with a comment for each packet.
+//! The pcapng file: a section header, an interface description for each of the daemon's interfaces and for any other as it
+//! first appears, and an enhanced packet block with a comment for each packet.
 //!
 //! Written here, because the crates for it are not kept up or not finished, and three kinds of blocks are little.
 //!
@@ -35,13 +35,17 @@ pub(super) struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the file's head. At most `snap` bytes of each packet will follow.
-    pub(super) fn begin(out: W, snap: u32) -> io::Result<Self> {
+    /// Writes the file's head, with these interfaces: readers refuse a file without any, which one without packets would be.
+    /// At most `snap` bytes of each packet will follow.
+    pub(super) fn begin(out: W, snap: u32, interfaces: &[String]) -> io::Result<Self> {
         let mut writer = Self { out, snap, interfaces: Vec::new() };
         let program = concat!("lb-userspace ", env!("CARGO_PKG_VERSION"));
         // The length of all that follows is not known.
         let head = Block::of(SECTION).word(BYTE_ORDER).word(VERSION).word(u32::MAX).word(u32::MAX);
         writer.put(&head.option(APPLICATION, program.as_bytes()).end())?;
+        for name in interfaces {
+            writer.number(name)?;
+        }
         Ok(writer)
     }
 
@@ -54,7 +58,7 @@ impl<W: Write> Writer<W> {
         self.put(&block.option(COMMENT, packet.to_string().as_bytes()).end())
     }
 
-    /// The number of an interface, which is described where it first appears.
+    /// The number of an interface, which is described when it first appears.
     fn number(&mut self, name: &str) -> io::Result<u32> {
         let place = match self.interfaces.iter().position(|known| known == name) {
             Some(place) => place,
@@ -174,7 +178,7 @@ mod tests {
 
     fn written(packets: &[CapturedPacket]) -> Vec<u8> {
         let mut file = Vec::new();
-        let mut writer = Writer::begin(&mut file, 96).unwrap();
+        let mut writer = Writer::begin(&mut file, 96, &[]).unwrap();
         for packet in packets {
             writer.write(packet).unwrap();
         }
@@ -188,6 +192,17 @@ mod tests {
         assert_eq!(body[..8], [0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0]);
         assert_eq!(body[8..16], [0xff; 8]);
         assert!(options(&body[16..])[0].1.starts_with(b"lb-userspace "));
+    }
+
+    #[test]
+    fn the_daemon_s_interfaces_are_described_before_any_packet() {
+        let mut file = Vec::new();
+        let named = ["eth0", "eth1"].map(str::to_owned);
+        Writer::begin(&mut file, 96, &named).unwrap().write(&packet("eth1", b"abcd")).unwrap();
+        let found = blocks(&file);
+        let kinds: Vec<_> = found.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [SECTION, INTERFACE, INTERFACE, PACKET]);
+        assert_eq!(found[3].1[0], 1, "the packet is of the second");
     }
 
     #[test]

@@ -128,6 +128,9 @@ pub enum Response {
     Capturing {
         /// Bytes that are kept of each.
         snap: u32,
+        /// The interfaces that they come by, if the daemon tells.
+        #[serde(default)]
+        interfaces: Vec<String>,
     },
     /// One of them.
     Packet(Box<CapturedPacket>),

@@ -83,6 +83,7 @@ impl Balancer {
         let backends = services.iter().flat_map(of_service).map(|view| (view.id, self.names(&view.key)));
         Ok(Names {
             links,
+            served: self.interfaces.names(),
             backends: backends.collect(),
             services: services
                 .iter()
@@ -111,7 +112,7 @@ async fn run(
     let mut capture = timeout(PATIENCE, captures.lock()).await.map_err(busy)?;
     let mut running = capture.begin(filter).map_err(|error| chain(&error))?;
     // Fails where whoever asked has gone, which the next step sees, too.
-    let _ = sender.send(Response::Capturing { snap: filter.snap }).await;
+    let _ = sender.send(Response::Capturing { snap: filter.snap, interfaces: names.served.clone() }).await;
     show(&mut running, names, end, sender).await.map_err(|error| chain(&error))?;
     let (wanted, missed) = running.counted().map_err(|error| chain(&error))?;
     let _ = sender.send(Response::Captured { wanted, missed }).await;
@@ -149,6 +150,8 @@ async fn show(
 #[derive(Debug, Default)]
 struct Names {
     links: HashMap<u32, String>,
+    /// The interfaces that are balanced on.
+    served: Vec<String>,
     /// Service and backend.
     backends: HashMap<BackendId, (String, String)>,
     services: Vec<(CaptureSide, String)>,
@@ -247,6 +250,7 @@ mod tests {
     fn names() -> Names {
         let services = [(443, "tls"), (80, "web")];
         Names {
+            served: Vec::new(),
             links: HashMap::from([(2, "eth0".to_owned())]),
             backends: HashMap::from([(BackendId::from_bits(7), ("web".to_owned(), "web1".to_owned()))]),
             services: services.map(|(port, name)| (side_of_vip(vip(port)), name.to_owned())).into(),

@@ -82,6 +82,11 @@ impl Interfaces {
         self.ports.iter().any(|port| port.name == name)
     }
 
+    /// The names that were given.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.ports.iter().map(|port| port.name.clone()).collect()
+    }
+
     /// As the status tells it.
     pub(super) fn status(&self) -> Vec<InterfaceStatus> {
         self.ports.iter().map(Port::status).collect()
