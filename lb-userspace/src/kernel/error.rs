@@ -27,6 +27,15 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
+    /// The operator must allow more open files.
+    #[error(
+        "there are no descriptors left for the kernel programs and their maps: {limit} files may be open, and some hundreds \
+         are needed; raise the limit with `ulimit -n 65536`, or `LimitNOFILE=65536` in a unit of systemd's"
+    )]
+    Descriptors {
+        /// How many may be open.
+        limit: u64,
+    },
     /// The kernel had no resources to spare while it was asked what it can do.
     #[error(
         "the kernel refused a trial program, for want of resources just then or because it is older than Linux 5.2; start \
@@ -192,6 +201,18 @@ impl NetlinkError {
     }
 }
 
+/// The refusal for want of descriptors, if that is what is behind an error.
+pub(super) fn short_of_descriptors(error: &(dyn std::error::Error + 'static)) -> Option<LoadError> {
+    use nix::sys::resource::{Resource, getrlimit};
+    let mut causes = std::iter::successors(Some(error), |cause| cause.source());
+    let is_short = causes.any(|cause| {
+        let errno = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        errno == Some(libc::EMFILE)
+    });
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    is_short.then_some(LoadError::Descriptors { limit })
+}
+
 /// The release of the running kernel, such as `6.1.0-18-amd64`.
 pub(super) fn kernel_release() -> String {
     nix::sys::utsname::uname()
@@ -212,6 +233,15 @@ pub(super) fn parse_verifier_log(log: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn want_of_descriptors_is_found_behind_other_errors_and_told_with_the_limit() {
+        let errno = |errno| io::Error::from_raw_os_error(errno);
+        let behind = |errno| NetlinkError { operation: "open a socket", source: errno };
+        assert!(short_of_descriptors(&behind(errno(libc::EPERM))).is_none());
+        let said = short_of_descriptors(&behind(errno(libc::EMFILE))).unwrap().to_string();
+        assert!(said.contains("`ulimit -n 65536`") && !said.contains(OLDEST_KERNEL), "{said}");
+    }
 
     #[test]
     fn the_verifiers_last_word_is_the_line_before_its_statistics() {

@@ -1,6 +1,6 @@
 //! The embedded kernel object: its maps, its parts, and what is loaded of it first.
 
-use super::error::kernel_release;
+use super::error::{kernel_release, short_of_descriptors};
 use super::programs::Hook;
 use super::{Capture, LoadError, Program, Programs, Settings, Tables};
 use aya::maps::MapError;
@@ -166,6 +166,9 @@ pub fn probe_features() {
 }
 
 fn explain(error: EbpfError) -> LoadError {
+    if let Some(short) = short_of_descriptors(&error) {
+        return short;
+    }
     match error {
         EbpfError::MapError(MapError::CreateError { name, io_error }) => explain_map(name, io_error),
         // Every kernel that can run the programs has global data; aya asks once and believes a refusal for good.
@@ -188,7 +191,12 @@ pub(super) fn refused(
     operation: impl Into<String>,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> LoadError {
-    LoadError::Refused { operation: operation.into(), kernel: kernel_release(), source: source.into() }
+    let source = source.into();
+    short_of_descriptors(&*source).unwrap_or_else(|| LoadError::Refused {
+        operation: operation.into(),
+        kernel: kernel_release(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -203,6 +211,7 @@ mod tests {
         assert!(matches!(explain(libc::ENOMEM), LoadError::Memory { .. }));
         assert!(matches!(explain(libc::EINVAL), LoadError::Refused { .. }));
         assert!(matches!(explain(libc::E2BIG), LoadError::Memory { .. }));
+        assert!(matches!(explain(libc::EMFILE), LoadError::Descriptors { .. }));
     }
 
     #[test]

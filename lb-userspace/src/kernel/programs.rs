@@ -238,6 +238,9 @@ fn explain_refusal(program: &str, source: io::Error, log: &str) -> LoadError {
     if log.is_empty() && source.raw_os_error() == Some(libc::EPERM) {
         return LoadError::Permission(source);
     }
+    if let Some(short) = error::short_of_descriptors(&source) {
+        return short;
+    }
     let line = parse_verifier_log(log).to_owned();
     LoadError::Verifier { program: program.to_owned(), kernel: error::kernel_release(), line, source }
 }
