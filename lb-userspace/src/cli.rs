@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
+use lb_userspace::guard::blocks::LONGEST;
 use lb_userspace::{backend, capture, config, control, kernel, observe};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -128,9 +129,10 @@ pub(crate) enum Command {
     /// Drop what comes from an address, for a time; takes a configuration with a guard
     Block {
         /// The address
+        #[arg(value_parser = host)]
         address: IpAddr,
-        /// How long, as in `10m`: a second to a week
-        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        /// How long, as in `10m`: a second to a week, which is `168h`
+        #[arg(long = "for", value_name = "TIME", value_parser = block_time)]
         lasting: Duration,
         /// What for
         #[arg(long, default_value = "", value_name = "TEXT")]
@@ -141,6 +143,7 @@ pub(crate) enum Command {
     /// Drop what comes from an address no longer
     Unblock {
         /// The address
+        #[arg(value_parser = host)]
         address: IpAddr,
         #[command(flatten)]
         control: Control,
@@ -179,9 +182,26 @@ pub(crate) enum Command {
     },
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    config::parse_duration(text)
-        .ok_or_else(|| "expected a whole number and ms, s, m or h, as in `10m`".to_owned())
+/// How long a block may last.
+fn block_time(text: &str) -> Result<Duration, String> {
+    let time = config::parse_duration(text)
+        .ok_or("expected a whole number and ms, s, m or h, as in `10m`; a day is `24h`")?;
+    if time < Duration::from_secs(1) || time > LONGEST {
+        return Err(format!("a block lasts from `1s` to `{}h`, which is a week", LONGEST.as_secs() / 3600));
+    }
+    Ok(time)
+}
+
+/// One address: a network is a list's matter.
+fn host(text: &str) -> Result<IpAddr, String> {
+    let network = || text.split_once('/').is_some_and(|(address, _)| address.parse::<IpAddr>().is_ok());
+    text.parse().map_err(|_| {
+        if network() {
+            "expected one address; a network can be denied by the list that `guard.deny` names".to_owned()
+        } else {
+            "expected an address, as in `192.0.2.7` or `2001:db8::7`".to_owned()
+        }
+    })
 }
 
 fn field(text: &str) -> Result<(String, String), String> {
@@ -237,6 +257,18 @@ mod tests {
         for bad in [["--reason", "bad"], ["--to", "web"], ["--count", "0"], ["--for", "10"]] {
             assert!(given(&bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_block_is_of_one_address_and_of_a_week_at_most() {
+        assert_eq!(block_time("168h"), Ok(LONGEST));
+        assert!(block_time("8d").unwrap_err().ends_with("a day is `24h`"));
+        for bad in ["169h", "500ms"] {
+            assert!(block_time(bad).unwrap_err().contains("from `1s` to `168h`"), "{bad}");
+        }
+        assert_eq!(host("192.0.2.7"), Ok(IpAddr::from([192, 0, 2, 7])));
+        assert!(host("10.0.0.0/8").unwrap_err().contains("`guard.deny`"));
+        assert!(host("example.org").unwrap_err().contains("expected an address"));
     }
 
     #[test]
