@@ -67,7 +67,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The daemon stopped while packets were captured.
-    #[error("the daemon broke off the capture; its log may tell why")]
+    #[error(
+        "the daemon broke off the capture: it has ended, or its packets waited here for too long; let what reads them keep up, or \
+         ask for fewer"
+    )]
     BrokeOff,
     /// An answer to something else.
     #[error("the daemon gave another answer than packets; is it of this version?")]

@@ -184,11 +184,21 @@ async fn relay(
             biased;
             gone = reader.fill_buf() => return gone.map(drop),
             response = responses.recv() => match response {
-                Some(response) => timeout(PATIENCE, send(writer, &response)).await??,
+                Some(response) => send_in_time(writer, &response).await?,
                 None => return Ok(()),
             },
         }
     }
+}
+
+/// Sends one of many responses, unless it is not read, which whoever asked does not notice and the log tells.
+async fn send_in_time(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+    let sent = timeout(PATIENCE, send(writer, response)).await;
+    sent.inspect_err(|_| {
+        tracing::warn!(
+            "control socket: a capture is broken off, for its packets were not read for {PATIENCE:?}"
+        );
+    })?
 }
 
 /// What came in.
