@@ -6,6 +6,20 @@ use crate::control::{ExplainOrder, Explanation, PacketExplanation};
 use lb_common::abi::BackendId;
 use std::net::SocketAddr;
 
+/// Refuses what no packet can be. An unspecified client is none.
+fn require_one_family(to: SocketAddr, client: SocketAddr) -> Result<(), String> {
+    if client.ip().is_unspecified() || client.is_ipv4() == to.is_ipv4() {
+        return Ok(());
+    }
+    let family = |address: SocketAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    Err(format!(
+        "a packet is of one family, and the client {} is {} where {to} is {}: name a client of the other family",
+        client.ip(),
+        family(client),
+        family(to)
+    ))
+}
+
 impl Balancer {
     /// Tells which way a request or a packet goes.
     pub(super) async fn explain(&self, order: &ExplainOrder) -> Result<Explanation, String> {
@@ -14,6 +28,7 @@ impl Balancer {
                 let protocol = if protocol == "udp" { Protocol::Udp } else { Protocol::Tcp };
                 let to =
                     to.trim_end_matches('/').parse().map_err(|_| format!("`{to}` is not ADDRESS:PORT"))?;
+                require_one_family(to, order.client)?;
                 Ok(Explanation::Packets(Box::new(self.explain_packets(to, protocol, order.client))))
             }
             _ => Ok(Explanation::Http(Box::new(self.front.explain(order).await?))),
@@ -84,5 +99,20 @@ impl Balancer {
             backends: backends.collect(),
             ..told
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_of_the_other_family_is_refused() {
+        let [v4, v6, nobody] =
+            ["192.0.2.7:1", "[2001:db8::7]:1", "0.0.0.0:0"].map(|text| text.parse().unwrap());
+        assert_eq!(require_one_family(v4, v4), Ok(()));
+        assert_eq!(require_one_family(v6, nobody), Ok(()));
+        let said = require_one_family(v6, v4).unwrap_err();
+        assert!(said.contains("the client 192.0.2.7 is IPv4 where [2001:db8::7]:1 is IPv6"), "{said}");
     }
 }
