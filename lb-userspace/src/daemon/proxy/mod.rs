@@ -81,6 +81,12 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no place for it.
+    #[error("the access log {path} cannot be written: its folder is not there; `mkdir -p` makes it")]
+    LogFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// A thread.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
@@ -230,7 +236,10 @@ fn start(snapshot: &Snapshot) -> Result<Option<Workers>, Error> {
 fn try_logs(settings: &Settings) -> Result<(), Error> {
     for (_, listener) in settings.listeners.iter() {
         if let Some(LogTarget::File(path)) = listener.config.access_log.as_ref().map(|log| &log.to) {
-            log::open(path).map_err(|source| Error::Log { path: path.clone(), source })?;
+            log::open(path).map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => Error::LogFolder { path: path.clone() },
+                _ => Error::Log { path: path.clone(), source },
+            })?;
         }
     }
     Ok(())
