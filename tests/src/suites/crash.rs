@@ -5,10 +5,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -16,9 +18,11 @@ use socket2::{Domain, Socket, Type};
 use super::routed;
 use crate::daemon::{Daemon, Mode};
 use crate::net::xdp;
+use crate::patience;
 use crate::runner::Case;
 use crate::service::{Forward, Kind, config};
 use crate::stage::{Set, Stage, services};
+use crate::sweep;
 use crate::topology::House;
 use crate::traffic::hammer::Hammer;
 use crate::traffic::tally::Tally;
@@ -54,6 +58,7 @@ fn in_the_driver() -> Vec<Case> {
             ("silent_backends_do_not_hold_up_the_end", silent_backends_at_the_end),
             ("rude_visitors_of_the_control_socket_keep_nobody_waiting", rude_visitors),
             ("every_line_of_a_json_log_is_json", json_lines),
+            ("a_log_that_nobody_takes_keeps_nobody_waiting", unread_log),
         ],
     )
 }
@@ -130,7 +135,7 @@ fn rivals(set: Set) -> Result<()> {
     ensure!(!status.success() && said.contains("already runs an XDP program"), "the rival says:\n{said}");
     ensure!(said.contains("lb-userspace"), "the rival does not say whose program it is:\n{said}");
     ensure!(!rival.control_path().exists(), "the rival left its socket");
-    let mut command = std::process::Command::new(crate::daemon::binary());
+    let mut command = Command::new(crate::daemon::binary());
     command.arg("--control").arg(stage.daemon.control_path()).args(["--iface", &interfaces[0]]);
     let output = namespace.run(|| Ok(command.output()?))?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -233,6 +238,47 @@ fn say(socket: &std::path::Path, bytes: &[u8]) -> Result<String> {
     let _ = stream.shutdown(std::net::Shutdown::Both);
     let _ = stream.read(&mut [0; 16]);
     Ok(line)
+}
+
+/// Where standard error is a pipe that is full, and where its disk is.
+fn unread_log(set: Set) -> Result<()> {
+    let house = House::build(set.layout, 1)?;
+    let (_reader, mut writer) = std::io::pipe()?;
+    let room = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096))?;
+    writer.write_all(&vec![b'x'; usize::try_from(room)?])?;
+    let disk = fs::OpenOptions::new().write(true).open("/dev/full")?;
+    serves_unheard(&house, Stdio::from(writer)).context("with a full pipe")?;
+    serves_unheard(&house, Stdio::from(disk)).context("with a full disk")
+}
+
+fn serves_unheard(house: &House, stderr: Stdio) -> Result<()> {
+    let scratch = sweep::scratch_directory()?;
+    let (socket, file) = (scratch.path().join("control.sock"), scratch.path().join("lb.toml"));
+    fs::write(&file, "")?;
+    let mut command = Command::new(crate::daemon::binary());
+    command.arg("--control").arg(&socket).arg("--config").arg(&file).args(["--iface", &house.interfaces[0]]);
+    command.stdout(Stdio::null()).stderr(stderr);
+    let mut daemon = house.balancer.spawn(command)?;
+    let patience = patience::of(Duration::from_secs(30));
+    let answers = || {
+        socket.exists()
+            && say(&socket, b"{\"command\":\"status\"}\n").is_ok_and(|said| said.contains("\"status\""))
+    };
+    let deadline = Instant::now() + patience;
+    while !answers() {
+        ensure!(daemon.ended()?.is_none(), "the daemon ended");
+        ensure!(Instant::now() < deadline, "the daemon does not answer");
+        thread::sleep(Duration::from_millis(50));
+    }
+    for _ in 0..20 {
+        daemon.signal(Signal::SIGHUP)?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    ensure!(answers(), "the daemon does not answer after reloads");
+    daemon.signal(Signal::SIGTERM)?;
+    let status = daemon.wait(Duration::from_secs(5))?;
+    ensure!(status.success(), "SIGTERM gave {status}");
+    Ok(())
 }
 
 fn json_lines(set: Set) -> Result<()> {
