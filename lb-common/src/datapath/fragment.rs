@@ -40,7 +40,7 @@ pub(super) fn recall<A: Family>(
         return Err(Reason::OtherProtocol);
     }
     let known = tables.fragment(&key(frame));
-    let fresh = known.filter(|first| now.since(first.seen) < LIFETIME.saturating_mul(tables.second()));
+    let fresh = known.filter(|first| now.passed_since(first.seen) < LIFETIME.saturating_mul(tables.second()));
     match fresh {
         #[allow(clippy::cast_possible_truncation, reason = "made of eight bits")]
         Some(first) => Ok((first.ports, first.protocol as u8)),

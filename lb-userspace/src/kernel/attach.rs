@@ -154,7 +154,7 @@ impl Programs {
     ) -> Result<Attachment, AttachError> {
         interface.require_frames()?;
         let has_left = classifier::has_left(program.tc_names(), interface)?;
-        let attached = self.attach_by_ladder(program, interface, mode)?;
+        let attached = self.attach_by_ladder(program, interface, ladder)?;
         // Packets that this program lets pass would meet the other. In that mode it was replaced already.
         if has_left && attached.mode != AttachedMode::Clsact {
             classifier::remove_left(program.tc_names(), &interface.name)?;
@@ -166,7 +166,7 @@ impl Programs {
         &mut self,
         program: Program,
         interface: &Link,
-        mode: Mode,
+        ladder: &[AttachedMode],
     ) -> Result<Attachment, AttachError> {
         let mut steps = Vec::new();
         let (last, before) = ladder.split_last().unwrap_or((&AttachedMode::Clsact, &[]));
