@@ -13,7 +13,7 @@ pub(super) use alone::serve as serve_alone;
 pub(super) use files::Looks;
 
 use crate::config::Config;
-use crate::config::proxy::{LogTarget, Proxy};
+use crate::config::proxy::{Listener, LogTarget, Proxy};
 use crate::file;
 use crate::health::{self, Report};
 use crate::l7::balance::Signer;
@@ -25,10 +25,12 @@ use crate::l7::transport;
 use checks::Checks;
 pub(super) use checks::Key;
 use orders::Orders;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -234,15 +236,35 @@ fn start(snapshot: &Snapshot) -> Result<Option<Workers>, Error> {
 
 /// Sees whether all logs can be written, so that the operator hears of it.
 fn try_logs(settings: &Settings) -> Result<(), Error> {
-    for (_, listener) in settings.listeners.iter() {
-        if let Some(LogTarget::File(path)) = listener.config.access_log.as_ref().map(|log| &log.to) {
-            log::open(path).map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => Error::LogFolder { path: path.clone() },
-                _ => Error::Log { path: path.clone(), source },
-            })?;
-        }
+    logs(settings.listeners.iter().map(|(_, listener)| &*listener.config)).into_iter().try_for_each(try_log)
+}
+
+fn try_log(path: &Path) -> Result<(), Error> {
+    let opened = log::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => Error::LogFolder { path: path.to_owned() },
+        _ => Error::Log { path: path.to_owned(), source },
+    });
+    opened.map(drop)
+}
+
+/// Sees the same as far as it can be seen without making a file.
+fn look_at_log(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| matches!(folder.try_exists(), Ok(false))) {
+        return Err(Error::LogFolder { path: path.to_owned() });
     }
-    Ok(())
+    let is_fifo = std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo());
+    if is_fifo { try_log(path) } else { Ok(()) }
+}
+
+/// The files of all logs, each once.
+fn logs<'a>(listeners: impl Iterator<Item = &'a Listener>) -> BTreeSet<&'a Path> {
+    let targets = listeners.filter_map(|listener| Some(&listener.access_log.as_ref()?.to));
+    let files = targets.filter_map(|target| match target {
+        LogTarget::File(path) => Some(path.as_path()),
+        LogTarget::Stdout => None,
+    });
+    files.collect()
 }
 
 /// Bytes of a secret that nobody guesses.
@@ -270,7 +292,8 @@ fn draw_secret() -> Vec<u8> {
 pub(super) fn mistakes(config: &Proxy) -> Vec<Error> {
     let of_tls = || -> Result<_, Error> { Ok(tls::mistakes(&Settings::build(config, None)?)?) };
     let of_tls = of_tls().map_or_else(|error| vec![error], |all| all.into_iter().map(Error::from).collect());
-    of_tls.into_iter().chain(signer(config).err()).collect()
+    let of_logs = logs(config.listeners.iter()).into_iter().filter_map(|path| look_at_log(path).err());
+    of_tls.into_iter().chain(signer(config).err()).chain(of_logs).collect()
 }
 
 /// Sees whether the addresses can be listened on that no listener has yet, so that the operator hears of it.
@@ -316,3 +339,30 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How long a start waits for all first verdicts.
 pub(super) const FIRST_LOOK: Duration = super::FIRST_LOOK;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_a_mistake_and_none_is_made_to_see_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        nix::unistd::mkfifo(&at("unread"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(look_at_log(&at("access.log")).is_ok() && !at("access.log").exists());
+        assert!(matches!(look_at_log(&at("missing/access.log")), Err(Error::LogFolder { .. })));
+        assert!(matches!(look_at_log(&at("unread")), Err(Error::Log { .. })));
+    }
+
+    #[test]
+    fn a_start_and_a_check_refuse_the_same_log() {
+        let text = "[[listener]]\nname = \"h\"\naddresses = [\"127.0.0.1:8087\"]\n\
+                    access_log = { to = \"/nowhere/access.log\" }\n\
+                    [[route]]\nname = \"r\"\nrespond = { body = \"hi\" }\n";
+        let config = crate::config::parse("lb.toml", text).unwrap().config;
+        let refused = try_logs(&Settings::build(&config.proxy, None).unwrap()).unwrap_err();
+        let found: Vec<_> = mistakes(&config.proxy).iter().map(ToString::to_string).collect();
+        assert_eq!(found, [refused.to_string()]);
+        assert!(found[0].contains("its folder is not there"), "{found:?}");
+    }
+}
