@@ -134,6 +134,8 @@ pub async fn run<W: Watch>(
     (counters, seed): (Arc<Counters>, u64),
 ) {
     let worker = Rc::new(Worker::<W>::new(snapshot.clone(), counters, seed));
+    // The first request may come before the first tick.
+    worker.tell_time(&mut DateCache::default());
     worker.serve(snapshot);
     spawn_local(tick(Rc::clone(&worker)));
     let patience = loop {

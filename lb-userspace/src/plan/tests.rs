@@ -400,6 +400,9 @@ fn a_service_gets_no_number_beyond_the_tables_while_others_that_left_have_flows(
     world.services = services(0..limits::SERVICES);
     world.set_all(Up);
     world.make_plan().unwrap();
+    // The table has no room for both at a time.
+    world.services.clear();
+    world.make_plan().unwrap();
     // Those that land on this host need no slots, which would be in use as well.
     let local = |service| Service { forward: Forward::Local, ..service };
     world.services = services(limits::SERVICES..2 * limits::SERVICES).into_iter().map(local).collect();

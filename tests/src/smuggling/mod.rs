@@ -161,6 +161,7 @@ mod tests {
             Refusal::StatusLine,
             Refusal::Status,
             Refusal::SwitchUnasked,
+            Refusal::SwitchUnnamed,
             Refusal::TooManyInterim,
             Refusal::LineTooLong,
             Refusal::FieldTooLong,
