@@ -111,7 +111,7 @@ impl Balancer {
     /// Says how much each backend has to do. The programs count on from here.
     fn weigh(&mut self, observed: &Observations) -> Result<(), TableError> {
         for (id, weight) in self.weights() {
-            let flows = observed.by_backend.get(&id).copied().unwrap_or(0);
+            let flows = observed.load_of(id);
             self.tables.write_load(id, Load { flows, weight })?;
         }
         Ok(())

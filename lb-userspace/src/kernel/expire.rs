@@ -166,6 +166,8 @@ pub struct Observations {
     pub flows: u64,
     /// Flows by backend.
     pub by_backend: HashMap<BackendId, u64>,
+    /// Flows by backend that one side has broken off. Most are over, and keep nobody busy.
+    pub broken_off: HashMap<BackendId, u64>,
     /// Flows by slot, of those that belong to another backend than the slot's current one. While a slot has any it
     /// must stay tracked.
     pub strays: HashMap<u32, u64>,
@@ -174,7 +176,18 @@ pub struct Observations {
 }
 
 impl Observations {
+    /// Flows that a backend has to do with.
+    #[must_use]
+    pub fn load_of(&self, backend: BackendId) -> u64 {
+        let count = |counts: &HashMap<BackendId, u64>| counts.get(&backend).copied().unwrap_or(0);
+        // One that both sides have broken off counts twice among those, for the seconds that it still stays.
+        count(&self.by_backend).saturating_sub(count(&self.broken_off))
+    }
+
     fn note<A: Ip>(&mut self, record: &Flow<A>, slot: Option<(u32, BackendId)>) {
+        if record.state.has(FlowState::RESET) {
+            *self.broken_off.entry(record.backend).or_default() += 1;
+        }
         if record.kind() == FlowKind::Reply {
             return;
         }
@@ -496,5 +509,17 @@ mod tests {
         assert_eq!(seen.flows, 2);
         assert_eq!(seen.by_backend, HashMap::from([(BACKEND, 2)]));
         assert_eq!(seen.strays, HashMap::from([(5, 1)]));
+    }
+
+    #[test]
+    fn what_one_side_broke_off_is_no_load() {
+        let mut seen = Observations::default();
+        for states in [[OPEN; 2], [OPEN, broken()], [broken(), OPEN]] {
+            for (_, record) in pair(protocol::TCP, states, [Ticks(0); 2]) {
+                seen.note(&record, None);
+            }
+        }
+        assert_eq!((seen.by_backend[&BACKEND], seen.load_of(BACKEND)), (3, 1));
+        assert_eq!(seen.load_of(BackendId::from_bits(8)), 0);
     }
 }

@@ -187,6 +187,8 @@ fn least_connections_weighed(stage: &mut Stage) -> Result<()> {
     let ask = |connection: &mut Connection| Ok(connection.get("/")?.head.backend);
     let tally: Tally = held.iter_mut().map(ask).collect::<Result<_>>()?;
     ensure!(tally.of(&name(0)) >= WEIGHED * 2 / 3, "three times the weight: {tally:?}");
+    // An order holds until it is taken back.
+    ensure!(stage.daemon.attempt(&["weight", &heavy, "--undo"])?.status.success(), "the order stayed");
     Ok(())
 }
 
