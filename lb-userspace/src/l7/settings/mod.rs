@@ -88,10 +88,10 @@ impl Listener {
     /// Whether it asks of a connection that begins what this one asks: one that has begun otherwise may not go on for ever.
     #[must_use]
     pub fn greets_like(&self, other: &Self) -> bool {
-        let client = |config: &proxy::Listener| config.tls.as_ref().map(|tls| tls.client.clone());
+        let (now, then) = (&*self.config, &*other.config);
+        let [asked_now, asked_then] = [now, then].map(|config| config.tls.as_ref().map(|tls| &tls.client));
         Arc::ptr_eq(&self.config, &other.config)
-            || (self.config.proxy_protocol == other.config.proxy_protocol
-                && client(&self.config) == client(&other.config))
+            || (now.proxy_protocol == then.proxy_protocol && asked_now == asked_then)
     }
 
     /// The route of a request: the router's, else the listener's own service.
