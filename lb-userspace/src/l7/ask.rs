@@ -39,7 +39,7 @@ pub struct Ask<W> {
     /// The service it is for.
     pub upstreams: Rc<Upstreams<W>>,
     /// What a backend is sent.
-    pub head: Outgoing,
+    pub head: Rendered,
     /// The hash that its service balances by.
     pub key: u64,
     /// The value of the sticky cookie that it came with.
@@ -64,7 +64,7 @@ impl<W> Ask<W> {
     /// Whether a stream of the backend's connection is to become another protocol's.
     #[must_use]
     pub fn is_tunnel(&self) -> bool {
-        matches!(&self.head, Outgoing::Fields(request) if request.method() == http::Method::CONNECT)
+        matches!(&self.head, Rendered::Fields(request) if request.method() == http::Method::CONNECT)
     }
 
     /// Whether the exchange should be over.
@@ -76,14 +76,14 @@ impl<W> Ask<W> {
 
 /// The head of a request, as its backends are spoken to.
 #[derive(Debug)]
-pub enum Outgoing {
+pub enum Rendered {
     /// In HTTP/1.1.
     Text(Vec<u8>),
     /// In HTTP/2.
     Fields(Box<http::Request<()>>),
 }
 
-impl Outgoing {
+impl Rendered {
     /// Takes the text out of it.
     pub fn take_text(&mut self) -> Vec<u8> {
         std::mem::replace(self, Self::Text(Vec::new())).into_text()
@@ -293,10 +293,10 @@ fn ask<W: Watch, F: Fields + ?Sized>(
     // Of HTTP/1.0; an empty Host, which HTTP/1.1 would have, is refused by many servers.
     let unnamed = request.host().is_empty().then_some(config.name.as_str());
     let head = if config.http2 {
-        Outgoing::Fields(Box::new(http2::request(asker, question, facts.framing, route, config)?))
+        Rendered::Fields(Box::new(http2::request(asker, question, facts.framing, route, config)?))
     } else {
         let host = config.host.as_deref().or(unnamed);
-        Outgoing::Text(render(asker, question, facts.framing, route, host))
+        Rendered::Text(render(asker, question, facts.framing, route, host))
     };
     Ok(Box::new(Ask {
         head,

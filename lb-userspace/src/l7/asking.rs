@@ -1,9 +1,10 @@
 //! A request on its way to a backend, and the wait for the head of its answer.
 
-use super::answer::{self, Answer, MOST_INTERIM, TOO_MANY_INTERIM, Towards};
-use super::ask::{Ask, Facts, Outgoing};
+use super::answer::{self, Answer, Towards};
+use super::ask::{Ask, Rendered};
 use super::attempt::Lost;
 use super::client::Client;
+use super::going::Going;
 use super::http1::Framing;
 use super::memory::{EXCHANGE, Held};
 use super::pace::Wait;
@@ -12,20 +13,13 @@ use super::pump::{Broken, Patience, Pump};
 use super::respond::Failure;
 use super::settings::Route;
 use super::transport::Watch;
-use super::turn::Gone;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 /// A request on its way.
 #[derive(Debug)]
 pub(super) struct Asking {
     pump: Pump,
-    /// Whether nothing more is sent.
-    is_over: bool,
-    gone: Gone,
-    /// How many answers have come that promise another.
-    promises: u8,
-    first_byte: Duration,
+    going: Going,
     _held: Held,
 }
 
@@ -39,22 +33,19 @@ impl Asking {
         let pump = if ask.mirror.is_some() { pump.recording() } else { pump };
         Self {
             pump: pump.at_most(ask.route.body_limit.unwrap_or(u64::MAX)),
-            is_over: false,
-            gone: if framing == Framing::NONE { Gone::AtOnce } else { Gone::NotYet },
-            promises: 0,
-            first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
+            going: Going::new(ask),
             _held: Held::new(EXCHANGE),
         }
     }
 
     /// Whether all of it went.
     pub(super) const fn was_sent(&self) -> bool {
-        self.is_over && self.pump.has_ended()
+        self.going.is_over() && self.pump.has_ended()
     }
 
     /// How far it has gone.
-    pub(super) const fn gone(&self) -> Gone {
-        self.gone
+    pub(super) const fn going(&self) -> &Going {
+        &self.going
     }
 
     /// Bytes of the body that have gone.
@@ -71,7 +62,7 @@ impl Asking {
         ask: &Ask<W>,
     ) -> Poll<Result<Answer, Failure>> {
         if self.send(cx, client, upstream, &ask.route)? {
-            upstream.wire.timer.set(self.first_byte);
+            self.await_answer(upstream);
         }
         let (https, hsts) = (client.wire.tls().is_some(), client.listener.hsts.as_deref());
         let towards = Towards { https, hsts, date: &client.worker.date() };
@@ -82,7 +73,7 @@ impl Asking {
                 upstream.input.consume(len);
                 upstream.wire.timer.clear();
                 return Poll::Ready(if answer.is_interim() {
-                    self.promised(upstream, answer)
+                    self.promised(upstream).map(|()| answer)
                 } else {
                     Ok(answer)
                 });
@@ -91,7 +82,7 @@ impl Asking {
                 let is_late = upstream.wire.timer.has_expired();
                 return Poll::Ready(Err(match is_late {
                     // It is not the backend that was waited for.
-                    true if !self.is_over && upstream.wire.timer.is_over() => Failure::Deadline,
+                    true if !self.going.is_over() && upstream.wire.timer.is_over() => Failure::Deadline,
                     true => Failure::SlowBackend,
                     false => Failure::BackendEnded,
                 }));
@@ -99,13 +90,16 @@ impl Asking {
         }
     }
 
-    /// The answer is waited for anew.
-    fn promised<W: Watch>(&mut self, upstream: &Upstream<W>, interim: Answer) -> Result<Answer, Failure> {
-        if self.is_over {
-            upstream.wire.timer.set(self.first_byte);
+    /// Another answer is waited for.
+    fn promised<W: Watch>(&mut self, upstream: &Upstream<W>) -> Result<(), Failure> {
+        self.await_answer(upstream);
+        self.going.promise()
+    }
+
+    fn await_answer<W: Watch>(&self, upstream: &Upstream<W>) {
+        if let Some(within) = self.going.answer_due() {
+            upstream.wire.timer.set(within);
         }
-        self.promises += 1;
-        if self.promises > MOST_INTERIM { Err(TOO_MANY_INTERIM) } else { Ok(interim) }
     }
 
     /// Sends as much as can be sent. Whether the last of it has gone just now. A backend that takes no more may have answered already.
@@ -116,7 +110,7 @@ impl Asking {
         upstream: &mut Upstream<W>,
         route: &Route,
     ) -> Result<bool, Failure> {
-        if self.is_over {
+        if self.going.is_over() {
             return Ok(false);
         }
         let from = (&mut client.wire, &mut client.input);
@@ -124,10 +118,7 @@ impl Asking {
         let Poll::Ready(sent) = self.pump.poll(cx, from, &mut upstream.wire, &passes) else {
             return Ok(false);
         };
-        self.is_over = true;
-        if self.gone == Gone::NotYet {
-            self.gone = Gone::Since(Instant::now());
-        }
+        self.going.end();
         match sent {
             Ok(()) | Err(Broken::Receiver(_)) => Ok(true),
             Err(Broken::Sender(_)) if client.wire.timer.has_expired() => Err(Failure::SlowBody),
@@ -135,11 +126,6 @@ impl Asking {
             Err(Broken::Framing(refusal)) => Err(Failure::Refused(refusal)),
             Err(Broken::TooLong) => Err(Failure::BodyTooLong),
         }
-    }
-
-    /// Whether another backend may be asked: this answer says that it may help, and the client need not know of it.
-    pub(super) fn may_ask_another(&self, status: u16, facts: &Facts) -> bool {
-        matches!(status, 502..=504) && self.promises == 0 && facts.is_repeatable()
     }
 
     /// The head again.
@@ -156,10 +142,10 @@ impl Asking {
     pub(super) fn lost<W: Watch>(self, failure: Failure, upstream: &Upstream<W>, ask: &mut Ask<W>) -> Lost {
         let may_repeat = failure == Failure::BackendEnded
             && upstream.input.is_empty()
-            && self.promises == 0
+            && !self.going.was_promised()
             && ask.facts.is_repeatable();
         if may_repeat {
-            ask.head = Outgoing::Text(self.pump.into_head());
+            ask.head = Rendered::Text(self.pump.into_head());
         }
         Lost { failure, may_repeat, was_kept: upstream.is_reused() }
     }

@@ -1,19 +1,18 @@
 //! An exchange between two ends of which one at least does not speak HTTP/1.1. What the ends have to be able to do is here;
 //! what they are is in [`near`](super::near), [`far`](super::far) and [`http2`](super::http2).
 
-use super::answer::{MOST_INTERIM, TOO_MANY_INTERIM, Told};
-use super::ask::{Ask, Facts, Outgoing};
+use super::answer::Told;
+use super::ask::{Ask, Rendered};
 use super::carry::{Carry, Cut, Sink, Source};
 use super::deadline::Clock;
-use super::http1::Framing;
+use super::going::Going;
 use super::message::Fields;
 use super::respond::Failure;
 use super::settings::Route;
-use super::turn::Gone;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// The end that asks.
@@ -57,16 +56,9 @@ pub(super) struct Begin<H> {
     pub(super) is_whole: bool,
     /// Its head.
     pub(super) head: H,
-    /// Whether heads were told before.
-    pub(super) has_told: bool,
 }
 
 impl<H> Begin<H> {
-    /// Whether another backend may be asked in its place: it says that it may help, and the client need not know of it.
-    pub(super) fn may_ask_another(&self, facts: &Facts) -> bool {
-        matches!(self.status, 502..=504) && !self.has_told && facts.is_repeatable()
-    }
-
     const fn is_interim(&self) -> bool {
         matches!(self.status, 100..=199) && self.status != 101
     }
@@ -78,39 +70,27 @@ pub(super) struct Sending {
     carry: Carry,
     /// Whether the head is all there is so far: what follows is for the other protocol.
     is_upgrade: bool,
-    is_over: bool,
-    gone: Gone,
-    first_byte: Duration,
+    going: Going,
 }
 
 impl Sending {
     /// The body of this request.
     pub(super) fn new<W>(ask: &Ask<W>) -> Self {
-        let deadlines = &ask.upstreams.service.config.deadlines;
         Self {
             carry: Carry::new(ask.route.body_limit.unwrap_or(u64::MAX)),
-            is_upgrade: ask.facts.upgrade && (matches!(ask.head, Outgoing::Text(_)) || ask.is_tunnel()),
-            is_over: false,
-            gone: if ask.facts.framing == Framing::NONE { Gone::AtOnce } else { Gone::NotYet },
-            first_byte: ask.route.deadlines.first_byte.unwrap_or(deadlines.first_byte),
+            is_upgrade: ask.facts.upgrade && (matches!(ask.head, Rendered::Text(_)) || ask.is_tunnel()),
+            going: Going::new(ask),
         }
     }
 
     /// Whether all of it went.
     pub(super) const fn was_sent(&self) -> bool {
-        self.is_over && self.carry.has_ended()
+        self.going.is_over() && self.carry.has_ended()
     }
 
     /// How far it has gone.
-    pub(super) const fn gone(&self) -> Gone {
-        self.gone
-    }
-
-    /// Once the request has gone, its answer is waited for: anew, where one came that promises another.
-    fn expect_answer<W>(&self, far: &mut impl Far<W>) {
-        if self.is_over {
-            far.await_head(self.first_byte);
-        }
+    pub(super) const fn going(&self) -> &Going {
+        &self.going
     }
 
     /// Sends what can be sent. Whether the last of it has gone just now. A backend that takes no more may have answered already.
@@ -121,7 +101,7 @@ impl Sending {
         far: &mut F,
         route: &Route,
     ) -> Result<bool, Failure> {
-        if self.is_over {
+        if self.going.is_over() {
             return Ok(false);
         }
         let sent = if self.is_upgrade {
@@ -130,13 +110,16 @@ impl Sending {
             self.carry.poll(cx, near, far, &|name| route.request.passes_behind(name))
         };
         let Poll::Ready(sent) = sent else { return Ok(false) };
-        self.is_over = true;
-        if self.gone == Gone::NotYet {
-            self.gone = Gone::Since(Instant::now());
-        }
+        self.going.end();
         match sent {
             Ok(()) | Err(Cut::Receiver(Failure::BackendBroke | Failure::SlowBackend)) => Ok(true),
             Err(Cut::Receiver(failure) | Cut::Sender(failure)) => Err(failure),
+        }
+    }
+
+    fn await_answer<W>(&self, far: &mut impl Far<W>) {
+        if let Some(within) = self.going.answer_due() {
+            far.await_head(within);
         }
     }
 }
@@ -148,26 +131,22 @@ pub(super) async fn ask<W, N: Near<W>, F: Far<W>>(
     ask: &Ask<W>,
     sending: &mut Sending,
 ) -> Result<Begin<N::Head>, Failure> {
-    let mut promises = 0;
     loop {
         let begin = poll_fn(|cx| {
             if near.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Failure::ClientEnded));
             }
             if sending.send(cx, near, far, &ask.route)? {
-                sending.expect_answer(far);
+                sending.await_answer(far);
             }
             far.poll_head(cx, near, ask)
         });
         let begin = begin.await?;
         if !begin.is_interim() {
-            return Ok(Begin { has_told: promises > 0, ..begin });
+            return Ok(begin);
         }
-        promises += 1;
-        if promises > MOST_INTERIM {
-            return Err(TOO_MANY_INTERIM);
-        }
-        sending.expect_answer(far);
+        sending.going.promise()?;
+        sending.await_answer(far);
         near.tell_interim(begin.head).await?;
     }
 }

@@ -2,7 +2,7 @@
 
 use super::account::{Account, blame};
 use super::answer::Answer;
-use super::ask::{Ask, Outgoing};
+use super::ask::{Ask, Rendered};
 use super::asking::Asking;
 use super::attempt::{self, Caller, Ends, Lost, Reached};
 use super::buffer::Buffer;
@@ -59,14 +59,14 @@ impl<W: Watch> Caller<W> for Client<W> {
 
     fn gone(begun: &Begun<W>) -> Gone {
         match begun {
-            Begun::Own(_, own) => own.asking.gone(),
+            Begun::Own(_, own) => own.asking.going().gone(),
             Begun::Shared(begun) => begun.gone(),
         }
     }
 
     fn may_ask_another(begun: &Begun<W>, ask: &Ask<W>) -> bool {
         match begun {
-            Begun::Own(answer, own) => own.asking.may_ask_another(answer.status, &ask.facts),
+            Begun::Own(answer, own) => own.asking.going().may_ask_another(answer.status, &ask.facts),
             Begun::Shared(begun) => begun.may_ask_another(&ask.facts),
         }
     }
@@ -78,7 +78,7 @@ impl<W: Watch> Caller<W> for Client<W> {
         if answer.keeps_upstream && config.proxy_protocol.is_none() {
             upstream.keep_without(answer.from, &config.pool);
         }
-        ask.head = Outgoing::Text(asking.into_head());
+        ask.head = Rendered::Text(asking.into_head());
     }
 
     async fn ask(&mut self, ask: &mut Ask<W>, reached: Reached<W>) -> Result<(u16, Begun<W>), Lost> {

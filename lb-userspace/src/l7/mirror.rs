@@ -6,7 +6,7 @@
 //! goes to a service that speaks HTTP/2, more copies under way than [`MOST`], and anything while memory is tight.
 
 use super::answer::{self, Towards};
-use super::ask::{Ask, Outgoing};
+use super::ask::{Ask, Rendered};
 use super::http1::{CHUNK_END, Chunk, Chunked, Framing, chunk_line};
 use super::memory;
 use super::pool::{Age, Upstream, Way};
@@ -83,7 +83,7 @@ pub(super) fn send<W: Watch>(
     let Some(body) = body.filter(|_| under_way < MOST && worker.gauge.excess().is_none()) else {
         return count(&worker.counters.uncopied);
     };
-    let Outgoing::Text(head) = &mut copy.head else { return count(&worker.counters.uncopied) };
+    let Rendered::Text(head) = &mut copy.head else { return count(&worker.counters.uncopied) };
     head.extend_from_slice(&body);
     worker.copies.set(under_way + 1);
     let worker = Rc::clone(worker);

@@ -34,12 +34,12 @@ pub(super) struct Begun {
 impl Begun {
     /// Whether another backend may be asked in place of this answer.
     pub(super) fn may_ask_another(&self, facts: &Facts) -> bool {
-        self.begin.may_ask_another(facts)
+        self.sending.going().may_ask_another(self.begin.status, facts)
     }
 
     /// How far the request had gone when the answer began.
     pub(super) const fn gone(&self) -> Gone {
-        self.sending.gone()
+        self.sending.going().gone()
     }
 
     /// The status of the answer.
@@ -50,7 +50,7 @@ impl Begun {
 
 /// A client's connection for the time of one exchange.
 #[derive(Debug)]
-struct Asking<'c, W> {
+struct ClientEnd<'c, W> {
     client: &'c mut Client<W>,
     bodies: &'c mut Bodies,
     knows_interim: bool,
@@ -65,7 +65,7 @@ pub(super) async fn ask<W: Watch>(client: &mut Client<W>, ask: &Ask<W>, place: P
     let mut bodies = Bodies::new(ask.facts.framing, Framing::NONE, patience, Blame::CLIENT);
     let (mut far, mut sending) = (Remote::new(place, ask)?, Sending::new(ask));
     let knows_interim = ask.facts.version == Version::V11;
-    let mut near = Asking { client, bodies: &mut bodies, knows_interim, is_tunnel: false };
+    let mut near = ClientEnd { client, bodies: &mut bodies, knows_interim, is_tunnel: false };
     let worker = Rc::clone(&near.client.worker);
     let begin = {
         let begin = pin!(converse::ask(&mut near, &mut far, ask, &mut sending));
@@ -85,7 +85,7 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
         return Box::pin(tunnel(client, (begin.head, far, bodies), ask)).await;
     }
     let keeps = begin.head.keeps_client;
-    let mut near = Asking { client, bodies: &mut bodies, knows_interim: false, is_tunnel: false };
+    let mut near = ClientEnd { client, bodies: &mut bodies, knows_interim: false, is_tunnel: false };
     let answered = match near.begin(begin.head, begin.is_whole) {
         Ok(()) => {
             let worker = Rc::clone(&near.client.worker);
@@ -95,14 +95,14 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
         }
         Err(failure) => Err(Cut::Receiver(failure)),
     };
-    let (received, sent) = bodies.passed();
-    client.account.carried(received, sent);
     if let Err(Cut::Sender(failure) | Cut::Receiver(failure)) = answered {
         // A client that got nothing at all would take it for a connection that had ended before, and ask again.
         let _ = poll_fn(|cx| bodies.poll_flush(cx, &mut client.wire)).await;
         client.wire.cut_short();
         client.account.failed(failure);
     }
+    let (received, sent) = bodies.passed();
+    client.account.carried(received, sent);
     // Bodies are recorded where both ends speak HTTP/1.1.
     attempt::send_copy(client, ask, || None);
     match answered {
@@ -123,7 +123,7 @@ async fn tunnel<W: Watch>(
     bodies.receive_as(Framing::UntilClose);
     bodies.send_as(Framing::UntilClose);
     bodies.put_head(&head.head);
-    let mut near = Asking { client, bodies: &mut bodies, knows_interim: false, is_tunnel: true };
+    let mut near = ClientEnd { client, bodies: &mut bodies, knows_interim: false, is_tunnel: true };
     // However it ended, both sides are told by the end of their connections.
     if converse::tunnel(&mut near, &mut far).await.is_err() {
         client.wire.cut_short();
@@ -133,7 +133,7 @@ async fn tunnel<W: Watch>(
     Left::Done
 }
 
-impl<W: Watch> Near<W> for Asking<'_, W> {
+impl<W: Watch> Near<W> for ClientEnd<'_, W> {
     type Head = Answer;
 
     fn render<F: Fields + ?Sized>(&self, told: &Told<'_, F>, ask: &Ask<W>) -> Answer {
@@ -159,7 +159,7 @@ impl<W: Watch> Near<W> for Asking<'_, W> {
     }
 }
 
-impl<W: Watch> Source for Asking<'_, W> {
+impl<W: Watch> Source for ClientEnd<'_, W> {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
         self.bodies.poll_piece(cx, &mut self.client.wire, &mut self.client.input)
     }
@@ -176,7 +176,7 @@ impl<W: Watch> Source for Asking<'_, W> {
     }
 }
 
-impl<W: Watch> Sink for Asking<'_, W> {
+impl<W: Watch> Sink for ClientEnd<'_, W> {
     fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<usize, Failure>> {
         self.bodies.poll_room(cx, &mut self.client.wire).map_ok(|()| wanted)
     }

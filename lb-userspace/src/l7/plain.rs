@@ -76,8 +76,7 @@ impl<W: Watch> Far<W> for Plain<W> {
         loop {
             let read = answer::parse(input.bytes(), &ask.facts, |told, keeps| {
                 let is_whole = told.framing == Framing::NONE;
-                let begin =
-                    Begin { status: told.status, is_whole, head: near.render(told, ask), has_told: false };
+                let begin = Begin { status: told.status, is_whole, head: near.render(told, ask) };
                 (begin, told.framing, keeps)
             });
             if let Some((len, (begin, framing, keeps))) = read? {

@@ -5,15 +5,16 @@
 
 use super::buffer::Buffer;
 use super::carry::Passes;
-use super::framed::{Framed, Part};
-use super::http1::{CHUNK_END, Framing, LAST_CHUNK, MOST_TRAILERS, Refusal, Text, chunk_line, trailers};
-use super::message::FieldSink as _;
+use super::framed::Part;
+use super::http1::{Framing, MOST_TRAILERS, Refusal, trailers};
+use super::inlet::Inlet;
 use super::mirror::Tape;
-use super::pace::{Pace, Wait};
+use super::outlet::Outlet;
+use super::pace::Wait;
 use super::transport::Watch;
 use super::wire::Wire;
 use httparse::EMPTY_HEADER;
-use std::io::{self, IoSlice};
+use std::io;
 use std::task::{Context, Poll, ready};
 
 /// A trailer section without fields.
@@ -44,21 +45,13 @@ pub struct Patience {
 /// A head and a body under way.
 #[derive(Debug)]
 pub struct Pump {
-    /// Bytes to write before those of the buffer: the head, then the lines of chunks.
-    before: Vec<u8>,
-    /// Bytes of the buffer to write.
+    inlet: Inlet,
+    outlet: Outlet,
+    /// Bytes of the buffer to write next.
     data: usize,
-    /// Bytes to write behind them.
-    behind: &'static [u8],
-    written: usize,
-    source: Framed,
     chunks: bool,
     /// Bytes of body that may still come.
     limit: u64,
-    /// Bytes of body that have been written.
-    passed: u64,
-    reads: Pace,
-    writes: Pace,
     tape: Option<Tape>,
 }
 
@@ -67,16 +60,11 @@ impl Pump {
     #[must_use]
     pub fn new(head: Vec<u8>, from: Framing, to: Framing, patience: Patience) -> Self {
         Self {
-            before: head,
+            inlet: Inlet::new(from, patience.read),
+            outlet: Outlet::new(head, patience.write),
             data: 0,
-            behind: b"",
-            written: 0,
-            source: Framed::new(from),
             chunks: matches!(to, Framing::Chunked),
             limit: u64::MAX,
-            passed: 0,
-            reads: Pace::new(patience.read, 0),
-            writes: Pace::new(patience.write, 0),
             tape: None,
         }
     }
@@ -104,25 +92,24 @@ impl Pump {
     /// Whether the end of the body was read, if not yet written.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
-        self.source.has_ended()
+        self.inlet.has_ended()
     }
 
     /// Bytes of body that have been written, those of a piece under way included.
     #[must_use]
     pub fn passed(&self) -> u64 {
-        let under_way = self.written.saturating_sub(self.before.len()).min(self.data);
-        self.passed + under_way as u64
+        self.outlet.passed(self.data)
     }
 
     /// What the wait for the next bytes has lasted so far shall not count.
-    pub fn wait_anew(&mut self) {
-        self.reads.begin_anew();
+    pub const fn wait_anew(&mut self) {
+        self.inlet.wait_anew();
     }
 
     /// The head again, to send it elsewhere, if there was no body behind it.
     #[must_use]
     pub fn into_head(self) -> Vec<u8> {
-        self.before
+        self.outlet.into_head()
     }
 
     /// Moves bytes until all have gone, or one side has to be waited for.
@@ -134,25 +121,61 @@ impl Pump {
         passes: Passes<'_>,
     ) -> Poll<Result<(), Broken>> {
         loop {
-            if self.data == 0 && self.behind.is_empty() && !self.has_ended() {
+            if self.data == 0 && !self.has_ended() {
                 self.stage(input, passes)?;
-                if let Some(tape) = &mut self.tape {
-                    tape.record(input.bytes().get(..self.data).unwrap_or_default());
-                }
             }
-            if self.written < self.staged() {
+            if !self.outlet.is_empty(self.data) {
                 ready!(self.poll_write(cx, input, to)).map_err(Broken::Receiver)?;
             } else if self.has_ended() {
-                return self.poll_flush(cx, to).map_err(Broken::Receiver);
+                return self.outlet.poll_flush(cx, to).map_err(Broken::Receiver);
             } else {
                 ready!(self.poll_read(cx, from, input, to))?;
             }
         }
     }
 
-    /// Bytes that wait to be written.
-    fn staged(&self) -> usize {
-        self.before.len() + self.data + self.behind.len()
+    /// Finds what of the buffer can be written next.
+    fn stage(&mut self, input: &mut Buffer, passes: Passes<'_>) -> Result<(), Broken> {
+        match self.inlet.next(input).map_err(Broken::Framing)? {
+            Part::More => {}
+            Part::Data(count) => {
+                self.put(count)?;
+                if let Some(tape) = &mut self.tape {
+                    tape.record(input.bytes().get(..count).unwrap_or_default());
+                }
+            }
+            Part::End(section) if section == NO_TRAILERS => self.end(),
+            Part::End(section) => self.end_with(&section, passes),
+        }
+        Ok(())
+    }
+
+    /// Has bytes of the buffer written next.
+    fn put(&mut self, count: usize) -> Result<(), Broken> {
+        self.limit = self.limit.checked_sub(count as u64).ok_or(Broken::TooLong)?;
+        self.data = count;
+        if self.chunks && count > 0 {
+            self.outlet.begin_chunk(count);
+        }
+        Ok(())
+    }
+
+    /// The body has ended; a chunked one tells so.
+    fn end(&mut self) {
+        if self.chunks {
+            self.outlet.end_chunks();
+        }
+    }
+
+    /// The same, with the fields of this section that may stand there. It was read before, or it would not be known to have ended.
+    #[cold]
+    fn end_with(&mut self, section: &[u8], passes: Passes<'_>) {
+        if self.chunks {
+            let mut room = [EMPTY_HEADER; MOST_TRAILERS];
+            let fields = trailers(section, &mut room).unwrap_or_default().iter();
+            let passing = fields.filter(|field| passes(field.name));
+            self.outlet.end_chunks_with(passing.map(|field| (field.name, field.value)));
+        }
     }
 
     fn poll_write<W: Watch>(
@@ -161,45 +184,10 @@ impl Pump {
         input: &mut Buffer,
         to: &mut Wire<W>,
     ) -> Poll<io::Result<()>> {
-        while self.written < self.staged() {
-            let mut parts = [IoSlice::new(&self.before), input.slice(self.data), IoSlice::new(self.behind)];
-            let Poll::Ready(count) = to.poll_write(cx, unwritten(&mut parts, self.written)) else {
-                self.await_room(to);
-                return Poll::Pending;
-            };
-            self.written += count?;
-            self.note_room(to);
-        }
+        ready!(self.outlet.poll_write(cx, input.slice(self.data), to))?;
         input.consume(self.data);
-        self.passed += self.data as u64;
-        (self.data, self.behind) = (0, b"");
-        if !self.has_ended() {
-            self.before.clear();
-        }
-        self.written = self.before.len();
+        self.data = 0;
         Poll::Ready(Ok(()))
-    }
-
-    /// Waits until the kernel has what TLS took last.
-    fn poll_flush<W: Watch>(&mut self, cx: &mut Context<'_>, to: &mut Wire<W>) -> Poll<io::Result<()>> {
-        let Poll::Ready(flushed) = to.poll_flush(cx) else {
-            self.await_room(to);
-            return Poll::Pending;
-        };
-        self.note_room(to);
-        Poll::Ready(flushed)
-    }
-
-    fn await_room<W: Watch>(&mut self, to: &Wire<W>) {
-        if let Some(within) = self.writes.begin(to.timer.mark(self.passed())) {
-            to.timer.set_sending(within);
-        }
-    }
-
-    fn note_room<W: Watch>(&mut self, to: &Wire<W>) {
-        if self.writes.end(|| to.timer.clock().now()) {
-            to.timer.clear_sending();
-        }
     }
 
     fn poll_read<W: Watch>(
@@ -209,88 +197,15 @@ impl Pump {
         input: &mut Buffer,
         to: &mut Wire<W>,
     ) -> Poll<Result<(), Broken>> {
-        let Poll::Ready(count) = from.poll_fill(cx, input) else {
-            if let Some(within) = self.reads.begin(from.timer.mark(self.passed())) {
-                from.timer.set_reading(within);
-            }
+        let Poll::Ready(filled) = self.inlet.poll_fill(cx, from, input) else {
             // What TLS has not got rid of must not wait for the next bytes.
             let _ = to.poll_flush(cx).map_err(Broken::Receiver)?;
             return Poll::Pending;
         };
-        if self.reads.end(|| from.timer.clock().now()) {
-            from.timer.clear_reading();
-        }
-        match count {
-            // A sender that was ended for being late has not said that this was all.
-            Ok(0)
-                if !from.timer.has_expired()
-                    && from.has_ended_surely()
-                    && self.source.end_of_connection() =>
-            {
-                self.end();
-            }
-            Ok(0) => return Poll::Ready(Err(Broken::Sender(None))),
-            Err(error) => return Poll::Ready(Err(Broken::Sender(Some(error)))),
-            Ok(_) => {}
+        filled.map_err(Broken::Sender)?;
+        if self.has_ended() {
+            self.end();
         }
         Poll::Ready(Ok(()))
     }
-
-    /// Finds what of the buffer can be written next.
-    fn stage(&mut self, input: &mut Buffer, passes: Passes<'_>) -> Result<(), Broken> {
-        match self.source.next(input).map_err(Broken::Framing)? {
-            Part::More => Ok(()),
-            Part::Data(count) => self.put(count),
-            Part::End(section) => {
-                if section == NO_TRAILERS {
-                    self.end();
-                } else {
-                    self.end_with(&section, passes);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// The body has ended; a chunked one tells so.
-    fn end(&mut self) {
-        if self.chunks {
-            self.before.extend_from_slice(LAST_CHUNK);
-        }
-    }
-
-    /// The same, with the fields of this section that may stand there. It was read before, or it would not be known to have ended.
-    #[cold]
-    fn end_with(&mut self, section: &[u8], passes: Passes<'_>) {
-        if self.chunks {
-            let mut room = [EMPTY_HEADER; MOST_TRAILERS];
-            let fields = trailers(section, &mut room).unwrap_or_default();
-            self.before.extend_from_slice(b"0\r\n");
-            let mut text = Text(&mut self.before);
-            let passing = fields.iter().filter(|field| passes(field.name));
-            passing.for_each(|field| text.put(field.name, field.value));
-            text.end();
-        }
-    }
-
-    /// Has bytes of the buffer written next.
-    fn put(&mut self, count: usize) -> Result<(), Broken> {
-        self.limit = self.limit.checked_sub(count as u64).ok_or(Broken::TooLong)?;
-        self.data = count;
-        if self.chunks && count > 0 {
-            chunk_line(&mut self.before, count);
-            self.behind = CHUNK_END;
-        }
-        Ok(())
-    }
-}
-
-/// What of the parts is still to be written, without the empty ones at both ends.
-pub(super) fn unwritten<'a, 'b>(parts: &'a mut [IoSlice<'b>], written: usize) -> &'a [IoSlice<'b>] {
-    let mut parts = parts;
-    if written > 0 || parts.first().is_some_and(|first| first.is_empty()) {
-        IoSlice::advance_slices(&mut parts, written);
-    }
-    let used = parts.iter().rposition(|part| !part.is_empty()).map_or(0, |last| last + 1);
-    parts.get(..used).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use super::head::check_names;
 use super::shared::Place;
 use super::websocket;
 use crate::l7::answer::Told;
-use crate::l7::ask::{Ask, Facts, Outgoing as Head};
+use crate::l7::ask::{Ask, Facts, Rendered};
 use crate::l7::attempt::Lost;
 use crate::l7::carry::{Piece, Sink, Source};
 use crate::l7::converse::{Begin, Far, Near};
@@ -44,7 +44,7 @@ pub(in crate::l7) struct Remote {
 impl Remote {
     /// Sends the head of a request.
     pub(in crate::l7) fn new<W>(mut place: Place, ask: &Ask<W>) -> Result<Self, Lost> {
-        let Head::Fields(request) = &ask.head else {
+        let Rendered::Fields(request) = &ask.head else {
             return Err(Lost { failure: Failure::Internal, may_repeat: false, was_kept: false });
         };
         let deadlines = &ask.upstreams.service.config.deadlines;
@@ -100,7 +100,9 @@ impl Remote {
     ) -> Result<Begin<N::Head>, Failure> {
         let (mut head, body) = answer.into_parts();
         check_names(&head.headers).map_err(Failure::BadAnswer)?;
-        if let (true, true, Head::Fields(request)) = (ask.is_tunnel(), head.status.is_success(), &ask.head) {
+        if let (true, true, Rendered::Fields(request)) =
+            (ask.is_tunnel(), head.status.is_success(), &ask.head)
+        {
             websocket::put_accept(request, &mut head.headers);
             return Ok(self.begin_tunnel(&head.headers, body, near, ask));
         }
@@ -121,7 +123,6 @@ impl Remote {
             status: told.status,
             is_whole: framing.0 == Framing::NONE,
             head: near.render(&told, ask),
-            has_told: false,
         };
         self.receive(body);
         Ok(begin)
@@ -145,7 +146,7 @@ impl Remote {
             text: b"",
         };
         self.receive(body);
-        Begin { status: 101, is_whole: false, head: near.render(&told, ask), has_told: false }
+        Begin { status: 101, is_whole: false, head: near.render(&told, ask) }
     }
 
     fn receive(&mut self, body: RecvStream) {
@@ -189,8 +190,7 @@ impl<W> Far<W> for Remote {
                 names_fields: false,
                 text: b"",
             };
-            let begin =
-                Begin { status: told.status, is_whole: true, head: near.render(&told, ask), has_told: false };
+            let begin = Begin { status: told.status, is_whole: true, head: near.render(&told, ask) };
             return Poll::Ready(Ok(begin));
         }
         let answer = ready!(self.poll_answer(cx))?;

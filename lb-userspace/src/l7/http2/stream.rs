@@ -126,7 +126,7 @@ impl<W: Watch> Stream<W> {
     }
 
     async fn answer(&mut self, begun: Begun<W>, ask: &Ask<W>) {
-        let Begun { begin: Begin { status, is_whole, head, .. }, mut far, mut sending } = begun;
+        let Begun { begin: Begin { status, is_whole, head }, mut far, mut sending } = begun;
         self.session.worker.counters.count(status);
         self.account.told(status);
         if status == 101 {
@@ -241,11 +241,11 @@ impl<W: Watch> Caller<W> for Stream<W> {
     }
 
     fn gone(begun: &Begun<W>) -> Gone {
-        begun.sending.gone()
+        begun.sending.going().gone()
     }
 
     fn may_ask_another(begun: &Begun<W>, ask: &Ask<W>) -> bool {
-        begun.begin.may_ask_another(&ask.facts)
+        begun.sending.going().may_ask_another(begun.begin.status, &ask.facts)
     }
 
     /// The head has stayed where it was; the connection ends with the answer.
