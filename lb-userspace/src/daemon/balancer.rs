@@ -5,6 +5,7 @@
 use super::Error;
 use super::capture::Captures;
 use super::checks::{Checks, keys};
+use super::flood::Flood;
 use super::flows::Look;
 use super::guard::Guard;
 use super::interfaces::Interfaces;
@@ -14,7 +15,6 @@ use super::overrides::Overrides;
 use super::ports::{self, Ports};
 use super::proxy::Front;
 use super::scraping::Scraping;
-use super::shield::Shield;
 use super::source::Source;
 use super::tables::Cause;
 use super::ways::Ways;
@@ -55,8 +55,8 @@ pub(super) struct Balancer {
     /// Set when the kernel refused a write, so that tables and plan may differ until everything is written anew.
     pub(super) broken: bool,
     pub(super) listeners: Listeners,
+    pub(super) flood: Flood,
     pub(super) guard: Guard,
-    pub(super) shield: Shield,
     /// What captures need, if the programs were loaded for them.
     pub(super) captures: Option<Captures>,
     pub(super) front: Front,
@@ -133,8 +133,8 @@ impl Balancer {
             overrides: Overrides::default(),
             broken: false,
             listeners: Listeners::inherit(),
+            flood: Flood::default(),
             guard: Guard::default(),
-            shield: Shield::default(),
             captures: capture.map(|capture| Captures::new(capture.into())),
             front,
             scraping,

@@ -103,7 +103,7 @@ impl Balancer {
         self.end_transitions(&observed, taken_at)?;
         self.weigh(&observed)?;
         self.follow_listeners();
-        self.guard.look(&self.tables);
+        self.flood.look(&self.tables);
         self.sweep_blocks()?;
         Ok(BETWEEN_LOOKS)
     }

@@ -12,6 +12,7 @@ mod checks;
 pub mod decap;
 mod error;
 mod explain;
+mod flood;
 mod flows;
 mod guard;
 mod interfaces;
@@ -24,7 +25,6 @@ mod ports;
 mod proxy;
 mod report;
 mod scraping;
-mod shield;
 mod source;
 mod tables;
 mod ways;
@@ -66,7 +66,7 @@ pub struct Options {
 #[must_use]
 pub fn mistakes(config: &Config) -> Vec<String> {
     let of_proxy = proxy::mistakes(&config.proxy);
-    let of_lists = shield::mistakes(config);
+    let of_lists = guard::mistakes(config);
     let told = of_proxy.iter().map(|mistake| chain(mistake));
     told.chain(of_lists.iter().map(|mistake| chain(mistake))).collect()
 }

@@ -74,7 +74,7 @@ impl Balancer {
         self.source = source;
         self.scraping.take_up(metrics);
         self.follow_config();
-        self.shield.bring(lists);
+        self.guard.bring(lists);
         let summary = describe(&plan);
         self.apply(&plan, Cause::Reload).map_err(|error| tried_again(&error))?;
         Ok(format!("reloaded {}: {summary}{}", self.source, needs_restart(&self.loaded_with, &self.config)))

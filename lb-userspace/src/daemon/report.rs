@@ -29,7 +29,7 @@ impl Balancer {
             interfaces: self.interfaces.status(),
             services: services.collect::<Result<_, _>>()?,
             flows: self.look.flows,
-            flood_guard: self.guard.status(self.loaded_with.limits.new_flows),
+            flood_guard: self.flood.status(self.loaded_with.limits.new_flows),
             reasons: self.reasons(),
             guard: self.guard_status(),
             front: self.front.status().await,

@@ -50,7 +50,7 @@ impl Balancer {
 
     /// The first plan, with what the guard goes by.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
-        self.shield.bring(self.load_lists(&self.config)?);
+        self.guard.bring(self.load_lists(&self.config)?);
         let plan = self.make_plan()?;
         self.apply(&plan, Cause::Start)
     }

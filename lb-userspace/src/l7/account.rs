@@ -62,7 +62,7 @@ struct Counted(Option<(RouteTally, Arc<RouteCounts>)>);
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
+pub struct Who<'a> {
     /// The client.
     pub client: SocketAddr,
     /// The same, as backends are told.
@@ -73,7 +73,7 @@ pub struct Asking<'a> {
 
 /// A request's line and fields, whichever codec read them, as they were sent.
 #[derive(Debug)]
-pub struct Asked<'a, F: ?Sized> {
+pub struct AsSent<'a, F: ?Sized> {
     /// The method.
     pub method: &'a str,
     /// The host, in lower case.
@@ -88,7 +88,7 @@ pub struct Asked<'a, F: ?Sized> {
     pub fields: &'a F,
 }
 
-impl<'a, 'b> Asked<'a, [httparse::Header<'b>]> {
+impl<'a, 'b> AsSent<'a, [httparse::Header<'b>]> {
     /// What a head of HTTP/1 asks.
     #[must_use]
     pub fn by(head: &'a Head<'b, 'a>) -> Self {
@@ -127,19 +127,19 @@ impl Account {
     }
 
     /// Whom the request is from and for. To be called for each before it is read.
-    pub fn arrive(&mut self, listener: &Listener, asking: Asking<'_>) {
+    pub fn arrive(&mut self, listener: &Listener, who: Who<'_>) {
         self.listener.follow(&listener.unrouted, self.books.counters.number);
         if self.plan.as_ref().map(Arc::as_ptr) != listener.log.as_ref().map(Arc::as_ptr) {
             self.plan.clone_from(&listener.log);
         }
         if self.plan.is_some() {
             let note = self.note.get_or_insert_with(|| self.books.desk.blank());
-            note.arrive(&listener.config.name, asking);
+            note.arrive(&listener.config.name, who);
         }
     }
 
     /// The request's line and fields, and the bits that were drawn for its identifier.
-    pub fn read<F: Fields + ?Sized>(&mut self, asked: &Asked<'_, F>, peer: &Peer, random: u128) {
+    pub fn read<F: Fields + ?Sized>(&mut self, asked: &AsSent<'_, F>, peer: &Peer, random: u128) {
         if let (Some(note), Some(plan)) = (&mut self.note, &self.plan) {
             note.read(asked, plan, peer, random);
         }

@@ -1,6 +1,6 @@
 //! From a request's bytes to what is done with it, without waiting: head, route, and the head that a backend is sent.
 
-use super::account::{Account, Asked};
+use super::account::{Account, AsSent};
 use super::balance::key_of;
 use super::deadline::Clock;
 use super::http1::{Form, Framing, Head, Limits, Lines, Text, Version, length_field, request_line, room};
@@ -200,7 +200,7 @@ pub fn read<W: Watch>(
     let mut room = room();
     let limits = limits(&asker.listener.config.limits);
     let Some(head) = Head::parse(bytes, &mut room, &limits)? else { return Ok(None) };
-    account.read(&Asked::by(&head), asker.peer, asker.random);
+    account.read(&AsSent::by(&head), asker.peer, asker.random);
     let facts = facts(&head, asker.keeps);
     let verdict = understand(site, asker, account, (&head, &facts)).unwrap_or_else(|failure| {
         account.failed(failure);

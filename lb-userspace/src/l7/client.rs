@@ -1,6 +1,6 @@
 //! A client's connection: what comes before the first request, one request after the other, and the end.
 
-use super::account::{Account, Asking, tls_name};
+use super::account::{Account, Who, tls_name};
 use super::ask::{self, Ask, Asker, Verdict};
 use super::buffer::Buffer;
 use super::census::Permit;
@@ -242,8 +242,8 @@ impl<W: Watch> Client<W> {
         if let Some(current) = current.filter(|current| !Arc::ptr_eq(current, &self.listener)) {
             self.listener = Arc::clone(current);
         }
-        let asking = Asking { client: self.address, peer: &self.peer, tls: self.wire.tls() };
-        self.account.arrive(&self.listener, asking);
+        let who = Who { client: self.address, peer: &self.peer, tls: self.wire.tls() };
+        self.account.arrive(&self.listener, who);
         let most = self.listener.config.limits.requests;
         let is_welcome = current.is_some_and(|current| current.greets_like(&self.greeted_by));
         let asker = Asker {

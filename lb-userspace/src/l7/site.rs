@@ -3,7 +3,7 @@
 //! A site is made whole for one snapshot. What did not change is taken over from the one before, so that its connections
 //! live on; a client's connection asks for its listener's current settings at each request.
 
-use super::balance::{Balancer, Budget, Signer};
+use super::balance::{Balancer, RetryBudget, Signer};
 use super::log::Queue;
 use super::pool::Pool;
 use super::settings::{ByNumber, Listener, ListenerId, Service, ServiceId, Settings};
@@ -51,7 +51,7 @@ pub struct Upstreams<W> {
     /// What decides between its backends. It outlives the settings, as the connections do.
     pub balance: Rc<RefCell<Balancer>>,
     /// What retries are paid from.
-    pub budget: Rc<RefCell<Budget>>,
+    pub budget: Rc<RefCell<RetryBudget>>,
     pools: Rc<RefCell<Pools<W>>>,
 }
 

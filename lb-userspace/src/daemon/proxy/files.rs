@@ -43,7 +43,7 @@ type Look = Option<(i64, i64, u64, u64)>;
 
 /// How files looked when they were read, and how those look that have changed since.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct FileWatch {
     read: HashMap<PathBuf, Look>,
     seen: HashMap<PathBuf, Look>,
     warned: Option<SystemTime>,
@@ -51,7 +51,7 @@ pub(super) struct Watch {
     looked: Option<SystemTime>,
 }
 
-impl Watch {
+impl FileWatch {
     /// Notes how files look that are read next. Others are forgotten.
     pub(super) fn of<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
         let read = files.map(|file| (file.to_owned(), look(file))).collect();
@@ -133,18 +133,18 @@ impl Front {
 }
 
 /// The files of a snapshot as they look now.
-pub(super) fn watch(settings: &crate::l7::settings::Settings) -> Watch {
-    Watch::of(files_of(settings))
+pub(super) fn watch(settings: &crate::l7::settings::Settings) -> FileWatch {
+    FileWatch::of(files_of(settings))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn watched() -> (Watch, PathBuf) {
+    fn watched() -> (FileWatch, PathBuf) {
         let file = PathBuf::from("a.crt");
         let read = HashMap::from([(file.clone(), Some((1, 0, 0, 0)))]);
-        (Watch { read, ..Watch::default() }, file)
+        (FileWatch { read, ..FileWatch::default() }, file)
     }
 
     #[test]

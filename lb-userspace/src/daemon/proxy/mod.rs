@@ -117,12 +117,12 @@ pub(super) struct Front {
     file: Proxy,
     orders: Orders,
     checks: Checks,
-    watch: files::Watch,
+    watch: files::FileWatch,
 }
 
 /// A configuration that was read and found possible.
 #[derive(Debug)]
-pub(super) struct Prepared(Snapshot, files::Watch);
+pub(super) struct Prepared(Snapshot, files::FileWatch);
 
 impl Front {
     /// Begins to ask the backends, whose verdicts come by the queue. Nothing is served yet.

@@ -13,14 +13,14 @@ const RETRY: u64 = 100;
 
 /// A worker's budget for one service.
 #[derive(Clone, Debug, Default)]
-pub struct Budget {
+pub struct RetryBudget {
     /// What was paid in in each second of the window and is not spent, the second's number by the remainder.
     paid: [u64; WINDOW],
     /// The latest second.
     second: u64,
 }
 
-impl Budget {
+impl RetryBudget {
     /// Counts a request that is tried for the first time.
     pub fn deposit(&mut self, rules: &Retries, now: Duration) {
         self.turn_to(*rules, now);
@@ -67,13 +67,13 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn retries(budget: &mut Budget, rules: Retries, now: Duration) -> usize {
+    fn retries(budget: &mut RetryBudget, rules: Retries, now: Duration) -> usize {
         (0..10_000).filter(|_| budget.withdraw(&rules, now)).count()
     }
 
     #[test]
     fn a_fifth_of_the_requests_may_be_retried_and_the_reserve_besides() {
-        let mut budget = Budget::default();
+        let mut budget = RetryBudget::default();
         (0..100).for_each(|_| budget.deposit(&RULES, at(5)));
         assert_eq!(
             retries(&mut budget, RULES, at(5)),
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_not_spent_expires() {
-        let mut budget = Budget::default();
+        let mut budget = RetryBudget::default();
         let none = Retries { reserve: 0, ..RULES };
         (0..100).for_each(|_| budget.deposit(&none, at(0)));
         assert!(budget.clone().withdraw(&none, at(9)));
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_budget_of_nothing_allows_nothing() {
         let none = Retries { budget: 0, reserve: 0, ..RULES };
-        let mut budget = Budget::default();
+        let mut budget = RetryBudget::default();
         budget.deposit(&none, at(0));
         assert!(!budget.withdraw(&none, at(0)));
     }

@@ -18,7 +18,7 @@ mod sticky;
 mod tests;
 
 pub use backend::{BackendId, Outcome};
-pub use budget::Budget;
+pub use budget::RetryBudget;
 pub use hash::key_of;
 pub use sticky::Signer;
 

@@ -9,12 +9,12 @@ const EARNING: usize = 1 << 10;
 
 /// A budget. Its clock is the worker's.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
+pub(super) struct Allowance {
     tokens: u32,
     at: u32,
 }
 
-impl Budget {
+impl Allowance {
     /// A full one.
     pub(super) const fn new(now: u32) -> Self {
         Self { tokens: BURST, at: now }
@@ -44,13 +44,13 @@ mod tests {
     use super::*;
 
     /// How many pieces at this price can be had.
-    fn affordable(budget: &mut Budget, price: u32, now: u32) -> u32 {
+    fn affordable(budget: &mut Allowance, price: u32, now: u32) -> u32 {
         (0..10 * BURST).take_while(|_| budget.spend(price, now)).count().try_into().unwrap()
     }
 
     #[test]
     fn a_burst_is_let_pass_and_what_follows_has_to_wait() {
-        let mut budget = Budget::new(7);
+        let mut budget = Allowance::new(7);
         assert_eq!(affordable(&mut budget, 4, 7), BURST / 4);
         assert_eq!(affordable(&mut budget, 4, 8), REFILL / 4);
         assert_eq!(affordable(&mut budget, 4, 10_000), BURST / 4, "no more than a burst is saved up");
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn who_is_sent_much_may_say_more() {
-        let mut budget = Budget::new(0);
+        let mut budget = Allowance::new(0);
         affordable(&mut budget, 1, 0);
         budget.earn(10 * EARNING);
         assert_eq!(affordable(&mut budget, 1, 0), 10);

@@ -2,7 +2,7 @@
 //!
 //! `h2` bounds what frames make it remember, not how many there may be that make it work for nothing.
 
-use super::flood::Budget;
+use super::flood::Allowance;
 
 /// Bytes of a frame's header. Source: RFC 9113, section 4.1.
 const HEADER: usize = 9;
@@ -18,7 +18,7 @@ pub(super) struct Meter {
     /// Bytes that belong to no header.
     skip: usize,
     came: u64,
-    budget: Budget,
+    budget: Allowance,
     is_spent: bool,
 }
 
@@ -30,7 +30,7 @@ impl Meter {
             have: 0,
             skip: preface,
             came: 0,
-            budget: Budget::new(now),
+            budget: Allowance::new(now),
             is_spent: false,
         }
     }

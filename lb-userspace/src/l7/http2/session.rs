@@ -8,7 +8,7 @@ use super::head::{Head, complete, facts_of_refused};
 use super::io::{Handle, Io};
 use super::stock::Stock;
 use super::stream;
-use crate::l7::account::{Account, Asked, Asking};
+use crate::l7::account::{Account, AsSent, Who};
 use crate::l7::ask::{self, Asker, Verdict};
 use crate::l7::attempt::Ends;
 use crate::l7::client::{self, Client, Left};
@@ -142,7 +142,7 @@ impl<W: Watch> Session<W> {
         let listener = Arc::clone(&self.listener.borrow());
         let date = self.worker.date();
         let (io, client, peer) = (self.io.borrow(), self.ends.client, &self.peer);
-        account.arrive(&listener, Asking { client, peer, tls: io.wire.tls() });
+        account.arrive(&listener, Who { client, peer, tls: io.wire.tls() });
         drop(io);
         let asker = Asker {
             listener: &listener,
@@ -207,8 +207,8 @@ impl<W: Watch> Session<W> {
 }
 
 /// A request as the log tells of it.
-fn asked<'a>(request: &'a Request<'_, http::HeaderMap>, parts: &'a Parts) -> Asked<'a, http::HeaderMap> {
-    Asked {
+fn asked<'a>(request: &'a Request<'_, http::HeaderMap>, parts: &'a Parts) -> AsSent<'a, http::HeaderMap> {
+    AsSent {
         method: request.method,
         host: request.host(),
         path: parts.uri.path(),

@@ -1,7 +1,7 @@
 //! What a line tells of a request, copied while the request is at hand.
 
 use super::{Field, Plan};
-use crate::l7::account::{Asked, Asking, tls_name};
+use crate::l7::account::{AsSent, Who, tls_name};
 use crate::l7::message::Fields;
 use crate::l7::rewrite::{Peer, request_id};
 use std::net::SocketAddr;
@@ -36,12 +36,12 @@ impl Note {
     }
 
     /// Who asks, and of which listener. Forgets all else.
-    pub fn arrive(&mut self, listener: &str, asking: Asking<'_>) {
+    pub fn arrive(&mut self, listener: &str, who: Who<'_>) {
         self.clear();
-        self.client = asking.client;
-        self.put(Field::Client, asking.peer.address().as_bytes());
+        self.client = who.client;
+        self.put(Field::Client, who.peer.address().as_bytes());
         self.put(Field::Listener, listener.as_bytes());
-        if let Some(tls) = asking.tls {
+        if let Some(tls) = who.tls {
             self.put(Field::Tls, tls_name(tls).as_bytes());
             if let rustls::Connection::Server(server) = tls {
                 self.put(Field::Sni, server.server_name().unwrap_or_default().as_bytes());
@@ -50,7 +50,13 @@ impl Note {
     }
 
     /// What is asked.
-    pub fn read<F: Fields + ?Sized>(&mut self, asked: &Asked<'_, F>, plan: &Plan, peer: &Peer, random: u128) {
+    pub fn read<F: Fields + ?Sized>(
+        &mut self,
+        asked: &AsSent<'_, F>,
+        plan: &Plan,
+        peer: &Peer,
+        random: u128,
+    ) {
         self.put(Field::Method, asked.method.as_bytes());
         self.put(Field::Host, asked.host.as_bytes());
         self.put(Field::Path, asked.path.as_bytes());

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::proxy::{AccessLog, LogTarget};
-use crate::l7::account::{Asked, Asking};
+use crate::l7::account::{AsSent, Who};
 use crate::l7::log::Plan;
 use crate::l7::rewrite::Peer;
 
@@ -11,10 +11,10 @@ fn line(format: LogFormat, path: &str, fields: &[(&str, &str)]) -> String {
     let plan = Plan::new(AccessLog { to: LogTarget::Stdout, format, sample: 1, all_errors: true });
     let peer = Peer::new([192, 0, 2, 7].into(), 443, false, &[]);
     let mut note = Note::default();
-    note.arrive("main", Asking { client: ([192, 0, 2, 7], 5555).into(), peer: &peer, tls: None });
+    note.arrive("main", Who { client: ([192, 0, 2, 7], 5555).into(), peer: &peer, tls: None });
     let fields: Vec<_> =
         fields.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
-    let asked = Asked {
+    let asked = AsSent {
         method: "GET",
         host: "example.org",
         path,
