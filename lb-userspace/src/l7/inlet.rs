@@ -60,6 +60,7 @@ impl Inlet {
 
     /// Waits for more bytes, or for an end of the connection that ends the body. Else no more comes, for this reason if there
     /// is one.
+    #[inline]
     pub(super) fn poll_fill<W: Watch>(
         &mut self,
         cx: &mut Context<'_>,

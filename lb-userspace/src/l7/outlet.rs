@@ -87,6 +87,7 @@ impl Outlet {
     }
 
     /// Writes all text and this piece, which is then to be let go.
+    #[inline]
     pub(super) fn poll_write<W: Watch>(
         &mut self,
         cx: &mut Context<'_>,
@@ -110,6 +111,7 @@ impl Outlet {
     }
 
     /// Waits until the kernel has what TLS took last.
+    #[inline]
     pub(super) fn poll_flush<W: Watch>(
         &mut self,
         cx: &mut Context<'_>,
@@ -137,6 +139,7 @@ impl Outlet {
 }
 
 /// What of the parts is still to be written, without the empty ones at both ends.
+#[inline]
 fn unwritten<'a, 'b>(parts: &'a mut [IoSlice<'b>], written: usize) -> &'a [IoSlice<'b>] {
     let mut parts = parts;
     if written > 0 || parts.first().is_some_and(|first| first.is_empty()) {
