@@ -10,8 +10,8 @@ mod tests;
 mod text;
 mod v2;
 
-pub use text::write_v1;
-pub use v2::write_v2;
+pub use text::{NOBODY_V1, write_v1};
+pub use v2::{NOBODY_V2, write_v2};
 
 use std::net::SocketAddr;
 

@@ -138,3 +138,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn headers_of_nobody_are_read_whole_as_such() {
+    for header in [NOBODY_V1, NOBODY_V2] {
+        assert_eq!(parse(header), Ok(Some((Proxied::Nobody, header.len()))));
+    }
+}

@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";
 
+/// The header that tells of no client.
+pub const NOBODY_V1: &[u8] = b"PROXY UNKNOWN\r\n";
+
 /// Bytes of the longest line, its end included.
 const LINE: usize = 107;
 
@@ -51,7 +54,7 @@ pub fn write_v1(client: SocketAddr, server: SocketAddr, out: &mut Vec<u8>) {
     let family = match (client.ip(), server.ip()) {
         (IpAddr::V4(_), IpAddr::V4(_)) => "TCP4",
         (IpAddr::V6(_), IpAddr::V6(_)) => "TCP6",
-        _ => return out.extend_from_slice(b"PROXY UNKNOWN\r\n"),
+        _ => return out.extend_from_slice(NOBODY_V1),
     };
     let (from, to) = (client.ip(), server.ip());
     let line = format!("PROXY {family} {from} {to} {} {}\r\n", client.port(), server.port());

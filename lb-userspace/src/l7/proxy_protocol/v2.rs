@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
+/// The header that tells of no client: the connection is the proxy's own, as of its health checks (command LOCAL).
+pub const NOBODY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
 /// Bytes before the addresses: signature, version and command, family and transport, length.
 const FIXED: usize = 16;
 /// Bytes of addresses and values that are read: clients' certificates stay below, floods do not.
