@@ -3,10 +3,14 @@
 use super::server::Shared;
 use super::{TlsError, files};
 use crate::config::proxy::UpstreamTls;
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, Connection, DigitallySignedStruct, SignatureScheme};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,18 +18,40 @@ use std::sync::Arc;
 /// The authorities of the system: where Debian, and where Red Hat, keeps them.
 const SYSTEM: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
-/// How connections to the backends of a service begin.
+/// How connections to the backends of a service begin. What was read from equal files for equal words is equal.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
+    probing: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
+    read: [u8; 32],
 }
+
+impl PartialEq for ClientTls {
+    fn eq(&self, other: &Self) -> bool {
+        self.read == other.read
+    }
+}
+
+impl Eq for ClientTls {}
 
 impl ClientTls {
     /// A new connection to a backend at this address.
     pub fn connect(&self, address: IpAddr) -> Result<Connection, TlsError> {
-        let name = self.name.clone().unwrap_or_else(|| ServerName::from(address));
-        Ok(ClientConnection::new(Arc::clone(&self.config), name)?.into())
+        Ok(ClientConnection::new(Arc::clone(&self.config), self.name(address))?.into())
+    }
+
+    /// How a probe's connection begins: as others, but that it resumes no session. Only a whole handshake shows what the backend's
+    /// certificate is by now.
+    #[must_use]
+    pub fn probing(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.probing)
+    }
+
+    /// The name that the certificate of a backend at this address must have.
+    #[must_use]
+    pub fn name(&self, address: IpAddr) -> ServerName<'static> {
+        self.name.clone().unwrap_or_else(|| ServerName::from(address))
     }
 }
 
@@ -34,18 +60,28 @@ impl Shared {
     pub fn client(&self, tls: &UpstreamTls, http2: bool) -> Result<ClientTls, TlsError> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(self.provider()))
             .with_safe_default_protocol_versions()?;
+        let mut read = Sha256::new_with_prefix(format!("{tls:?} {http2}"));
         let builder = if tls.verify {
-            builder.with_root_certificates(match &tls.ca {
+            let roots = match &tls.ca {
                 Some(path) => files::authorities(path)?,
                 None => files::authorities(system_authorities())?,
-            })
+            };
+            note_roots(&mut read, &roots);
+            builder.with_root_certificates(roots)
         } else {
             builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Unverified(Arc::clone(self.provider()))))
         };
         let mut config = match &tls.certificate {
-            Some((cert, key)) => builder.with_client_auth_cert(files::chain(cert)?, files::key(key)?)?,
+            Some((cert, key)) => {
+                let (chain, key) = (files::chain(cert)?, files::key(key)?);
+                for cert in &chain {
+                    read.update(cert);
+                }
+                read.update(key.secret_der());
+                builder.with_client_auth_cert(chain, key)?
+            }
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
@@ -53,7 +89,23 @@ impl Shared {
             .sni
             .as_ref()
             .map(|name| ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone())));
-        Ok(ClientTls { config: Arc::new(config), name: name.transpose()? })
+        let mut probing = config.clone();
+        probing.resumption = Resumption::disabled();
+        Ok(ClientTls {
+            config: Arc::new(config),
+            probing: Arc::new(probing),
+            name: name.transpose()?,
+            read: read.finalize().into(),
+        })
+    }
+}
+
+/// Notes all by which authorities differ.
+fn note_roots(read: &mut Sha256, roots: &RootCertStore) {
+    for root in &roots.roots {
+        read.update(&root.subject);
+        read.update(&root.subject_public_key_info);
+        read.update(root.name_constraints.as_deref().unwrap_or_default());
     }
 }
 

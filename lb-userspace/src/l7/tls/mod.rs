@@ -1,5 +1,5 @@
 //! TLS: what the configuration asks for, read into what rustls needs. The only door to rustls but for [`super::wire`], which
-//! moves its records.
+//! moves its records, and for the probes of health.
 //!
 //! Files are read when a configuration is taken up and when they change, by the daemon and once for all workers; what cannot
 //! be read leaves the former in use.
