@@ -1,7 +1,7 @@
 //! The health checks that run, kept in step with the configuration.
 
 use crate::config::{self, Check, CheckKind, Config};
-use crate::health::{self, Evidence, HealthState, Params, Report, Transport};
+use crate::health::{self, Evidence, HealthState, Layers, Params, Report, Transport};
 use crate::plan::BackendKey;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -120,7 +120,7 @@ const fn where_it_listens(service: &config::Service, backend: &config::Backend) 
     SocketAddr::new(backend.addr.ip(), port)
 }
 
-/// How a backend is probed.
+/// How a backend is probed, by plain TCP.
 pub(super) fn params(
     check: &Check,
     backend: SocketAddr,
@@ -134,6 +134,7 @@ pub(super) fn params(
     };
     Params {
         kind,
+        layers: Layers::default(),
         target: SocketAddr::new(backend.ip(), check.port.unwrap_or(backend.port())),
         interval: check.interval,
         timeout: check.timeout,

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub enum Stage {
     /// The connection was not established yet.
     Connecting,
+    /// Connected; TLS was not agreed on yet.
+    Securing,
     /// Connected; the answer had not come.
     Answering,
 }
@@ -18,6 +20,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connecting => "while connecting",
+            Self::Securing => "during the TLS handshake",
             Self::Answering => "while waiting for the answer",
         })
     }
@@ -46,6 +49,9 @@ pub enum ProbeError {
     /// The peer closed the connection before its answer was complete.
     #[error("connection closed before the answer was complete")]
     Closed,
+    /// TLS could not be agreed on, or was broken off.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// It answered, with another status than the one that passes.
     #[error("status {got} instead of {want}")]
     Status {
@@ -57,6 +63,9 @@ pub enum ProbeError {
     /// What came back is not an HTTP response.
     #[error("not HTTP: {0}")]
     NotHttp(String),
+    /// What came back is not HTTP/2, or refuses the request.
+    #[error("HTTP/2: {0}")]
+    Http2(String),
     /// The response head did not end within the limit.
     #[error("response head longer than {limit} bytes")]
     HeadTooLong {
@@ -83,15 +92,31 @@ impl ProbeError {
     pub(super) fn ours(error: &io::Error) -> Self {
         Self::Ours(error.to_string())
     }
+
+    /// An error that ended a handshake of TLS.
+    pub(super) fn in_handshake(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Self::Tls("the backend closed the connection during the handshake".to_owned())
+            }
+            _ => error.into(),
+        }
+    }
 }
 
 impl From<io::Error> for ProbeError {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{
-            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
-            NetworkUnreachable,
+            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, InvalidData,
+            NetworkUnreachable, UnexpectedEof,
         };
+        if let Some(error) = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
+            return Self::Tls(describe_tls(error));
+        }
         match error.kind() {
+            UnexpectedEof => Self::Closed,
+            // What `h2` was told by TLS beneath it.
+            InvalidData => Self::Tls(error.to_string()),
             ConnectionRefused => Self::Refused,
             ConnectionReset | ConnectionAborted | BrokenPipe => Self::Reset,
             HostUnreachable | NetworkUnreachable => Self::Unreachable(error.to_string()),
@@ -99,6 +124,69 @@ impl From<io::Error> for ProbeError {
             _ => Self::Connection(error.to_string()),
         }
     }
+}
+
+impl From<h2::Error> for ProbeError {
+    fn from(error: h2::Error) -> Self {
+        if error.is_io() {
+            return error.into_io().map_or(Self::Closed, Self::from);
+        }
+        let what = match error.reason() {
+            Some(reason) if error.is_remote() => format!("refused by the backend: {}", reason.description()),
+            _ => format!("not spoken by the backend: {error}"),
+        };
+        Self::Http2(what)
+    }
+}
+
+/// What is wrong with TLS, and what to look at.
+fn describe_tls(error: &rustls::Error) -> String {
+    use rustls::{AlertDescription, Error};
+    match error {
+        Error::InvalidCertificate(why) => describe_certificate(why),
+        Error::InvalidMessage(_) => {
+            "the backend answers with something else; does it speak TLS on this port?".into()
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the backend asks for a client certificate; `tls` may name `cert` and `key`".into()
+        }
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            "the backend takes no connection for this version of HTTP (ALPN)".into()
+        }
+        Error::AlertReceived(alert) => format!("the backend refused: {alert:?}"),
+        other => other.to_string(),
+    }
+}
+
+fn describe_certificate(error: &rustls::CertificateError) -> String {
+    use rustls::CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+        UnknownIssuer,
+    };
+    match error {
+        NotValidForName => "certificate not valid for the name that is asked for".into(),
+        NotValidForNameContext { expected, presented } => {
+            format!("certificate not valid for name {}, but for {}", expected.to_str(), list(presented))
+        }
+        UnknownIssuer => "unknown issuer: the certificate is of no authority that is believed (`ca`)".into(),
+        Expired | ExpiredContext { .. } => "certificate expired".into(),
+        NotValidYet | NotValidYetContext { .. } => "certificate not valid yet".into(),
+        other => format!("certificate not valid: {other:?}"),
+    }
+}
+
+/// The first of a certificate's names; there may be a hundred.
+fn list(names: &[String]) -> String {
+    const TOLD: usize = 3;
+    let told: Vec<_> = names.iter().take(TOLD).map(|name| bare(name)).collect();
+    let others = if names.len() > TOLD { " and others" } else { "" };
+    format!("{}{others}", told.join(", "))
+}
+
+/// A name as rustls presents it, `DnsName("a")` or `IpAddress(10.0.0.1)`, without what is around it.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// Errors that name a shortage or a prohibition on this host. `EPERM` is what a local firewall answers.
@@ -119,6 +207,26 @@ mod tests {
         assert_eq!(
             ProbeError::Status { got: 503, want: StatusRange::default() }.to_string(),
             "status 503 instead of 200"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_told_with_what_to_look_at() {
+        use rustls::CertificateError::{ExpiredContext, NotValidForNameContext, UnknownIssuer};
+        use rustls::pki_types::{ServerName, UnixTime};
+        let said = |error| {
+            let error = rustls::Error::InvalidCertificate(error);
+            ProbeError::from(io::Error::new(io::ErrorKind::InvalidData, error)).to_string()
+        };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(2));
+        let past = UnixTime::since_unix_epoch(Duration::from_secs(1));
+        assert_eq!(said(ExpiredContext { time: now, not_after: past }), "TLS: certificate expired");
+        assert!(said(UnknownIssuer).starts_with("TLS: unknown issuer"));
+        let presented = ["DnsName(\"a\")", "IpAddress(10.0.0.1)", "c", "d"].map(str::to_owned).into();
+        let expected = ServerName::try_from("www.example.org").unwrap();
+        assert_eq!(
+            said(NotValidForNameContext { expected, presented }),
+            "TLS: certificate not valid for name www.example.org, but for a, 10.0.0.1, c and others"
         );
     }
 

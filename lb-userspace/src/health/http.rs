@@ -14,29 +14,47 @@ const MAX_HEADERS: usize = 128;
 /// How much of a foreign greeting is quoted in the error.
 const QUOTED_BYTES: usize = 24;
 
-/// What to send, and the status that passes.
+/// Who asks.
+pub(super) const SENDER: &str = concat!("lb-health/", env!("CARGO_PKG_VERSION"));
+
+/// What to ask for, and the status that passes.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
-    request: Vec<u8>,
+    path: String,
+    host: String,
     want: StatusRange,
 }
 
 impl Question {
     pub(super) fn new(path: &str, want: StatusRange, host: Option<&str>, target: SocketAddr) -> Self {
         let host = host.map_or_else(|| target.to_string(), str::to_owned);
-        let version = env!("CARGO_PKG_VERSION");
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lb-health/{version}\r\nAccept: */*\r\n\
-             Connection: close\r\n\r\n"
-        );
-        Self { request: request.into_bytes(), want }
+        Self { path: path.to_owned(), host, want }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     /// Asks, and passes if the status is the wanted one.
-    pub(super) async fn ask(self, stream: &mut Stream) -> Result<(), ProbeError> {
-        stream.write_all(self.request).await?;
-        let got = read_status(stream).await?;
+    pub(super) async fn ask(&self, stream: &mut Stream) -> Result<(), ProbeError> {
+        stream.write_all(self.request().into_bytes()).await?;
+        self.judge(read_status(stream).await?)
+    }
+
+    /// Whether the backend's status is the wanted one.
+    pub(super) fn judge(&self, got: u16) -> Result<(), ProbeError> {
         if self.want.contains(got) { Ok(()) } else { Err(ProbeError::Status { got, want: self.want }) }
+    }
+
+    fn request(&self) -> String {
+        let Self { path, host, .. } = self;
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {SENDER}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        )
     }
 }
 
@@ -103,14 +121,14 @@ mod tests {
     #[test]
     fn the_request_names_host_and_sender_and_asks_to_close() {
         let question = Question::new("/healthz", StatusRange::default(), None, ([10, 0, 0, 1], 8080).into());
-        let request = String::from_utf8(question.request).unwrap();
+        let request = question.request();
         assert!(
             request.starts_with("GET /healthz HTTP/1.1\r\nHost: 10.0.0.1:8080\r\nUser-Agent: lb-health/")
         );
         assert!(request.contains("\r\nConnection: close\r\n") && request.ends_with("\r\n\r\n"));
         let named =
             Question::new("/", StatusRange::default(), Some("shop.example"), ([10, 0, 0, 1], 80).into());
-        assert!(String::from_utf8(named.request).unwrap().contains("\r\nHost: shop.example\r\n"));
+        assert!(named.request().contains("\r\nHost: shop.example\r\n"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Machine, Next};
-use crate::health::{HealthState, Kind, Params, ProbeError};
+use crate::health::{HealthState, Kind, Layers, Params, ProbeError};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const RISE: u32 = 2;
@@ -19,6 +19,7 @@ fn params() -> Params {
         fall: FALL,
         jitter_percent: 10,
         source_ports: None,
+        layers: Layers::default(),
     }
 }
 

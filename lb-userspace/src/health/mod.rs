@@ -10,6 +10,8 @@ mod driver;
 mod error;
 mod evidence;
 mod http;
+mod http2;
+mod layers;
 mod machine;
 mod params;
 mod probe;
@@ -18,6 +20,8 @@ mod socket;
 mod stream;
 
 #[cfg(test)]
+mod layer_tests;
+#[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
 mod simulation;
@@ -25,6 +29,7 @@ mod simulation;
 pub use driver::{Handle, Report, spawn};
 pub use error::{ProbeError, Stage};
 pub use evidence::{Evidence, HealthState, Transition};
+pub use layers::Layers;
 pub use machine::{Machine, Next};
 pub use params::{Kind, Params};
 pub use probe::Prober;

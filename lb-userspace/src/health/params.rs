@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::Layers;
+
 /// The question a probe asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -26,6 +28,8 @@ pub enum Kind {
 pub struct Params {
     /// What a probe asks.
     pub kind: Kind,
+    /// What it speaks beneath the question.
+    pub layers: Layers,
     /// Whom it asks: the backend's address, or another port of it.
     pub target: SocketAddr,
     /// From the start of one probe to the start of the next, at most.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
+use tokio::io::AsyncWriteExt as _;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::timeout;
 
@@ -16,7 +17,7 @@ use super::http::Question;
 use super::random::SplitMix;
 use super::socket::{bind_source_port, is_self_connected, open};
 use super::stream::{Stream, Transport};
-use super::{Kind, Params, ProbeError, Stage};
+use super::{Kind, Layers, Params, ProbeError, Stage, http2};
 
 /// How long a probe that was shut down may take to notice. It takes microseconds; should a kernel not wake the
 /// pending operation, the verdict does not wait for it, and the task keeps the operation until it ends.
@@ -37,6 +38,7 @@ impl Prober {
     /// The seed chooses source ports, where a range of them is given.
     #[must_use]
     pub fn new(params: Params, transport: Transport, seed: u64) -> Self {
+        let transport = if params.layers.is_empty() { transport } else { Transport::Epoll };
         let question = match &params.kind {
             Kind::Tcp => None,
             Kind::Http { path, status, host } => {
@@ -51,10 +53,19 @@ impl Prober {
         let socket = self.open().map_err(|error| ProbeError::ours(&error))?;
         let alarm = socket.try_clone().map_err(|error| ProbeError::ours(&error))?;
         let stage = Rc::new(Cell::new(Stage::Connecting));
-        let (transport, target) = (self.transport, self.params.target);
-        let exchange = exchange(transport, socket, target, self.question.clone(), Rc::clone(&stage));
-        let latency = await_outcome(spawn_local(exchange), &alarm, self.params.timeout, &stage).await?;
+        let target = self.params.target;
+        let exchange = self.exchange(socket, Rc::clone(&stage));
+        let latency = await_outcome(exchange, &alarm, self.params.timeout, &stage).await?;
         if is_self_connected(&alarm, target) { Err(ProbeError::Refused) } else { Ok(latency) }
+    }
+
+    fn exchange(&self, socket: Socket, stage: Rc<Cell<Stage>>) -> JoinHandle<Outcome> {
+        let (target, layers, question) = (self.params.target, &self.params.layers, self.question.clone());
+        if layers.is_empty() {
+            spawn_local(exchange(self.transport, socket, target, question, stage))
+        } else {
+            spawn_local(exchange_by(layers.clone(), socket, target, question, stage))
+        }
     }
 
     fn open(&mut self) -> std::io::Result<Socket> {
@@ -78,6 +89,26 @@ async fn exchange(
     stage.set(Stage::Answering);
     if let Some(question) = question {
         question.ask(&mut stream).await?;
+    }
+    Ok(start.elapsed())
+}
+
+/// The same with what lies between TCP and the question.
+async fn exchange_by(
+    layers: Layers,
+    socket: Socket,
+    target: SocketAddr,
+    question: Option<Question>,
+    stage: Rc<Cell<Stage>>,
+) -> Outcome {
+    let start = Instant::now();
+    let mut stream = layers.connect(socket, target, &stage).await?;
+    stage.set(Stage::Answering);
+    match question {
+        Some(question) if layers.http2 => http2::ask(&question, layers.scheme(), stream).await?,
+        Some(question) => question.ask(&mut Stream::Polled(stream)).await?,
+        // A backend should not have to log that TLS was cut off; how it takes the goodbye is no matter.
+        None => drop(stream.shutdown().await),
     }
     Ok(start.elapsed())
 }

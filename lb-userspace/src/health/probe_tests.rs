@@ -12,22 +12,30 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::stream::Stream;
-use super::{HealthState, Kind, Params, ProbeError, Prober, Stage, Transport, ring_builder, socket, spawn};
+use super::{
+    HealthState, Kind, Layers, Params, ProbeError, Prober, Stage, Transport, ring_builder, socket, spawn,
+};
 
-const TIMEOUT: Duration = Duration::from_millis(200);
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(200);
+pub(super) const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Makes of each scenario one test a transport.
 macro_rules! on_both_transports {
     ($($scenario:ident)*) => {
-        mod on_epoll { $(#[test] fn $scenario() { super::run_on_epoll(super::$scenario(super::Transport::Epoll)); })* }
+        mod on_epoll {
+            use crate::health::{Transport, probe_tests::run_on_epoll};
+            $(#[test] fn $scenario() { run_on_epoll(super::$scenario(Transport::Epoll)); })*
+        }
         mod on_io_uring {
+            use crate::health::{Transport, probe_tests::run_on_ring};
             $(#[test] fn $scenario() {
-                super::run_on_ring(stringify!($scenario), || super::$scenario(super::Transport::Ring));
+                run_on_ring(stringify!($scenario), || super::$scenario(Transport::Ring));
             })*
         }
     };
 }
+pub(super) use on_both_transports;
 
 on_both_transports! {
     a_healthy_page_passes
@@ -50,19 +58,19 @@ on_both_transports! {
     dropping_a_handle_ends_the_check
 }
 
-fn run_on_epoll(scenario: impl Future<Output = ()>) {
+pub(super) fn run_on_epoll(scenario: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, scenario);
 }
 
-fn run_on_ring<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce() -> F) {
+pub(super) fn run_on_ring<F: Future<Output = ()>>(name: &str, scenario: impl FnOnce() -> F) {
     match Transport::detect() {
         (Transport::Ring, _) => ring_builder().start(scenario()),
         (Transport::Epoll, why) => println!("SKIP {name}: no io_uring here: {why:?}"),
     }
 }
 
-fn params(target: SocketAddr, kind: Kind) -> Params {
+pub(super) fn params(target: SocketAddr, kind: Kind) -> Params {
     let interval = Duration::from_millis(250);
     Params {
         kind,
@@ -73,10 +81,11 @@ fn params(target: SocketAddr, kind: Kind) -> Params {
         fall: 2,
         jitter_percent: 10,
         source_ports: None,
+        layers: Layers::default(),
     }
 }
 
-fn page() -> Kind {
+pub(super) fn page() -> Kind {
     Kind::Http { path: "/healthz".into(), status: StatusRange::default(), host: None }
 }
 

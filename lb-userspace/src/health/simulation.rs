@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::random::SplitMix;
-use super::{HealthState, Kind, Machine, Next, Params, ProbeError, Stage};
+use super::{HealthState, Kind, Layers, Machine, Next, Params, ProbeError, Stage};
 
 /// What the promise allows for timers, probes on the wire and the writing of slots.
 const ALLOWANCE: Duration = Duration::from_millis(50);
@@ -41,6 +41,7 @@ impl History {
             fall: 1 + random.below(5),
             jitter_percent: u8::try_from(random.below(51)).unwrap(),
             source_ports: None,
+            layers: Layers::default(),
         };
         Self { random, params, style }
     }

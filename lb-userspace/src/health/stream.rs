@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use socket2::Socket;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// How probes do their input and output. Chosen once at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,15 @@ fn try_ring() -> io::Result<()> {
     tokio_uring::Runtime::new(&ring_builder())?.block_on(tokio_uring::no_op())
 }
 
+/// What bytes can be polled from and to.
+pub(super) trait Polled: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Polled for T {}
+
 /// A connected probe.
 pub(super) enum Stream {
     Ring(tokio_uring::net::TcpStream),
-    Epoll(tokio::net::TcpStream),
+    Polled(Box<dyn Polled>),
 }
 
 impl Stream {
@@ -75,14 +80,14 @@ impl Stream {
     ) -> io::Result<Self> {
         match transport {
             Transport::Ring => connect_ring(socket, target).await.map(Self::Ring),
-            Transport::Epoll => connect_epoll(socket, target).await.map(Self::Epoll),
+            Transport::Epoll => Ok(Self::Polled(Box::new(connect_epoll(socket, target).await?))),
         }
     }
 
     pub(super) async fn write_all(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         match self {
             Self::Ring(stream) => stream.write_all(bytes).await.0,
-            Self::Epoll(stream) => stream.write_all(&bytes).await,
+            Self::Polled(stream) => stream.write_all(&bytes).await,
         }
     }
 
@@ -90,7 +95,7 @@ impl Stream {
     pub(super) async fn read(&mut self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         match self {
             Self::Ring(stream) => stream.read(buffer).await,
-            Self::Epoll(stream) => (stream.read(&mut buffer).await, buffer),
+            Self::Polled(stream) => (stream.read(&mut buffer).await, buffer),
         }
     }
 }
@@ -105,6 +110,6 @@ async fn connect_ring(socket: Socket, target: SocketAddr) -> io::Result<tokio_ur
     Ok(tokio_uring::net::TcpStream::from_std(socket.into()))
 }
 
-async fn connect_epoll(socket: Socket, target: SocketAddr) -> io::Result<tokio::net::TcpStream> {
+pub(super) async fn connect_epoll(socket: Socket, target: SocketAddr) -> io::Result<tokio::net::TcpStream> {
     tokio::net::TcpSocket::from_std_stream(socket.into()).connect(target).await
 }

@@ -13,7 +13,8 @@ pub(in crate::config) static HEALTH: Section = Section {
             value: Value::Text(Form::Path),
             presence: Presence::Optional("the check is `tcp`"),
             example: "http = \"/healthz\"",
-            meaning: "Probes with `GET` of this path over HTTP/1.1 without TLS.",
+            meaning: "Probes with `GET` of this path: over HTTP/1.1, and where `kind = \"http\"` the way requests go, with the \
+                      service's `tls`, `proxy_protocol` (which tells of no client) and `http2`.",
             why: "Only the operator knows a path that tells whether the server can do its work.",
         },
         Key {
@@ -37,7 +38,8 @@ pub(in crate::config) static HEALTH: Section = Section {
             value: Value::Flag,
             presence: Presence::Optional("the check is `http`"),
             example: "tcp = true",
-            meaning: "Probes by opening a connection, and closing it at once.",
+            meaning: "Probes by opening a connection, and closing it at once; after the service's PROXY header and TLS handshake, \
+                      where it has them.",
             why: "",
         },
         Key {
@@ -45,7 +47,8 @@ pub(in crate::config) static HEALTH: Section = Section {
             value: Value::Number(Unit::Plain, 1..=65535),
             presence: Presence::Optional("the backend's own port"),
             example: "port = 8081",
-            meaning: "Port to probe. Required with `protocol = \"udp\"`.",
+            meaning: "Port to probe. Required with `protocol = \"udp\"`. Another port than the one that serves is asked plainly: \
+                      without TLS, PROXY header and HTTP/2, whatever the service speaks.",
             why: "The port that serves is the one whose health matters.",
         },
         Key {

@@ -2,7 +2,10 @@
 
 use super::super::checks::params;
 use crate::config::proxy::{Proxy, Service};
-use crate::health::{self, HealthState, Params, Report, Transport};
+use crate::config::{Check, CheckKind};
+use crate::health::{self, HealthState, Layers, Params, Report, Transport};
+use crate::l7::site::Snapshot;
+use crate::l7::tls::ClientTls;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
@@ -30,9 +33,10 @@ impl Checks {
     }
 
     /// Starts the checks that a configuration adds and ends those that it no longer has. A backend keeps its verdict while a
-    /// check with other parameters begins anew.
-    pub(super) fn follow(&mut self, proxy: &Proxy) {
-        let wanted: HashMap<Key, Params> = proxy.services.iter().flat_map(wanted).collect();
+    /// check with other parameters begins anew, such as certificates that were renewed.
+    pub(super) fn follow(&mut self, proxy: &Proxy, snapshot: &Snapshot) {
+        let wanted: HashMap<Key, Params> =
+            proxy.services.iter().flat_map(|service| wanted(service, tls_of(service, snapshot))).collect();
         self.running.retain(|key, (running, _)| wanted.get(key) == Some(running));
         self.verdicts.retain(|key, _| wanted.contains_key(key));
         for (key, params) in wanted {
@@ -80,10 +84,28 @@ impl Checks {
     }
 }
 
-fn wanted(service: &Service) -> Vec<(Key, Params)> {
+/// How connections to a service's backends begin, as it was read.
+fn tls_of<'a>(service: &Service, snapshot: &'a Snapshot) -> Option<&'a ClientTls> {
+    snapshot.tls.client(snapshot.settings.services.number(&service.name)?)
+}
+
+fn wanted(service: &Service, tls: Option<&ClientTls>) -> Vec<(Key, Params)> {
     let Some(check) = &service.health else { return Vec::new() };
-    let keyed = |addr| ((service.name.clone(), addr), params(check, addr, None));
+    let params = |addr| Params { layers: layers(service, check, addr, tls), ..params(check, addr, None) };
+    let keyed = |addr| ((service.name.clone(), addr), params(addr));
     service.backends.iter().map(|backend| keyed(backend.addr)).collect()
+}
+
+/// What is spoken to the port that is asked: what requests speak, where it is the one that serves.
+fn layers(service: &Service, check: &Check, addr: SocketAddr, tls: Option<&ClientTls>) -> Layers {
+    if check.port.is_some_and(|port| port != addr.port()) {
+        return Layers::default();
+    }
+    Layers {
+        proxy_protocol: service.proxy_protocol,
+        tls: tls.cloned(),
+        http2: service.http2 && matches!(check.kind, CheckKind::Http { .. }),
+    }
 }
 
 /// A seed of a backend's own, so that jitter spreads the probes.
@@ -91,4 +113,85 @@ fn seed(key: &Key) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, proxy::ProxyHeader};
+    use crate::l7::balance::Signer;
+    use crate::l7::log;
+    use crate::l7::settings::Settings;
+    use crate::l7::tls::{Shared, Store};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    const PEM: &str = include_str!("../../health/fixtures/backend.crt");
+    const OTHER: &str = include_str!("../../health/fixtures/stranger.crt");
+
+    /// What the only backend of a service with these lines is asked, everything being read anew.
+    fn asked(lines: &str) -> Params {
+        let text = format!(
+            "[[service]]\nname = \"web\"\nkind = \"http\"\n{lines}\n\
+             [[service.backend]]\nname = \"a\"\naddr = \"10.0.0.1:8443\"\n"
+        );
+        let proxy = config::parse("test", &text).unwrap().config.proxy;
+        let settings = Arc::new(Settings::build(&proxy, None).unwrap());
+        let tls = Arc::new(Store::read(&Shared::new().unwrap(), &settings).unwrap());
+        let (signer, log) = (Signer::new(b"secret"), log::Queue::default());
+        let snapshot = Snapshot { settings, tls, signer, workers: 1, log };
+        let service = &proxy.services[0];
+        wanted(service, tls_of(service, &snapshot)).remove(0).1
+    }
+
+    fn with_authority(folder: &Path, pem: &str) -> Params {
+        let file = folder.join("ca.pem");
+        std::fs::write(&file, pem).unwrap();
+        asked(&format!("tls = {{ ca = \"{}\", sni = \"backend.test\" }}", file.display()))
+    }
+
+    #[test]
+    fn the_port_that_serves_is_asked_as_requests_ask_it() {
+        let spoken = "tls = { verify = false }\nproxy_protocol = \"v2\"\nhttp2 = true\n";
+        for check in ["http = \"/\"", "http = \"/\", port = 8443"] {
+            let layers = asked(&format!("{spoken}health = {{ {check} }}")).layers;
+            assert!(layers.http2 && layers.tls.is_some(), "{check}");
+            assert_eq!(layers.proxy_protocol, Some(ProxyHeader::V2), "{check}");
+        }
+        let layers = asked(&format!("{spoken}health = {{ tcp = true }}")).layers;
+        assert!(layers.tls.is_some() && !layers.http2);
+    }
+
+    #[test]
+    fn another_port_is_asked_plainly() {
+        let spoken = "tls = { verify = false }\nproxy_protocol = \"v1\"\nhttp2 = true\n";
+        let params = asked(&format!("{spoken}health = {{ http = \"/\", port = 8081 }}"));
+        assert_eq!((params.layers, params.target.port()), (Layers::default(), 8081));
+    }
+
+    #[test]
+    fn what_was_read_again_and_is_the_same_restarts_no_check() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = with_authority(folder.path(), PEM);
+        assert_eq!(first, with_authority(folder.path(), PEM));
+        assert_ne!(first, with_authority(folder.path(), OTHER), "a renewed file was not noticed");
+    }
+
+    #[test]
+    fn a_renewed_key_begins_the_check_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |own: &str| {
+            let at = |name: &str| folder.path().join(name).display().to_string();
+            std::fs::write(at("own.crt"), own).unwrap();
+            std::fs::write(at("own.key"), include_str!("../../health/fixtures/backend.key")).unwrap();
+            asked(&format!(
+                "tls = {{ verify = false, cert = \"{}\", key = \"{}\" }}",
+                at("own.crt"),
+                at("own.key")
+            ))
+        };
+        let twice = [PEM, PEM].concat();
+        assert_eq!(with(PEM), with(PEM));
+        assert_ne!(with(PEM), with(&twice));
+    }
 }

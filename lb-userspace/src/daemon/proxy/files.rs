@@ -121,6 +121,7 @@ impl Front {
         if let Some(workers) = &self.workers {
             workers.serve(&self.snapshot);
         }
+        self.checks.follow(&self.file, &self.snapshot);
     }
 
     fn warn_of_ends(&self, now: SystemTime) {

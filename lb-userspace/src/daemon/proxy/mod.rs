@@ -136,8 +136,6 @@ impl Front {
         let watch = files::watch(&settings);
         let tls = Arc::new(Store::read(&shared, &settings)?);
         let (told, reports) = unbounded_channel();
-        let mut checks = Checks::new(transport, told);
-        checks.follow(&config.proxy);
         let signer = signer(&config.proxy)?.unwrap_or_else(|| Signer::new(&draw_secret()));
         let log = Log::start().map_err(Error::Worker)?;
         let snapshot = Snapshot {
@@ -147,6 +145,8 @@ impl Front {
             tls,
             signer,
         };
+        let mut checks = Checks::new(transport, told);
+        checks.follow(&config.proxy, &snapshot);
         let (file, orders) = (config.proxy.clone(), Orders::default());
         Ok((Self { shared, snapshot, workers: None, log, file, orders, checks, watch }, reports))
     }
@@ -200,7 +200,7 @@ impl Front {
             Some(workers) => workers.serve(&snapshot),
             None => self.workers = start(&snapshot)?,
         }
-        self.checks.follow(&config.proxy);
+        self.checks.follow(&config.proxy, &snapshot);
         self.orders.follow(&config.proxy);
         self.file = config.proxy.clone();
         (self.snapshot, self.watch) = (snapshot, watch);

@@ -38,7 +38,6 @@ pub(super) fn check(raw: &raw::File, report: &mut Report) {
 /// The service, unless a part of it is missing or unfit.
 pub(super) fn build(raw: &proxy::Service, line: usize, report: &mut Report) -> Option<Service> {
     check_backends(raw, report);
-    check_probe(raw, report);
     check_certificate(raw, report);
     check_hash_on(raw, report);
     let health = health::build_tcp(&raw.health, report);
@@ -164,17 +163,4 @@ fn check_certificate(raw: &proxy::Service, report: &mut Report) {
             .label(format!("expected `{other}` beside it"))
             .help(format!("add `{other}`")),
     );
-}
-
-/// A check speaks plain HTTP, which a port for TLS does not answer.
-fn check_probe(raw: &proxy::Service, report: &mut Report) {
-    let Some((at, raw::Health::Check(check))) = raw.health.spanned() else { return };
-    if let (Some(tls), Found::Given { .. }, Found::Absent) = (span(&raw.tls), &check.http, &check.port) {
-        report.add(
-            Finding::value(at, "an HTTP check speaks no TLS, but the backends do")
-                .label("expected a `tcp` check, or a `port` without TLS")
-                .also(tls, "backends speak TLS")
-                .help("write `health = { tcp = true }`, or name the port as in `port = 8081`"),
-        );
-    }
 }

@@ -329,12 +329,6 @@ fn mistakes_in_the_braces_of_services_are_refused_with_their_remedy() {
             .says("a certificate needs both `cert` and `key`")
             .marks("expected `key` beside it")
             .helps("add `key`"),
-        row("an HTTP check of backends with TLS", service("health = { http = \"/\" }\ntls = {}"))
-            .at("9:10")
-            .says("an HTTP check speaks no TLS, but the backends do")
-            .marks("expected a `tcp` check, or a `port` without TLS")
-            .also("10:7", "backends speak TLS")
-            .helps("write `health = { tcp = true }`, or name the port as in `port = 8081`"),
         row("a check of no kind", service("health = { interval = \"2s\" }"))
             .at("9:10")
             .says("the health check has neither `http` nor `tcp`")
