@@ -1,5 +1,6 @@
 //! What the daemon tells of layer 7.
 
+use super::HealthStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -147,6 +148,9 @@ pub struct FrontBackendStatus {
     pub weight: u16,
     /// `up`, `down` or `unknown`; what is not probed is up.
     pub state: String,
+    /// The evidence for it.
+    #[serde(default)]
+    pub health: HealthStatus,
     /// Whether it gets no new requests.
     pub drain: bool,
     /// Its answers by the first digit of their status, from 1.

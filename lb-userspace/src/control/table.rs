@@ -6,7 +6,8 @@ mod front;
 mod text;
 
 use super::{
-    BackendStatus, FloodGuardStatus, GuardStatus, InterfaceStatus, ReasonStatus, ServiceStatus, Status,
+    BackendStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ReasonStatus, ServiceStatus,
+    Status,
 };
 use front::front;
 use std::fmt::Write as _;
@@ -196,13 +197,17 @@ fn evidence(backend: &BackendStatus) -> String {
         (None, Some(why)) => format!("; next hop not known: {why}"),
         (None, None) => "; next hop not known".to_owned(),
     };
-    let probe = match (&health.error, health.last_probe_ms_ago, health.latency_us) {
+    last_probe(health) + &unreachable
+}
+
+/// What the last probe met.
+fn last_probe(health: &HealthStatus) -> String {
+    match (&health.error, health.last_probe_ms_ago, health.latency_us) {
         (Some(error), Some(ago), _) => format!("{error}, {ago} ms ago"),
         (None, Some(ago), Some(latency)) => format!("ok in {latency} µs, {ago} ms ago"),
         _ if health.check == "none" => "not checked".to_owned(),
         _ => "none yet".to_owned(),
-    };
-    probe + &unreachable
+    }
 }
 
 /// The counters of a verdict in one sentence.
@@ -217,7 +222,7 @@ fn reasons(status: &Status, verdict: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HealthStatus, ListenerStatus, RefusedMode, Traffic};
+    use super::super::{ListenerStatus, RefusedMode, Traffic};
     use super::*;
 
     fn up() -> BackendStatus {

@@ -145,7 +145,8 @@ fn traffic(count: BackendCount) -> Traffic {
     }
 }
 
-fn health(check: Option<&Check>, evidence: Option<Evidence>) -> HealthStatus {
+/// What a check found, of a backend that has one.
+pub(super) fn health(check: Option<&Check>, evidence: Option<Evidence>) -> HealthStatus {
     let check = match check.map(|check| &check.kind) {
         None => "none".to_owned(),
         Some(CheckKind::Tcp) => "tcp".to_owned(),
@@ -155,6 +156,7 @@ fn health(check: Option<&Check>, evidence: Option<Evidence>) -> HealthStatus {
     let ago = |at: Instant| millis(at.elapsed());
     HealthStatus {
         check,
+        state_ms: Some(ago(evidence.since)),
         last_probe_ms_ago: evidence.last_probe.map(ago),
         latency_us: evidence.latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
         error: evidence.error.as_ref().map(ToString::to_string),

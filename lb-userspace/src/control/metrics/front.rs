@@ -108,7 +108,7 @@ fn times(labels: &[Label<'_>], times: &TimesStatus, page: &mut Page) {
 type Of = fn(&FrontBackendStatus) -> u64;
 
 /// What is told of each backend: whether it only grows, its name, its help, and the number.
-const BACKENDS: [(bool, &str, &str, Of); 10] = [
+const BACKENDS: [(bool, &str, &str, Of); 13] = [
     (false, "lb_http_backend_up", "Whether its checks say that it serves.", |one| (one.state == "up").into()),
     (false, "lb_http_backend_draining", "Whether it gets no new requests.", |one| one.drain.into()),
     (false, "lb_http_backend_weight", "Its weight.", |one| one.weight.into()),
@@ -123,6 +123,9 @@ const BACKENDS: [(bool, &str, &str, Of); 10] = [
     (true, "lb_http_backend_ejections_total", "How often a worker left it out as an outlier.", |one| {
         one.ejections
     }),
+    (true, "lb_http_backend_probes_succeeded_total", "Health checks passed.", |one| one.health.successes),
+    (true, "lb_http_backend_probes_failed_total", "Health checks failed.", |one| one.health.failures),
+    (true, "lb_http_backend_transitions_total", "Changes of health.", |one| one.health.transitions),
 ];
 
 fn backends(services: &[FrontServiceStatus], page: &mut Page) {

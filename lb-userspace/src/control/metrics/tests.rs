@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::{
     FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
-    FrontSheddingStatus, FrontStatus, InterfaceStatus, ReasonStatus, TimesStatus,
+    FrontSheddingStatus, FrontStatus, HealthStatus, InterfaceStatus, ReasonStatus, TimesStatus,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -13,8 +13,14 @@ fn times() -> TimesStatus {
 
 /// A status with something in each place.
 fn status() -> Status {
-    let backend =
-        FrontBackendStatus { name: "web1".into(), state: "up".into(), times: times(), ..Default::default() };
+    let health = HealthStatus { successes: 21, failures: 22, transitions: 23, ..Default::default() };
+    let backend = FrontBackendStatus {
+        name: "web1".into(),
+        state: "up".into(),
+        health,
+        times: times(),
+        ..Default::default()
+    };
     let front = FrontStatus {
         workers: 2,
         listeners: vec![FrontListenerStatus {
@@ -116,6 +122,9 @@ fn numbers_stand_where_they_belong() {
         "lb_http_request_duration_seconds_bucket{listener=\"main\",route=\"*\",le=\"2.5\"} 3",
         "lb_http_request_duration_seconds_sum{listener=\"main\",route=\"*\"} 3",
         "lb_http_backend_up{service=\"web\",backend=\"web1\"} 1",
+        "lb_http_backend_probes_succeeded_total{service=\"web\",backend=\"web1\"} 21",
+        "lb_http_backend_probes_failed_total{service=\"web\",backend=\"web1\"} 22",
+        "lb_http_backend_transitions_total{service=\"web\",backend=\"web1\"} 23",
         "lb_http_memory_bytes 4096",
         "lb_http_memory_limit_bytes 8192",
         "lb_http_connections_refused_total 11",

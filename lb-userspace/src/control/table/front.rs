@@ -3,8 +3,10 @@
 use super::super::{
     FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontSheddingStatus, FrontStatus,
 };
-use super::text::{bytes, grouped};
+use super::last_probe;
+use super::text::{bytes, duration, grouped};
 use crate::l7::http1::civil;
+use std::time::Duration;
 
 const DAY: u64 = 24 * 3600;
 
@@ -24,7 +26,7 @@ pub(super) fn front(front: &FrontStatus) -> Vec<String> {
     });
     let services = front.services.iter().flat_map(|service| {
         let head = format!("service {}", service.name);
-        [head].into_iter().chain(service.backends.iter().map(front_backend))
+        [head].into_iter().chain(service.backends.iter().flat_map(|one| [front_backend(one), evidence(one)]))
     });
     let routes = front.routes.iter().map(|route| {
         let name = match &*route.route {
@@ -88,6 +90,16 @@ fn front_backend(backend: &FrontBackendStatus) -> String {
     )
 }
 
+/// A line on why a backend is in its state, and since when.
+fn evidence(backend: &FrontBackendStatus) -> String {
+    let FrontBackendStatus { state, health, .. } = backend;
+    let since = health.state_ms.map(|ms| {
+        let held = duration(Duration::from_millis(ms).as_secs_f64());
+        format!(", {state} for {held}")
+    });
+    format!("    last probe: {}{}", last_probe(health), since.unwrap_or_default())
+}
+
 /// Answers by class, those that there were.
 fn classes(answers: [u64; 5]) -> String {
     let counted = (1..).zip(answers).filter(|(_, count)| *count > 0);
@@ -97,7 +109,31 @@ fn classes(answers: [u64; 5]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::{FrontServiceStatus, HealthStatus};
     use super::*;
+
+    fn told_of(state: &str, health: HealthStatus) -> String {
+        let backend = FrontBackendStatus { state: state.into(), health, ..FrontBackendStatus::default() };
+        let service = FrontServiceStatus { name: "web".into(), backends: vec![backend] };
+        let told = front(&FrontStatus { services: vec![service], ..FrontStatus::default() });
+        told.last().unwrap().clone()
+    }
+
+    #[test]
+    fn why_a_backend_is_down_stands_below_it() {
+        let down = HealthStatus {
+            state_ms: Some(192_000),
+            last_probe_ms_ago: Some(12),
+            error: Some("TLS: certificate expired".into()),
+            ..HealthStatus::default()
+        };
+        assert_eq!(
+            told_of("down", down),
+            "    last probe: TLS: certificate expired, 12 ms ago, down for 3m12s"
+        );
+        let unchecked = HealthStatus { check: "none".into(), ..HealthStatus::default() };
+        assert_eq!(told_of("up", unchecked), "    last probe: not checked");
+    }
 
     #[test]
     fn a_listener_s_certificates_are_told_with_their_last_day() {

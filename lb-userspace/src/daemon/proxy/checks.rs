@@ -3,7 +3,7 @@
 use super::super::checks::params;
 use crate::config::proxy::{Proxy, Service};
 use crate::config::{Check, CheckKind};
-use crate::health::{self, HealthState, Layers, Params, Report, Transport};
+use crate::health::{self, Evidence, HealthState, Layers, Params, Report, Transport};
 use crate::l7::site::Snapshot;
 use crate::l7::tls::ClientTls;
 use std::collections::HashMap;
@@ -69,6 +69,11 @@ impl Checks {
     pub(super) fn state(&self, key: &Key) -> HealthState {
         let checked = self.running.get(key);
         checked.map_or(HealthState::Up, |_| self.verdicts.get(key).copied().unwrap_or(HealthState::Unknown))
+    }
+
+    /// The evidence for a backend's verdict; `None` if it is not checked.
+    pub(super) fn evidence(&self, key: &Key) -> Option<Evidence> {
+        self.running.get(key).map(|(_, handle)| handle.evidence())
     }
 
     /// The backends that are checked and not up.

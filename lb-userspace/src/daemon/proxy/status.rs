@@ -1,5 +1,6 @@
 //! What there is to tell of layer 7.
 
+use super::super::report::health;
 use super::Front;
 use super::workers::Workers;
 use crate::config::proxy::Backend;
@@ -97,8 +98,12 @@ impl Front {
         let backends = service.config.backends.iter().map(|backend| {
             let seen: Vec<_> =
                 looks.iter().filter(|look| look.service == *name && look.addr == backend.addr).collect();
-            let state = self.checks.state(&(name.clone(), backend.addr)).as_str().to_owned();
-            let told = FrontBackendStatus { state, ..tell_backend(backend, &seen) };
+            let key = (name.clone(), backend.addr);
+            let told = FrontBackendStatus {
+                state: self.checks.state(&key).as_str().to_owned(),
+                health: health(service.config.health.as_ref(), self.checks.evidence(&key)),
+                ..tell_backend(backend, &seen)
+            };
             match service.tally(backend.addr) {
                 Some(tally) => with_tally(told, tally),
                 None => told,
