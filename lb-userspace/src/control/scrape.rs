@@ -1,25 +1,33 @@
 //! Where Prometheus reads metrics: `GET /metrics` and `GET /healthz`, one request a connection, each within a time and a length.
 //!
 //! It hands requests to the daemon's queue, as the control socket does, and decides nothing. A scraper that is slow, or one that
-//! comes in hundreds, is sent away and costs nobody anything.
+//! comes in hundreds, costs nobody anything: where all places are taken, who says nothing makes room for who has come.
 
 use super::server::{Answer, Asked};
 use super::{Request, Response};
 use crate::l7::http1::{Head, Limits, room};
 use crate::observe::page;
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::{sleep, timeout};
 
-/// How long a scrape may take, from its first byte to its last.
+/// How long a request's head may take to come.
+const HEAD: Duration = Duration::from_secs(2);
+/// How long an answer may take, from the head's end to its own last byte.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Scrapes at a time. There is one of them as a rule.
 const MOST: usize = 8;
+/// How long those that hold all places have to say something, before one of them is ended for another that has come.
+const MOMENT: Duration = Duration::from_millis(10);
+/// How long a client may take nothing of its answer and keep a place that another wants.
+const STUCK: Duration = Duration::from_secs(1);
 /// Longest head of a request.
 const LONGEST: usize = 8192;
 /// Until connections are accepted again after the system refused.
@@ -32,25 +40,111 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves scrapes until dropped.
 pub async fn serve(listener: TcpListener, queue: mpsc::UnboundedSender<Asked>) {
-    let places = Arc::new(Semaphore::new(MOST));
+    let mut places = Places::default();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(RETRY).await;
+            sleep(RETRY).await;
             continue;
         };
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            let queue = queue.clone();
-            tokio::task::spawn_local(async move {
-                // Who is slow or goes away is not told.
-                let _ = timeout(PATIENCE, converse(stream, &queue)).await;
-                drop(place);
-            });
+        if places.has_room().await {
+            places.take(stream, queue.clone());
         }
     }
 }
 
-async fn converse(mut stream: TcpStream, queue: &mpsc::UnboundedSender<Asked>) -> io::Result<()> {
-    let asked = read(&mut stream).await?;
+/// The connections that are served: at most [`MOST`].
+#[derive(Default)]
+struct Places(Vec<Place>);
+
+/// A connection that is served.
+struct Place {
+    stands: Rc<Standing>,
+    task: AbortHandle,
+}
+
+/// How far a connection has come.
+struct Standing {
+    step: Cell<Step>,
+    /// When its client last said something, or took something of its answer.
+    moved: Cell<Instant>,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The client, to say what it wants.
+    Head,
+    /// The daemon.
+    Page,
+    /// The client, to take it.
+    Answer,
+}
+
+impl Places {
+    /// Whether there is a place for another connection, if need be that of one whose client keeps it waiting. There is none while all
+    /// are being answered.
+    async fn has_room(&mut self) -> bool {
+        self.forget_ended();
+        if self.0.len() == MOST {
+            sleep(MOMENT).await;
+            self.forget_ended();
+        }
+        self.0.len() < MOST || self.end_idlest(Instant::now())
+    }
+
+    fn forget_ended(&mut self) {
+        self.0.retain(|place| !place.task.is_finished());
+    }
+
+    /// Ends the connection whose head has been awaited for longest, else one whose answer is stuck.
+    fn end_idlest(&mut self, now: Instant) -> bool {
+        let places = self.0.iter().enumerate().filter(|(_, place)| place.stands.is_idle(now));
+        let idlest =
+            places.min_by_key(|(_, place)| (place.stands.step.get() != Step::Head, place.stands.moved.get()));
+        let Some((at, _)) = idlest else { return false };
+        self.0.swap_remove(at).task.abort();
+        true
+    }
+
+    fn take(&mut self, stream: TcpStream, queue: mpsc::UnboundedSender<Asked>) {
+        let stands = Rc::new(Standing { step: Cell::new(Step::Head), moved: Cell::new(Instant::now()) });
+        // Who is slow or goes away is not told.
+        let task = spawn_local(converse(stream, queue, Rc::clone(&stands))).abort_handle();
+        self.0.push(Place { stands, task });
+    }
+}
+
+impl Standing {
+    fn begin(&self, step: Step) {
+        self.step.set(step);
+        self.moved.set(Instant::now());
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        match self.step.get() {
+            Step::Head => true,
+            Step::Page => false,
+            Step::Answer => now.saturating_duration_since(self.moved.get()) >= STUCK,
+        }
+    }
+}
+
+async fn converse(
+    mut stream: TcpStream,
+    queue: mpsc::UnboundedSender<Asked>,
+    stands: Rc<Standing>,
+) -> io::Result<()> {
+    let asked = timeout(HEAD, read(&mut stream, &stands)).await??;
+    stands.begin(Step::Page);
+    timeout(PATIENCE, answer(stream, asked, &queue, &stands)).await?
+}
+
+async fn answer(
+    mut stream: TcpStream,
+    asked: Target,
+    queue: &mpsc::UnboundedSender<Asked>,
+    stands: &Standing,
+) -> io::Result<()> {
     let answer = match asked {
         Target::Metrics => metrics(queue).await,
         Target::Health => written("200 OK", "text/plain", "ok\n"),
@@ -58,7 +152,12 @@ async fn converse(mut stream: TcpStream, queue: &mpsc::UnboundedSender<Asked>) -
         Target::NotGet => written("405 Method Not Allowed", "text/plain", "only GET\n"),
         Target::Nonsense => written("400 Bad Request", "text/plain", "not a request\n"),
     };
-    stream.write_all(answer.as_bytes()).await?;
+    let mut rest = answer.as_bytes();
+    while !rest.is_empty() {
+        stands.begin(Step::Answer);
+        let taken = stream.write(rest).await?;
+        rest = rest.get(taken..).unwrap_or_default();
+    }
     stream.shutdown().await
 }
 
@@ -72,12 +171,13 @@ enum Target {
     Nonsense,
 }
 
-async fn read(stream: &mut TcpStream) -> io::Result<Target> {
+async fn read(stream: &mut TcpStream, stands: &Standing) -> io::Result<Target> {
     let mut head = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut head).await? == 0 {
             return Ok(Target::Nonsense);
         }
+        stands.moved.set(Instant::now());
         if let Some(target) = parse(&head) {
             return Ok(target);
         }
@@ -166,11 +266,24 @@ mod tests {
         answer
     }
 
+    /// Connections that say no more than this.
+    fn holders(address: SocketAddr, count: usize, said: &str) -> Vec<std::net::TcpStream> {
+        let hold = |_| {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(said.as_bytes()).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream
+        };
+        (0..count).map(hold).collect()
+    }
+
+    const ASKING: &str = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n";
+
     #[test]
     fn a_scrape_is_answered_whole_while_slow_ones_wait() {
         let answer = with(|address| {
-            let slow: Vec<_> = (1..MOST).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-            let answer = ask(address, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
+            let slow = holders(address, MOST - 1, "");
+            let answer = ask(address, ASKING);
             drop(slow);
             answer
         });
@@ -178,13 +291,64 @@ mod tests {
     }
 
     #[test]
-    fn more_scrapes_than_there_are_places_for_are_sent_away() {
-        let answer = with(|address| {
-            let slow: Vec<_> = (0..MOST).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-            let answer = ask(address, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
-            drop(slow);
-            answer
+    fn who_says_nothing_makes_room_for_who_asks() {
+        for said in ["", "GET /met"] {
+            let (answers, took) = with(move |address| {
+                let slow = holders(address, 3 * MOST, said);
+                let start = Instant::now();
+                let answers =
+                    [ASKING, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"].map(|one| ask(address, one));
+                drop(slow);
+                (answers, start.elapsed())
+            });
+            assert!(answers[0].ends_with("\r\n\r\npage") && answers[1].ends_with("ok\n"), "{answers:?}");
+            assert!(took < HEAD, "{took:?}");
+        }
+    }
+
+    #[test]
+    fn the_one_that_has_been_silent_for_longest_makes_room() {
+        let ended = with(|address| {
+            let mut slow = holders(address, MOST, "GET /");
+            std::thread::sleep(MOMENT * 5);
+            // All but the third say a little more.
+            let others = slow.iter_mut().enumerate().filter(|(at, _)| *at != 2);
+            others.for_each(|(_, stream)| stream.write_all(b"m").unwrap());
+            std::thread::sleep(MOMENT * 5);
+            ask(address, ASKING);
+            let is_ended = |mut stream: std::net::TcpStream| {
+                stream.set_read_timeout(Some(MOMENT)).unwrap();
+                stream.read(&mut [0; 1]).is_ok_and(|count| count == 0)
+            };
+            slow.into_iter().map(is_ended).collect::<Vec<_>>()
         });
-        assert_eq!(answer, "");
+        assert_eq!(ended, (0..MOST).map(|at| at == 2).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_head_that_does_not_come_is_not_waited_for() {
+        let took = with(|address| {
+            let start = Instant::now();
+            let mut silent = holders(address, 1, "GET /metrics").remove(0);
+            let _ = silent.read(&mut [0; 1]);
+            start.elapsed()
+        });
+        assert!((HEAD..HEAD * 2).contains(&took), "{took:?}");
+    }
+
+    #[test]
+    fn an_answer_under_way_is_not_ended_for_another() {
+        let now = Instant::now();
+        let standing = |step, moved| Standing { step: Cell::new(step), moved: Cell::new(moved) };
+        let long_ago = now.checked_sub(STUCK * 2).unwrap();
+        let rows = [
+            (Step::Head, now, true),
+            (Step::Page, long_ago, false),
+            (Step::Answer, now, false),
+            (Step::Answer, long_ago, true),
+        ];
+        for (at, (step, moved, expected)) in rows.into_iter().enumerate() {
+            assert_eq!(standing(step, moved).is_idle(now), expected, "row {at}");
+        }
     }
 }
