@@ -71,6 +71,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether anything is served by it: packets of services of layer 4, or connections to listeners.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        !self.services.is_empty() || !self.proxy.listeners.is_empty()
+    }
+
     /// Whether any service has a guard, or may be given one without a restart.
     #[must_use]
     pub fn is_guarded(&self) -> bool {

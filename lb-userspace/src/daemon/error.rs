@@ -12,6 +12,16 @@ pub enum Error {
     /// The operator's file.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// The operator's file would end all that is served.
+    #[error(
+        "{config} has neither a [[listener]] nor a [[service]] of layer 4, so that nothing would be served any more; if the file was \
+         cut short, write it again and reload. To serve nothing on purpose, take backends out by `lb-userspace drain`, or stop the \
+         daemon"
+    )]
+    NothingLeft {
+        /// The file.
+        config: String,
+    },
     /// The operator's file asks for more than the tables hold.
     #[error("the configuration cannot be carried out")]
     Plan(#[from] plan::PlanError),

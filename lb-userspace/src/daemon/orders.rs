@@ -53,7 +53,7 @@ impl Balancer {
     async fn reload(&mut self) -> Result<String, NotReloaded> {
         let source = self.source.again();
         let kept = |error: &dyn std::error::Error| kept(&chain(error));
-        let config = source.load_settled().await.map_err(|error| kept(&error))?;
+        let config = source.load_again(self.config.serves()).await.map_err(|error| kept(&error))?;
         let stages = stages(&config.services);
         if !self.loader.has(stages) {
             return Err(NotReloaded::Lacks(stages));

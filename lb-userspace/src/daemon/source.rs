@@ -1,5 +1,6 @@
 //! Where the configuration comes from.
 
+use super::Error;
 use crate::config::{self, Config, Loaded};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ impl Source {
 
     /// Reads the configuration when nobody writes to it. A file written in place is empty or cut short meanwhile, and
     /// may be a valid configuration even so: one of fewer services.
-    pub(super) async fn load_settled(&self) -> Result<Config, config::Error> {
+    async fn load_settled(&self) -> Result<Config, config::Error> {
         for _ in 1..LOOKS {
             tokio::time::sleep(self.unsettled()).await;
             let loaded = self.load();
@@ -61,6 +62,16 @@ impl Source {
             }
         }
         self.load()
+    }
+
+    /// Reads the configuration for a daemon that serves something, or not. One by which nothing is served is refused where something
+    /// was: it is what a full disk or a `>` at the wrong moment leaves of a file.
+    pub(super) async fn load_again(&self, is_serving: bool) -> Result<Config, Error> {
+        let config = self.load_settled().await?;
+        if is_serving && !config.serves() {
+            return Err(Error::NothingLeft { config: self.to_string() });
+        }
+        Ok(config)
     }
 
     /// How much longer the file should be left alone; nothing where its age cannot be told, as of one that is gone or
@@ -110,5 +121,22 @@ mod tests {
         let age = source.age().unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(loaded.is_ok() && age >= SETTLED, "read at the age of {age:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_emptied_does_not_end_what_is_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lb.toml");
+        let source = Source::File(path.clone());
+        let service = "[[service]]\nname = \"a\"\nkind = \"http\"\n[[service.backend]]\nname = \"a\"\naddr = \"10.0.0.1:80\"\n";
+        for text in ["", "# words\n", "[limits]\nflows = 65536\n", service] {
+            std::fs::write(&path, text).unwrap();
+            assert!(source.load_again(false).await.is_ok(), "{text}");
+            let refused = source.load_again(true).await.unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("{} has neither", path.display())), "{refused}");
+        }
+        let listener = "[[listener]]\nname = \"h\"\naddresses = [\"127.0.0.1:80\"]\nservice = \"a\"\n";
+        std::fs::write(&path, [listener, service].concat()).unwrap();
+        assert!(source.load_again(true).await.is_ok());
     }
 }

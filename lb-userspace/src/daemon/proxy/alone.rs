@@ -120,7 +120,8 @@ impl Alone {
     /// Reads the configuration again. Whatever is wrong with it, the old one stays in force.
     async fn reload(&mut self) -> Response {
         let source = self.source.again();
-        let outcome = match source.load_settled().await.map_err(daemon::Error::from) {
+        // Without a listener it would not have started.
+        let outcome = match source.load_again(true).await {
             Ok(config) => self.take_up(&config).await.map(|()| needs_restart(&self.started_with, &config)),
             Err(error) => Err(error),
         };
