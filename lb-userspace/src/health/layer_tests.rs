@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use http::{Response, Version};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
@@ -22,7 +23,7 @@ use super::{HealthState, Kind, Layers, Params, ProbeError, Prober, Stage, Transp
 use crate::config::StatusRange;
 use crate::config::proxy::{ProxyHeader, UpstreamTls};
 use crate::l7::proxy_protocol::{Proxied, parse};
-use crate::l7::tls::{ClientTls, Shared};
+use crate::l7::tls::{ClientTls, Shared, self_signed};
 
 on_both_transports! {
     a_page_by_tls_passes
@@ -46,8 +47,19 @@ on_both_transports! {
     a_check_by_tls_reports_the_rise
 }
 
+/// The backend's certificate with its key, and a stranger's, of this run.
+static CERTIFICATES: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["backend", "stranger"] {
+        let (cert, key) = self_signed(&format!("{name}.test"));
+        std::fs::write(folder.path().join(name).with_extension("crt"), cert).unwrap();
+        std::fs::write(folder.path().join(name).with_extension("key"), key).unwrap();
+    }
+    folder
+});
+
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/health/fixtures").join(name)
+    CERTIFICATES.path().join(name)
 }
 
 fn chain() -> Vec<CertificateDer<'static>> {

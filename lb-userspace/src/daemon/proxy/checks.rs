@@ -127,12 +127,9 @@ mod tests {
     use crate::l7::balance::Signer;
     use crate::l7::log;
     use crate::l7::settings::Settings;
-    use crate::l7::tls::{Shared, Store};
+    use crate::l7::tls::{Shared, Store, self_signed};
     use std::path::Path;
     use std::sync::Arc;
-
-    const PEM: &str = include_str!("../../health/fixtures/backend.crt");
-    const OTHER: &str = include_str!("../../health/fixtures/stranger.crt");
 
     /// What the only backend of a service with these lines is asked, everything being read anew.
     fn asked(lines: &str) -> Params {
@@ -176,27 +173,25 @@ mod tests {
 
     #[test]
     fn what_was_read_again_and_is_the_same_restarts_no_check() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = with_authority(folder.path(), PEM);
-        assert_eq!(first, with_authority(folder.path(), PEM));
-        assert_ne!(first, with_authority(folder.path(), OTHER), "a renewed file was not noticed");
+        let (folder, [one, other]) =
+            (tempfile::tempdir().unwrap(), [(); 2].map(|()| self_signed("backend.test").0));
+        let first = with_authority(folder.path(), &one);
+        assert_eq!(first, with_authority(folder.path(), &one));
+        assert_ne!(first, with_authority(folder.path(), &other), "a renewed file was not noticed");
     }
 
     #[test]
-    fn a_renewed_key_begins_the_check_anew() {
+    fn a_renewed_certificate_begins_the_check_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let with = |own: &str| {
-            let at = |name: &str| folder.path().join(name).display().to_string();
-            std::fs::write(at("own.crt"), own).unwrap();
-            std::fs::write(at("own.key"), include_str!("../../health/fixtures/backend.key")).unwrap();
-            asked(&format!(
-                "tls = {{ verify = false, cert = \"{}\", key = \"{}\" }}",
-                at("own.crt"),
-                at("own.key")
-            ))
+        let with = |(cert, key): &(String, String)| {
+            let [at_cert, at_key] = ["own.crt", "own.key"].map(|name| folder.path().join(name));
+            std::fs::write(&at_cert, cert).unwrap();
+            std::fs::write(&at_key, key).unwrap();
+            let (at_cert, at_key) = (at_cert.display(), at_key.display());
+            asked(&format!("tls = {{ verify = false, cert = \"{at_cert}\", key = \"{at_key}\" }}"))
         };
-        let twice = [PEM, PEM].concat();
-        assert_eq!(with(PEM), with(PEM));
-        assert_ne!(with(PEM), with(&twice));
+        let [one, other] = [(); 2].map(|()| self_signed("client.test"));
+        assert_eq!(with(&one), with(&one));
+        assert_ne!(with(&one), with(&other));
     }
 }
