@@ -24,7 +24,7 @@ const HEAD: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Scrapes at a time. There is one of them as a rule.
 const MOST: usize = 8;
-/// How long those that hold all places have to say something, before one of them is ended for another that has come.
+/// How long a connection has to say something, before it may be ended for another that has come.
 const MOMENT: Duration = Duration::from_millis(10);
 /// How long a client may take nothing of its answer and keep a place that another wants.
 const STUCK: Duration = Duration::from_secs(1);
@@ -85,23 +85,30 @@ impl Places {
     /// are being answered.
     async fn has_room(&mut self) -> bool {
         self.forget_ended();
-        if self.0.len() == MOST {
-            sleep(MOMENT).await;
+        if self.0.len() == MOST
+            && let Some(idlest) = self.idlest().and_then(|at| self.0.get(at))
+        {
+            sleep(MOMENT.saturating_sub(idlest.stands.moved.get().elapsed())).await;
             self.forget_ended();
         }
-        self.0.len() < MOST || self.end_idlest(Instant::now())
+        self.0.len() < MOST || self.end_idlest()
     }
 
     fn forget_ended(&mut self) {
         self.0.retain(|place| !place.task.is_finished());
     }
 
-    /// Ends the connection whose head has been awaited for longest, else one whose answer is stuck.
-    fn end_idlest(&mut self, now: Instant) -> bool {
-        let places = self.0.iter().enumerate().filter(|(_, place)| place.stands.is_idle(now));
+    /// The connection whose head has been awaited for longest, else one whose answer is stuck.
+    fn idlest(&self) -> Option<usize> {
+        let now = Instant::now();
+        let idle = self.0.iter().enumerate().filter(|(_, place)| place.stands.is_idle(now));
         let idlest =
-            places.min_by_key(|(_, place)| (place.stands.step.get() != Step::Head, place.stands.moved.get()));
-        let Some((at, _)) = idlest else { return false };
+            idle.min_by_key(|(_, place)| (place.stands.step.get() != Step::Head, place.stands.moved.get()));
+        idlest.map(|(at, _)| at)
+    }
+
+    fn end_idlest(&mut self) -> bool {
+        let Some(at) = self.idlest() else { return false };
         self.0.swap_remove(at).task.abort();
         true
     }

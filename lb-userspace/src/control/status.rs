@@ -215,7 +215,7 @@ pub struct HealthStatus {
     pub check: String,
     /// Since the state changed last, or the check began.
     #[serde(default)]
-    pub state_ms: Option<u64>,
+    pub changed_ms_ago: Option<u64>,
     /// Since the last probe ended.
     pub last_probe_ms_ago: Option<u64>,
     /// How long the last successful probe took.

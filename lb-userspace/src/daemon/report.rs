@@ -156,7 +156,7 @@ pub(super) fn health(check: Option<&Check>, evidence: Option<Evidence>) -> Healt
     let ago = |at: Instant| millis(at.elapsed());
     HealthStatus {
         check,
-        state_ms: Some(ago(evidence.since)),
+        changed_ms_ago: Some(ago(evidence.since)),
         last_probe_ms_ago: evidence.last_probe.map(ago),
         latency_us: evidence.latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
         error: evidence.error.as_ref().map(ToString::to_string),

@@ -1,4 +1,5 @@
-//! The two ways a probe's bytes can travel: over `io_uring`, or over epoll where a container runtime forbids rings.
+//! The two ways a probe's bytes can travel: over `io_uring`, or over epoll where a container runtime forbids rings, and for
+//! probes with [layers](super::Layers).
 //!
 //! The rule that shapes everything here: a pending ring operation must not be dropped (it would keep its descriptor
 //! and go on in the dark). So nothing is raced or cancelled; whoever wants an operation to end shuts the socket down
@@ -87,7 +88,11 @@ impl Stream {
     pub(super) async fn write_all(&mut self, bytes: Vec<u8>) -> io::Result<()> {
         match self {
             Self::Ring(stream) => stream.write_all(bytes).await.0,
-            Self::Polled(stream) => stream.write_all(&bytes).await,
+            Self::Polled(stream) => {
+                stream.write_all(&bytes).await?;
+                // TLS may hold some of it.
+                stream.flush().await
+            }
         }
     }
 

@@ -93,7 +93,7 @@ fn front_backend(backend: &FrontBackendStatus) -> String {
 /// A line on why a backend is in its state, and since when.
 fn evidence(backend: &FrontBackendStatus) -> String {
     let FrontBackendStatus { state, health, .. } = backend;
-    let since = health.state_ms.map(|ms| {
+    let since = health.changed_ms_ago.map(|ms| {
         let held = duration(Duration::from_millis(ms).as_secs_f64());
         format!(", {state} for {held}")
     });
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn why_a_backend_is_down_stands_below_it() {
         let down = HealthStatus {
-            state_ms: Some(192_000),
+            changed_ms_ago: Some(192_000),
             last_probe_ms_ago: Some(12),
             error: Some("TLS: certificate expired".into()),
             ..HealthStatus::default()
