@@ -17,6 +17,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("a_backend_that_is_down_gets_no_request_and_one_that_is_back_does", down_and_back),
     ("a_reload_keeps_connections_and_serves_what_is_new", reload),
     ("a_reload_that_cannot_be_served_changes_nothing", bad_reload),
+    ("a_file_that_was_emptied_ends_nothing_that_is_served", emptied),
     ("sigterm_lets_an_answer_under_way_end", sigterm),
     ("the_status_tells_of_listeners_and_answers", status),
     ("a_second_daemon_on_the_same_addresses_is_refused", second_daemon),
@@ -104,6 +105,21 @@ fn bad_reload(scene: &mut Scene) -> Result<()> {
     ensure!(format!("{refused:#}").contains("/no/such/file"), "{refused:#}");
     ensure!(scene.get(&["/"])?.contains("name=web"));
     Ok(())
+}
+
+fn emptied(scene: &mut Scene) -> Result<()> {
+    let mut kept = Kept::connect(scene)?;
+    for text in ["", "# [[listener]]\n", "[proxy]\nworkers = 2\n"] {
+        let refused = scene.daemon.reload_text(text).err().with_context(|| format!("{text:?} was taken"))?;
+        let said = format!("{refused:#}");
+        ensure!(said.contains("has neither a [[listener]] nor a [[service]]"), "{said}");
+        ensure!(
+            said.contains("lb-userspace drain") && said.contains("the old configuration serves on"),
+            "{said}"
+        );
+        ensure!(kept.get("/")?.contains("name=web"), "what was served is not");
+    }
+    scene.daemon.reload_text(&scene.config(""))
 }
 
 fn sigterm(scene: &mut Scene) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Layer 7: the real daemon without an interface, between curl or openssl and real backends, by both transports.
 
+mod health;
 mod http2;
 mod idle;
 mod life;
@@ -28,6 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("life", life::CLAIMS),
         ("safety", safety::CLAIMS),
         ("seen", seen::CLAIMS),
+        ("health", health::CLAIMS),
     ];
     suites
         .into_iter()

@@ -20,6 +20,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("nothing_that_curl_sends_forges_a_line", forged),
     ("a_log_rotated_under_load_loses_no_line", rotated),
     ("metrics_scraped_meanwhile_come_to_what_was_sent", metrics),
+    ("silent_clients_do_not_keep_metrics_and_health_from_who_asks", silent_scrapes),
     ("metrics_follow_a_reload_to_another_address", metrics_elsewhere),
     ("what_is_explained_is_what_happens", explained),
     ("a_drained_backend_gets_only_clients_that_are_bound_to_it", drained),
@@ -190,6 +191,16 @@ fn metrics(scene: &mut Scene) -> Result<()> {
         scrape(scene)?.into_iter().find(|(name, _)| name.contains("expiry") && name.contains("star"));
     ensure!(expiry.is_some_and(|(_, expiry)| expiry > 1.7e9), "no expiry of a certificate");
     ensure!(scene.curl(&[&format!("http://{METRICS}/healthz")])? == "ok\n");
+    Ok(())
+}
+
+fn silent_scrapes(scene: &mut Scene) -> Result<()> {
+    let hold = || (0..32).map(|_| Ok(TcpStream::connect(METRICS)?)).collect::<Result<Vec<_>>>();
+    let silent = scene.namespace.run(hold)?;
+    for path in ["healthz", "metrics"] {
+        scene.curl(&["-f", "--max-time", "1", "-o", "/dev/null", &format!("http://{METRICS}/{path}")])?;
+    }
+    drop(silent);
     Ok(())
 }
 
