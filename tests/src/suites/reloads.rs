@@ -40,6 +40,7 @@ fn natively() -> Vec<Case> {
             ("a_storm_of_signals_is_weathered", storm),
             ("reloads_while_a_backend_flaps_harm_no_other", reloads_while_a_backend_flaps),
             ("a_file_that_is_gone_changes_nothing", file_gone),
+            ("a_file_that_was_emptied_changes_nothing", file_emptied),
             ("a_reload_that_layer_7_cannot_follow_changes_nothing", listener_taken),
             ("a_check_that_is_added_interrupts_nothing", check_added),
             ("a_backend_of_two_services_is_drained_in_one", one_backend_two_services),
@@ -122,6 +123,15 @@ fn file_gone(set: Set) -> Result<()> {
     let status = stage.wait_until("the refusal is logged", |_| told("cannot read the configuration"))?;
     ensure!(told("the old configuration serves on"), "the log does not reassure");
     ensure!(status["generation"] == generation, "a refused file made a new generation");
+    stage.who_answers(30).map(|_: Tally| ())
+}
+
+fn file_emptied(set: Set) -> Result<()> {
+    let stage = Stage::build(set, &[1, 1])?;
+    let generation = stage.daemon.status()?["generation"].clone();
+    let refused = stage.daemon.reload_text("").err().context("an empty file was taken")?;
+    ensure!(format!("{refused:#}").contains("nothing would be served any more"), "{refused:#}");
+    ensure!(stage.daemon.status()?["generation"] == generation, "a refused file made a new generation");
     stage.who_answers(30).map(|_: Tally| ())
 }
 
