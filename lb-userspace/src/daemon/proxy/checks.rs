@@ -181,11 +181,7 @@ mod tests {
     }
 
     #[test]
-<<<<<<< ours
-    fn a_renewed_certificate_begins_the_check_anew() {
-=======
     fn a_renewed_certificate_of_ours_begins_the_check_anew() {
->>>>>>> theirs
         let folder = tempfile::tempdir().unwrap();
         let with = |(cert, key): &(String, String)| {
             let [at_cert, at_key] = ["own.crt", "own.key"].map(|name| folder.path().join(name));
