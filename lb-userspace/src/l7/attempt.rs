@@ -90,22 +90,18 @@ pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
     let upstreams = Rc::clone(&ask.upstreams);
     let rules = &upstreams.service.config.retries;
     upstreams.budget.borrow_mut().deposit(rules, worker.clock.elapsed());
-    let (mut retries, mut not, mut fresh) = (rules.count, None, false);
+    let (mut retries, mut not) = (rules.count, None);
     loop {
         let mut turn = Turn::take(&worker, ask, not).await?;
         caller.account().turned(&upstreams.service.config.name, |note| turn.sign(note));
         let may_retry = |is_better| is_better && retries > 0 && withdraw(&worker, &upstreams);
-        match ask_one(caller, ask, &mut turn, fresh).await {
+        match ask_in_turn(caller, ask, &mut turn).await {
             Ok(begun) => {
                 let helps = rules.on_status && C::may_ask_another(&begun, ask) && turn.has_other();
                 if !may_retry(helps) {
                     return Ok((begun, turn));
                 }
                 C::let_go(begun, ask);
-            }
-            Err(lost) if lost.is_stale() && !fresh && rules.count > 0 => {
-                fresh = true;
-                continue;
             }
             Err(lost) => {
                 turn.note_failure(lost.failure);
@@ -123,6 +119,21 @@ pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
 fn withdraw<W: Watch>(worker: &Worker<W>, upstreams: &Upstreams<W>) -> bool {
     let rules = &upstreams.service.config.retries;
     upstreams.budget.borrow_mut().withdraw(rules, worker.clock.elapsed())
+}
+
+/// Asks the backend whose turn it is, a second time if it was by a connection that had ended before.
+async fn ask_in_turn<W: Watch, C: Caller<W>>(
+    caller: &mut C,
+    ask: &mut Ask<W>,
+    turn: &mut Turn<W>,
+) -> Result<C::Begun, Lost> {
+    let (mut fresh, may_repeat) = (false, ask.upstreams.service.config.retries.count > 0);
+    loop {
+        match ask_one(caller, ask, turn, fresh).await {
+            Err(lost) if lost.is_stale() && !fresh && may_repeat => fresh = true,
+            asked => return asked,
+        }
+    }
 }
 
 /// Asks the backend whose turn it is, by a connection that was kept or, if it is to be `fresh`, by a new one.

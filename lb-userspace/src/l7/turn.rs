@@ -1,18 +1,18 @@
 //! A backend's turn: which one a request goes to, and what the balancer learns of how it went.
 
 use super::ask::Ask;
-use super::balance::{BackendId, Choice, Outcome, Wish};
+use super::balance::{BackendId, Choice, Outcome, Seat, Wish};
 use super::log::{Field, Note};
 use super::pool::Pool;
 use super::respond::Failure;
 use super::site::Upstreams;
 use super::transport::Watch;
 use super::worker::Worker;
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-/// How often a request that waits for a backend looks whether there is room.
-const LOOK: Duration = Duration::from_millis(5);
+use tokio::time::timeout;
 
 /// How far a request had gone when its answer began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,30 +48,29 @@ impl<W: Watch> Turn<W> {
         not: Option<BackendId>,
     ) -> Result<Self, Failure> {
         let now = worker.elapsed();
-        match pick(worker, ask, not, now) {
+        let choice = ask.upstreams.balance.borrow_mut().pick(&wish(ask, not), worker.draw_half(), now);
+        match choice {
             Choice::Backend(id) => Self::begin(worker, &ask.upstreams, id, now),
             Choice::None => Err(Failure::NoBackend),
-            Choice::Full => {
-                let _queued = Queued::behind_others(&ask.upstreams).ok_or(Failure::Busy)?;
-                Box::pin(Self::wait(worker, ask, not)).await
-            }
+            Choice::Full => Box::pin(Self::wait(worker, ask, not)).await,
         }
     }
 
+    /// Waits to be called, behind those who wait already. Nobody calls for a backend that time brings back: it looks when that is due.
     async fn wait(worker: &Rc<Worker<W>>, ask: &Ask<W>, not: Option<BackendId>) -> Result<Self, Failure> {
-        let patience = ask.within(ask.upstreams.service.config.queue.timeout, &worker.clock);
-        let mut now = worker.elapsed();
-        let deadline = now + patience;
-        while now < deadline {
-            tokio::time::sleep(LOOK).await;
-            now = worker.elapsed();
-            match pick(worker, ask, not, now) {
-                Choice::Backend(id) => return Self::begin(worker, &ask.upstreams, id, now),
-                Choice::None => return Err(Failure::NoBackend),
-                Choice::Full => {}
+        let queued = Queued::behind_others(worker, ask, not).ok_or(Failure::Busy)?;
+        let deadline =
+            worker.elapsed() + ask.within(ask.upstreams.service.config.queue.timeout, &worker.clock);
+        loop {
+            let now = worker.elapsed();
+            let until = queued.next_return(now).map_or(deadline, |at| at.min(deadline));
+            match timeout(until.saturating_sub(now), queued.call()).await {
+                Ok(Choice::Backend(id)) => return queued.turn(id).ok_or(Failure::NoBackend),
+                Ok(Choice::None) => return Err(Failure::NoBackend),
+                Ok(Choice::Full) | Err(_) if worker.elapsed() < deadline => {}
+                Ok(Choice::Full) | Err(_) => return Err(Failure::QueuedTooLong),
             }
         }
-        Err(Failure::QueuedTooLong)
     }
 
     fn begin(
@@ -81,7 +80,17 @@ impl<W: Watch> Turn<W> {
         now: Duration,
     ) -> Result<Self, Failure> {
         let addr = upstreams.balance.borrow_mut().begin(id).ok_or(Failure::NoBackend)?;
-        Ok(Self {
+        Ok(Self::begun(worker, upstreams, (id, addr), now))
+    }
+
+    /// One that the balancer has been told of.
+    fn begun(
+        worker: &Rc<Worker<W>>,
+        upstreams: &Rc<Upstreams<W>>,
+        (id, addr): (BackendId, SocketAddr),
+        now: Duration,
+    ) -> Self {
+        Self {
             id,
             pool: upstreams.pool(addr),
             upstreams: Rc::clone(upstreams),
@@ -89,7 +98,7 @@ impl<W: Watch> Turn<W> {
             began: now,
             answered: None,
             outcome: Outcome::Abandoned,
-        })
+        }
     }
 
     /// It could be asked from now on: what came before does not count as its time.
@@ -150,31 +159,62 @@ impl<W: Watch> Turn<W> {
     }
 }
 
+/// Whoever waits gets the room.
 impl<W: Watch> Drop for Turn<W> {
     fn drop(&mut self) {
         let known_at = self.answered.unwrap_or_else(|| self.worker.elapsed());
-        let ejected = self.upstreams.balance.borrow_mut().end(self.id, self.outcome, known_at);
+        let mut balance = self.upstreams.balance.borrow_mut();
+        let ejected = balance.end(self.id, self.outcome, known_at);
+        if balance.is_awaited() {
+            balance.admit(|| self.worker.draw_half(), self.worker.elapsed());
+        }
         self.pool.counts.ejections.add(ejected.into());
     }
 }
 
 /// A request that waits for a backend. Its drop leaves the queue.
-struct Queued<'a, W>(&'a Upstreams<W>);
+struct Queued<'a, W: Watch> {
+    worker: &'a Rc<Worker<W>>,
+    upstreams: &'a Rc<Upstreams<W>>,
+    seat: Rc<Seat>,
+}
 
-impl<'a, W> Queued<'a, W> {
+impl<'a, W: Watch> Queued<'a, W> {
     /// None where as many wait already as may.
-    fn behind_others(upstreams: &'a Upstreams<W>) -> Option<Self> {
-        upstreams.balance.borrow_mut().enter_queue().then(|| Self(upstreams))
+    fn behind_others(worker: &'a Rc<Worker<W>>, ask: &'a Ask<W>, not: Option<BackendId>) -> Option<Self> {
+        let seat = ask.upstreams.balance.borrow_mut().wait(&wish(ask, not))?;
+        Some(Self { worker, upstreams: &ask.upstreams, seat })
+    }
+
+    /// Has all be called for whom there is room, and tells when there may be more without being called.
+    fn next_return(&self, now: Duration) -> Option<Duration> {
+        let mut balance = self.upstreams.balance.borrow_mut();
+        balance.admit(|| self.worker.draw_half(), now);
+        balance.next_return(now)
+    }
+
+    /// Waits to be called.
+    async fn call(&self) -> Choice {
+        poll_fn(|cx| self.seat.poll_call(cx)).await
+    }
+
+    /// The turn that it was called to.
+    fn turn(&self, id: BackendId) -> Option<Turn<W>> {
+        let addr = self.upstreams.balance.borrow().addr(id)?;
+        Some(Turn::begun(self.worker, self.upstreams, (id, addr), self.worker.elapsed()))
     }
 }
 
-impl<W> Drop for Queued<'_, W> {
+/// Who is called and does not come any more passes its turn on.
+impl<W: Watch> Drop for Queued<'_, W> {
     fn drop(&mut self) {
-        self.0.balance.borrow_mut().leave_queue();
+        match self.seat.take_call() {
+            Some(Choice::Backend(id)) => drop(self.turn(id)),
+            _ => self.upstreams.balance.borrow_mut().leave(&self.seat),
+        }
     }
 }
 
-fn pick<W: Watch>(worker: &Worker<W>, ask: &Ask<W>, not: Option<BackendId>, now: Duration) -> Choice {
-    let wish = Wish { key: ask.key, cookie: ask.cookie.as_deref(), not };
-    ask.upstreams.balance.borrow_mut().pick(&wish, worker.draw_half(), now)
+fn wish<W>(ask: &Ask<W>, not: Option<BackendId>) -> Wish<'_> {
+    Wish { key: ask.key, cookie: ask.cookie.as_deref(), not }
 }

@@ -252,6 +252,7 @@ impl<W: Watch> Worker<W> {
         let site = Site::new(snapshot, Some(&self.site()), (self.counters.number, self.elapsed()));
         let wanted = addresses(&site.snapshot.settings);
         self.site.replace(Rc::new(site));
+        self.admit_waiting();
         self.changed.notify_waiters();
         self.listening.borrow_mut().retain(|address, listening| {
             let stays = wanted.get(address) == Some(&listening.id);
@@ -286,6 +287,15 @@ impl<W: Watch> Worker<W> {
             let service = &upstreams.service.config.name;
             let is_down = |addr| down.iter().any(|(name, other)| name == service && *other == addr);
             upstreams.judge(is_down, self.elapsed());
+        }
+        self.admit_waiting();
+    }
+
+    /// Calls requests that wait for a backend, for there may be more room than there was, or no hope of any.
+    fn admit_waiting(&self) {
+        let (site, now) = (self.site(), self.elapsed());
+        for upstreams in site.all_upstreams() {
+            upstreams.balance.borrow_mut().admit(|| self.draw_half(), now);
         }
     }
 

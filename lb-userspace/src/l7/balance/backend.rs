@@ -129,6 +129,11 @@ impl Backend {
         self.drain
     }
 
+    /// Whether it has room that only requests bound to it can have.
+    pub(super) fn is_for_bound(&self, most: u32, now: Duration) -> bool {
+        self.drain && self.serves(now) && self.has_room(most)
+    }
+
     pub(super) const fn has_room(&self, most: u32) -> bool {
         most == 0 || self.active < most
     }

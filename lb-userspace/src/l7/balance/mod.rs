@@ -11,6 +11,7 @@ mod ewma;
 mod hash;
 mod outlier;
 mod pick;
+mod queue;
 #[cfg(test)]
 mod simulation;
 mod sticky;
@@ -20,6 +21,7 @@ mod tests;
 pub use backend::{BackendId, Outcome};
 pub use budget::RetryBudget;
 pub use hash::key_of;
+pub use queue::Seat;
 pub use sticky::Signer;
 
 use std::net::SocketAddr;
@@ -28,6 +30,7 @@ use std::time::Duration;
 use backend::Backend;
 use hash::Hashed;
 use outlier::Cap;
+use queue::Queue;
 
 use crate::config::proxy::{Balance, Outliers, Service, Sticky};
 
@@ -36,7 +39,8 @@ use crate::config::proxy::{Balance, Outliers, Service, Sticky};
 pub enum Choice {
     /// To this backend.
     Backend(BackendId),
-    /// All backends that serve have as many exchanges as they may: wait, if there is room in the queue.
+    /// All backends that serve have as many exchanges as they may, or others wait for them already: wait, if there is room in the
+    /// queue.
     Full,
     /// No backend serves.
     None,
@@ -63,8 +67,7 @@ pub struct Balancer {
     slow_start: Duration,
     /// Exchanges at a time with one backend, in this worker; 0 is no bound.
     most: u32,
-    /// Requests that may wait, and those that do.
-    queue: (u32, u32),
+    queue: Queue,
     hashed: Hashed,
     /// What backends take in the middle, for outliers by latency, and when that was found out.
     median: (Duration, Duration),
@@ -84,7 +87,7 @@ impl Balancer {
             outliers: None,
             slow_start: Duration::ZERO,
             most: 0,
-            queue: (0, 0),
+            queue: Queue::default(),
             hashed: Hashed::default(),
             median: (Duration::ZERO, Duration::ZERO),
             shares: Vec::new(),
@@ -103,7 +106,7 @@ impl Balancer {
         self.outliers = service.outliers;
         self.slow_start = service.slow_start;
         self.most = service.max_connections.div_ceil(workers.max(1));
-        self.queue.0 = service.queue.length;
+        self.queue.length = service.queue.length;
         self.backends.iter_mut().for_each(Backend::leave);
         for configured in &service.backends {
             let tag = signer.tag(&service.name, &configured.name);
@@ -178,7 +181,11 @@ impl Balancer {
     fn blame(&mut self, id: BackendId, rules: &Outliers, now: Duration) -> bool {
         let cap = self.cap(now);
         let backend = self.backends.get_mut(id.index());
-        backend.is_some_and(|backend| backend.outlier.blame(rules, cap, now))
+        let is_out = backend.is_some_and(|backend| backend.outlier.blame(rules, cap, now));
+        if is_out {
+            self.queue.rouse();
+        }
+        is_out
     }
 
     /// How many are left out, and how many may be. Looks at all backends, so that only a failure asks.
@@ -198,19 +205,6 @@ impl Balancer {
             all.sort_unstable();
             self.median = (all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or_default(), now);
         }
-    }
-
-    /// Whether one more request may wait; if so it is counted, and has to be by [`Balancer::leave_queue`] when it does no more.
-    pub fn enter_queue(&mut self) -> bool {
-        let (length, waiting) = &mut self.queue;
-        let may = *waiting < *length;
-        *waiting += u32::from(may);
-        may
-    }
-
-    /// Notes that a request waits no more.
-    pub fn leave_queue(&mut self) {
-        self.queue.1 = self.queue.1.saturating_sub(1);
     }
 
     /// What can be told of each backend, for `status` and metrics.

@@ -43,6 +43,11 @@ impl Outlier {
         now < self.until
     }
 
+    /// Until when it is left out, or was last.
+    pub(super) const fn until(&self) -> Duration {
+        self.until
+    }
+
     /// Takes a success in.
     pub(super) fn forgive(&mut self, rules: &Outliers, now: Duration) {
         if !self.is_out(now) {

@@ -13,8 +13,23 @@ use crate::config::proxy::Balance;
 const WORTH: f64 = 1.5;
 
 impl Balancer {
-    /// Where a request goes. `random` are bits that nothing else was decided by.
+    /// Where a request goes that comes now. `random` are bits that nothing else was decided by. A backend that is full is passed
+    /// over, also by those that a cookie or a hash leads to it: better another than to wait.
     pub fn pick(&mut self, wish: &Wish<'_>, random: u64, now: Duration) -> Choice {
+        if self.queue.is_empty() { self.choose(wish, random, now) } else { self.choose_behind(wish, now) }
+    }
+
+    /// The same while others wait: what they could have is not a newcomer's.
+    fn choose_behind(&self, wish: &Wish<'_>, now: Duration) -> Choice {
+        let bound = self.bound(wish, now).and_then(|id| Some((id, self.backends.get(id.index())?)));
+        match bound {
+            Some((id, backend)) if backend.is_drained() => Choice::Backend(id),
+            _ => self.full_or_none(now),
+        }
+    }
+
+    /// Where a request goes whose turn it is.
+    pub(super) fn choose(&mut self, wish: &Wish<'_>, random: u64, now: Duration) -> Choice {
         if let Some(bound) = self.bound(wish, now) {
             return Choice::Backend(bound);
         }
@@ -25,9 +40,13 @@ impl Balancer {
         });
         match picked.and_then(id) {
             Some(backend) => Choice::Backend(backend),
-            None if self.backends.iter().any(|backend| backend.is_open(now)) => Choice::Full,
-            None => Choice::None,
+            None => self.full_or_none(now),
         }
+    }
+
+    /// Why a request goes nowhere.
+    fn full_or_none(&self, now: Duration) -> Choice {
+        if self.backends.iter().any(|backend| backend.is_open(now)) { Choice::Full } else { Choice::None }
     }
 
     /// Whether a request could go to another backend than this one.

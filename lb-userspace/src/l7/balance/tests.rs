@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::simulation::{World, backends};
 use super::{BackendId, Balancer, Choice, Outcome, Signer, Wish, key_of};
-use crate::config::proxy::{Balance, HashOn, Outliers, Queue, Service, Sticky};
+use crate::config::proxy::{Balance, HashOn, Outliers, Service, Sticky};
 use crate::l7::http1::parse_authority;
 use crate::l7::message::Request;
 
@@ -18,7 +18,7 @@ fn balancer(service: &Service) -> Balancer {
     Balancer::new(service, 1, &Signer::new(b"secret"), 1, at(0))
 }
 
-fn down(balancer: &mut Balancer, backend: usize) {
+pub(super) fn down(balancer: &mut Balancer, backend: usize) {
     let addr = balancer.backends[backend].addr;
     balancer.set_up(addr, false, at(0));
 }
@@ -93,21 +93,11 @@ fn full_backends_ask_to_wait_and_none_at_all_says_so() {
     }
 }
 
-#[test]
-fn as_many_wait_as_the_queue_is_long() {
-    let mut service = backends(&[1]);
-    service.queue = Queue { length: 2, ..Queue::DEFAULT };
-    let mut balancer = balancer(&service);
-    assert_eq!([0; 3].map(|_| balancer.enter_queue()), [true, true, false]);
-    balancer.leave_queue();
-    assert!(balancer.enter_queue());
-}
-
-fn sticky() -> Service {
+pub(super) fn sticky() -> Service {
     Service { sticky: Some(Sticky { cookie: "lb".into(), max_age: Some(at(60)) }), ..backends(&[1, 1, 1]) }
 }
 
-fn cookie(balancer: &Balancer, id: BackendId) -> String {
+pub(super) fn cookie(balancer: &Balancer, id: BackendId) -> String {
     let mut text = String::new();
     balancer.cookie(id).unwrap().push(true, &mut text);
     text

@@ -8,6 +8,7 @@ use crate::l7::worker::Order;
 use bytes::Bytes;
 use std::io::Read as _;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{sleep, timeout};
@@ -56,6 +57,89 @@ fn who_goes_while_waiting_for_a_backend_leaves_the_queue() {
                 }
                 assert!(begin.elapsed() < LATE, "those who are gone wait on");
             }
+        });
+    });
+}
+
+/// One exchange at a time, with a backend that notes the paths that it is asked for and answers when it is told to.
+fn one_at_a_time() -> (crate::config::proxy::Proxy, Arc<Mutex<Vec<String>>>, mpsc::Sender<()>) {
+    let (asked, (go, gate)) = (Arc::<Mutex<Vec<String>>>::default(), mpsc::channel::<()>());
+    let (noted, gate) = (Arc::clone(&asked), Mutex::new(gate));
+    let mut proxy = to_by_http2(backend(move |mut client| {
+        while let Some(request) = client.receive() {
+            noted.lock().unwrap().push(request.head.split(' ').nth(1).unwrap().to_owned());
+            if gate.lock().unwrap().recv().is_err() {
+                return;
+            }
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    }));
+    (proxy.services[0].max_connections, proxy.services[0].queue.timeout) = (1, LATE);
+    (proxy, asked, go)
+}
+
+/// A request by a connection of its own that is where it waits by now.
+async fn waits_for(lab: &Lab, path: &str) -> (Client, impl Future<Output = u16> + use<>) {
+    let mut client = Client::connect(lab).await;
+    let (answer, _) = client.begin(get(path), true).await;
+    sleep(SOON / 6).await;
+    (client, async { answer.await.unwrap().status().as_u16() })
+}
+
+#[test]
+fn requests_that_wait_for_a_backend_are_served_in_the_order_they_came() {
+    over_both(|start| {
+        let (proxy, asked, go) = one_at_a_time();
+        let lab = start(proxy);
+        run(async {
+            let mut waiting = Vec::new();
+            for n in 0..10 {
+                waiting.push(waits_for(&lab, &format!("/{n}")).await);
+            }
+            // Its client goes.
+            drop(waiting.remove(4));
+            sleep(SOON / 6).await;
+            (0..9).for_each(|_| go.send(()).unwrap());
+            for (_client, answer) in waiting {
+                assert_eq!(timeout(LATE, answer).await.unwrap(), 200);
+            }
+        });
+        let expected = ["/0", "/1", "/2", "/3", "/5", "/6", "/7", "/8", "/9"];
+        assert_eq!(*asked.lock().unwrap(), expected);
+    });
+}
+
+#[test]
+fn a_reload_that_makes_room_calls_who_waits_for_a_backend() {
+    over_both(|start| {
+        let (mut proxy, asked, go) = one_at_a_time();
+        let mut lab = start(proxy.clone());
+        run(async {
+            let mut waiting = Vec::new();
+            for path in ["/0", "/1", "/2"] {
+                waiting.push(waits_for(&lab, path).await);
+            }
+            assert_eq!(asked.lock().unwrap().len(), 1);
+            proxy.services[0].max_connections = 3;
+            lab.reload(&proxy);
+            wait_for(|| asked.lock().unwrap().len() == 3);
+            drop(go);
+        });
+    });
+}
+
+#[test]
+fn who_has_waited_too_long_for_a_backend_is_told() {
+    over_both(|start| {
+        let (mut proxy, _asked, _go) = one_at_a_time();
+        proxy.services[0].queue.timeout = SOON;
+        let lab = start(proxy);
+        run(async {
+            let (_held, _answer) = waits_for(&lab, "/").await;
+            let begin = Instant::now();
+            let (_client, answer) = waits_for(&lab, "/").await;
+            assert_eq!(answer.await, 503);
+            assert!(begin.elapsed() >= SOON);
         });
     });
 }

@@ -220,7 +220,8 @@ pub(in crate::config) static STICKY: Section = Section {
 /// The queue of a service.
 pub(in crate::config) static QUEUE: Section = Section {
     title: "queue = { … }",
-    meaning: "Where requests wait when all backends have their `max_connections`, inside the braces of `queue`.",
+    meaning: "Where requests wait when all backends have their `max_connections`, inside the braces of `queue`. Each worker has \
+              its own, and serves first who came first.",
     keys: &[
         Key {
             name: "length",
