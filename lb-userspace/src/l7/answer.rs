@@ -150,7 +150,7 @@ fn render<W, F: Fields + ?Sized>(
     status_line(&mut out, head.status);
     let context = context(head, ask, towards);
     let mut lines = Lines::new(&mut out, head.text);
-    ask.route.response.apply(head.fields, &context, &mut String::new(), &mut lines);
+    ask.route.response.apply(head.fields, &context, &mut lines);
     lines.finish();
     put_length(&mut out, head, to, ask.facts.is_head());
     if head.status >= 200 {

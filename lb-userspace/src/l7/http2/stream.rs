@@ -276,7 +276,7 @@ impl<W: Watch> Near<W> for Stream<W> {
         let towards = Towards { https: self.session.https, hsts: self.listener.hsts.as_deref(), date: &date };
         let mut list = List::with_room_for(told.fields.each().count());
         let context = ResponseContext { upgrade: None, ..answer::context(told, ask, towards) };
-        ask.route.response.apply(told.fields, &context, &mut String::new(), &mut list);
+        ask.route.response.apply(told.fields, &context, &mut list);
         list.put_told_length(told, ask.facts.is_head());
         list.answer(if told.status == 101 { 200 } else { told.status })
     }

@@ -18,6 +18,7 @@ mod request;
 mod response;
 #[cfg(test)]
 mod tests;
+mod urls;
 
 pub use location::Authorities;
 pub use path::PathEdit;

@@ -3,6 +3,7 @@
 use super::location::Authorities;
 use super::names::Names;
 use super::request::Named;
+use super::urls::{Form, unbind};
 use super::{Constants, taken_out};
 use crate::config::proxy::{Edits, Hsts};
 use crate::l7::http1::belongs_into_head;
@@ -13,7 +14,10 @@ use crate::l7::message::Fields;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Treatment {
     Drop,
-    Location,
+    /// It has URLs, which may be a backend's own.
+    Urls(Form),
+    /// It may bind a cookie to a backend's host.
+    Cookie,
     /// Passed on, and added where it is missing.
     Date,
 }
@@ -29,6 +33,14 @@ const DROPPED: [&str; 9] = [
     "proxy-connection",
     "proxy-authenticate",
     "alt-svc",
+];
+
+/// Fields with URLs that lead on, and how they stand in them.
+const LEADING: [(&str, Form); 4] = [
+    ("location", Form::Whole),
+    ("content-location", Form::Whole),
+    ("refresh", Form::Behind),
+    ("link", Form::Bracketed),
 ];
 
 /// A route's changes to answers, compiled, with what the whole proxy hides and says.
@@ -70,12 +82,14 @@ impl ResponseEdits {
         let names = names.map(|name| (name, Treatment::Drop));
         let server = server.filter(|_| !taken.contains(&"server"));
         let replaced = server.map(|_| ("server", Treatment::Drop));
-        let located = ["location", "content-location"].map(|name| (name, Treatment::Location));
+        let leading = LEADING.map(|(name, form)| (name, Treatment::Urls(form)));
         let adds_date =
             !taken.contains(&"date") && !hide.iter().any(|name| name.eq_ignore_ascii_case("date"));
         let dated = adds_date.then_some(("date", Treatment::Date));
         Self {
-            names: Names::new(names.chain(replaced).chain(located).chain(dated)),
+            names: Names::new(
+                names.chain(replaced).chain(leading).chain([("set-cookie", Treatment::Cookie)]).chain(dated),
+            ),
             adds_date,
             server: server.map(|server| server.as_bytes().into()),
             constants: Constants::new(edits),
@@ -87,7 +101,6 @@ impl ResponseEdits {
         &self,
         fields: &F,
         context: &ResponseContext<'_>,
-        scratch: &mut String,
         sink: &mut impl FieldSink,
     ) {
         let mut date = context.date.filter(|_| self.adds_date);
@@ -100,7 +113,12 @@ impl ResponseEdits {
                     sink.put(name, value);
                 }
                 Some(Treatment::Drop) => {}
-                Some(Treatment::Location) => put_location(name, value, context, scratch, sink),
+                Some(Treatment::Urls(form)) => {
+                    sink.put(name, form.lead_back(value, context).as_deref().unwrap_or(value));
+                }
+                Some(Treatment::Cookie) => {
+                    sink.put(name, unbind(value, context).as_deref().unwrap_or(value));
+                }
             }
         }
         // Whoever passes an answer on says when it came, if nobody else did (RFC 9110, section 6.6.1).
@@ -111,7 +129,8 @@ impl ResponseEdits {
         self.constants.put(sink);
     }
 
-    /// Whether a field of this name may stand behind a body: none that clients are not to see, or by which the answer is read.
+    /// Whether a field of this name may stand behind a body: none that clients are not to see as it is, or by which the answer is
+    /// read.
     #[must_use]
     pub fn passes_behind(&self, name: &str) -> bool {
         self.names.find(name).is_none() && !belongs_into_head(name)
@@ -140,26 +159,6 @@ impl ResponseEdits {
             .filter_map(|(name, value)| Some((name, value?)))
             .for_each(|(name, value)| sink.add(name, value));
     }
-}
-
-/// A redirect to a backend's own address becomes one to where the client asked.
-fn put_location(
-    name: &str,
-    value: &[u8],
-    context: &ResponseContext<'_>,
-    scratch: &mut String,
-    sink: &mut impl FieldSink,
-) {
-    let Some(path) = context.backends.path_behind(value) else { return sink.put(name, value) };
-    scratch.clear();
-    if !context.authority.is_empty() {
-        scratch.extend([if context.https { "https://" } else { "http://" }, context.authority]);
-    }
-    if !path.starts_with(b"/") {
-        scratch.push('/');
-    }
-    scratch.push_str(&String::from_utf8_lossy(path));
-    sink.put(name, scratch.as_bytes());
 }
 
 /// What `Strict-Transport-Security` says. Source: RFC 6797, section 6.1.

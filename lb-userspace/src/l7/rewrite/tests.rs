@@ -273,8 +273,8 @@ fn answers(edits: &Edits, server: Option<&str>, lines: &[&str]) -> Vec<String> {
         upgrade: None,
         named: Named::by(fields, true),
     };
-    let (mut sink, mut scratch) = (Lines::default(), String::new());
-    ResponseEdits::new(edits, &hide, server).apply(fields, &context, &mut scratch, &mut sink);
+    let mut sink = Lines::default();
+    ResponseEdits::new(edits, &hide, server).apply(fields, &context, &mut sink);
     let always = ["strict-transport-security: max-age=1", "set-cookie: lb=x"];
     assert!(always.iter().all(|line| sink.0.contains(&(*line).to_owned())));
     sink.0.retain(|line| !always.contains(&line.as_str()));
@@ -314,6 +314,90 @@ fn a_redirect_to_a_backend_leads_back_to_the_client_side() {
     for (from, to) in rows {
         let line = format!("Location: {from}");
         assert_eq!(answers(&Edits::default(), None, &[&line]), [format!("location: {to}")]);
+    }
+}
+
+#[test]
+fn a_page_that_is_to_be_fetched_next_is_fetched_from_the_client_side() {
+    let rows = [
+        ("0; url=http://10.0.0.11:8080/x", "0; url=https://example.org:8443/x"),
+        ("5;URL='http://10.0.0.11:8080/x?a;b'", "5;URL='https://example.org:8443/x?a;b'"),
+        ("5 , Url = \"http://10.0.0.12\" z", "5 , Url = \"https://example.org:8443/\" z"),
+        ("0;//backend.internal/x", "0;https://example.org:8443/x"),
+        ("0; url=/x", "0; url=/x"),
+        ("0; url=http://10.0.0.13/x", "0; url=http://10.0.0.13/x"),
+        ("300", "300"),
+        ("0; url=", "0; url="),
+        ("", ""),
+    ];
+    for (from, to) in rows {
+        let line = format!("Refresh: {from}");
+        assert_eq!(answers(&Edits::default(), None, &[&line]), [format!("refresh: {to}")]);
+    }
+}
+
+#[test]
+fn links_to_a_backend_lead_back_to_the_client_side() {
+    let rows = [
+        ("<http://10.0.0.11:8080/a.css>; rel=preload", "<https://example.org:8443/a.css>; rel=preload"),
+        (
+            "<http://10.0.0.11:8080/a>; rel=next, </b>, <https://else.org/>,<//10.0.0.12/c,d>;rel=\"a,b\"",
+            "<https://example.org:8443/a>; rel=next, </b>, <https://else.org/>,\
+             <https://example.org:8443/c,d>;rel=\"a,b\"",
+        ),
+        (
+            r#"</a>; title="\"<http://10.0.0.11:8080/x>", <http://10.0.0.12/y>"#,
+            r#"</a>; title="\"<http://10.0.0.11:8080/x>", <https://example.org:8443/y>"#,
+        ),
+        (
+            r#"</a>; Anchor = "http://10.0.0.11:8080/#b"; title="http://10.0.0.12/""#,
+            r#"</a>; Anchor = "https://example.org:8443/#b"; title="http://10.0.0.12/""#,
+        ),
+        ("<http://10.0.0.11:8080/a", "<http://10.0.0.11:8080/a"),
+        ("<>; title=\"<", "<>; title=\"<"),
+    ];
+    for (from, to) in rows {
+        let line = format!("Link: {from}");
+        assert_eq!(answers(&Edits::default(), None, &[&line]), [format!("link: {to}")]);
+    }
+}
+
+#[test]
+fn a_cookie_is_not_bound_to_a_backends_own_host() {
+    let rows = [
+        ("a=b; Domain=10.0.0.11; Path=/", "a=b; Path=/"),
+        ("a=b; Secure;domain = .Backend.Internal ", "a=b; Secure"),
+        ("a=b; Domain=internal", "a=b; Domain=internal"),
+        ("a=b; Domain=example.org", "a=b; Domain=example.org"),
+        ("domain=10.0.0.11; Path=/", "domain=10.0.0.11; Path=/"),
+        ("a=b; Path=/; HttpOnly", "a=b; Path=/; HttpOnly"),
+    ];
+    for (from, to) in rows {
+        let line = format!("Set-Cookie: {from}");
+        assert_eq!(answers(&Edits::default(), None, &[&line]), [format!("set-cookie: {to}")]);
+    }
+}
+
+#[test]
+fn a_cookie_for_the_host_that_was_asked_stays_so_though_backends_have_the_same() {
+    for (asked, is_bound) in
+        [("example.org", true), ("www.Example.org:8443", true), ("notexample.org", false)]
+    {
+        let backends = Authorities::new([], Some("example.org:8080"));
+        let context = ResponseContext {
+            date: None,
+            https: true,
+            authority: asked,
+            backends: &backends,
+            hsts: None,
+            cookie: None,
+            upgrade: None,
+            named: Named::default(),
+        };
+        let mut sink = Lines::default();
+        let fields = &headers(&["Set-Cookie: a=b; Domain=example.org"])[..];
+        ResponseEdits::new(&Edits::default(), &[], None).apply(fields, &context, &mut sink);
+        assert_eq!(sink.0[0].ends_with("Domain=example.org"), is_bound, "{asked}");
     }
 }
 
