@@ -7,7 +7,7 @@ use super::http1::{
 };
 use super::message::{FieldSink as _, Fields};
 use super::respond::Failure;
-use super::rewrite::{Named, ResponseContext};
+use super::rewrite::{Named, ResponseContext, is_of_connection};
 use httparse::Header;
 
 /// Most heads that another may follow, for one request: they cost its backend little, and a client that reads none of them
@@ -33,6 +33,8 @@ pub struct Answer {
     pub to: Framing,
     /// Whether the backend takes another request on its connection.
     pub keeps_upstream: bool,
+    /// Whether the backend wants the connection to be logged in, which makes it this client's alone.
+    pub is_private: bool,
     /// Whether the client may send another on its own.
     pub keeps_client: bool,
 }
@@ -73,6 +75,14 @@ pub struct Told<'a, F: ?Sized> {
     pub names_fields: bool,
     /// Its head as it came, where that is text.
     pub text: &'a [u8],
+}
+
+impl<F: Fields + ?Sized> Told<'_, F> {
+    /// Whether the backend wants the connection to be logged in, not the request. That it has been shows by what it was sent.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.status == 401 && self.fields.all("www-authenticate").any(is_of_connection)
+    }
 }
 
 /// Reads an answer from the bytes. `None`: they do not reach to the end of its head.
@@ -125,6 +135,7 @@ pub fn text<W, F: Fields + ?Sized>(
         from: told.framing,
         to,
         keeps_upstream,
+        is_private: told.is_private(),
         keeps_client,
         head: render(told, ask, towards, to, keeps_client),
     }

@@ -1,7 +1,7 @@
 //! From a request's bytes to what is done with it, without waiting: head, route, and the head that a backend is sent.
 
 use super::account::{Account, AsSent};
-use super::balance::key_of;
+use super::balance::{BackendId, key_of};
 use super::deadline::Clock;
 use super::http1::{Form, Framing, Head, Limits, Lines, Text, Version, length_field, request_line, room};
 use super::http2;
@@ -50,6 +50,10 @@ pub struct Ask<W> {
     pub facts: Facts,
     /// The tick at which the exchange has to be over.
     pub end: Option<u32>,
+    /// Whether it may log in the connection that it is sent by, which is then this client's alone.
+    pub is_private: bool,
+    /// The backend with which the client has a connection of its own.
+    pub own: Option<BackendId>,
     /// What a second service is asked besides.
     pub mirror: Option<Box<Self>>,
 }
@@ -292,11 +296,13 @@ fn ask<W: Watch, F: Fields + ?Sized>(
     let config = &upstreams.service.config;
     // Of HTTP/1.0; an empty Host, which HTTP/1.1 would have, is refused by many servers.
     let unnamed = request.host().is_empty().then_some(config.name.as_str());
-    let head = if config.http2 {
-        Rendered::Fields(Box::new(http2::request(asker, question, facts.framing, route, config)?))
+    let (head, is_private) = if config.http2 {
+        let (head, is_private) = http2::request(asker, question, facts.framing, route, config)?;
+        (Rendered::Fields(Box::new(head)), is_private)
     } else {
         let host = config.host.as_deref().or(unnamed);
-        Rendered::Text(render(asker, question, facts.framing, route, host))
+        let (head, is_private) = render(asker, question, facts.framing, route, host);
+        (Rendered::Text(head), is_private)
     };
     Ok(Box::new(Ask {
         head,
@@ -307,6 +313,8 @@ fn ask<W: Watch, F: Fields + ?Sized>(
         set_cookie: None,
         facts: facts.clone(),
         end: None,
+        is_private,
+        own: None,
         mirror: None,
     }))
 }
@@ -327,14 +335,14 @@ fn facts(head: &Head<'_, '_>, keeps: bool) -> Facts {
     }
 }
 
-/// The head that a backend is sent.
+/// The head that a backend is sent, and whether it may log in the whole connection.
 pub(super) fn render<F: Fields + ?Sized>(
     asker: &Asker<'_>,
     question: &Question<'_, F>,
     framing: Framing,
     route: &Route,
     host: Option<&str>,
-) -> Vec<u8> {
+) -> (Vec<u8>, bool) {
     let request = &question.request;
     let mut out = Vec::with_capacity(question.text.len() + ROOM);
     let mut scratch = String::new();
@@ -349,14 +357,14 @@ pub(super) fn render<F: Fields + ?Sized>(
         http2: false,
     };
     let mut lines = Lines::new(&mut out, question.text);
-    route.request.apply(request, &context, &mut scratch, &mut lines);
+    let is_private = route.request.apply(request, &context, &mut scratch, &mut lines);
     lines.finish();
     if question.expects_continue {
         Text(&mut out).put("expect", b"100-continue");
     }
     put_framing(&mut out, framing, request.fields.first("content-length").is_some());
     Text(&mut out).end();
-    out
+    (out, is_private)
 }
 
 /// The path as the backend is asked for it.

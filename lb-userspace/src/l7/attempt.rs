@@ -35,6 +35,11 @@ pub(super) trait Caller<W: Watch> {
     /// How far the request had gone when this answer began.
     fn gone(begun: &Self::Begun) -> Gone;
 
+    /// The connection to this backend that is the client's own, if it has one that can carry a request.
+    fn own(&mut self, _ask: &Ask<W>, _turn: &Turn<W>) -> Option<Upstream<W>> {
+        None
+    }
+
     /// Whether another backend may be asked in place of this answer: it says that it may help, and the client need not know.
     fn may_ask_another(begun: &Self::Begun, ask: &Ask<W>) -> bool;
 
@@ -143,8 +148,8 @@ async fn ask_one<W: Watch, C: Caller<W>>(
     turn: &mut Turn<W>,
     fresh: bool,
 ) -> Result<C::Begun, Lost> {
-    let reached = match kept(ask, turn, fresh) {
-        Some(upstream) => Ok(Reached::Own(upstream)),
+    let reached = match kept(caller, ask, turn, fresh) {
+        Some(upstream) => Ok(Reached::Own(upstream.private(ask.is_private))),
         None => Box::pin(connect(caller, ask, turn, fresh)).await.inspect(|_| turn.note_reached()),
     };
     let reached = reached.map_err(|failure| Lost { failure, may_repeat: true, was_kept: false })?;
@@ -162,11 +167,20 @@ async fn ask_one<W: Watch, C: Caller<W>>(
     Ok(begun)
 }
 
-/// A connection that was kept and that no other exchange has. With a PROXY header a connection belongs to one client.
-fn kept<W: Watch>(ask: &Ask<W>, turn: &Turn<W>, fresh: bool) -> Option<Upstream<W>> {
+/// A connection that was kept and that no other exchange has: the client's own, if there is one. With a PROXY header a connection
+/// belongs to one client.
+fn kept<W: Watch, C: Caller<W>>(
+    caller: &mut C,
+    ask: &Ask<W>,
+    turn: &Turn<W>,
+    fresh: bool,
+) -> Option<Upstream<W>> {
     let config = &ask.upstreams.service.config;
     if fresh || config.http2 || config.proxy_protocol.is_some() {
         return None;
+    }
+    if let Some(own) = caller.own(ask, turn) {
+        return Some(own);
     }
     let must_live = !ask.facts.is_repeatable();
     turn.pool.take(must_live, config.pool.lifetime)
@@ -188,11 +202,12 @@ async fn connect<W: Watch, C: Caller<W>>(
         age: Age::new(worker.clock.now(), worker.draw_half()),
         header: config.proxy_protocol.map(|version| proxy_header(version, caller.ends())),
         tls: tls.as_ref(),
+        is_alone: config.proxy_protocol.is_some() || ask.is_private,
     };
     if config.http2 {
         return pool.share(&way, config, fresh).await.map(Reached::Shared);
     }
-    pool.connect(&way).await.map(Reached::Own)
+    pool.connect(&way).await.map(|upstream| Reached::Own(upstream.private(ask.is_private)))
 }
 
 /// Sends the copy for a second service, if there is to be one. The second service is not waited for.

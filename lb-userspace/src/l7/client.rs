@@ -6,6 +6,7 @@ use super::buffer::Buffer;
 use super::census::Permit;
 use super::deadline::later;
 use super::http2;
+use super::pool::Upstream;
 use super::proxy_protocol::{self, Proxied};
 use super::reply::{self, Reply};
 use super::respond::Failure;
@@ -50,6 +51,8 @@ pub struct Client<W> {
     /// The tick at which the request under way began.
     began: u32,
     pub(super) worker: Rc<Worker<W>>,
+    /// A connection to a backend that is this client's alone, for the backend knows by it who that is.
+    pub(super) own: Option<Box<Upstream<W>>>,
 }
 
 /// A connection as it comes from a listening socket.
@@ -144,6 +147,7 @@ impl<W: Watch> Client<W> {
             account,
             began: 0,
             worker,
+            own: None,
         })
     }
 

@@ -15,9 +15,10 @@ use super::pump::{Broken, Patience, Pump};
 use super::reply;
 use super::respond::Failure;
 use super::transport::Watch;
-use super::turn::Gone;
+use super::turn::{Gone, Turn};
 use super::wire::Wire;
 use super::worker::Worker;
+use crate::config::proxy;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -64,6 +65,12 @@ impl<W: Watch> Caller<W> for Client<W> {
         }
     }
 
+    fn own(&mut self, ask: &Ask<W>, turn: &Turn<W>) -> Option<Upstream<W>> {
+        let own = self.own.take_if(|own| own.is_of(&turn.pool))?;
+        let must_live = !ask.facts.is_repeatable();
+        own.is_ready(must_live, ask.upstreams.service.config.pool.lifetime).then_some(*own)
+    }
+
     fn may_ask_another(begun: &Begun<W>, ask: &Ask<W>) -> bool {
         match begun {
             Begun::Own(answer, own) => own.asking.going().may_ask_another(answer.status, &ask.facts),
@@ -75,6 +82,7 @@ impl<W: Watch> Caller<W> for Client<W> {
         let Begun::Own(answer, own) = begun else { return };
         let Own { asking, upstream } = *own;
         let config = &ask.upstreams.service.config;
+        let upstream = upstream.private(answer.is_private);
         if answer.keeps_upstream && config.proxy_protocol.is_none() {
             upstream.keep_without(answer.from, &config.pool);
         }
@@ -103,6 +111,7 @@ impl<W: Watch> Client<W> {
     /// Has a backend answer, or says why none does.
     pub(super) async fn forward(&mut self, mut ask: Box<Ask<W>>) -> Left {
         ask.end = self.end_of(&ask);
+        ask.own = self.own.as_ref().and_then(|own| ask.upstreams.backend_of(own));
         if ask.facts.framing == Framing::NONE {
             attempt::send_copy(self, &mut ask, || Some(Vec::new()));
         }
@@ -172,7 +181,7 @@ impl<W: Watch> Client<W> {
         }
         let (was_sent, framing) = (own.asking.was_sent(), ask.facts.framing);
         if answered.is_ok() && was_sent && answer.keeps_upstream && service.proxy_protocol.is_none() {
-            own.upstream.keep(&service.pool);
+            self.keep(own.upstream.private(answer.is_private), &service.pool);
         }
         if ask.end.is_some() {
             self.wire.timer.end_at(None);
@@ -182,6 +191,15 @@ impl<W: Watch> Client<W> {
             Err(_) => Left::Done,
             Ok(()) if was_sent && answer.keeps_client => Left::Open,
             Ok(()) => Left::Talking,
+        }
+    }
+
+    /// Gives a backend's connection back, or holds it where it is this client's alone.
+    fn keep(&mut self, mut upstream: Upstream<W>, rules: &proxy::Pool) {
+        if !upstream.is_private() {
+            upstream.keep(rules);
+        } else if upstream.rest(rules) {
+            self.own = Some(Box::new(upstream));
         }
     }
 

@@ -201,7 +201,7 @@ impl Question {
             random: 0,
             date: "",
         };
-        let sent = render(&asker, question, framing, route, config.host.as_deref());
+        let (sent, _) = render(&asker, question, framing, route, config.host.as_deref());
         let request = &question.request;
         let sticky = config.sticky.as_ref();
         Some(Way {

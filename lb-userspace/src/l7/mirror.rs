@@ -126,7 +126,7 @@ async fn exchange<W: Watch>(
             Some((len, answer)) => {
                 upstream.input.consume(len);
                 if !answer.is_interim() {
-                    break (answer.status, answer.from, answer.keeps_upstream);
+                    break (answer.status, answer.from, answer.keeps_upstream && !answer.is_private);
                 }
             }
             None => more(&mut upstream).await?,
@@ -150,7 +150,7 @@ async fn reach<W: Watch>(
     if config.proxy_protocol.is_none()
         && let Some(kept) = pool.take(true, config.pool.lifetime)
     {
-        return Ok(kept);
+        return Ok(kept.private(copy.is_private));
     }
     let tls = copy.upstreams.tls();
     let way = Way {
@@ -159,8 +159,9 @@ async fn reach<W: Watch>(
         age: Age::new(worker.clock.now(), worker.draw_half()),
         header,
         tls: tls.as_ref(),
+        is_alone: true,
     };
-    pool.connect(&way).await
+    Ok(pool.connect(&way).await?.private(copy.is_private))
 }
 
 async fn more<W: Watch>(upstream: &mut Upstream<W>) -> Result<(), Failure> {

@@ -77,7 +77,8 @@ impl<W: Watch> Far<W> for Plain<W> {
             let read = answer::parse(input.bytes(), &ask.facts, |told, keeps| {
                 let is_whole = told.framing == Framing::NONE;
                 let begin = Begin { status: told.status, is_whole, head: near.render(told, ask) };
-                (begin, told.framing, keeps)
+                // Streams of a client's connection may be anybody's: nobody holds it for them.
+                (begin, told.framing, keeps && !told.is_private())
             });
             if let Some((len, (begin, framing, keeps))) = read? {
                 input.consume(len);

@@ -72,6 +72,8 @@ pub struct Upstream<W> {
     /// Requests it has carried before this one.
     pub requests: u32,
     age: Age,
+    /// Whether the backend may know by it who its client is: it is no other client's any more.
+    is_private: bool,
     pool: Rc<Pool<W>>,
 }
 
@@ -88,6 +90,8 @@ pub struct Way<'a> {
     pub header: Option<Vec<u8>>,
     /// The TLS that is spoken on it.
     pub tls: Option<&'a ClientTls>,
+    /// Whether it is for one client alone.
+    pub is_alone: bool,
 }
 
 impl<W: Watch> Pool<W> {
@@ -107,7 +111,8 @@ impl<W: Watch> Pool<W> {
             if !is_over && wire.is_quiet(must_live) {
                 self.counts.reuses.add(1);
                 let pool = Rc::clone(self);
-                return Some(Upstream { wire, input: Buffer::default(), requests, age, pool });
+                let input = Buffer::default();
+                return Some(Upstream { wire, input, requests, age, is_private: false, pool });
             }
         }
     }
@@ -116,7 +121,8 @@ impl<W: Watch> Pool<W> {
     pub async fn connect(self: &Rc<Self>, way: &Way<'_>) -> Result<Upstream<W>, Failure> {
         let wire = Box::new(open(self.addr, way).await?);
         self.counts.connects.add(1);
-        Ok(Upstream { wire, input: Buffer::default(), requests: 0, age: way.age, pool: Rc::clone(self) })
+        let (input, pool) = (Buffer::default(), Rc::clone(self));
+        Ok(Upstream { wire, input, requests: 0, age: way.age, is_private: false, pool })
     }
 
     /// A place on a connection by HTTP/2 that others share; on a new one if it is to be `fresh` or is for one client alone.
@@ -126,8 +132,9 @@ impl<W: Watch> Pool<W> {
         service: &proxy::Service,
         fresh: bool,
     ) -> Result<Place, Failure> {
-        let may_share = service.proxy_protocol.is_none();
-        let take = || self.shared.take(&service.pool, way.clock.now()).filter(|_| may_share && !fresh);
+        let may_share = !way.is_alone;
+        let take =
+            || (may_share && !fresh).then(|| self.shared.take(&service.pool, way.clock.now())).flatten();
         if let Some(place) = take() {
             return Ok(place);
         }
@@ -188,17 +195,50 @@ async fn greet<W: Watch>(wire: &mut Wire<W>, addr: SocketAddr, way: &Way<'_>) ->
 }
 
 impl<W: Watch> Upstream<W> {
-    /// Gives the connection back for the next request, if the service keeps so many.
-    pub fn keep(self, rules: &proxy::Pool) {
-        let Self { wire, input, requests, age, pool } = self;
-        wire.timer.end_at(None);
-        let (requests, now) = (requests + 1, wire.timer.clock().now());
+    /// Gives the connection back for the next request, if the service keeps so many. One that is a client's own ends.
+    pub fn keep(mut self, rules: &proxy::Pool) {
+        let may_stay = self.rest(rules) && !self.is_private;
+        let Self { wire, requests, age, pool, .. } = self;
         let mut idle = pool.idle.borrow_mut();
-        let has_room = idle.len() < usize::try_from(rules.idle).unwrap_or(usize::MAX);
-        let is_fresh = rules.requests == 0 || requests < rules.requests;
-        if has_room && is_fresh && input.is_empty() && !age.is_over(now, rules.lifetime) {
-            idle.push(Idle { wire, since: now, requests, age });
+        if may_stay && idle.len() < usize::try_from(rules.idle).unwrap_or(usize::MAX) {
+            let since = wire.timer.clock().now();
+            idle.push(Idle { wire, since, requests, age });
         }
+    }
+
+    /// The request that it carried is over. Whether it may carry another.
+    pub(super) fn rest(&mut self, rules: &proxy::Pool) -> bool {
+        self.wire.timer.end_at(None);
+        self.requests += 1;
+        let is_fresh = rules.requests == 0 || self.requests < rules.requests;
+        is_fresh && self.input.is_empty() && !self.age.is_over(self.wire.timer.clock().now(), rules.lifetime)
+    }
+
+    /// The same connection, its client's alone from now on if `is_private`.
+    #[must_use]
+    pub const fn private(mut self, is_private: bool) -> Self {
+        self.is_private |= is_private;
+        self
+    }
+
+    /// Whether it is one client's alone.
+    pub(super) const fn is_private(&self) -> bool {
+        self.is_private
+    }
+
+    /// Whether it can carry another request of its client's, as [`Pool::take`] would have it.
+    pub(super) fn is_ready(&self, must_live: bool, lifetime: Option<Duration>) -> bool {
+        !self.age.is_over(self.wire.timer.clock().now(), lifetime) && self.wire.is_quiet(must_live)
+    }
+
+    /// Whether it is to the backend of this pool.
+    pub(super) fn is_of(&self, pool: &Rc<Pool<W>>) -> bool {
+        Rc::ptr_eq(&self.pool, pool)
+    }
+
+    /// Where its backend listens.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.pool.addr
     }
 
     /// The same after an answer whose body nobody wants, if all of that is there already.

@@ -3,9 +3,9 @@
 //! A site is made whole for one snapshot. What did not change is taken over from the one before, so that its connections
 //! live on; a client's connection asks for its listener's current settings at each request.
 
-use super::balance::{Balancer, RetryBudget, Signer};
+use super::balance::{BackendId, Balancer, RetryBudget, Signer};
 use super::log::Queue;
-use super::pool::Pool;
+use super::pool::{Pool, Upstream};
 use super::settings::{ByNumber, Listener, ListenerId, Service, ServiceId, Settings};
 use super::tls::{ClientTls, Store};
 use super::transport::Watch;
@@ -156,6 +156,13 @@ impl<W: Watch> Upstreams<W> {
         let mut pools = self.pools.borrow_mut();
         let counts = || self.service.tally(addr).map(|tally| tally.of(self.worker)).unwrap_or_default();
         Rc::clone(pools.entry(addr).or_insert_with(|| Rc::new(Pool::new(addr, counts()))))
+    }
+
+    /// The backend that a client's own connection is to, if it is one of these.
+    pub(super) fn backend_of(&self, upstream: &Upstream<W>) -> Option<BackendId> {
+        let addr = upstream.addr();
+        let is_ours = self.pools.borrow().get(&addr).is_some_and(|pool| upstream.is_of(pool));
+        is_ours.then(|| self.balance.borrow().find(addr)).flatten()
     }
 
     /// Takes the verdicts of health in: these addresses are down, all others up.

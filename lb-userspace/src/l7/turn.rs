@@ -216,5 +216,5 @@ impl<W: Watch> Drop for Queued<'_, W> {
 }
 
 fn wish<W>(ask: &Ask<W>, not: Option<BackendId>) -> Wish<'_> {
-    Wish { key: ask.key, cookie: ask.cookie.as_deref(), not }
+    Wish { key: ask.key, cookie: ask.cookie.as_deref(), not, own: ask.own }
 }

@@ -78,7 +78,7 @@ impl Front {
         for one in backends {
             balancer.set_up(one.addr, !is_down(one.addr), Duration::ZERO);
         }
-        let wish = Wish { key: way.key, cookie: way.cookie.as_deref(), not: None };
+        let wish = Wish { key: way.key, cookie: way.cookie.as_deref(), ..Wish::default() };
         let named = |balancer: &Balancer, id| balancer.name(id).map(str::to_owned);
         if let Some(bound) = balancer.bound(&wish, Duration::ZERO) {
             return (named(&balancer, bound), "its cookie binds it");

@@ -55,6 +55,8 @@ pub struct Wish<'a> {
     pub cookie: Option<&'a [u8]>,
     /// The backend that was tried in vain: another is better, if there is one.
     pub not: Option<BackendId>,
+    /// The backend with which the client has a connection of its own: it binds like a cookie, and goes before one.
+    pub own: Option<BackendId>,
 }
 
 /// The backends of a service as one worker sees them.
@@ -137,6 +139,13 @@ impl Balancer {
     #[must_use]
     pub fn addr(&self, id: BackendId) -> Option<SocketAddr> {
         self.backends.get(id.index()).map(|backend| backend.addr)
+    }
+
+    /// The backend that listens there.
+    #[must_use]
+    pub fn find(&self, addr: SocketAddr) -> Option<BackendId> {
+        let at = self.backends.iter().position(|backend| backend.addr == addr && !backend.is_gone())?;
+        u32::try_from(at).ok().map(BackendId)
     }
 
     /// The backend's name.

@@ -52,19 +52,24 @@ impl Balancer {
     /// Whether a request could go to another backend than this one.
     #[must_use]
     pub fn has_other(&self, than: BackendId, now: Duration) -> bool {
-        let wish = Wish { key: 0, cookie: None, not: Some(than) };
+        let wish = Wish { not: Some(than), ..Wish::default() };
         self.candidates(&wish, now).next().is_some()
     }
 
-    /// The backend that a cookie binds the request to, if that serves and has room.
+    /// The backend that a connection of the client's own, or a cookie, binds the request to, if that serves and has room.
     #[must_use]
     pub fn bound(&self, wish: &Wish<'_>, now: Duration) -> Option<BackendId> {
+        let bound = wish.own.or_else(|| self.named(wish.cookie))?;
+        let backend = self.backends.get(bound.index())?;
+        let serves = backend.serves(now) && backend.has_room(self.most);
+        (serves && wish.not != Some(bound)).then_some(bound)
+    }
+
+    /// The backend that a cookie names.
+    fn named(&self, cookie: Option<&[u8]>) -> Option<BackendId> {
         self.sticky.as_ref()?;
-        let value = wish.cookie?;
-        let at = self.backends.iter().position(|backend| sticky::is_tag(&backend.tag, value))?;
-        let serves =
-            self.backends.get(at).is_some_and(|backend| backend.serves(now) && backend.has_room(self.most));
-        id(at).filter(|id| serves && wish.not != Some(*id))
+        let value = cookie?;
+        self.backends.iter().position(|backend| sticky::is_tag(&backend.tag, value)).and_then(id)
     }
 
     fn pick_free(&mut self, wish: &Wish<'_>, random: u64, now: Duration) -> Option<usize> {

@@ -7,7 +7,7 @@
 //!
 //! One queue a service is enough. `HAProxy` has one a server besides, for it has requests wait for the server that they are bound to;
 //! here a cookie's backend and a hash's owner that are full are passed over for another (see [`Balancer::pick`]), so all who wait
-//! would take any. But for one case: what drains has room for those alone whom a cookie binds to it. They do not wait behind others,
+//! would take any. But for one case: what drains has room for those alone who are bound to it. They do not wait behind others,
 //! who would have nothing of that room.
 
 use std::cell::{Cell, RefCell};
@@ -33,12 +33,13 @@ struct Waiting {
     key: u64,
     cookie: Option<Box<[u8]>>,
     not: Option<BackendId>,
+    own: Option<BackendId>,
     seat: Rc<Seat>,
 }
 
 impl Waiting {
     fn wish(&self) -> Wish<'_> {
-        Wish { key: self.key, cookie: self.cookie.as_deref(), not: self.not }
+        Wish { key: self.key, cookie: self.cookie.as_deref(), not: self.not, own: self.own }
     }
 }
 
@@ -94,8 +95,9 @@ impl Balancer {
             return None;
         }
         let seat = Rc::<Seat>::default();
-        let (key, cookie, not) = (wish.key, wish.cookie.map(Into::into), wish.not);
-        queue.waiting.push_back(Waiting { key, cookie, not, seat: Rc::clone(&seat) });
+        let Wish { key, cookie, not, own } = *wish;
+        let cookie = cookie.map(Into::into);
+        queue.waiting.push_back(Waiting { key, cookie, not, own, seat: Rc::clone(&seat) });
         Some(seat)
     }
 
@@ -135,9 +137,9 @@ impl Balancer {
         self.queue.waiting = waiting;
     }
 
-    /// Whether a backend has room for those whom a cookie binds to it, and for nobody else.
+    /// Whether a backend has room for those who are bound to it, and for nobody else.
     fn has_room_for_bound(&self, now: Duration) -> bool {
-        self.sticky.is_some() && self.backends.iter().any(|backend| backend.is_for_bound(self.most, now))
+        self.backends.iter().any(|backend| backend.is_for_bound(self.most, now))
     }
 
     /// When the next backend returns that is left out for a while: then there is room though nothing has happened.
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
     use crate::config::proxy::{self, Outliers, Service};
 
-    const WISH: Wish<'static> = Wish { key: 0, cookie: None, not: None };
+    const WISH: Wish<'static> = Wish { key: 0, cookie: None, not: None, own: None };
 
     /// A balancer whose backends are full, one exchange each, and the service that it is of.
     fn full(service: Service) -> (Balancer, Service) {

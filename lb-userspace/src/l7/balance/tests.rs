@@ -8,7 +8,7 @@ use crate::config::proxy::{Balance, HashOn, Outliers, Service, Sticky};
 use crate::l7::http1::parse_authority;
 use crate::l7::message::Request;
 
-const WISH: Wish<'static> = Wish { key: 0, cookie: None, not: None };
+const WISH: Wish<'static> = Wish { key: 0, cookie: None, not: None, own: None };
 
 pub(super) fn at(secs: u64) -> Duration {
     Duration::from_secs(secs)

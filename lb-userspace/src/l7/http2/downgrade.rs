@@ -86,7 +86,8 @@ fn write(
 ) -> Result<(Vec<u8>, Arc<RequestEdits>), Failure> {
     let question = head.question(parts, false, client);
     let route = listener.route(&question.request).ok_or(Failure::NoRoute)?;
-    Ok((render(asker, &question, head.framing, route, None), Arc::clone(&route.request)))
+    let (head, _) = render(asker, &question, head.framing, route, None);
+    Ok((head, Arc::clone(&route.request)))
 }
 
 impl Text {

@@ -15,14 +15,14 @@ use http::{Method, Request, Uri, Version};
 /// Fields that tell a backend of its client, mostly.
 const TOLD: usize = 8;
 
-/// A request as a backend is sent it.
+/// A request as a backend is sent it, and whether it may log in the whole connection.
 pub(in crate::l7) fn request<F: Fields + ?Sized>(
     asker: &Asker<'_>,
     question: &Question<'_, F>,
     framing: Framing,
     route: &Route,
     service: &Service,
-) -> Result<Request<()>, Failure> {
+) -> Result<(Request<()>, bool), Failure> {
     let (wanted, mut scratch) = (&question.request, String::new());
     let mut list = List::with_room_for(wanted.fields.each().count() + TOLD);
     let context = RequestContext {
@@ -34,7 +34,7 @@ pub(in crate::l7) fn request<F: Fields + ?Sized>(
         named: Named::by(wanted.fields, question.names_fields),
         http2: true,
     };
-    route.request.apply(wanted, &context, &mut scratch, &mut list);
+    let is_private = route.request.apply(wanted, &context, &mut scratch, &mut list);
     if question.expects_continue {
         list.put("expect", b"100-continue");
     }
@@ -52,7 +52,7 @@ pub(in crate::l7) fn request<F: Fields + ?Sized>(
     if framing == Framing::NONE && websocket::is_asked_for(wanted.method, question.upgrade) {
         websocket::extend(&mut request);
     }
-    Ok(request)
+    Ok((request, is_private))
 }
 
 fn uri<F: ?Sized>(question: &Question<'_, F>, route: &Route, service: &Service) -> Result<Uri, Refusal> {

@@ -16,6 +16,7 @@ mod peer;
 mod redirect;
 mod request;
 mod response;
+mod scheme;
 #[cfg(test)]
 mod tests;
 mod urls;
@@ -27,6 +28,7 @@ pub use redirect::Redirect;
 pub use request::{Named, RequestContext, RequestEdits, request_id};
 pub(super) use response::written_hsts;
 pub use response::{ResponseContext, ResponseEdits};
+pub(super) use scheme::is_of_connection;
 
 use crate::config::proxy::{Edits, Field};
 use crate::l7::message::FieldSink;

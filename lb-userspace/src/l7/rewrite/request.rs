@@ -2,6 +2,7 @@
 
 use super::names::Names;
 use super::peer::Peer;
+use super::scheme::is_of_connection;
 use super::{Constants, taken_out};
 use crate::config::proxy::{Edits, Forwarded};
 use crate::l7::http1::{belongs_into_head, list, names_field};
@@ -16,6 +17,8 @@ enum Treatment {
     Connection,
     /// `trailers` may pass.
     Te,
+    /// It may log in the connection that it passes on.
+    Credentials,
     /// Believed of a trusted proxy alone, and passed on as it is.
     Believed,
     /// The same; what it says is replaced if it is not there.
@@ -160,7 +163,8 @@ impl RequestEdits {
             .map(|name| (name, Treatment::Drop))
             .chain(BELIEVED.map(|name| (name, Treatment::Believed)))
             .chain(Own::ALL.map(|own| (own.name(), Treatment::Own(own))))
-            .chain([("connection", Treatment::Connection), ("te", Treatment::Te)]);
+            .chain([("connection", Treatment::Connection), ("te", Treatment::Te)])
+            .chain([("authorization", Treatment::Credentials)]);
         let mut set = Owns::default();
         let own = Own::ALL.into_iter().filter(|own| own.is_set(forwarded) && !taken.contains(&own.name()));
         own.for_each(|own| set.add(own));
@@ -173,16 +177,16 @@ impl RequestEdits {
     }
 
     /// Passes the fields of `request` on to `sink`, the changed and the new ones among them. `scratch` is space for values that
-    /// have to be put together.
+    /// have to be put together. Whether they may log in the whole connection that they are sent by.
     pub fn apply<F: Fields + ?Sized>(
         &self,
         request: &Request<'_, F>,
         context: &RequestContext<'_>,
         scratch: &mut String,
         sink: &mut impl FieldSink,
-    ) {
+    ) -> bool {
         put_host(request, context, sink);
-        let there = self.pass(request, context, sink);
+        let (there, is_private) = self.pass(request, context, sink);
         self.put_own(request, context, there, scratch, sink);
         if let Some(token) = context.upgrade {
             sink.add("connection", b"upgrade");
@@ -193,6 +197,7 @@ impl RequestEdits {
             sink.add(name, value);
         }
         self.constants.put(sink);
+        is_private
     }
 
     /// Whether a field of this name may stand behind a body: none that says who the client is, or how the message is to be read.
@@ -201,18 +206,23 @@ impl RequestEdits {
         self.names.find(name).is_none() && !belongs_into_head(name)
     }
 
-    /// Passes on what came, and says which of its own fields a trusted proxy has written.
+    /// Passes on what came, and says which of its own fields a trusted proxy has written, and whether the connection may be logged
+    /// in by it.
     fn pass<F: Fields + ?Sized>(
         &self,
         request: &Request<'_, F>,
         context: &RequestContext<'_>,
         sink: &mut impl FieldSink,
-    ) -> Owns {
-        let mut there = Owns::default();
+    ) -> (Owns, bool) {
+        let (mut there, mut is_private) = (Owns::default(), false);
         for (name, value) in request.fields.each() {
             let treatment = self.names.find(name);
             let passes = match treatment {
                 None => true,
+                Some(Treatment::Credentials) => {
+                    is_private |= is_of_connection(value);
+                    true
+                }
                 Some(Treatment::Te) => {
                     put_te(value, context.http2, sink);
                     false
@@ -229,7 +239,7 @@ impl RequestEdits {
                 sink.put(name, value);
             }
         }
-        there
+        (there, is_private)
     }
 
     /// Puts the fields of this proxy's own; what is there already goes on, or has gone.

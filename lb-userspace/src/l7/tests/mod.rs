@@ -7,6 +7,7 @@ mod frames;
 mod grpc;
 mod http2;
 mod lab;
+mod login;
 mod pace;
 mod raw;
 mod requests;

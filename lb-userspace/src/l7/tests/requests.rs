@@ -242,6 +242,28 @@ fn who_has_to_upgrade_is_told_to_what() {
     });
 }
 
+#[test]
+fn what_a_backend_promises_is_fetched_from_the_client_side() {
+    let promising = always(
+        "HTTP/1.1 103 Early Hints\r\nLink: <http://backend.internal/a.css>; rel=preload\r\n\r\n\
+         HTTP/1.1 200 OK\r\nRefresh: 1; url=http://backend.internal/next\r\nContent-Length: 0\r\n\r\n",
+    );
+    over_both(|start| {
+        let mut proxy = to_by_http2(promising);
+        proxy.services[0].host = Some("backend.internal".to_owned());
+        let lab = start(proxy);
+        let mut client = lab.connect();
+        client.send("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n");
+        let head = client.head().unwrap();
+        assert!(head.contains("<http://example.org/a.css>; rel=preload\r\n"), "{head}");
+        assert_eq!(client.receive().unwrap().field("refresh"), Some("1; url=http://example.org/next"));
+        run(async {
+            let answer = speak::Client::connect(&lab).await.ask(speak::get("/")).await;
+            assert_eq!(answer.field("refresh"), Some("1; url=http://example.org/next"));
+        });
+    });
+}
+
 /// A backend that answers every request with these bytes.
 fn always(answer: &'static str) -> SocketAddr {
     backend(move |mut client| {
