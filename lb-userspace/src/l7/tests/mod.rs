@@ -12,6 +12,7 @@ mod pace;
 mod raw;
 mod requests;
 mod safety;
+mod secure;
 mod seen;
 mod speak;
 mod stock;

@@ -138,7 +138,7 @@ fn an_answer_that_is_taken_a_byte_at_a_time_is_cut_off() {
 }
 
 /// How often readers were too slow.
-fn slow_readers(lab: &Lab) -> u64 {
+pub(super) fn slow_readers(lab: &Lab) -> u64 {
     let failures = lab.counters.tally.failures.each();
     failures.filter(|(label, _)| *label == "slow_reader").map(|(_, count)| count).sum()
 }

@@ -1,12 +1,14 @@
 //! What both transports must do, as far as whole requests do not show it.
 
 use super::{Epoll, Ring, Stream, Watch};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 /// Longer than anything here takes.
@@ -94,6 +96,32 @@ fn room_that_comes_back_is_told_of_as_often_as_it_does() {
             written += timeout(PATIENCE, writing).await.unwrap().unwrap();
         }
         reader.join().unwrap();
+    }
+    Epoll::run(case::<Epoll>()).unwrap();
+    Ring::run(case::<Ring>()).unwrap();
+}
+
+#[test]
+fn one_who_always_has_something_to_read_lets_others_have_their_turn() {
+    async fn case<W: Watch>() {
+        const WHOLE: usize = 10_000;
+        let ((mut busy, mut much), (mut other, mut little)) = (pair::<W>(), pair::<W>());
+        much.write_all(&[0; WHOLE]).unwrap();
+        little.write_all(b"x").unwrap();
+        let taken = Rc::new(Cell::new(0));
+        let count = Rc::clone(&taken);
+        let greedy = spawn_local(async move {
+            while count.get() < WHOLE {
+                count.set(count.get() + poll_fn(|cx| busy.poll_read(cx, &mut [0])).await.unwrap());
+            }
+        });
+        let modest = spawn_local(async move {
+            assert_eq!(read(&mut other).await, 1);
+            taken.get()
+        });
+        let before = modest.await.unwrap();
+        greedy.await.unwrap();
+        assert!(before < WHOLE / 2, "{before} bytes were read first");
     }
     Epoll::run(case::<Epoll>()).unwrap();
     Ring::run(case::<Ring>()).unwrap();
