@@ -174,20 +174,24 @@ impl FlowState {
         self.0 & (Self::FINISHED.0 | Self::RESET.0) != 0
     }
 
-    /// The state after a packet with these control bits. A SYN begins a direction anew that has ended, and says nothing of one that
-    /// has not: anybody can send it. So does the answer to one, which leaves the direction open.
+    /// The state after a packet with these control bits.
+    ///
+    /// A SYN says nothing: anybody can send it. Its answer leaves the direction open. Who goes on after a reset did not send that
+    /// one, or has a new connection: so a reset stands for a FIN before it, too, which was then the old one's.
     #[inline(always)]
     #[must_use]
     pub const fn after(self, flags: tcp::Flags) -> Self {
         if flags.opens() {
-            return if self.is_closing() { Self(0) } else { self };
+            return self;
         }
         if flags.accepts() {
             return Self::ESTABLISHED;
         }
+        if flags.resets() {
+            return Self(Self::ESTABLISHED.0 | Self::RESET.0);
+        }
         let finished = if flags.finishes() { Self::FINISHED.0 } else { 0 };
-        let reset = if flags.resets() { Self::RESET.0 } else { 0 };
-        Self(self.0 | Self::ESTABLISHED.0 | finished | reset)
+        Self(self.0 & !Self::RESET.0 | Self::ESTABLISHED.0 | finished)
     }
 }
 
@@ -268,14 +272,15 @@ impl<A: Ip> Flow<A> {
         }
     }
 
-    /// Notes a packet: its time, and for TCP its control bits.
+    /// Notes a packet: its time, and for TCP its control bits. A SYN after this direction's end keeps nothing: until the other side
+    /// answers it, it may be sent in vain, or by anybody.
     #[inline(always)]
     pub const fn note(&mut self, flags: tcp::Flags, now: Ticks) {
         let state = self.state.after(flags);
         if state.0 != self.state.0 {
             self.state = state;
         }
-        if now.since(self.last_seen) >= Self::GRAIN {
+        if now.since(self.last_seen) >= Self::GRAIN && !(flags.opens() && state.is_closing()) {
             self.last_seen = now;
         }
     }
@@ -412,18 +417,41 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_closes_by_fin_or_reset_and_opens_again_by_syn() {
+    fn a_flow_closes_by_fin_or_reset() {
         let state = FlowState::default().after(tcp::Flags(0x18));
         assert!(!state.is_closing());
         assert!(state.after(tcp::Flags::FIN).is_closing() && state.after(tcp::Flags::RST).is_closing());
-        assert_eq!(state.after(tcp::Flags::FIN).after(tcp::Flags::SYN), FlowState::default());
     }
 
     #[test]
-    fn a_syn_takes_nothing_from_a_flow_that_is_open() {
+    fn a_syn_changes_nothing() {
         let open = FlowState::default().after(tcp::Flags::ACK);
-        assert_eq!(open.after(tcp::Flags::SYN), open);
-        assert_eq!(FlowState::default().after(tcp::Flags::SYN), FlowState::default());
+        let ended = [tcp::Flags::FIN, tcp::Flags::RST].map(|end| open.after(end));
+        for state in [FlowState::default(), open, ended[0], ended[1]] {
+            assert_eq!(state.after(tcp::Flags::SYN), state);
+        }
+    }
+
+    #[test]
+    fn a_reset_is_over_with_the_next_packet_and_a_fin_is_not() {
+        let open = FlowState::default().after(tcp::Flags::ACK);
+        assert_eq!(open.after(tcp::Flags::RST).after(tcp::Flags::ACK), open);
+        assert!(open.after(tcp::Flags::FIN).after(tcp::Flags::ACK).is_closing());
+        let both = open.after(tcp::Flags::FIN).after(tcp::Flags::RST);
+        assert!(both.is_closing() && !both.after(tcp::Flags::ACK).is_closing());
+        let at_once = tcp::Flags(tcp::Flags::FIN.0 | tcp::Flags::RST.0);
+        assert_eq!(open.after(at_once).after(tcp::Flags::ACK), open);
+    }
+
+    #[test]
+    fn a_syn_after_an_end_keeps_nothing() {
+        let mut flow = Flow::<U32be>::pinned(BackendId::NONE, Ticks(0));
+        flow.note(tcp::Flags::SYN, Ticks(100));
+        flow.note(tcp::Flags::RST, Ticks(200));
+        flow.note(tcp::Flags::SYN, Ticks(300));
+        assert_eq!(flow.last_seen, Ticks(200));
+        flow.note(tcp::Flags::ACK, Ticks(300));
+        assert_eq!(flow.last_seen, Ticks(300));
     }
 
     #[test]

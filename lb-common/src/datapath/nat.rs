@@ -154,12 +154,28 @@ fn standing<A: Family>(
     segment: &Segment,
     now: Ticks,
 ) -> Standing {
+    if begins_anew(tables, key, segment.flags) {
+        return Standing::Ended;
+    }
     let Some(mut flow) = tables.flow(key) else { return Standing::Unknown };
-    if !select::is_alive(tables, flow.backend) || !goes_on(&flow, segment.flags) {
+    // A record of another kind was made where the service encapsulated before.
+    if !select::is_alive(tables, flow.backend) || !matches!(flow.kind(), FlowKind::Forward) {
         return Standing::Ended;
     }
     flow.note(segment.flags, now);
     Standing::GoesOn
+}
+
+/// Whether a packet opens a connection anew that both sides have ended. What came from the client's side alone, anybody may have
+/// sent who knows the flow's ends: the backend, which knows its numbers too, is left to judge the SYN.
+#[inline(always)]
+fn begins_anew<A: Family>(tables: &impl TablesFor<A>, key: &FlowKey<A>, flags: tcp::Flags) -> bool {
+    if !flags.opens() {
+        return false;
+    }
+    let closing = tables.flow(key).filter(|flow| flow.state.is_closing());
+    let Some(reply) = closing.map(|flow| flow.opposite(key.protocol())) else { return false };
+    tables.flow(&reply).is_none_or(|flow| flow.state.is_closing())
 }
 
 /// Takes both records of a flow away.
@@ -170,14 +186,6 @@ fn forget<A: Family>(tables: &impl TablesFor<A>, key: &FlowKey<A>) {
         tables.remove(&reply);
     }
     tables.remove(key);
-}
-
-/// Whether a flow whose backend lives goes on with its record: not when this packet opens a connection anew after the
-/// old one ended, and not when the record is none of a translation (the service encapsulated before).
-#[inline(always)]
-pub(super) const fn goes_on<A: Family>(flow: &Flow<A>, flags: tcp::Flags) -> bool {
-    let reopened = flags.opens() && flow.state.is_closing();
-    !reopened && matches!(flow.kind(), FlowKind::Forward)
 }
 
 /// Makes the two records of a flow that begins; none for a packet that cannot leave. Says whether the flow was opened, or goes

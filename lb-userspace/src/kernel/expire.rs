@@ -19,7 +19,7 @@ const CLOSED: Duration = Duration::from_secs(2);
 /// acknowledges, and its RST may be one that the backend ignores.
 const CLOSED_ON_ONE_SIDE: Duration = Duration::from_mins(1);
 /// A connection that was open, and that one side alone broke off: only the other side knows whether the reset had a number that it
-/// heeds, or was made up. Not the four minutes of RFC 7857, section 2.2, because ports are few; as long as a connection with something
+/// heeds, or was made up; who goes on has it forgotten. Not the four minutes of RFC 7857, section 2.2, because ports are few; as long as a connection with something
 /// to say is hardly ever silent.
 const RESET_BY_ONE_SIDE: Duration = CLOSED_ON_ONE_SIDE;
 /// A connection that was never open both ways: longer than a client's first four SYNs (1 + 2 + 4 + 8 s), short enough

@@ -1,7 +1,7 @@
 //! Plain packets of services that translate both addresses.
 
 use super::super::family::Family;
-use super::super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, link, nat};
+use super::super::{Arrival, Direction, Outcome, Reason, Steered, TablesFor, link};
 use super::peek::{L3, came_by, flags, key, l4, sound_length};
 use super::{of_nobody, sent, sent_to, takes};
 use crate::abi::{BackendFlags, Flow, FlowKind};
@@ -20,13 +20,21 @@ pub(super) fn translated<A: Family, const PROTOCOL: u8>(
     let flags = flags::<A, PROTOCOL>(packet, L3)?;
     let usable = backend.flags.has(BackendFlags::ALIVE) && takes::<A, PROTOCOL>(packet, backend, length);
     let Arrival { ifindex, now } = arrival();
-    if !usable || !nat::goes_on(&flow, flags) || !came_by(packet, &flow.way_back, ifindex)? {
+    if !usable || !goes_on(&flow, flags) || !came_by(packet, &flow.way_back, ifindex)? {
         return None;
     }
     rewrite::<A, PROTOCOL>(packet, &flow)?;
     flow.note(flags, now);
     link::write_untagged(packet, &backend.link, A::ETHERTYPE)?;
     Some(sent_to(tables, (flow.backend, backend), (Reason::NatForward, false), packet.length()))
+}
+
+/// Whether a record says by itself that a packet goes on by it: not if it is none of a translation, nor where a SYN comes after
+/// this side's end, for the other side's record counts as well.
+#[inline(always)]
+const fn goes_on<A: Family>(flow: &Flow<A>, flags: tcp::Flags) -> bool {
+    let may_begin_anew = flags.opens() && flow.state.is_closing();
+    !may_begin_anew && matches!(flow.kind(), FlowKind::Forward)
 }
 
 /// Translates a backend's packet by its flow's record.

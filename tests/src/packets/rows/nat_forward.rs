@@ -28,9 +28,10 @@ fn connections() -> Vec<Row> {
         from_client("nat: a SYN sent again keeps its port", &syn)
             .after(&syn)
             .reaches_backend(NatForward, &translated_tcp(SYN)),
-        from_client("nat: a SYN after a reset opens the flow anew", &syn)
+        from_client("nat: a SYN after resets of both sides opens the flow anew", &syn)
             .after(&syn)
             .after(&nat_tcp(RST))
+            .after_reply(&Stack::tcp(BACKEND_END, OWN_END, RST, b""))
             .reaches_backend(NatOpened, &translated_tcp(SYN)),
         from_client("nat: a flow whose backend died may begin anew", &syn)
             .with_backends(BackendFlags::RESOLVED)

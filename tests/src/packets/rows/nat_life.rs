@@ -2,7 +2,7 @@
 
 use super::super::build::{Ipv4, Stack};
 use super::super::house::{FIRST, MOVING, SECOND, SERVING, SETTLED};
-use super::super::row::{Row, from_backend, from_client};
+use super::super::row::{Arrives, Row, from_backend, from_client};
 use super::{
     ACK, BACKEND_END, CLIENT, DSR_HTTP, FIN_ACK, MOVED_END, NAT_HTTP, NO_PORT, NULL, OTHER_CLIENT, OWN_END,
     RST, SYN, SYN_ACK, XMAS, dsr_tcp, nat_query, nat_tcp, reset, reset_by, told, translated_query,
@@ -25,7 +25,7 @@ fn moved_tcp(flags: u8) -> Ipv4 {
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    [openings(), no_openings(), ends(), reopened(), moves(), deaths(), exchanges()].concat()
+    [openings(), no_openings(), ends(), reopened(), forged(), moves(), deaths(), exchanges()].concat()
 }
 
 /// Which control bits begin a connection (RFC 9293, section 3.10.7.2: SYN without RST or ACK).
@@ -88,10 +88,10 @@ fn reopened() -> Vec<Row> {
     let (syn, fin) = (nat_tcp(SYN), nat_tcp(FIN_ACK));
     let other = Stack::tcp(OTHER_CLIENT, NAT_HTTP, SYN, b"");
     vec![
-        from_client("nat: a SYN after the client's FIN opens the flow anew", &syn)
+        from_client("nat: a SYN after only the client's FIN keeps the flow", &syn)
             .after(&syn)
             .after(&fin)
-            .reaches_backend(NatOpened, &translated_tcp(SYN)),
+            .reaches_backend(NatForward, &translated_tcp(SYN)),
         from_client("nat: a SYN after both FINs opens the flow anew", &syn)
             .after(&syn)
             .after(&fin)
@@ -115,11 +115,13 @@ fn reopened() -> Vec<Row> {
         from_client("nat: a SYN on a reset flow goes where the slot moved", &syn)
             .after(&syn)
             .after(&nat_tcp(RST))
+            .after_reply(&reply(RST))
             .once_slot_is(MOVED_FOR_GOOD)
             .reaches_backend(NatOpened, &moved_tcp(SYN)),
         from_client("nat: the port of a flow that moved away is free again", &other)
             .after(&syn)
             .after(&nat_tcp(RST))
+            .after_reply(&reply(RST))
             .once_slot_is(MOVED_FOR_GOOD)
             .after(&syn)
             .once_slot_is(SETTLED)
@@ -127,11 +129,41 @@ fn reopened() -> Vec<Row> {
         from_client("nat: a flow that could not open anew is gone", &nat_tcp(ACK))
             .after(&syn)
             .after(&nat_tcp(RST))
+            .after_reply(&reply(RST))
             .once_slot_is(Slot::settled_on(BackendId::NONE))
             .after(&syn)
             .once_slot_is(SETTLED)
             .reaches_client(Reset, &reset(ACK)),
     ]
+}
+
+/// Who knows a flow's ends, and none of its numbers, can send these in the client's name; the backend heeds none of them.
+fn forged() -> Vec<Row> {
+    let ends = [("a reset", RST), ("a FIN", FIN_ACK), ("a reset with all control bits", XMAS)];
+    let open =
+        |arrives: Arrives| arrives.after(&nat_tcp(SYN)).after_reply(&reply(SYN_ACK)).after(&nat_tcp(ACK));
+    let rows = ends.map(|(what, end)| {
+        let syn = from_client(format!("nat: {what} and a SYN that are forged move no flow"), &nat_tcp(SYN));
+        let data = from_client(format!("nat: data after {what} and a SYN go on"), &nat_tcp(ACK));
+        let answer = from_backend(format!("nat: so does the answer, after {what} and a SYN"), &reply(ACK));
+        [
+            open(syn)
+                .after(&nat_tcp(end))
+                .once_slot_is(MOVED_FOR_GOOD)
+                .reaches_backend(NatForward, &translated_tcp(SYN)),
+            open(data)
+                .after(&nat_tcp(end))
+                .once_slot_is(MOVED_FOR_GOOD)
+                .after(&nat_tcp(SYN))
+                .reaches_backend(NatForward, &translated_tcp(ACK)),
+            open(answer)
+                .after(&nat_tcp(end))
+                .once_slot_is(MOVED_FOR_GOOD)
+                .after(&nat_tcp(SYN))
+                .reaches_client(NatReply, &Stack::tcp(NAT_HTTP, CLIENT, ACK, b"").ttl(63)),
+        ]
+    });
+    rows.concat()
 }
 
 fn moves() -> Vec<Row> {
