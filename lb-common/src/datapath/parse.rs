@@ -67,7 +67,7 @@ pub(super) fn frame<A: Family>(packet: &impl Packet) -> Result<Frame<A>, Reason>
     if ethertype != A::ETHERTYPE {
         return Err(Reason::NotIp);
     }
-    if link.is_group() {
+    if !link.is_unicast() {
         return Err(Reason::NotUnicast);
     }
     let l3 = packet.forget(l3);

@@ -64,7 +64,7 @@ macro_rules! reasons {
 
 reasons! {
     NotIp, "not_ip", Pass, "Neither IPv4 nor IPv6, nor a VLAN with one of them in it.";
-    NotUnicast, "not_unicast", Pass, "Sent to a link-layer group, or from one, to which nothing can be answered.";
+    NotUnicast, "not_unicast", Pass, "Sent to a link-layer group, or from one or from no address at all, to which nothing can be answered.";
     BadIp, "bad_ip", Pass, "Not a well-formed IP header; nobody can tell whose it is.";
     NoPorts, "no_ports", Pass, "Too short to hold ports.";
     OtherProtocol, "other_protocol", Pass, "Neither TCP, UDP nor ICMP.";

@@ -10,6 +10,8 @@ pub const TYPE: usize = 12;
 pub const SOURCE: usize = 6;
 /// The bit of an address's first byte that says that it is a group's.
 pub const GROUP: u8 = 1;
+/// The same bit in an address's first two bytes.
+pub const GROUP_WORD: U16be = U16be::new((GROUP as u16) << 8);
 /// Type of IPv4 (RFC 894).
 pub const IPV4: U16be = U16be::new(0x0800);
 /// Type of IPv6 (RFC 2464).
@@ -62,12 +64,17 @@ impl Addresses {
         Self([U32be::new(b << 16 | c >> 16), U32be::new(c << 16 | a >> 16), U32be::new(a << 16 | b >> 16)])
     }
 
-    /// Whether either end is a group (multicast or broadcast): an address's first bit on the wire. No station sends from one
-    /// (IEEE 802, section 8.2).
+    /// Whether one station sent it to another, which can be answered. Neither end is a group (multicast or broadcast): an address's
+    /// first bit on the wire, from which no station sends (IEEE 802, section 8.2). Nor is the source all zero, which is nobody's
+    /// (`is_valid_ether_addr` of the kernel's `etherdevice.h`), but on the loopback, where both ends are.
     #[inline(always)]
     #[must_use]
-    pub const fn is_group(self) -> bool {
-        (self.0[0].get() >> 24 | self.0[1].get() >> 8) & 1 == 1
+    pub const fn is_unicast(self) -> bool {
+        let [a, b, c] = [self.0[0].get(), self.0[1].get(), self.0[2].get()];
+        let is_group = (a >> 24 | b >> 8) & GROUP as u32 != 0;
+        let is_from_nobody = b & 0xffff | c == 0;
+        let is_to_nobody = a | b >> 16 == 0;
+        !is_group && (is_to_nobody || !is_from_nobody)
     }
 }
 
@@ -84,8 +91,20 @@ mod tests {
 
     #[test]
     fn the_group_bit_is_the_lowest_of_an_address_s_first_byte() {
-        assert!(Addresses::new([0xff; 6], [2; 6]).is_group());
-        assert!(Addresses::new([2; 6], [3; 6]).is_group());
-        assert!(!Addresses::new([0xfe, 1, 1, 1, 1, 1], [2, 1, 1, 1, 1, 1]).is_group());
+        assert!(!Addresses::new([0xff; 6], [2; 6]).is_unicast());
+        assert!(!Addresses::new([2; 6], [3; 6]).is_unicast());
+        assert!(Addresses::new([0xfe, 1, 1, 1, 1, 1], [2, 1, 1, 1, 1, 1]).is_unicast());
+    }
+
+    #[test]
+    fn nobody_sends_but_on_the_loopback() {
+        assert!(!Addresses::new([2; 6], [0; 6]).is_unicast());
+        assert!(Addresses::new([0; 6], [0; 6]).is_unicast());
+        for place in 0..6 {
+            let mut source = [0; 6];
+            source[place] = 2;
+            assert!(Addresses::new([2; 6], source).is_unicast(), "{source:?}");
+            assert!(!Addresses::new(source, [0; 6]).is_unicast(), "to {source:?}");
+        }
     }
 }

@@ -99,7 +99,7 @@ fn glance_at<A: Family>(
     arrival: impl Fn() -> Arrival,
     sends_cookies: impl Fn() -> bool,
 ) -> Option<Glance> {
-    if plain::is_of_a_group(packet)? {
+    if !plain::is_unicast(packet)? {
         return None;
     }
     // Each by itself, as behind: what is known of the protocol need not be kept.

@@ -11,7 +11,7 @@ mod peek;
 use super::family::Family;
 use super::{Arrival, Direction, Outcome, Reason, Steered, Tables, TablesFor, classify};
 use crate::abi::{Backend, BackendFlags, BackendId, Contents, Forward, Service, ServiceKey};
-use crate::wire::{Packet, Transport, ethernet, protocol};
+use crate::wire::{Packet, Transport, U16be, ethernet, protocol};
 use core::hint::black_box;
 use peek::{L3, l4, sound_length};
 pub(super) use peek::{control, destination, least, source, source_port, vip};
@@ -24,7 +24,7 @@ pub(super) fn steer<A: Family>(
     tables: &impl TablesFor<A>,
     arrival: impl Fn() -> Arrival,
 ) -> Option<Outcome> {
-    if is_of_a_group(packet)? {
+    if !is_unicast(packet)? {
         return None;
     }
     // Each by itself: what is known of the protocol need not be kept.
@@ -35,11 +35,14 @@ pub(super) fn steer<A: Family>(
     }
 }
 
-/// Whether a frame is for a group, or from one, which is nobody that could be answered.
+/// Whether one station sent a frame to another: [`ethernet::Addresses::is_unicast`], most of the time by two words.
 #[inline(always)]
-pub(super) fn is_of_a_group(packet: &impl Packet) -> Option<bool> {
-    let ends = packet.peek::<u8>(0)? | packet.peek::<u8>(ethernet::SOURCE)?;
-    Some(ends & ethernet::GROUP != 0)
+pub(super) fn is_unicast(packet: &impl Packet) -> Option<bool> {
+    let (to, from) = (packet.peek::<U16be>(0)?, packet.peek::<U16be>(ethernet::SOURCE)?);
+    if from == U16be::ZERO {
+        return Some(packet.read::<ethernet::Addresses>(0)?.is_unicast());
+    }
+    Some((to.raw() | from.raw()) & ethernet::GROUP_WORD.raw() == 0)
 }
 
 /// The packets of one protocol.

@@ -6,15 +6,18 @@ use super::super::house::{NAT_VIP, OWN, OWN_MAC, ROUTER_MAC};
 use super::super::ip::Ip;
 use super::super::row::{Row, client_frame, frame, from_backend, from_client};
 use super::{
-    ACK, BACKEND_END, CLIENT, End, NAT_HTTP, OWN_END, SYN, SYN_ACK, dsr_tcp, nat_tcp, translated_tcp,
+    ACK, BACKEND_END, CLIENT, End, NAT_HTTP, OWN_END, SYN, SYN_ACK, dsr_tcp, nat_tcp, translated_tcp, wrapped,
 };
 use crate::family::Family;
 use lb_common::datapath::Reason::{
-    BadIp, IcmpNotOurs, LaterFragment, NatOpened, NotAVip, NotIp, NotUnicast, OtherProtocol,
+    BadIp, IcmpNotOurs, LaterFragment, NatOpened, NotAVip, NotIp, NotUnicast, OtherProtocol, Settled,
 };
 
 /// A link-layer group.
 const GROUP: [u8; 6] = [1, 0, 0x5e, 0, 0, 1];
+/// An address that no station has, and one that a virtual router may.
+const NOBODYS: [u8; 6] = [0; 6];
+const ZEROS_FIRST: [u8; 6] = [0, 0, 0x5e, 0, 1, 7];
 /// An address that is neither a VIP nor ours.
 const NOBODY: End = ([192, 0, 2, 9], 80);
 
@@ -26,6 +29,7 @@ fn link() -> Vec<Row> {
     let syn = nat_tcp(SYN);
     let elsewhere = Stack::tcp(CLIENT, NOBODY, SYN, b"");
     let asked = vip(Family::V4);
+    let of_nobody = Ip::ping(CLIENT.0.into(), asked, 0, &[0, 1, 0, 1]).framed(OWN_MAC, NOBODYS, &[]);
     let of_group = Ip::ping(CLIENT.0.into(), asked, 0, &[0, 1, 0, 1]).framed(OWN_MAC, GROUP, &[]);
     let arp = syn.ethernet([0xff; 6], ROUTER_MAC).with_byte(13, 0x06);
     let ipv4_called_ipv6 = client_frame(&syn).with_word(12, 0x86dd);
@@ -50,6 +54,24 @@ fn link() -> Vec<Row> {
         .stops(NotUnicast),
         frame("what comes tagged from a multicast address passes", &syn.tagged(OWN_MAC, GROUP, 100))
             .stops(NotUnicast),
+        frame("what comes from nobody passes", &syn.ethernet(OWN_MAC, NOBODYS)).stops(NotUnicast),
+        frame("for another mode, too", &dsr_tcp(SYN).ethernet(OWN_MAC, NOBODYS)).stops(NotUnicast),
+        frame("data of a flow that come from nobody pass", &nat_tcp(ACK).ethernet(OWN_MAC, NOBODYS))
+            .after(&syn)
+            .stops(NotUnicast),
+        frame("what would be reset, from nobody, passes", &nat_tcp(ACK).ethernet(OWN_MAC, NOBODYS))
+            .stops(NotUnicast),
+        frame("what comes tagged from nobody passes", &syn.tagged(OWN_MAC, NOBODYS, 100)).stops(NotUnicast),
+        frame("a ping from nobody passes", &of_nobody).with_annex(every_mode).stops(NotUnicast),
+        frame("an address may begin with zeros", &syn.ethernet(OWN_MAC, ZEROS_FIRST))
+            .reaches_backend(NatOpened, &translated_tcp(SYN)),
+        frame(
+            "so may that of a sender whose packets are encapsulated",
+            &dsr_tcp(SYN).ethernet(OWN_MAC, ZEROS_FIRST),
+        )
+        .reaches_backend(Settled, &wrapped(&dsr_tcp(SYN))),
+        frame("the loopback's frames come from nobody, and go there", &syn.ethernet(NOBODYS, NOBODYS))
+            .reaches_backend(NatOpened, &translated_tcp(SYN)),
         frame("a ping from a multicast address passes", &of_group).with_annex(every_mode).stops(NotUnicast),
         frame(
             "a tagged packet that is not for us passes with its tag",
