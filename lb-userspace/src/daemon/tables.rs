@@ -100,6 +100,7 @@ impl Balancer {
         self.reweigh()?;
         write(&mut self.tables, writes)?;
         self.broken = false;
+        self.planner.note_written();
         let took = began.elapsed();
         tracing::info!(
             cause = cause.as_str(),

@@ -55,6 +55,7 @@ pub use input::{BackendKey, BackendState, Inputs, Observations};
 pub use stages::stages;
 use state::State;
 pub use view::{BackendView, ServiceView};
+use write::Leavings;
 pub use write::{Plan, Summary, Write};
 
 /// Time between a change and the first look at the flow table that may speak about it: for the writes to be applied,
@@ -65,6 +66,8 @@ pub const GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Planner {
     state: State,
+    /// What may still be in the maps, though it is planned no more.
+    leavings: Leavings,
 }
 
 impl Default for Planner {
@@ -77,13 +80,13 @@ impl Planner {
     /// A planner for empty maps.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State::empty() }
+        Self { state: State::empty(), leavings: Leavings::default() }
     }
 
     /// A planner for maps with fewer slots.
     #[cfg(test)]
     pub(crate) fn with_slots(slots: u32) -> Self {
-        Self { state: State::with_slots(slots) }
+        Self { state: State::with_slots(slots), leavings: Leavings::default() }
     }
 
     /// Plans the way to what the inputs ask for, and takes it as gone.
@@ -91,6 +94,7 @@ impl Planner {
         let mut next = self.state.next(inputs, now)?;
         let plan = write::plan(&self.state, &mut next)?;
         self.state = next;
+        self.leavings.note(&plan);
         Ok(plan)
     }
 
@@ -101,13 +105,19 @@ impl Planner {
         // Entries go or change where they are, so none lacks a place. Were one to, the next look would try again.
         let Ok(plan) = write::settle(&self.state, &mut next) else { return Plan::default() };
         self.state = next;
+        self.leavings.note(&plan);
         plan
     }
 
-    /// Everything that is planned, for maps of unknown contents. While it is being written the maps are not
-    /// consistent, so this is for maps that nobody reads yet, or for the way out of a failed write.
+    /// Everything that is planned, and the end of what was, unless it is known to be written. While it is being written the maps
+    /// are not consistent, so this is for maps that nobody reads yet, or for the way out of a failed write.
     #[must_use]
     pub fn plan_whole(&self) -> Plan {
-        write::whole(&self.state)
+        write::whole(&self.state, &self.leavings)
+    }
+
+    /// Takes note that the maps hold what is planned.
+    pub fn note_written(&mut self) {
+        self.leavings = Leavings::default();
     }
 }

@@ -12,7 +12,7 @@ use lb_common::wire::{Ports, U16be, U32be, protocol};
 
 use super::world::*;
 use super::*;
-use crate::config::{Encap, Forward, Protocol, Service, Tracking};
+use crate::config::{self, Encap, Forward, Protocol, Select, Service, Tracking, Vip};
 use crate::health::HealthState::{Down, Unknown, Up};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -438,6 +438,43 @@ fn the_whole_plan_makes_the_tables_that_the_steps_made() {
     world.planner.plan_whole().writes.into_iter().for_each(|write| store(&mut fresh, write));
     assert_eq!((fresh.backends, fresh.slots), (world.tables.backends, world.tables.slots));
     assert_eq!(fresh.services, world.tables.services);
+}
+
+/// A service of a whole network by QUIC, with a server that has an identifier.
+fn network_by_quic() -> Service {
+    let vip = Vip::new([198, 51, 100, 0].into(), 443, Protocol::Udp);
+    let backends = vec![config::Backend { server_id: Some([7, 0, 0, 0, 0, 0, 0, 0]), ..backend(9, 1) }];
+    Service { vip: Vip { bits: 24, ..vip }, select: Select::Quic, backends, ..service(2, &[]) }
+}
+
+#[test]
+fn the_whole_plan_takes_away_what_a_write_that_failed_has_left() {
+    let mut world = World::unplanned(vec![service(1, &[1]), network_by_quic()]);
+    world.set_all(Up);
+    world.plan();
+    world.planner.note_written();
+    let planned = (world.tables.prefixes.clone(), world.tables.quic_servers.clone());
+    assert_eq!((planned.0.len(), planned.1.len()), (1, 1));
+    // The kernel refused these writes, and those of the plan after.
+    world.services.truncate(1);
+    world.make_plan().unwrap();
+    world.set(0, 0, Down);
+    world.make_plan().unwrap();
+    world.planner.plan_whole().writes.into_iter().for_each(|write| store(&mut world.tables, write));
+    assert!(world.tables.prefixes.is_empty() && world.tables.quic_servers.is_empty());
+    world.planner.note_written();
+    let is_left = |write: &Write| matches!(write, Write::Prefix(..) | Write::QuicServer(..));
+    assert!(!world.planner.plan_whole().writes.iter().any(is_left), "what was taken away is forgotten");
+    // Nor does it take away what has come back.
+    world.services.push(network_by_quic());
+    world.set_all(Up);
+    world.plan();
+    world.services.truncate(1);
+    world.make_plan().unwrap();
+    world.services.push(network_by_quic());
+    world.make_plan().unwrap();
+    world.planner.plan_whole().writes.into_iter().for_each(|write| store(&mut world.tables, write));
+    assert_eq!((world.tables.prefixes.len(), world.tables.quic_servers.len()), (1, 1));
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! service sends there meanwhile is dropped, for as long as a plan takes to be written.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use lb_common::abi::{
     Backend, BackendId, Contents, PortRange, PrefixKey, QuicServer, Service, ServiceKey, Slot,
@@ -63,6 +63,34 @@ pub struct Plan {
     pub summary: Summary,
 }
 
+/// What plans took away that a map may still have, if their writes failed. Places are written over; what is found by a key of its
+/// own stays until it is deleted, and leads to a place that may be another's by then.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leavings {
+    prefixes: HashSet<PrefixKey>,
+    quic_servers: HashSet<QuicServer>,
+}
+
+impl Leavings {
+    /// Follows what a plan takes away, and what it brings back.
+    pub(super) fn note(&mut self, plan: &Plan) {
+        for write in &plan.writes {
+            match write {
+                Write::Prefix(prefix, None) => drop(self.prefixes.insert(*prefix)),
+                Write::Prefix(prefix, Some(_)) => drop(self.prefixes.remove(prefix)),
+                Write::QuicServer(server, None) => drop(self.quic_servers.insert(*server)),
+                Write::QuicServer(server, Some(_)) => drop(self.quic_servers.remove(server)),
+                _ => {}
+            }
+        }
+    }
+
+    fn end(&self) -> impl Iterator<Item = Write> {
+        let prefixes = self.prefixes.iter().map(|prefix| Write::Prefix(*prefix, None));
+        prefixes.chain(self.quic_servers.iter().map(|server| Write::QuicServer(*server, None)))
+    }
+}
+
 /// The way from `old` to `new`, whose service table is brought up to date on the way.
 pub(super) fn plan(old: &State, new: &mut State) -> Result<Plan, PlanError> {
     let changes = change_services(old, new)?;
@@ -77,8 +105,8 @@ pub(super) fn settle(old: &State, new: &mut State) -> Result<Plan, PlanError> {
     plan(old, new)
 }
 
-/// Everything as it is, for maps of unknown contents.
-pub(super) fn whole(state: &State) -> Plan {
+/// Everything as it is, and the end of what is left.
+pub(super) fn whole(state: &State, leavings: &Leavings) -> Plan {
     let mut plan = Plan { generation: state.generation, ..Plan::default() };
     plan.change_backends(&State::empty(), state, &BTreeSet::new());
     plan.change_slots(&State::empty(), state);
@@ -86,6 +114,7 @@ pub(super) fn whole(state: &State) -> Plan {
     plan.writes.extend((0..).zip(table).map(|(place, entry)| Write::Service(place, entry)));
     plan.writes.extend(endpoint_lists(&empty, state).into_iter().chain(lists(&empty, state)));
     plan.writes.extend(prefixes(&empty, state));
+    plan.writes.extend(leavings.end());
     plan.writes.push(Write::Contents(state.contents()));
     Plan { summary: Summary { admitted: Vec::new(), ..plan.summary }, ..plan }
 }
