@@ -298,7 +298,7 @@ pub(crate) fn tell<H: Hook>(ctx: &H, reason: u32, code: u32) -> u32 {
 #[inline(always)]
 fn go_on<H: Hook>(ctx: &H, stage: Stage) -> u32 {
     ctx.tail_call(stage);
-    maps::count(Reason::Inconsistent, 0);
+    maps::count(Reason::StageGone, ctx.view::<false>().length());
     H::PASS
 }
 

@@ -73,7 +73,8 @@ reasons! {
     IcmpNotOurs, "icmp_not_ours", Pass, "An ICMP message that is neither about a packet of ours nor an echo request to a VIP.";
     Local, "local", Pass, "For a service that this host serves itself.";
     TagBeside, "tag_beside", Pass, "Its VLAN tag was taken out of the frame before TC; left to the VLAN's own interface.";
-    DnatRouted, "dnat_routed", Pass, "A backend's reply, or an ICMP error from its side, translated back, and left to the kernel to route.";
+    DnatRouted, "dnat_routed", Pass, "A backend's reply, or an ICMP error from its side, translated back, and left to the kernel to route; it drops IPv4 from a VIP that is its own address, unless `accept_local` is set.";
+    StageGone, "stage_gone", Pass, "The program that goes on with it is gone, or was not loaded: the daemon was killed, or it is a defect of lb.";
 
     Settled, "settled", Forward, "Sent to the slot's owner; nothing had to be remembered.";
     Recorded, "recorded", Forward, "Sent to the backend the flow's record names.";

@@ -10,7 +10,8 @@ use super::expire::{Rules, Sweep};
 use super::records::FlowWalk;
 use super::*;
 use lb_common::abi::{
-    Backend, BackendId, Flow, FlowKey, FlowKind, FlowState, Hop, Service, Slot, StageSet, Ticks, limits,
+    Backend, BackendId, Flow, FlowKey, FlowKind, FlowState, Hop, Service, Slot, Stage, StageSet, Ticks,
+    limits,
 };
 use lb_common::datapath::Reason;
 use lb_common::wire::{Ports, U16be, U32be, protocol};
@@ -247,7 +248,24 @@ fn what_no_loaded_stage_is_for_passes() {
         }
         let counted = |reason: Reason| tables.reasons()[reason as usize].packets;
         assert_eq!((counted(Reason::NotAVip), counted(Reason::Inconsistent)), (2, 0), "at TC: {at_tc}");
+        assert_eq!(counted(Reason::StageGone), 0, "at TC: {at_tc}");
     }
+}
+
+#[test]
+fn a_packet_whose_next_stage_is_gone_passes_and_is_counted_as_that() {
+    const XDP_PASS: u32 = 2;
+    if !is_root("a_packet_whose_next_stage_is_gone_passes_and_is_counted_as_that") {
+        return;
+    }
+    // The guard's closer look, behind which the balancer was not loaded.
+    let settings = Settings { flows: 16, ..Settings::default() };
+    let Datapath { mut programs, tables, .. } = Datapath::load(&settings, StageSet::NONE).unwrap();
+    let packet = [&[2; 12][..], &[8, 0, 0x45, 0, 0, 40], &[0; 60]].concat();
+    let ran = programs.run(Program::Stage(Stage::GuardV4), &packet).unwrap();
+    assert_eq!(ran, (XDP_PASS, packet.clone()));
+    let counted = tables.reasons()[Reason::StageGone as usize];
+    assert_eq!((counted.packets, counted.bytes), (1, packet.len() as u64));
 }
 
 #[test]
