@@ -14,6 +14,7 @@ use super::loader::Loader;
 use super::overrides::Overrides;
 use super::ports::{self, Ports};
 use super::proxy::Front;
+use super::routed::Routed;
 use super::scraping::Scraping;
 use super::source::Source;
 use super::tables::Cause;
@@ -57,6 +58,7 @@ pub(super) struct Balancer {
     pub(super) listeners: Listeners,
     pub(super) flood: Flood,
     pub(super) guard: Guard,
+    pub(super) routed: Routed,
     /// What captures need, if the programs were loaded for them.
     pub(super) captures: Option<Captures>,
     pub(super) front: Front,
@@ -135,6 +137,7 @@ impl Balancer {
             listeners: Listeners::inherit(),
             flood: Flood::default(),
             guard: Guard::default(),
+            routed: Routed::default(),
             captures: capture.map(|capture| Captures::new(capture.into())),
             front,
             scraping,

@@ -104,6 +104,7 @@ impl Balancer {
         self.weigh(&observed)?;
         self.follow_listeners();
         self.flood.look(&self.tables);
+        self.routed.look(&self.tables, &self.config.services);
         self.sweep_blocks()?;
         Ok(BETWEEN_LOOKS)
     }

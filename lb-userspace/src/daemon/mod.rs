@@ -24,6 +24,7 @@ mod overrides;
 mod ports;
 mod proxy;
 mod report;
+mod routed;
 mod scraping;
 mod source;
 mod tables;

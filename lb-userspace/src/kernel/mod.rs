@@ -28,6 +28,7 @@ pub mod netlink;
 pub mod nexthop;
 pub mod object;
 pub mod occupant;
+pub mod own_source;
 pub mod owner;
 pub mod prefix;
 mod program;

@@ -54,6 +54,11 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = super::cases("several_interfaces", &auto, &[reached]);
     cases.extend(super::cases("several_interfaces", &TOWARDS_A_BRIDGE, &[returned]));
     cases.extend(super::cases("several_interfaces", &[routed(Forward::Nat, Mode::Native)], &[refused]));
+    let explained = (
+        "replies_that_the_kernel_drops_for_their_source_are_explained",
+        own_source_is_explained as fn(Set) -> _,
+    );
+    cases.extend(super::cases("several_interfaces", &TOWARDS_A_BRIDGE[..2], &[explained]));
     cases
 }
 
@@ -103,6 +108,25 @@ fn replies_leave_by_a_bridge(set: Set) -> Result<()> {
         ensure!(answered > routed, "{answered} replies were sent, {routed} left to the kernel");
     }
     Ok(())
+}
+
+/// The same, where the VIP is the balancer's own address.
+fn own_source_is_explained(set: Set) -> Result<()> {
+    let house = House::build(set.layout, 2)?;
+    house.bridge(0)?;
+    let stage = Stage::within(house, set, |house| config(&services(set, house, &WEIGHTS)))?;
+    stage.wait_until_up(&WEIGHTS)?;
+    let (balancer, vip) = (&stage.house.balancer, stage.vip(Kind::Udp));
+    balancer.address("lo", vip.ip(), Family::of(vip.ip()).bits())?;
+    if vip.is_ipv6() {
+        return served(&stage, &stage.house.client).context("by IPv6 the source does not matter");
+    }
+    let unanswered = stage.house.client.run(|| Ok(echo::udp(vip, b"hello").is_err()))?;
+    ensure!(unanswered, "the kernel took an answer from its own address");
+    let says = "net.ipv4.conf.all.accept_local=1";
+    stage.daemon.wait_until(says, |_| stage.daemon.log().contains(says))?;
+    balancer.sysctl("net.ipv4.conf.all.accept_local", "1")?;
+    served(&stage, &stage.house.client)
 }
 
 fn native_is_refused(set: Set) -> Result<()> {
