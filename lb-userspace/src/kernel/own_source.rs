@@ -1,7 +1,7 @@
 //! Whether the kernel takes packets that come to this host from one of its own addresses.
 //!
 //! By IPv4 it drops them, as martians, unless `accept_local` is set for the interface or for all.
-//! Source: Linux, `fib_validate_source` in net/ipv4/fib_frontend.c; Documentation/networking/ip-sysctl.rst.
+//! Source: Linux, `fib_validate_source` in `net/ipv4/fib_frontend.c`; Documentation/networking/ip-sysctl.rst.
 
 use nix::ifaddrs::getifaddrs;
 use std::collections::BTreeSet;
