@@ -1,7 +1,8 @@
 //! Translation of the destination only: the balancer is the backends' gateway, and clients' addresses are kept.
 //!
-//! Nothing is recorded for it: towards a backend the slot decides, and back the backend's endpoint, which belongs to
-//! one service, says which VIP its packets come from.
+//! No translation is recorded for it: towards a backend its flow's owner decides ([`super::track`]), and back the backend's
+//! endpoint, which belongs to one service, says which VIP its packets come from. Where a service is to know answers by records
+//! (`tracking = "always"`), it is [`super::nat`] that translates.
 
 use super::family::Family;
 use super::link::{self, Way};

@@ -140,7 +140,7 @@ fn translate<A: Family>(
 enum Standing {
     /// The flow goes on.
     GoesOn,
-    /// The record is of a flow that ended, or whose backend died.
+    /// The record is of a flow that ended, or whose backend died, or of no translation.
     Ended,
     /// There is none.
     Unknown,

@@ -120,7 +120,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// What an ICMP error asks with: as data of a connection, whatever the protocol, for an error opens no flow.
+    /// What an ICMP error asks with, and what is taken of a later fragment: data of a connection, whatever the protocol, for neither
+    /// opens a flow.
     pub(super) const OF_AN_ERROR: Self =
         Self { protocol: protocol::TCP, flags: tcp::Flags::ACK, checksum: U16be::ZERO, piece: Piece::Later };
 

@@ -49,7 +49,7 @@ pub enum Next {
     Control,
 }
 
-/// The packets that come by the million; the rest are left untouched. Nothing is dropped here.
+/// The packets that come by the million; the rest are left untouched. Nothing is dropped here, but by a defect of ours.
 ///
 /// A stage of its own because the kernel programs compile each by itself: one with all of it has too few registers,
 /// and costs a common packet twice as much.
@@ -201,6 +201,8 @@ fn count(tables: &impl Tables, outcome: &Outcome, bytes: u32) {
     }
 }
 
+/// What becomes of TCP and UDP, or the stage that knows. What is for no service may be a backend's answer: to an address of ours,
+/// from a known endpoint, or by a record, for which any packet has to be looked up where there are such.
 #[inline(always)]
 fn steer<A: Family>(
     packet: &mut impl Packet,

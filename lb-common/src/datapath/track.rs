@@ -66,7 +66,10 @@ const fn settled(slot: Slot, segment: &Segment) -> (BackendId, Reason, bool) {
 }
 
 /// A record that goes on decides. A packet without a record that cannot begin a flow is of one older than the change,
-/// and stays where it was.
+/// and stays where it was. `None` for one that begins a flow, or whose record's backend died.
+///
+/// A SYN after an end begins anew, though whoever knows the flow's ends may have made up both: answers are not seen here, so
+/// nobody could tell it from a client that uses its port again (see README, limits).
 #[inline(always)]
 pub(super) fn remembered<A: Family>(
     tables: &impl TablesFor<A>,
