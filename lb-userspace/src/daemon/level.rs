@@ -45,8 +45,11 @@ impl Attacher {
         attached.into_iter().map(|attachment| self.lower(attachment)).collect()
     }
 
-    /// Attaches to one that came later, where another is attached in this mode. The others stay as they are: to be attached
-    /// anew would cost them connections. If it cannot be, says why.
+    /// Attaches to one that came later, where another is attached in this mode. If it cannot be, says why.
+    ///
+    /// The others stay as they are, for to lower them would cost them connections: an interface has a native program or a generic
+    /// one, never both (`dev_xdp_attach` of the kernel), and what comes between the two goes to the host's own stack, which resets
+    /// connections through `nat` that it knows nothing of.
     pub(super) fn attach_beside(
         &mut self,
         link: &Link,
