@@ -25,8 +25,8 @@ impl Routed {
             tracing::warn!(
                 %vip,
                 "answers of `dnat` backends are left to the kernel (`dnat_routed`), which drops them, for the VIP is an address \
-                 of this host; either `sysctl -w net.ipv4.conf.all.accept_local=1`, or `ip route add unreachable {vip}` in \
-                 place of the address"
+                 of this host; either `sysctl -w net.ipv4.conf.all.accept_local=1`, with no `rp_filter` at 1, or `ip route add \
+                 unreachable {vip}` in place of the address"
             );
             self.told.insert(vip);
         }
