@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::peer::Peer;
-use super::scheme::is_of_connection;
+use super::scheme::begins_so;
 use super::{Constants, taken_out};
 use crate::config::proxy::{Edits, Forwarded};
 use crate::l7::http1::{belongs_into_head, list, names_field};
@@ -220,7 +220,7 @@ impl RequestEdits {
             let passes = match treatment {
                 None => true,
                 Some(Treatment::Credentials) => {
-                    is_private |= is_of_connection(value);
+                    is_private |= begins_so(value);
                     true
                 }
                 Some(Treatment::Te) => {

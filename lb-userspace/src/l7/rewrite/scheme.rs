@@ -8,11 +8,18 @@ use crate::l7::http1::list;
 /// Schemes by which a connection is logged in. Source: RFC 4559, section 4; MS-NTHT, section 2.1.
 const OF_CONNECTIONS: [&[u8]; 2] = [b"ntlm", b"negotiate"];
 
-/// Whether credentials, or one of several challenges, are of such a scheme. A quoted string may be taken for one, which does no harm.
+/// Whether one of several challenges is of such a scheme. A quoted string may be taken for one, which does no harm.
 pub(in crate::l7) fn is_of_connection(value: &[u8]) -> bool {
-    list(value).any(|part| {
-        let scheme = part.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-        OF_CONNECTIONS.iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    list(value).any(begins_so)
+}
+
+/// The same of credentials, which are of one scheme: what stands behind it may be long, and is not looked at.
+pub(super) fn begins_so(credentials: &[u8]) -> bool {
+    OF_CONNECTIONS.iter().any(|known| {
+        let parts = credentials.split_at_checked(known.len());
+        parts.is_some_and(|(scheme, rest)| {
+            scheme.eq_ignore_ascii_case(known) && rest.first().is_none_or(u8::is_ascii_whitespace)
+        })
     })
 }
 
