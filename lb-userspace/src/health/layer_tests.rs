@@ -2,15 +2,13 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Response, Version};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
@@ -23,7 +21,8 @@ use super::{HealthState, Kind, Layers, Params, ProbeError, Prober, Stage, Transp
 use crate::config::StatusRange;
 use crate::config::proxy::{ProxyHeader, UpstreamTls};
 use crate::l7::proxy_protocol::{Proxied, parse};
-use crate::l7::tls::{ClientTls, Shared, self_signed};
+use crate::l7::tls::made::{Files, OURS, STRANGER};
+use crate::l7::tls::{ClientTls, Shared};
 
 on_both_transports! {
     a_page_by_tls_passes
@@ -47,39 +46,24 @@ on_both_transports! {
     a_check_by_tls_reports_the_rise
 }
 
-/// The backend's certificate with its key, and a stranger's, of this run.
-static CERTIFICATES: LazyLock<TempDir> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["backend", "stranger"] {
-        let (cert, key) = self_signed(&format!("{name}.test"));
-        std::fs::write(folder.path().join(name).with_extension("crt"), cert).unwrap();
-        std::fs::write(folder.path().join(name).with_extension("key"), key).unwrap();
-    }
-    folder
-});
-
-fn fixture(name: &str) -> PathBuf {
-    CERTIFICATES.path().join(name)
-}
-
 fn chain() -> Vec<CertificateDer<'static>> {
-    vec![CertificateDer::from_pem_file(fixture("backend.crt")).unwrap()]
+    vec![CertificateDer::from_pem_file(&OURS.0).unwrap()]
 }
 
 fn key() -> PrivateKeyDer<'static> {
-    PrivateKeyDer::from_pem_file(fixture("backend.key")).unwrap()
+    PrivateKeyDer::from_pem_file(&OURS.1).unwrap()
 }
 
 /// How to believe this authority, and to show the backend's own certificate as ours.
-fn upstream(ca: &str, sni: Option<&str>, certificate: bool, http2: bool) -> ClientTls {
-    let own = certificate.then(|| (fixture("backend.crt"), fixture("backend.key")));
+fn upstream((ca, _): &Files, sni: Option<&str>, certificate: bool, http2: bool) -> ClientTls {
+    let own = certificate.then(|| OURS.clone());
     let tls =
-        UpstreamTls { ca: Some(fixture(ca)), sni: sni.map(str::to_owned), certificate: own, verify: true };
+        UpstreamTls { ca: Some(ca.clone()), sni: sni.map(str::to_owned), certificate: own, verify: true };
     Shared::new().unwrap().client(&tls, http2).unwrap()
 }
 
 fn by_tls() -> Layers {
-    Layers { tls: Some(upstream("backend.crt", None, false, false)), ..Layers::default() }
+    Layers { tls: Some(upstream(&OURS, None, false, false)), ..Layers::default() }
 }
 
 fn by_http2() -> Layers {
@@ -184,7 +168,7 @@ async fn a_connection_by_tls_passes_when_hands_were_shaken(transport: Transport)
 
 async fn an_unknown_issuer_is_told(transport: Transport) {
     let target = serve_tls(false).await;
-    let layers = Layers { tls: Some(upstream("stranger.crt", None, false, false)), ..Layers::default() };
+    let layers = Layers { tls: Some(upstream(&STRANGER, None, false, false)), ..Layers::default() };
     for kind in [page(), Kind::Tcp] {
         let said = probe(target, kind, layers.clone(), transport).await.unwrap_err().to_string();
         assert!(said.starts_with("TLS: unknown issuer"), "{said}");
@@ -193,7 +177,7 @@ async fn an_unknown_issuer_is_told(transport: Transport) {
 
 async fn a_certificate_for_another_name_is_told_with_both(transport: Transport) {
     let target = serve_tls(false).await;
-    let tls = Some(upstream("backend.crt", Some("www.example.org"), false, false));
+    let tls = Some(upstream(&OURS, Some("www.example.org"), false, false));
     let layers = Layers { tls, ..Layers::default() };
     let said = probe(target, page(), layers, transport).await.unwrap_err().to_string();
     assert!(said.starts_with("TLS: certificate not valid for name www.example.org, but for"), "{said}");
@@ -218,7 +202,7 @@ async fn a_backend_that_wants_a_certificate_is_shown_one_or_it_is_told(transport
     let target = serve_tls(true).await;
     let said = probe(target, page(), by_tls(), transport).await.unwrap_err().to_string();
     assert!(said.starts_with("TLS: the backend asks for a client certificate"), "{said}");
-    let layers = Layers { tls: Some(upstream("backend.crt", None, true, false)), ..Layers::default() };
+    let layers = Layers { tls: Some(upstream(&OURS, None, true, false)), ..Layers::default() };
     probe(target, page(), layers, transport).await.unwrap();
 }
 
@@ -321,7 +305,7 @@ async fn a_page_by_http2_and_tls_passes(transport: Transport) {
         }
     })
     .await;
-    let tls = Some(upstream("backend.crt", Some("backend.test"), false, true));
+    let tls = Some(upstream(&OURS, Some("backend.test"), false, true));
     let status = StatusRange { first: 200, last: 299 };
     let kind = Kind::Http { path: "/healthz".into(), status, host: Some("backend.test".into()) };
     probe(target, kind, Layers { tls, ..by_http2() }, transport).await.unwrap();

@@ -127,7 +127,8 @@ mod tests {
     use crate::l7::balance::Signer;
     use crate::l7::log;
     use crate::l7::settings::Settings;
-    use crate::l7::tls::{Shared, Store, self_signed};
+    use crate::l7::tls::made::self_signed;
+    use crate::l7::tls::{Shared, Store};
     use std::path::Path;
     use std::sync::Arc;
 

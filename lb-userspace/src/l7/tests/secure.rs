@@ -5,12 +5,12 @@ use super::pace::slow_readers;
 use super::speak::{self, pattern, run};
 use crate::config::proxy::{CertificateFiles, Proxy, Tls, TlsVersion, UpstreamTls};
 use crate::l7::settings::Settings;
+use crate::l7::tls::made::OURS;
 use crate::l7::tls::{Shared, Store};
 use rustls::Connection;
 use socket2::{Domain, Socket, Type};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -25,11 +25,10 @@ const LENGTHS: usize = 64;
 /// From one length to the next: less than the piece that the proxy reads at a time.
 const STEP: usize = 8 << 10;
 
-/// The same for clients that speak TLS. The certificate is nobody's, its key everybody's.
+/// The same for clients that speak TLS.
 fn secured(mut proxy: Proxy) -> Proxy {
-    let file =
-        |name: &str| -> PathBuf { Path::new(env!("CARGO_MANIFEST_DIR")).join("src/l7/tests").join(name) };
-    let certificates = vec![CertificateFiles { cert: file("lab.crt"), key: file("lab.key"), ocsp: None }];
+    let (cert, key) = OURS.clone();
+    let certificates = vec![CertificateFiles { cert, key, ocsp: None }];
     let tls = Tls { certificates, min_version: TlsVersion::V12, client: None, tickets: false };
     proxy.listeners[0].tls = Some(tls);
     proxy

@@ -8,6 +8,8 @@ mod client;
 mod error;
 mod files;
 mod identity;
+#[cfg(test)]
+pub(crate) mod made;
 mod names;
 mod server;
 mod staple;
@@ -20,12 +22,3 @@ pub use identity::{base64, client_cert, server_name};
 pub use server::Shared;
 pub use store::{Store, files_of, mistakes};
 pub use validity::{Shown, warnings};
-
-/// A certificate of this name and of 127.0.0.1, signed by itself, and its key: both as PEM, and anew each time.
-#[cfg(test)]
-pub(crate) fn self_signed(name: &str) -> (String, String) {
-    let mut params = rcgen::CertificateParams::new(["127.0.0.1".to_owned(), name.to_owned()]).unwrap();
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    let key = rcgen::KeyPair::generate().unwrap();
-    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
-}
