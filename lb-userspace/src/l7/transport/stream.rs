@@ -4,6 +4,7 @@ use super::{Moved, Watch};
 use crate::l7::buffer::Buffer;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
@@ -91,8 +92,26 @@ fn transmit(socket: &Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     Ok(match parts {
         [one] => send(socket, one, flags)?,
+        several if several.iter().map(|part| part.len()).sum::<usize>() <= JOINED => {
+            JOINT.with_borrow_mut(|joint| {
+                joint.clear();
+                for part in several {
+                    joint.extend_from_slice(part);
+                }
+                send(socket, joint, flags)
+            })?
+        }
         several => sendmsg(socket, several, &mut SendAncillaryBuffer::default(), flags)?,
     })
+}
+
+/// Bytes up to which several parts are copied together: the kernel takes 0.15 µs less for one part than for two, and 4 KiB are copied in
+/// less than half of that.
+const JOINED: usize = 4 << 10;
+
+thread_local! {
+    /// Where they are. A worker has one.
+    static JOINT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Begins to connect, and does not wait.
