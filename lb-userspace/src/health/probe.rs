@@ -54,18 +54,10 @@ impl Prober {
         let alarm = socket.try_clone().map_err(|error| ProbeError::ours(&error))?;
         let stage = Rc::new(Cell::new(Stage::Connecting));
         let target = self.params.target;
-        let exchange = self.exchange(socket, Rc::clone(&stage));
-        let latency = await_outcome(exchange, &alarm, self.params.timeout, &stage).await?;
+        let (layers, question) = (self.params.layers.clone(), self.question.clone());
+        let exchange = exchange((self.transport, layers), socket, target, question, Rc::clone(&stage));
+        let latency = await_outcome(spawn_local(exchange), &alarm, self.params.timeout, &stage).await?;
         if is_self_connected(&alarm, target) { Err(ProbeError::Refused) } else { Ok(latency) }
-    }
-
-    fn exchange(&self, socket: Socket, stage: Rc<Cell<Stage>>) -> JoinHandle<Outcome> {
-        let (target, layers, question) = (self.params.target, &self.params.layers, self.question.clone());
-        if layers.is_empty() {
-            spawn_local(exchange(self.transport, socket, target, question, stage))
-        } else {
-            spawn_local(exchange_by(layers.clone(), socket, target, question, stage))
-        }
     }
 
     fn open(&mut self) -> std::io::Result<Socket> {
@@ -78,37 +70,27 @@ impl Prober {
 }
 
 async fn exchange(
-    transport: Transport,
+    (transport, layers): (Transport, Layers),
     socket: Socket,
     target: SocketAddr,
     question: Option<Question>,
     stage: Rc<Cell<Stage>>,
 ) -> Outcome {
     let start = Instant::now();
-    let mut stream = Stream::connect(transport, socket, target).await?;
+    let stream = if layers.is_empty() {
+        Stream::connect(transport, socket, target).await?
+    } else {
+        Stream::Polled(layers.connect(socket, target, &stage).await?)
+    };
     stage.set(Stage::Answering);
-    if let Some(question) = question {
-        question.ask(&mut stream).await?;
-    }
-    Ok(start.elapsed())
-}
-
-/// The same with what lies between TCP and the question.
-async fn exchange_by(
-    layers: Layers,
-    socket: Socket,
-    target: SocketAddr,
-    question: Option<Question>,
-    stage: Rc<Cell<Stage>>,
-) -> Outcome {
-    let start = Instant::now();
-    let mut stream = layers.connect(socket, target, &stage).await?;
-    stage.set(Stage::Answering);
-    match question {
-        Some(question) if layers.http2 => http2::ask(&question, layers.scheme(), stream).await?,
-        Some(question) => question.ask(&mut Stream::Polled(stream)).await?,
+    match (question, stream) {
+        (Some(question), Stream::Polled(stream)) if layers.http2 => {
+            http2::ask(&question, layers.scheme(), stream).await?;
+        }
+        (Some(question), mut stream) => question.ask(&mut stream).await?,
         // A backend should not have to log that TLS was cut off; how it takes the goodbye is no matter.
-        None => drop(stream.shutdown().await),
+        (None, Stream::Polled(mut stream)) => drop(stream.shutdown().await),
+        (None, Stream::Ring(_)) => {}
     }
     Ok(start.elapsed())
 }
