@@ -300,6 +300,14 @@ fn an_answer_tells_nothing_of_the_backend() {
     assert_eq!(answers(&Edits::default(), Some("edge"), &lines), [&passed[..], &["server: edge"]].concat());
 }
 
+/// What values of a field become on the way to the client.
+fn become_in(field: &str, rows: &[(&str, &str)]) {
+    for (from, to) in rows {
+        let (sent, told) = (format!("{field}: {from}"), format!("{}: {to}", field.to_ascii_lowercase()));
+        assert_eq!(answers(&Edits::default(), None, &[&sent]), [told]);
+    }
+}
+
 #[test]
 fn a_redirect_to_a_backend_leads_back_to_the_client_side() {
     let rows = [
@@ -311,10 +319,7 @@ fn a_redirect_to_a_backend_leads_back_to_the_client_side() {
         ("https://elsewhere.org/a", "https://elsewhere.org/a"),
         ("/relative", "/relative"),
     ];
-    for (from, to) in rows {
-        let line = format!("Location: {from}");
-        assert_eq!(answers(&Edits::default(), None, &[&line]), [format!("location: {to}")]);
-    }
+    become_in("Location", &rows);
 }
 
 #[test]
@@ -330,10 +335,7 @@ fn a_page_that_is_to_be_fetched_next_is_fetched_from_the_client_side() {
         ("0; url=", "0; url="),
         ("", ""),
     ];
-    for (from, to) in rows {
-        let line = format!("Refresh: {from}");
-        assert_eq!(answers(&Edits::default(), None, &[&line]), [format!("refresh: {to}")]);
-    }
+    become_in("Refresh", &rows);
 }
 
 #[test]
@@ -356,10 +358,7 @@ fn links_to_a_backend_lead_back_to_the_client_side() {
         ("<http://10.0.0.11:8080/a", "<http://10.0.0.11:8080/a"),
         ("<>; title=\"<", "<>; title=\"<"),
     ];
-    for (from, to) in rows {
-        let line = format!("Link: {from}");
-        assert_eq!(answers(&Edits::default(), None, &[&line]), [format!("link: {to}")]);
-    }
+    become_in("Link", &rows);
 }
 
 #[test]
@@ -372,10 +371,7 @@ fn a_cookie_is_not_bound_to_a_backends_own_host() {
         ("domain=10.0.0.11; Path=/", "domain=10.0.0.11; Path=/"),
         ("a=b; Path=/; HttpOnly", "a=b; Path=/; HttpOnly"),
     ];
-    for (from, to) in rows {
-        let line = format!("Set-Cookie: {from}");
-        assert_eq!(answers(&Edits::default(), None, &[&line]), [format!("set-cookie: {to}")]);
-    }
+    become_in("Set-Cookie", &rows);
 }
 
 #[test]
