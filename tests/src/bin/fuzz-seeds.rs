@@ -14,6 +14,9 @@ const FRAME: usize = 200;
 /// A row in so many: its neighbours differ in a byte or two, which a fuzzer finds.
 const EVERY: usize = 8;
 
+/// The request without a path.
+const TUNNEL: &[u8] = b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n";
+
 /// What a backend says, behind a byte of what was asked.
 const RESPONSES: [&[u8]; 6] = [
     b"\0HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -49,7 +52,8 @@ fn main() -> io::Result<()> {
 
 fn seeds() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     let frames = frames();
-    let requests: Vec<Vec<u8>> = request_rows().map(|row| row.bytes.to_vec()).step_by(2).collect();
+    let requests: Vec<Vec<u8>> =
+        request_rows().map(|row| row.bytes).chain([TUNNEL]).map(<[u8]>::to_vec).collect();
     let bodies =
         requests.iter().filter_map(|bytes| body(bytes)).map(|body| [&[0, 4], body].concat()).collect();
     let stories = frames.chunks(6).map(story).collect();

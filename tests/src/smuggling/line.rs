@@ -40,6 +40,7 @@ pub(super) const ROWS: &[Row] = &[
     refused("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "version_unsupported"),
     refused("a target beyond ASCII", b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n", "target"),
     refused("a target that is no path", b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", "target_form"),
+    understood("the whole server's options", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &["OPTIONS a * \"\""]),
     refused("an asterisk without OPTIONS", b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", "target_form"),
     refused("CONNECT to a path", b"CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n", "target_form"),
     refused("a fragment", b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", "fragment"),
