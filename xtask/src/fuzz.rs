@@ -32,6 +32,9 @@ const TARGETS: [&str; 9] = [
 /// How long each target runs as a suite: long enough for the seeds and what lies next to them.
 pub(crate) const IN_SUITE: Duration = Duration::from_secs(15);
 
+/// Where chance begins in a suite: it tries the same inputs each time, so that what it finds is of the change that is tested.
+const SEED_IN_SUITE: u32 = 1;
+
 /// Counters of edges, a table of what they belong to, and the operands of comparisons. Source: LLVM, `SanitizerCoverage`.
 const FLAGS: [&str; 7] = [
     "-Cpasses=sancov-module",
@@ -53,7 +56,7 @@ pub(crate) fn run(workspace: &Workspace, target: Option<&str>, time: Duration) -
         bail!("{reason}");
     }
     let built = compile(workspace)?;
-    chosen.iter().try_for_each(|target| run_one(workspace, &built, target, time))
+    chosen.iter().try_for_each(|target| run_one(workspace, &built, target, time, None))
 }
 
 /// The same as a suite: every target one item.
@@ -72,7 +75,7 @@ fn run_side_by_side(workspace: &Workspace, built: &Path) -> Tally {
     let (next, sum) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
     let take_turns = || {
         while let Some(target) = TARGETS.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let ran = run_one(workspace, built, target, IN_SUITE);
+            let ran = run_one(workspace, built, target, IN_SUITE, Some(SEED_IN_SUITE));
             let tally = ran.map_or_else(|error| failed(target, &error), |()| Tally::pass());
             sum.lock().unwrap_or_else(PoisonError::into_inner).add(tally);
         }
@@ -87,7 +90,7 @@ fn run_side_by_side(workspace: &Workspace, built: &Path) -> Tally {
 
 fn failed(name: &str, error: &anyhow::Error) -> Tally {
     println!("{error:#}");
-    Tally::failure(&format!("fuzz {name}"))
+    Tally::failure_that_says(&format!("fuzz {name}"), &format!("{error:#}"))
 }
 
 fn chosen(target: Option<&str>) -> Result<Vec<&str>> {
@@ -127,8 +130,14 @@ fn folder_of(workspace: &Workspace) -> PathBuf {
 }
 
 /// What is found new goes to a folder of its own; the seeds in the repository are only read. The fuzzer talks much: it is quoted if
-/// it found something.
-fn run_one(workspace: &Workspace, built: &Path, target: &str, time: Duration) -> Result<()> {
+/// it found something. Without a seed, chance begins elsewhere each time.
+fn run_one(
+    workspace: &Workspace,
+    built: &Path,
+    target: &str,
+    time: Duration,
+    seed: Option<u32>,
+) -> Result<()> {
     let found = workspace.fuzz_target_dir().join("corpus").join(target);
     let failures = workspace.fuzz_target_dir().join("artifacts").join(target);
     let seeds = folder_of(workspace).join("corpus").join(target);
@@ -139,21 +148,47 @@ fn run_one(workspace: &Workspace, built: &Path, target: &str, time: Duration) ->
     let mut fuzzer = Command::new(built.join(target));
     fuzzer.args([format!("-max_total_time={}", time.as_secs()), format!("-rss_limit_mb={MEMORY_MB}")]);
     fuzzer.args(["-timeout=10", "-verbosity=0", "-print_final_stats=1"]);
+    fuzzer.args(seed.map(|seed| format!("-seed={seed}")));
     fuzzer.arg(format!("-artifact_prefix={}/", failures.display())).arg(&found).arg(&seeds);
     let output = fuzzer.output().with_context(|| format!("cannot start the fuzz target {target}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         print!("{said}");
-        bail!("{target} broke a promise: the input lies in {}", failures.display());
+        bail!("{target} broke a promise: {}; it lies in {}", verdict(&said), failures.display());
     }
     let inputs = said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     println!("{target}: {} inputs, every promise kept", inputs.unwrap_or("no").trim());
     Ok(())
 }
 
+/// What broke and the input that broke it, of all that a fuzzer says when it ends badly.
+fn verdict(said: &str) -> String {
+    let lines = said.lines().skip_while(|line| !line.contains(" panicked at "));
+    let panic: Vec<_> = lines.take_while(|line| *line != "stack backtrace:").map(str::trim).collect();
+    let trouble = || said.lines().find(|line| line.contains("ERROR: libFuzzer"));
+    let what = if panic.is_empty() { trouble().unwrap_or("it ended").to_owned() } else { panic.join(" ") };
+    let input = said.lines().find_map(|line| line.strip_prefix("Base64: ")).unwrap_or("unknown");
+    format!("{what}; the input, in Base64: {input}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_verdict_has_what_broke_and_the_input() {
+        let said = "INFO: Seed: 1\n\nthread '<unnamed>' (7) panicked at src/http.rs:38:9:\nassertion failed: one form\n  left: 1\n\
+            stack backtrace:\n   0: a\n==7== ERROR: libFuzzer: deadly signal\nBase64: KiA=\n";
+        let whole = "thread '<unnamed>' (7) panicked at src/http.rs:38:9: assertion failed: one form left: 1; \
+            the input, in Base64: KiA=";
+        assert_eq!(verdict(said), whole);
+        let slow = "==7== ERROR: libFuzzer: timeout after 10 seconds\nBase64: KiA=\n";
+        assert_eq!(
+            verdict(slow),
+            "==7== ERROR: libFuzzer: timeout after 10 seconds; the input, in Base64: KiA="
+        );
+        assert_eq!(verdict(""), "it ended; the input, in Base64: unknown");
+    }
 
     #[test]
     fn every_target_is_one_of_the_fuzz_crate_and_has_seeds() {

@@ -45,7 +45,12 @@ impl Tally {
     }
 
     pub(crate) fn failure(name: &str) -> Self {
-        Self { failed: 1, failures: vec![Failure::of(name)], ..Self::default() }
+        Self::failure_that_says(name, "")
+    }
+
+    pub(crate) fn failure_that_says(name: &str, message: &str) -> Self {
+        let failure = Failure { name: name.to_owned(), message: message.to_owned() };
+        Self { failed: 1, failures: vec![failure], ..Self::default() }
     }
 
     pub(crate) fn skip(name: &str, reason: &str) -> Self {
