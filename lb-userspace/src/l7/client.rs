@@ -5,6 +5,7 @@ use super::ask::{self, Ask, Asker, Verdict};
 use super::buffer::Buffer;
 use super::census::Permit;
 use super::deadline::later;
+use super::http1::Limits;
 use super::http2;
 use super::pool::Upstream;
 use super::proxy_protocol::{self, Proxied};
@@ -30,6 +31,9 @@ use tokio::time::timeout;
 /// How long, and for how many bytes, a client that still sends is listened to after its connection was ended: if it were
 /// closed at once, what was sent last could be lost on the way (RFC 9112 section 9.6).
 pub(super) const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+
+/// Bytes that end a line.
+const LINE_END: usize = 2;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -209,9 +213,11 @@ impl<W: Watch> Client<W> {
         self.requests += 1;
         self.account.begin();
         self.began = self.worker.clock.now();
-        let mut is_waiting = false;
+        let (mut is_waiting, mut known) = (false, 0);
         loop {
-            if let Some((len, verdict)) = self.understand()? {
+            if may_tell_more(self.input.bytes(), known, &ask::limits(&self.listener.config.limits))
+                && let Some((len, verdict)) = self.understand()?
+            {
                 self.input.consume(len);
                 if is_waiting {
                     self.wire.timer.clear_reading();
@@ -221,6 +227,7 @@ impl<W: Watch> Client<W> {
             if !std::mem::replace(&mut is_waiting, true) {
                 self.wire.timer.set_reading(self.listener.config.deadlines.head);
             }
+            known = self.input.len();
             if !matches!(self.wire.fill(&mut self.input).await, Ok(1..)) {
                 let is_late = self.wire.timer.has_expired();
                 if !is_late {
@@ -319,6 +326,14 @@ pub(super) async fn close<W: Watch>(mut wire: Wire<W>, mut input: Buffer, left: 
     }
 }
 
+/// Whether bytes behind those that are `known` can make a difference to a head: a line ends among them, or is longer than it may be,
+/// or the head is. One that comes byte by byte would else be read from its beginning for each.
+fn may_tell_more(bytes: &[u8], known: usize, limits: &Limits) -> bool {
+    let becomes_long = (known..bytes.len()).contains(&(limits.line + LINE_END));
+    let ends_line = || bytes.get(known..).is_some_and(|news| news.contains(&b'\n'));
+    known == 0 || becomes_long || bytes.len() > limits.head || ends_line()
+}
+
 fn count_handshake(counts: &WorkerCounts, tls: &Connection) {
     let [older, newer] = &counts.handshakes;
     if tls_name(tls) == "TLSv1.3" {
@@ -350,5 +365,23 @@ fn identify<W: Watch>(peer: Peer, wire: &Wire<W>, listener: &Listener) -> Peer {
     match asked.zip(wire.tls().and_then(client_cert)) {
         Some((asked, value)) => peer.with_certificate(&asked.field, &value),
         None => peer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_again_where_a_line_ends_or_is_too_long() {
+        let limits = Limits { line: 20, head: 40, ..Limits::DEFAULT };
+        let mut head = b"GET /a HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+        head.resize(45, b'x');
+        let read: Vec<_> =
+            (1..=head.len()).filter(|&len| may_tell_more(&head[..len], len - 1, &limits)).collect();
+        // The first byte, the ends of two lines, the longest line but one byte, and what is beyond the whole.
+        assert_eq!(read, [1, 17, 23, 26, 41, 42, 43, 44, 45]);
+        assert!(may_tell_more(&head[..20], 5, &limits), "an end of a line among others");
+        assert!(!may_tell_more(&head[..15], 5, &limits), "no end of a line among others");
     }
 }
