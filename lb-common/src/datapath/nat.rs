@@ -102,14 +102,9 @@ pub(super) fn reply<A: Family>(
     arrival: Arrival,
 ) -> Outcome {
     let segment = super::parse::segment(packet, frame);
-    let mut flow = tables.flow(key).ok_or(Reason::NotAVip)?;
-    if let Ok(segment) = &segment {
-        flow.note(segment.flags, arrival.now);
-    }
-    if flow.kind() != FlowKind::Reply {
-        return Err(Reason::NotAVip);
-    }
+    let mut flow = tables.flow(key).filter(|flow| flow.kind() == FlowKind::Reply).ok_or(Reason::NotAVip)?;
     let (segment, ifindex) = (segment?, flow.way_back.ifindex);
+    flow.note(segment.flags, arrival.now);
     let outcome = match link::takes(packet, tables, frame, ifindex) {
         Ok(()) => {
             let way = Way::by(&flow.way_back);
@@ -349,4 +344,38 @@ fn transport<A: Family>(
     packet.write(l4, flow.ports)?;
     let offset = if segment.protocol == protocol::TCP { tcp::CHECKSUM } else { udp::CHECKSUM };
     packet.renew_checksum(l4 + offset, segment.checksum, flow.change(segment.protocol))
+}
+
+#[cfg(all(test, feature = "host"))]
+mod tests {
+    use super::*;
+    use crate::abi::Contents;
+    use crate::datapath::{HostTables, balance};
+    use crate::wire::{Buffer, U32be};
+
+    const CLIENT: [u8; 4] = [192, 0, 2, 1];
+    const VIP: [u8; 4] = [203, 0, 113, 10];
+
+    /// A client's segment, from port 1024 to port 80.
+    fn segment(flags: tcp::Flags) -> Buffer {
+        let link = [&[4; 6][..], &[2; 6], &[8, 0]].concat();
+        let ip = [&[0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, protocol::TCP, 0, 0], &CLIENT[..], &VIP].concat();
+        let tcp = [4, 0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags.0, 0x20, 0, 0, 0, 0, 0];
+        Buffer::new(&[&link[..], &ip, &tcp].concat())
+    }
+
+    #[test]
+    fn what_is_no_reply_leaves_no_trace_in_a_record() {
+        let ports = Ports::new(U16be::new(1024), U16be::new(80));
+        let key = FlowKey::new(U32be::from(CLIENT), U32be::from(VIP), ports, protocol::TCP);
+        let who = (BackendId::from_bits(1), Hop::default());
+        // That of a service which has gone since.
+        let left = Flow::translation(FlowKind::Forward, &key, &key, who, Ticks(0));
+        let contents = Contents::default().with(Contents::KEPT_CLIENTS);
+        let tables = HostTables { contents, ..HostTables::default() };
+        tables.flows.borrow_mut().insert(key, left);
+        let arrival = Arrival { ifindex: 1, now: Ticks(1000) };
+        assert_eq!(balance(&mut segment(tcp::Flags::FIN), &tables, arrival), Err(Reason::NotAVip));
+        assert_eq!(tables.flows.borrow().get(&key), Some(&left));
+    }
 }
