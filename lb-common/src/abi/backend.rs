@@ -70,6 +70,8 @@ impl BackendFlags {
     pub const UNTAGGED: Self = Self(8);
     /// It has an endpoint, by which answers to packets are known whose destination was translated. Nobody else is sent any.
     pub const ENDPOINT: Self = Self(16);
+    /// New flows are given to it: it serves, and nobody takes it out.
+    pub const OPEN: Self = Self(32);
 
     /// Whether all of `other`'s flags are set.
     #[inline(always)]

@@ -66,7 +66,18 @@ pub(super) const fn existing(backend: BackendId) -> Result<BackendId, Reason> {
 /// Whether a backend's flows may stay with it.
 #[inline(always)]
 pub(super) fn is_alive(tables: &impl Tables, id: BackendId) -> bool {
-    tables.backend(id).is_some_and(|backend| backend.flags.has(BackendFlags::ALIVE))
+    is(tables, id, BackendFlags::ALIVE)
+}
+
+/// Whether a backend takes new flows.
+#[inline(always)]
+pub(super) fn is_open(tables: &impl Tables, id: BackendId) -> bool {
+    is(tables, id, BackendFlags::OPEN)
+}
+
+#[inline(always)]
+fn is(tables: &impl Tables, id: BackendId, flags: BackendFlags) -> bool {
+    tables.backend(id).is_some_and(|backend| backend.flags.has(flags))
 }
 
 /// The living backend that the connection identifier of a QUIC packet names.

@@ -67,9 +67,6 @@ const fn settled(slot: Slot, segment: &Segment) -> (BackendId, Reason, bool) {
 
 /// A record that goes on decides. A packet without a record that cannot begin a flow is of one older than the change,
 /// and stays where it was. `None` for one that begins a flow, or whose record's backend died.
-///
-/// A SYN after an end begins anew, though whoever knows the flow's ends may have made up both: answers are not seen here, so
-/// nobody could tell it from a client that uses its port again (see README, limits).
 #[inline(always)]
 pub(super) fn remembered<A: Family>(
     tables: &impl TablesFor<A>,
@@ -77,8 +74,7 @@ pub(super) fn remembered<A: Family>(
     asked: &Asked<'_, A>,
 ) -> Option<(BackendId, Reason)> {
     if let Some(mut flow) = recorded(tables, asked) {
-        let reopened = asked.segment.flags.opens() && flow.state.is_closing();
-        if reopened || !is_alive(tables, flow.backend) {
+        if !is_alive(tables, flow.backend) || begins_anew(tables, &flow, asked) {
             return None;
         }
         flow.note(asked.segment.flags, asked.now);
@@ -91,6 +87,25 @@ pub(super) fn remembered<A: Family>(
     Some((slot.settled(), Reason::Older))
 }
 
+/// Whether a packet begins a recorded flow anew: a SYN after an end.
+///
+/// Whoever knows the flow's ends may have made up both, and nobody could tell, for answers are not seen here. So it begins anew with
+/// the backend it had ([`opened`]), which answers a SYN in a connection that goes on by what it awaits (RFC 5961, section 4), and
+/// nothing is lost. A backend that is being taken out gets no new connection, so there the end counts, but only after a lull:
+/// it can be made up at any time, and who has something to say soon gainsays it.
+#[inline(always)]
+fn begins_anew<A: Family>(tables: &impl TablesFor<A>, flow: &Flow<A>, asked: &Asked<'_, A>) -> bool {
+    if !asked.segment.flags.opens() || !flow.state.is_closing() {
+        return false;
+    }
+    let lull = LULL.saturating_mul(tables.second());
+    select::is_open(tables, flow.backend) || asked.now.passed_since(flow.last_seen) >= lull
+}
+
+/// Seconds of silence behind an end after which it is believed: a new connection's first SYN, if it came at once and its backend
+/// ignored it, is sent for the third time then (RFC 6298, section 2).
+const LULL: u32 = 3;
+
 #[inline(always)]
 fn recorded<'a, A: Family, T: TablesFor<A>>(
     tables: &'a T,
@@ -102,7 +117,8 @@ fn recorded<'a, A: Family, T: TablesFor<A>>(
     }
 }
 
-/// Gives a flow that begins, or whose backend died, to a backend that takes new ones, and records that.
+/// Gives a flow that begins, or whose backend died, to a backend that takes new ones, and records that. To the one that it had, if
+/// that does.
 #[inline(always)]
 fn opened<A: Family>(
     tables: &impl TablesFor<A>,
@@ -110,7 +126,11 @@ fn opened<A: Family>(
     asked: &Asked<'_, A>,
     hash: u32,
 ) -> Result<(BackendId, Reason, bool), Reason> {
-    let backend = select::for_new(tables, asked.service, hash)?;
+    let had = tables.flow(asked.key).map(|flow| flow.backend).filter(|id| select::is_open(tables, *id));
+    let backend = match had {
+        Some(backend) => backend,
+        None => select::for_new(tables, asked.service, hash)?,
+    };
     if let Some(mut flow) = tables.flow(asked.key) {
         *flow = Flow::pinned(backend, asked.now);
         flow.note(asked.segment.flags, asked.now);
@@ -143,27 +163,66 @@ mod tests {
     use crate::datapath::{HostTables, Tables};
     use crate::wire::{Ports, U16be, U32be, protocol, tcp};
 
-    #[test]
-    fn a_flow_counts_for_the_backend_that_takes_it_from_a_dead_one() {
-        let [dead, living] = [1, 2].map(BackendId::from_bits);
-        let ports = Ports::new(U16be::new(1024), U16be::new(53));
-        let key = FlowKey::new(U32be::new(1), U32be::new(2), ports, protocol::UDP);
-        let tables = HostTables::default();
-        let mut tables = HostTables { slots: [(0, Slot::settled_on(living))].into(), ..tables };
-        let record = Backend { flags: BackendFlags::ALIVE, ..Backend::UNWRITTEN };
-        tables.backends.insert(living, record);
-        tables.flows.borrow_mut().insert(key, Flow::pinned(dead, Ticks(0)));
+    const FORMER: BackendId = BackendId::from_bits(1);
+    const CURRENT: BackendId = BackendId::from_bits(2);
+    const OPEN: BackendFlags = BackendFlags::ALIVE.with(BackendFlags::OPEN);
 
-        let service = ServiceKey::v4(key.destination, U16be::new(53), protocol::UDP);
+    fn key(protocol: u8) -> FlowKey<U32be> {
+        let ports = Ports::new(U16be::new(1024), U16be::new(53));
+        FlowKey::new(U32be::new(1), U32be::new(2), ports, protocol)
+    }
+
+    /// Tables by which new flows go to `CURRENT`, and where `FORMER`, of which this is known, has a flow.
+    fn moved(protocol: u8, former: BackendFlags) -> HostTables {
+        let backend = |flags| Backend { flags, ..Backend::UNWRITTEN };
+        let slots = [(0, Slot::settled_on(CURRENT))].into();
+        let backends = [(FORMER, backend(former)), (CURRENT, backend(OPEN))].into();
+        let tables = HostTables { slots, backends, ..HostTables::default() };
+        tables.flows.borrow_mut().insert(key(protocol), Flow::pinned(FORMER, Ticks(0)));
+        tables
+    }
+
+    fn owner_of(tables: &HostTables, protocol: u8, flags: tcp::Flags, now: u32) -> (BackendId, Reason) {
+        let key = key(protocol);
+        let service = ServiceKey::v4(key.destination, key.ports.destination(), protocol);
         let service = Service::new(service, Forward::DsrIpip, 1, 0, 1, ServiceFlags::TRACK_ALWAYS);
         let service = service.selecting(Select::LeastConnections);
-        let (flags, checksum) = (tcp::Flags::NONE, U16be::ZERO);
-        let segment = Segment { protocol: protocol::UDP, flags, checksum, piece: Piece::Whole };
-        let asked = Asked { service: &service, key: &key, segment: &segment, hash: None, now: Ticks(1) };
-        let load_after = || {
-            assert!(owner(&tables, &asked).is_ok_and(|choice| choice.backend == living));
-            tables.load(living).map(|load| load.flows)
+        let segment = Segment { protocol, flags, checksum: U16be::ZERO, piece: Piece::Whole };
+        let asked = Asked { service: &service, key: &key, segment: &segment, hash: None, now: Ticks(now) };
+        owner(tables, &asked).map(|choice| (choice.backend, choice.reason)).unwrap()
+    }
+
+    #[test]
+    fn a_flow_counts_for_the_backend_that_takes_it_from_a_dead_one() {
+        let tables = moved(protocol::UDP, BackendFlags::default());
+        let load_after = |reason| {
+            let owner = owner_of(&tables, protocol::UDP, tcp::Flags::NONE, 1);
+            assert_eq!(owner, (CURRENT, reason));
+            tables.load(CURRENT).map(|load| load.flows)
         };
-        assert_eq!([load_after(), load_after()], [Some(1); 2]);
+        assert_eq!([Reason::Opened, Reason::Recorded].map(load_after), [Some(1); 2]);
+    }
+
+    #[test]
+    fn after_an_end_a_syn_goes_to_the_backend_that_the_flow_had() {
+        let tables = moved(protocol::TCP, OPEN);
+        let owner = |flags, now| owner_of(&tables, protocol::TCP, flags, now);
+        for (end, now) in [(tcp::Flags::FIN, 1000), (tcp::Flags::RST, 20_000)] {
+            assert_eq!(owner(end, now), (FORMER, Reason::Recorded));
+            assert_eq!(owner(tcp::Flags::SYN, now + 10_000), (FORMER, Reason::Opened));
+            assert!(!tables.flows.borrow()[&key(protocol::TCP)].state.is_closing(), "it is another flow now");
+        }
+    }
+
+    #[test]
+    fn a_backend_that_is_taken_out_gets_no_new_flow_once_the_old_one_has_been_over_for_a_while() {
+        let tables = moved(protocol::TCP, BackendFlags::ALIVE);
+        let owner = |flags, now| owner_of(&tables, protocol::TCP, flags, now);
+        assert_eq!(owner(tcp::Flags::FIN, 1000), (FORMER, Reason::Recorded));
+        for tick in [1000, 1250, 1749] {
+            assert_eq!(owner(tcp::Flags::SYN, tick), (FORMER, Reason::Recorded));
+        }
+        assert_eq!(owner(tcp::Flags::SYN, 1750), (CURRENT, Reason::Opened));
+        assert_eq!(owner(tcp::Flags::ACK, 1751), (CURRENT, Reason::Recorded));
     }
 }

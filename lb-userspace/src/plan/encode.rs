@@ -117,11 +117,12 @@ pub(super) fn record(
     generation: u32,
 ) -> Backend {
     let alive = if state.keeps_flows() { BackendFlags::ALIVE } else { BackendFlags::default() };
+    let open = if state.takes_new_flows() { BackendFlags::OPEN } else { BackendFlags::default() };
     let family = if key.addr.is_ipv6() { BackendFlags::V6 } else { BackendFlags::default() };
     let bare = Backend {
         address: address(key.addr.ip()),
         port: U16be::new(key.addr.port()),
-        flags: alive.with(family),
+        flags: alive.with(open).with(family),
         generation,
         ..Backend::UNWRITTEN
     };

@@ -47,7 +47,9 @@ struct Connection {
     backend: BackendId,
 }
 
+const FIN: u8 = 0x11;
 const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
 fn client(n: u32) -> FlowKey<U32be> {
@@ -111,6 +113,7 @@ impl Simulation {
         self.check_slots();
         self.talk();
         self.open(30);
+        self.forge();
         self.talk();
     }
 
@@ -199,6 +202,17 @@ impl Simulation {
     fn talk(&self) {
         for Connection { client, backend } in &self.connections {
             assert_eq!(self.send(client, ACK), Some(*backend), "a connection was broken: {client:?}");
+        }
+    }
+
+    /// Somebody who knows their ends makes up an end of every connection that is recorded, and a SYN.
+    fn forge(&self) {
+        let is_recorded = |one: &&Connection| self.world.tables.flows.borrow().contains_key(&one.client);
+        for Connection { client, backend } in self.connections.iter().filter(is_recorded) {
+            let end = if client.ports.source().get().is_multiple_of(2) { FIN } else { RST };
+            for flags in [end, SYN] {
+                assert_eq!(self.send(client, flags), Some(*backend), "a forger took over {client:?}");
+            }
         }
     }
 

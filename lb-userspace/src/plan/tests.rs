@@ -97,6 +97,19 @@ fn a_backend_not_asked_yet_keeps_the_flows_it_has() {
 }
 
 #[test]
+fn only_who_takes_new_flows_is_told_to() {
+    let mut world = World::new(vec![service(1, &[1; 5])]);
+    let ids = [0, 1, 2, 3, 4].map(|backend| world.id(0, backend));
+    world.set(0, 1, Unknown);
+    world.set(0, 2, Down);
+    world.drained.insert(world.key(0, 3));
+    world.services[0].backends.truncate(4);
+    world.plan();
+    let is_open = |id| world.tables.backends[&id].flags.has(BackendFlags::OPEN);
+    assert_eq!(ids.map(is_open), [true, false, false, false, false]);
+}
+
+#[test]
 fn a_dead_backend_gives_up_its_slots_and_few_others_move() {
     let mut world = World::new(vec![service(1, &[1; 10]), service(2, &[1; 3])]);
     let (dead, before, other) = (world.id(0, 4), world.slots(0), world.slots(1));
@@ -351,7 +364,7 @@ fn a_new_way_changes_the_record_alone() {
     let plan = world.plan();
     assert_eq!(plan.writes.len(), 1);
     let record = world.tables.backends[&id];
-    assert_eq!((record.flags, record.generation), (BackendFlags::ALIVE, 2));
+    assert_eq!((record.flags, record.generation), (BackendFlags::ALIVE.with(BackendFlags::OPEN), 2));
     assert_eq!(world.tables.backends[&world.id(0, 1)].generation, 1);
 }
 

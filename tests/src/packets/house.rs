@@ -99,8 +99,10 @@ fn backend(setup: &Setup, address: [u8; 4]) -> Backend {
     .prepared()
 }
 
+/// A backend that can be reached and is being taken out.
+pub(super) const LEAVING: BackendFlags = BackendFlags::RESOLVED.with(BackendFlags::ALIVE);
 /// A backend that serves and can be reached.
-pub(super) const SERVING: BackendFlags = BackendFlags::RESOLVED.with(BackendFlags::ALIVE);
+pub(super) const SERVING: BackendFlags = LEAVING.with(BackendFlags::OPEN);
 /// A slot that never moved.
 pub(super) const SETTLED: Slot = Slot::settled_on(FIRST);
 /// A slot that moved from the first backend to the second.

@@ -5,7 +5,9 @@ use super::annex::{
     LOCAL, MODES, Mode, backend, client, moved, other_client, own, router, service, vip, with_endpoints,
 };
 use super::build::Network as _;
-use super::house::{BACK_MAC, BACKEND_MAC, FIRST, GUE_PORT, OWN_MAC, ROUTER_MAC, SECOND, SERVING, house};
+use super::house::{
+    BACK_MAC, BACKEND_MAC, FIRST, GUE_PORT, LEAVING, OWN_MAC, ROUTER_MAC, SECOND, SERVING, house,
+};
 use super::ip::{Complaint, Ip};
 use super::random::Random;
 use super::row::Setup;
@@ -40,7 +42,7 @@ impl Medley {
         } else {
             Slot::tracking(current, settled)
         };
-        let known = [SERVING, SERVING, SERVING, BackendFlags::RESOLVED, BackendFlags::ALIVE];
+        let known = [SERVING, SERVING, LEAVING, BackendFlags::RESOLVED, BackendFlags::ALIVE];
         let backend_flags = *self.0.one_of(&known);
         super::furnish(tables, &Setup { slot, backend_flags, annex: with_endpoints, ..Setup::USUAL });
     }

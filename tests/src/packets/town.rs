@@ -1,7 +1,7 @@
 //! Tables for random traffic: several services of each kind, with several slots, over backends that differ.
 
 use super::build::End;
-use super::house::{BACK_MAC, BACKEND_MAC, OWN, SERVING};
+use super::house::{BACK_MAC, BACKEND_MAC, LEAVING, OWN, SERVING};
 use super::random::Random;
 use lb_common::abi::{
     Address, Backend, BackendFlags, BackendId, Forward, Service, ServiceFlags, ServiceKey, Slot,
@@ -85,7 +85,7 @@ fn backend(number: u16, flags: BackendFlags) -> Backend {
 pub fn change(tables: &mut HostTables, random: &mut Random) {
     if random.percent(20) {
         let number = 1 + random.word(BACKENDS);
-        let known = [SERVING, SERVING, BackendFlags::RESOLVED, BackendFlags::ALIVE];
+        let known = [SERVING, SERVING, LEAVING, BackendFlags::RESOLVED, BackendFlags::ALIVE];
         tables.backends.insert(BackendId::from_bits(number), backend(number, *random.one_of(&known)));
         return;
     }

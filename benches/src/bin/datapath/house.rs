@@ -131,7 +131,7 @@ fn backend(id: u16, forward: Forward, ifindex: u32) -> Backend {
         source: Address::v4(U32be::from(source)),
         port: U16be::new(BACKEND_PORT),
         mtu: 1500,
-        flags: BackendFlags::RESOLVED.with(BackendFlags::ALIVE),
+        flags: BackendFlags::RESOLVED.with(BackendFlags::ALIVE).with(BackendFlags::OPEN),
         generation: 1,
         ..Backend::default()
     }

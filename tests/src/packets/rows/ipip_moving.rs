@@ -1,17 +1,17 @@
 //! Clients' packets in an outer header, while their slot moves from one backend to another.
 
-use super::super::build::Stack;
-use super::super::house::{FIRST, MOVING, SECOND};
+use super::super::build::{Ipv4, Stack};
+use super::super::house::{FIRST, LEAVING, MOVING, SECOND};
 use super::super::row::{Row, from_client};
 use super::{
-    ACK, CLIENT, DSR_HTTP, DSR_HTTPS, FIN_ACK, NO_PORT, OTHER_CLIENT, RST, SYN, dsr_tcp, nat_tcp, told,
+    ACK, CLIENT, DSR_HTTP, DSR_HTTPS, FIN_ACK, NO_PORT, OTHER_CLIENT, RST, SYN, XMAS, dsr_tcp, nat_tcp, told,
     wrapped, wrapped_to_moved,
 };
 use lb_common::abi::{BackendFlags, BackendId, Slot};
 use lb_common::datapath::Reason::{Older, Opened, Recorded, Settled, Unrecorded, Unserved};
 
 pub(super) fn rows() -> Vec<Row> {
-    [recorded(), unrecorded(), settled(), ownerless()].concat()
+    [recorded(), unrecorded(), settled(), ended(), ownerless()].concat()
 }
 
 fn recorded() -> Vec<Row> {
@@ -63,7 +63,7 @@ fn unrecorded() -> Vec<Row> {
 
 /// A slot that moved back, or whose move is over.
 fn settled() -> Vec<Row> {
-    let (syn, rst) = (dsr_tcp(SYN), dsr_tcp(RST));
+    let syn = dsr_tcp(SYN);
     let data = Stack::tcp(CLIENT, DSR_HTTP, ACK, b"data");
     vec![
         from_client("ipip, moved: a slot that settled no longer looks at records", &data)
@@ -76,24 +76,43 @@ fn settled() -> Vec<Row> {
             .after(&syn)
             .once_slot_is(Slot::tracking(FIRST, FIRST))
             .reaches_backend(Recorded, &wrapped_to_moved(&data)),
-        from_client("ipip, moved back: a SYN after a reset goes to the current owner", &syn)
-            .with_slot(MOVING)
-            .after(&syn)
-            .after(&rst)
-            .once_slot_is(Slot::tracking(FIRST, FIRST))
-            .reaches_backend(Opened, &wrapped(&syn)),
-        from_client("ipip, moved back: data after a reset follows its record", &data)
-            .with_slot(MOVING)
-            .after(&syn)
-            .after(&rst)
-            .once_slot_is(Slot::tracking(FIRST, FIRST))
-            .reaches_backend(Recorded, &wrapped_to_moved(&data)),
         from_client("ipip: a record that translation left names the flow's backend", &nat_tcp(ACK))
             .after(&nat_tcp(SYN))
             .once_slot_is(Slot::tracking(SECOND, SECOND))
             .once_modes_are_exchanged()
             .reaches_backend(Recorded, &wrapped(&nat_tcp(ACK))),
     ]
+}
+
+/// What was said to be over. Who knows a flow's ends, and none of its numbers, can say so in the client's name.
+fn ended() -> Vec<Row> {
+    let (syn, data) = (dsr_tcp(SYN), Stack::tcp(CLIENT, DSR_HTTP, ACK, b"data"));
+    let ends = [("a reset", RST), ("a FIN", FIN_ACK), ("a reset with all control bits", XMAS)];
+    let rows = ends.map(|(what, end)| {
+        let comes = |sentence: &str, packet: &Ipv4| {
+            from_client(format!("ipip, moved back: {sentence} {what}"), packet)
+                .with_slot(MOVING)
+                .after(&syn)
+                .after(&data)
+                .after(&dsr_tcp(end))
+                .once_slot_is(Slot::tracking(FIRST, FIRST))
+        };
+        [
+            comes("data follows its record after", &data).reaches_backend(Recorded, &wrapped_to_moved(&data)),
+            comes("a SYN goes to the backend that the flow had, after", &syn)
+                .reaches_backend(Opened, &wrapped_to_moved(&syn)),
+            comes("data goes on after a SYN after", &data)
+                .after(&syn)
+                .reaches_backend(Recorded, &wrapped_to_moved(&data)),
+            comes("a SYN to a backend that leaves goes there yet, right after", &syn)
+                .once_backends_are(LEAVING)
+                .reaches_backend(Recorded, &wrapped_to_moved(&syn)),
+            comes("a SYN goes to the current owner if the backend died, after", &syn)
+                .once_backends_are(BackendFlags::RESOLVED)
+                .reaches_backend(Opened, &wrapped(&syn)),
+        ]
+    });
+    rows.concat()
 }
 
 /// A slot one of whose owners is none.
