@@ -200,6 +200,21 @@ impl House {
         self.settle()
     }
 
+    /// The same, but with a bridge in the place of the balancer's link.
+    pub fn wire_again_by_a_bridge(&self, index: usize) -> Result<()> {
+        let number = u8::try_from(index + 1).context("a house of so many backends")?;
+        let (bridge, port, net) =
+            (&self.interfaces[index + 1], format!("port{number}"), Net::backend(number));
+        self.balancer.bridge(bridge)?;
+        wire(&self.balancer, &self.backends[index].namespace, &port, net)?;
+        for address in net.host(1).both() {
+            self.balancer.lose_address(&port, address)?;
+        }
+        self.balancer.enslave(&port, bridge)?;
+        addresses(&self.balancer, bridge, net.host(1))?;
+        self.settle()
+    }
+
     /// Makes the balancer's link at `index` of a routed house a port of a bridge, which has its addresses from then on. Native
     /// XDP neither attaches nor sends to a bridge. Gives the bridge's name.
     pub fn bridge(&self, index: usize) -> Result<String> {

@@ -237,8 +237,12 @@ impl Balancer {
     /// Acts on a change of the host's interfaces.
     pub(super) fn follow_links(&mut self) {
         let links: Vec<Link> = self.resolver.links.borrow().values().cloned().collect();
+        let bare = self.interfaces.bare();
         self.interfaces.follow(&links);
         self.follow_reach();
+        if self.interfaces.bare() != bare {
+            self.replan(Cause::Network);
+        }
         let served: Vec<_> = links.into_iter().filter(|link| self.interfaces.has(&link.name)).collect();
         self.follow_mtus(&served);
     }

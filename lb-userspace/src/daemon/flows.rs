@@ -103,6 +103,9 @@ impl Balancer {
         self.end_transitions(&observed, taken_at)?;
         self.weigh(&observed)?;
         self.follow_listeners();
+        if self.interfaces.can_go_on() {
+            self.follow_links();
+        }
         self.flood.look(&self.tables);
         self.routed.look(&self.tables, &self.config.services);
         self.sweep_blocks()?;

@@ -63,12 +63,19 @@ impl Interfaces {
             }
         }
         for index in 0..self.ports.len() {
-            let other = self.ports.iter().find_map(Port::mode);
-            let port = &mut self.ports[index];
+            let (before, rest) = self.ports.split_at_mut(index);
+            let Some((port, after)) = rest.split_first_mut() else { return };
             if let Step::Regain(link) = step(&port.name, port.index(), links) {
-                port.regain(self.attacher.attach_beside(link, other));
+                let mut others: Vec<_> =
+                    before.iter_mut().chain(after).filter_map(Port::attachment).collect();
+                port.regain(self.attacher.attach_beside(link, &mut others));
             }
         }
+    }
+
+    /// Whether one that is back waited for something, and need not any more.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.attacher.can_go_on()
     }
 
     /// Those that are native now, by index.
@@ -80,6 +87,12 @@ impl Interfaces {
     /// Whether an interface of this name was named.
     pub(super) fn has(&self, name: &str) -> bool {
         self.ports.iter().any(|port| port.name == name)
+    }
+
+    /// The names of those that are back, and whose packets meet no program.
+    pub(super) fn bare(&self) -> Vec<String> {
+        let is_bare = |port: &&Port| matches!(port.state, State::Absent(Some(_)));
+        self.ports.iter().filter(is_bare).map(|port| port.name.clone()).collect()
     }
 
     /// The names that were given.
@@ -102,6 +115,13 @@ impl Port {
     const fn index(&self) -> Option<u32> {
         match &self.state {
             State::Attached(attachment) => Some(attachment.interface.index),
+            State::Absent(_) => None,
+        }
+    }
+
+    const fn attachment(&mut self) -> Option<&mut Attachment> {
+        match &mut self.state {
+            State::Attached(attachment) => Some(attachment),
             State::Absent(_) => None,
         }
     }

@@ -1,5 +1,6 @@
 //! One level for all interfaces. Native XDP hands a frame to an interface only if its driver takes such frames, generic XDP and
-//! TC to any: so where the operator left the choice to us, all interfaces are native, or none is.
+//! TC to any: so where the operator left the choice to us, all interfaces are native, or none is. If one comes back that
+//! cannot be, the others go down to TC.
 
 use super::balancer::chain;
 use super::loader::Loader;
@@ -17,6 +18,8 @@ pub(super) struct Attacher {
     mode: Mode,
     /// The interface for which all do without native XDP.
     lacking: Option<String>,
+    /// Whether one waits for the programs for TC.
+    is_one_waiting: bool,
 }
 
 /// How an interface is attached.
@@ -33,7 +36,7 @@ enum Level<'a> {
 impl Attacher {
     /// None is attached yet.
     pub(super) const fn new(loader: Loader, program: Program, mode: Mode) -> Self {
-        Self { loader, program, mode, lacking: None }
+        Self { loader, program, mode, lacking: None, is_one_waiting: false }
     }
 
     /// Attaches to all of these.
@@ -45,30 +48,49 @@ impl Attacher {
         attached.into_iter().map(|attachment| self.lower(attachment)).collect()
     }
 
-    /// Attaches to one that came later, where another is attached in this mode. If it cannot be, says why.
-    ///
-    /// The others stay as they are, for to lower them would cost them connections: an interface has a native program or a generic
-    /// one, never both (`dev_xdp_attach` of the kernel), and what comes between the two goes to the host's own stack, which resets
-    /// connections through `nat` that it knows nothing of.
+    /// Attaches to one that came later, beside others. If it cannot be, says why.
     pub(super) fn attach_beside(
         &mut self,
         link: &Link,
-        other: Option<AttachedMode>,
+        others: &mut [&mut Attachment],
     ) -> Result<Attachment, String> {
+        let other = others.first().map(|other| other.mode).filter(|_| self.program.sends());
         let level = level((self.mode, self.lacking.as_deref()), &link.name, other);
         let is_native = level == Level::Native;
-        self.attach(link, other).map_err(|error| match error {
-            AttachError::Refused { .. } if is_native => format!(
-                "the other interfaces are native, and their frames would not reach it in another mode; mend what follows, or \
-                 restart the daemon, and none is native: {}",
-                chain(&error)
-            ),
-            error => chain(&error),
-        })
+        self.is_one_waiting = false;
+        match self.attach(link, other) {
+            Err(AttachError::Refused { .. }) if is_native => self.attach_below(link, others),
+            attached => attached.map_err(|error| chain(&error)),
+        }
+    }
+
+    /// Whether one can be attached that was waiting for the programs for TC.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.is_one_waiting && self.loader.prepared_at_tc().is_some()
+    }
+
+    /// Attaches to one without native XDP, and has the native ones go down to TC. Not to generic XDP: an interface has a native program
+    /// or a generic one, never both (`dev_xdp_attach` of the kernel), and what comes between the two goes to the host's own stack,
+    /// which resets connections through `nat` that it knows nothing of.
+    fn attach_below(&mut self, link: &Link, others: &mut [&mut Attachment]) -> Result<Attachment, String> {
+        self.loader.prepare_at_tc(self.program);
+        let Some(prepared) = self.loader.prepared_at_tc() else {
+            self.is_one_waiting = true;
+            return Err(LOADING.to_owned());
+        };
+        let why = why_below(&link.name);
+        prepared.map_err(|error| why_refused(&error))?;
+        let attached = self.loader.attach(self.program, link, &BELOW_NATIVE);
+        let mut attachment = attached.map_err(|error| chain(&error))?;
+        attachment.steps.insert(0, Step { mode: AttachedMode::Native, reason: why.clone() });
+        self.loader.lower(self.program, others, &why).map_err(|error| why_refused(&chain(&error)))?;
+        tracing::warn!("native XDP is not used any more: {why}");
+        self.lacking = Some(link.name.clone());
+        Ok(attachment)
     }
 
     fn attach(&mut self, link: &Link, other: Option<AttachedMode>) -> Result<Attachment, AttachError> {
-        let Self { loader, program, mode, lacking } = self;
+        let Self { loader, program, mode, lacking, .. } = self;
         match level((*mode, lacking.as_deref()), &link.name, other) {
             Level::Native => loader.attach(*program, link, Mode::Native.ladder()),
             Level::Below(lacking) => {
@@ -79,7 +101,8 @@ impl Attacher {
             }
             Level::Asked => {
                 let attachment = loader.attach(*program, link, mode.ladder())?;
-                let lacks = *mode == Mode::Auto && attachment.mode != AttachedMode::Native;
+                let is_lower = *mode == Mode::Auto && attachment.mode != AttachedMode::Native;
+                let lacks = is_lower && program.sends();
                 *lacking = lacks.then(|| link.name.clone());
                 Ok(attachment)
             }
@@ -104,6 +127,17 @@ fn level<'a>((mode, lacking): (Mode, Option<&'a str>), name: &str, other: Option
         (Mode::Auto, Some(lacking), other) if other.is_some() || lacking != name => Level::Below(lacking),
         _ => Level::Asked,
     }
+}
+
+/// Why an interface that came back has to wait.
+const LOADING: &str =
+    "it has no native XDP; the programs for TC are being loaded, where the others go for it";
+
+fn why_refused(error: &str) -> String {
+    format!(
+        "the other interfaces are native, their frames would not reach it in another mode, and they cannot go down to TC; mend \
+         what follows, or restart the daemon, and none is native: {error}"
+    )
 }
 
 fn why_below(lacking: &str) -> String {

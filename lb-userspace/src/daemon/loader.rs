@@ -9,7 +9,7 @@ use crate::control::Request;
 use crate::control::server::{Answer, Asked};
 use crate::kernel::{AttachError, AttachedMode, Attachment, Link, LoadError, Program, Programs};
 use lb_common::abi::StageSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -20,11 +20,15 @@ pub(super) struct Loader {
     programs: Arc<Mutex<Programs>>,
     /// Where a reload is asked for again.
     queue: UnboundedSender<Asked>,
+    /// Whether the programs for TC were asked for beside native ones, and what came of it.
+    is_asked_for_tc: bool,
+    at_tc: Arc<OnceLock<Result<(), String>>>,
 }
 
 impl Loader {
     pub(super) fn new(programs: Programs, queue: UnboundedSender<Asked>) -> Self {
-        Self { programs: Arc::new(Mutex::new(programs)), queue }
+        let (programs, at_tc) = (Arc::new(Mutex::new(programs)), Arc::default());
+        Self { programs, queue, is_asked_for_tc: false, at_tc }
     }
 
     /// Whether packets can go on to all of these stages now.
@@ -39,7 +43,7 @@ impl Loader {
     /// Loads these stages, then has the configuration read again for whoever asked. If the kernel refuses one, that is the
     /// answer.
     pub(super) fn load(&self, stages: StageSet, asker: oneshot::Sender<Answer>) {
-        let Self { programs, queue } = self.clone();
+        let Self { programs, queue, .. } = self.clone();
         let work = move || {
             // Daemon or asker may have gone meanwhile.
             match add(&programs, stages) {
@@ -50,6 +54,38 @@ impl Loader {
         if let Err(error) = thread::Builder::new().name("loader".to_owned()).spawn(work) {
             tracing::error!(%error, "no thread to load programs in; the old configuration serves on");
         }
+    }
+
+    /// Loads a program for TC, unless that was asked for before.
+    pub(super) fn prepare_at_tc(&mut self, program: Program) {
+        if self.is_asked_for_tc {
+            return;
+        }
+        self.is_asked_for_tc = true;
+        let (programs, at_tc) = (self.programs.clone(), self.at_tc.clone());
+        let work = move || {
+            let loaded = lock(&programs).prepare_at_tc(program);
+            at_tc.set(loaded.map_err(|error| chain(&error)))
+        };
+        if let Err(error) = thread::Builder::new().name("loader".to_owned()).spawn(work) {
+            // It is asked for once, so nobody else has told.
+            let _ = self.at_tc.set(Err(chain(&error)));
+        }
+    }
+
+    /// What came of it; `None` until that is known.
+    pub(super) fn prepared_at_tc(&self) -> Option<Result<(), String>> {
+        self.at_tc.get().cloned()
+    }
+
+    /// Has a program run at TC where it runs natively; waits where others are being loaded.
+    pub(super) fn lower(
+        &self,
+        program: Program,
+        attachments: &mut [&mut Attachment],
+        reason: &str,
+    ) -> Result<(), AttachError> {
+        lock(&self.programs).lower(program, attachments, reason)
     }
 
     /// Attaches a program; waits where others are being loaded.

@@ -119,6 +119,11 @@ impl Balancer {
     /// The way to a backend, or why there is none.
     fn next_hop(&self, backend: &Backend, names: &[Link]) -> (Option<String>, Option<String>) {
         match self.resolver.next_hops.borrow().get(&backend.addr.ip()) {
+            Some(Ok(hop))
+                if self.interfaces.bare().iter().any(|bare| bare == name_of(hop.ifindex, names)) =>
+            {
+                (None, Some(format!("it is behind `{}`, which is not balanced", name_of(hop.ifindex, names))))
+            }
             Some(Ok(hop)) => (Some(hop.describe(name_of(hop.ifindex, names))), None),
             Some(Err(why)) => (None, Some(why.to_string())),
             None => (None, None),

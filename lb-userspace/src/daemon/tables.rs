@@ -3,9 +3,10 @@
 use super::Error;
 use super::balancer::{Balancer, chain};
 use super::overrides::Overrides;
+use crate::health::HealthState;
 use crate::kernel::{NextHop, TableError, Tables};
 use crate::plan::{self, Plan, PlanError, Write};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::mem::discriminant;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -64,11 +65,14 @@ impl Balancer {
 
     /// The same as if this had been ordered.
     pub(super) fn plan_under(&mut self, overrides: &Overrides) -> Result<Plan, PlanError> {
-        let next_hops = self.known_hops();
+        let (next_hops, bare) = self.known_hops();
+        let verdicts = self.checks.verdicts().iter();
+        let verdicts =
+            verdicts.filter(|(key, health)| **health == HealthState::Down || !bare.contains(&key.addr.ip()));
         let inputs = plan::Inputs {
             services: &overrides.over(&self.config.services),
             seed: self.loaded_with.seed,
-            health: self.checks.verdicts(),
+            health: &verdicts.map(|(key, health)| (*key, *health)).collect(),
             drained: overrides.drained(),
             ping: self.config.ping,
             encap: self.loaded_with.encap,
@@ -77,11 +81,17 @@ impl Balancer {
         self.planner.plan(&inputs, Instant::now())
     }
 
-    fn known_hops(&self) -> HashMap<IpAddr, NextHop> {
-        let hops = self.resolver.next_hops.borrow();
+    /// The ways that are known, and the addresses whose way leaves by an interface that came back and has no program: there, answers
+    /// would not be translated, and frames of native programs may be lost. Probes know nothing of that.
+    fn known_hops(&self) -> (HashMap<IpAddr, NextHop>, BTreeSet<IpAddr>) {
+        let (hops, links) = (self.resolver.next_hops.borrow(), self.resolver.links.borrow());
+        let bare = self.interfaces.bare();
+        let is_bare = |hop: &NextHop| links.get(&hop.ifindex).is_some_and(|link| bare.contains(&link.name));
         let known =
             |(address, hop): (&IpAddr, &Result<NextHop, _>)| hop.as_ref().ok().map(|hop| (*address, *hop));
-        hops.iter().filter_map(known).collect()
+        let (bare, known): (HashMap<_, _>, HashMap<_, _>) =
+            hops.iter().filter_map(known).partition(|(_, hop)| is_bare(hop));
+        (known, bare.into_keys().collect())
     }
 
     /// Writes a plan, and before it what the guard shall go by from now on. If an earlier write failed, everything is written.

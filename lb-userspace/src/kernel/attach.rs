@@ -3,6 +3,8 @@
 //! By a link wherever the kernel has them (5.9 and later for XDP, 6.6 for TC): a link goes with the process that holds it,
 //! so that a dead daemon leaves nothing behind.
 
+mod lower;
+
 use super::occupant::Occupant;
 use super::{AttachError, Link, Program, Programs, classifier, remedy};
 use aya::programs::links::{FdLink, Link as _};
@@ -107,6 +109,8 @@ pub struct Attachment {
     /// What the operator should know, if anything.
     pub warning: Option<&'static str>,
     held: Held,
+    /// What lets everything pass natively, where the program was native before.
+    passing: Option<FdLink>,
 }
 
 /// What keeps the program attached.
@@ -133,6 +137,7 @@ impl Attachment {
             Held::Interface(link) => link.detach(),
             Held::Filter(link) => link.detach(),
         };
+        drop(self.passing);
         result.map_err(|error| explain(&self.interface, self.mode, error))
     }
 
@@ -200,10 +205,9 @@ impl Programs {
             }
         };
         let held = held.map_err(|error| explain(interface, mode, error))?;
-        let sends = matches!(program, Program::Balance | Program::Guard);
-        let needs_far_end = sends && interface.is_veth && mode == AttachedMode::Native;
+        let needs_far_end = program.sends() && interface.is_veth && mode == AttachedMode::Native;
         let warning = needs_far_end.then_some(VETH_WARNING);
-        Ok(Attachment { interface: interface.clone(), mode, steps: Vec::new(), warning, held })
+        Ok(Attachment { interface: interface.clone(), mode, steps: Vec::new(), warning, held, passing: None })
     }
 }
 

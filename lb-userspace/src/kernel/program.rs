@@ -42,6 +42,12 @@ impl Program {
         all
     };
 
+    /// Whether it sends packets out again.
+    #[must_use]
+    pub const fn sends(self) -> bool {
+        matches!(self, Self::Balance | Self::Guard)
+    }
+
     /// The name of its counterpart for TC, if it has one.
     pub(super) const fn tc_name(self) -> Option<&'static str> {
         match self {

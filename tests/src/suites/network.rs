@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ pub(super) fn cases() -> Vec<Case> {
         &[routed(Forward::Nat, Mode::Auto)],
         &[
             ("an_interface_made_again_is_attached_as_the_others_are", made_again_as_the_others),
-            ("a_bridge_in_the_place_of_an_interface_is_refused_beside_native_ones", bridge_in_its_place),
+            ("a_bridge_in_the_place_of_an_interface_takes_native_ones_to_tc", bridge_in_its_place),
         ],
     );
     let unwrapping = super::cases(
@@ -146,24 +147,53 @@ fn made_again_as_the_others(set: Set) -> Result<()> {
 }
 
 fn bridge_in_its_place(set: Set) -> Result<()> {
-    const WHY: &str = "the other interfaces are native, and their frames would not reach it";
+    const WHY: &str = "`backend2` has none, and frames from native interfaces would not reach it";
     let stage = Stage::build(set, &[1, 1])?;
     stage.house.tear_out(1)?;
     stage.wait_until("the interface is absent", |status| mode(status, "backend2") == "absent")?;
-    stage.house.balancer.bridge("backend2")?;
-    let status = stage.wait_until("the reason is told", |status| unattached(status).contains(WHY))?;
-    ensure!(mode(&status, "backend1") == "native", "the other interface is {status:#}");
-    ensure!(xdp::attached(&stage.house.balancer, "backend2")?.is_none(), "the status lies");
-    let (log, page) = (stage.daemon.log(), stage.daemon.page()?);
-    ensure!(log.matches(WHY).count() == 1, "the log:\n{log}");
-    ensure!(page.contains("backend2: not balanced, the other interfaces are native"), "the page:\n{page}");
-    stage.wait_for(Kind::Http, 1, "down")?;
-    stage.who_answers(CONNECTIONS).map(|_: Tally| ())?;
-    stage.house.balancer.delete("backend2")?;
-    stage.wait_until("the reason is forgotten", |status| unattached(status).is_empty())?;
-    stage.house.wire_again(1)?;
-    stage.wait_until("the interface is back", |status| mode(status, "backend2") == "native")?;
+    for kind in [Kind::Http, Kind::Udp] {
+        stage.wait_for(kind, 1, "down")?;
+    }
+    let status = nothing_lost_while(&stage, || {
+        stage.house.wire_again_by_a_bridge(1)?;
+        stage.wait_until("the interface is back", |status| mode(status, "backend2") != "absent")
+    })?;
+    let modes = ["client0", "backend1", "backend2"].map(|interface| mode(&status, interface));
+    ensure!(modes == ["tc", "tc", "generic"], "{modes:?}: {status:#}");
+    let (log, page) = (stage.daemon.log(), stage.daemon.page()?.replace('\n', " "));
+    let says = format!("native XDP is not used any more: {WHY}");
+    ensure!(log.matches(&says).count() == 1, "the log:\n{log}");
+    ensure!(page.contains(&format!("backend1: not native, {WHY}")), "the page:\n{page}");
+    stage.wait_for(Kind::Http, 1, "up")?;
+    let tally = stage.who_answers(CONNECTIONS * 2)?;
+    ensure!((0..2).all(|index| tally.of(&name(index)) > 0), "one backend never answered: {tally:?}");
+    stage.house.tear_out(1)?;
+    stage.wait_until("the interface is absent again", |status| mode(status, "backend2") == "absent")?;
     Ok(())
+}
+
+/// Sends one datagram after the other through the balancer, each of a new flow, and sees that each comes back.
+fn nothing_lost_while<T>(stage: &Stage, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let over = AtomicBool::new(false);
+    let ask = || {
+        let mut asked = 0;
+        while !over.load(Ordering::Relaxed) {
+            let came = echo::udp(Kind::Udp.vip(), b"hello");
+            came.with_context(|| format!("datagram {asked} did not come back"))?;
+            asked += 1;
+            // Each takes a port.
+            thread::sleep(Duration::from_millis(1));
+        }
+        ensure!(asked > CONNECTIONS, "only {asked} datagrams were sent");
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| stage.house.client.run(ask));
+        let worked = work();
+        over.store(true, Ordering::Relaxed);
+        asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        worked
+    })
 }
 
 fn interface_off_and_on(set: Set) -> Result<()> {
@@ -259,13 +289,6 @@ fn unchecked_and_not_found(set: Set) -> Result<()> {
 fn mode<'a>(status: &'a Value, interface: &str) -> &'a str {
     let all = status["interfaces"].as_array().into_iter().flatten();
     all.filter(|one| one["name"] == interface).find_map(|one| one["mode"].as_str()).unwrap_or("not told")
-}
-
-/// Why the status says that the second backend's interface is not attached to, though it is there.
-fn unattached(status: &Value) -> &str {
-    let all = status["interfaces"].as_array().into_iter().flatten();
-    let told = all.filter(|one| one["name"] == "backend2").find_map(|one| one["unattached"].as_str());
-    told.unwrap_or_default()
 }
 
 /// Runs `ip` in a namespace.
