@@ -5,8 +5,8 @@
 
 use super::family::{Family, Piece};
 use super::link::{self, Way};
-use super::parse::{Frame, Segment};
-use super::track::{self, Asked, Choice};
+use super::parse::Frame;
+use super::track::{self, Choice};
 use super::{Arrival, Direction, Outcome, Reason, Route, Steered, TablesFor, classify, dnat, dsr, ping};
 use crate::abi::{Contents, Flow, FlowKey, FlowKind, Forward, Hop, Service, address_difference};
 use crate::wire::checksum::{self, Sum};
@@ -64,11 +64,11 @@ pub(super) fn steer<A: Family>(
         },
         Some(service) => match service.forward() {
             Forward::Local => return Some(Err(Reason::Local)),
-            Forward::Nat | Forward::Dnat => match about_answer(packet, tables, &quoted, service, arrival) {
+            Forward::Nat | Forward::Dnat => match about_answer(packet, tables, &quoted, service) {
                 Ok(translation) => translation,
                 Err(reason) => return Some(Err(reason)),
             },
-            _ => return Some(encapsulate(packet, tables, frame, &quoted, service, arrival)),
+            _ => return Some(encapsulate(packet, tables, frame, &quoted, service)),
         },
     };
     Some(translate(packet, frame, &quoted, &translation))
@@ -129,12 +129,9 @@ fn owner<A: Family>(
     tables: &impl TablesFor<A>,
     quoted: &Quoted<A>,
     service: &Service,
-    arrival: Arrival,
 ) -> Result<Choice, Reason> {
-    let segment = Segment::OF_AN_ERROR;
-    let asked = Asked { service, key: &quoted.key, segment: &segment, hash: None, now: arrival.now };
-    let choice = track::owner(tables, &asked)?;
-    Ok(Choice { reason: Reason::IcmpForward, opened: false, ..choice })
+    let choice = track::owner_of_quoted(tables, service, &quoted.key)?;
+    Ok(Choice { reason: Reason::IcmpForward, ..choice })
 }
 
 /// The error is about what a service that translates sent to a client: it goes on to the backend that did.
@@ -144,11 +141,10 @@ fn about_answer<A: Family>(
     tables: &impl TablesFor<A>,
     quoted: &Quoted<A>,
     service: &Service,
-    arrival: Arrival,
 ) -> Result<Translation<A>, Reason> {
     quoted.checked(packet)?;
     match service.forward() {
-        Forward::Dnat => about_dnat(tables, quoted, service, arrival),
+        Forward::Dnat => about_dnat(tables, quoted, service),
         _ => about_translated(tables, quoted),
     }
 }
@@ -161,10 +157,9 @@ fn encapsulate<A: Family>(
     frame: &Frame<A>,
     quoted: &Quoted<A>,
     service: &Service,
-    arrival: Arrival,
 ) -> Outcome {
     quoted.checked(packet)?;
-    let choice = owner(tables, quoted, service, arrival)?;
+    let choice = owner(tables, quoted, service)?;
     dsr::send(packet, tables, frame, service, choice)
 }
 
@@ -174,9 +169,8 @@ fn about_dnat<A: Family>(
     tables: &impl TablesFor<A>,
     quoted: &Quoted<A>,
     service: &Service,
-    arrival: Arrival,
 ) -> Result<Translation<A>, Reason> {
-    let id = owner(tables, quoted, service, arrival)?.backend;
+    let id = owner(tables, quoted, service)?.backend;
     let flow = dnat::towards(&quoted.key, dnat::endpoint(tables, id)?, id);
     Translation::to_backend(tables, flow)
 }

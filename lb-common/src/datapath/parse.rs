@@ -120,9 +120,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// What an ICMP error asks with, and what is taken of a later fragment: data of a connection, whatever the protocol, for neither
-    /// opens a flow.
-    pub(super) const OF_AN_ERROR: Self =
+    /// What is taken of a later fragment: data of a connection, whatever the protocol, for it opens no flow.
+    const LATER: Self =
         Self { protocol: protocol::TCP, flags: tcp::Flags::ACK, checksum: U16be::ZERO, piece: Piece::Later };
 
     /// Whether a flow may begin with this packet.
@@ -146,9 +145,7 @@ pub(super) fn payload<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Resu
 pub(super) fn segment<A: Family>(packet: &impl Packet, frame: &Frame<A>) -> Result<Segment, Reason> {
     let payload = payload(packet, frame)?;
     match frame.inside {
-        Inside { piece: Piece::Later, protocol, .. } => {
-            Ok(Segment { protocol, piece: Piece::Later, ..Segment::OF_AN_ERROR })
-        }
+        Inside { piece: Piece::Later, protocol, .. } => Ok(Segment { protocol, ..Segment::LATER }),
         Inside { protocol: protocol::TCP, piece, .. } => tcp_segment(packet, frame.l4(), payload, piece),
         Inside { piece, .. } => udp_segment(packet, frame.l4(), payload, piece),
     }

@@ -10,8 +10,8 @@
 use super::decapsulate::version_at;
 use super::family::{Family, Inside, Piece};
 use super::icmp_error::{self, IcmpError};
-use super::parse::{Frame, Segment};
-use super::track::{self, Asked};
+use super::parse::Frame;
+use super::track;
 use super::{Arrival, Outcome, Reason, Tables, TablesFor, classify};
 use crate::abi::{FlowKey, Forward, Service};
 use crate::wire::{Packet, Ports, U16be, U32be, ethernet, icmp, ipv6, protocol, udp};
@@ -72,7 +72,7 @@ fn tell<A: Family, B: Family>(
     arrival: Arrival,
 ) -> Outcome {
     let sent = inner::<A, B>(packet, frame, outer.inner).ok_or(Reason::IcmpNotOurs)?;
-    let fitting = fitting(packet, tables, &sent, outer, arrival).ok_or(Reason::IcmpNotOurs)?;
+    let fitting = fitting(packet, tables, &sent, outer).ok_or(Reason::IcmpNotOurs)?;
     if !icmp_error::is_told(tables, &sent, arrival) {
         return Err(Reason::IcmpNotOurs);
     }
@@ -94,14 +94,12 @@ fn fitting<A: Family, B: Family>(
     tables: &impl TablesFor<B>,
     sent: &Frame<B>,
     outer: &Outer<A>,
-    arrival: Arrival,
 ) -> Option<u32> {
     let (source, destination) = B::addresses(&sent.ip);
     let ports: Ports = packet.read(sent.l4())?;
     let key = FlowKey::new(source, destination, ports, sent.inside.protocol);
     let service = classify::service(tables, &key).filter(|service| encapsulates(service, outer.gue_port))?;
-    let asked = Asked { service, key: &key, segment: &Segment::OF_AN_ERROR, hash: None, now: arrival.now };
-    let backend = tables.backend(track::owner(tables, &asked).ok()?.backend)?;
+    let backend = tables.backend(track::owner_of_quoted(tables, service, &key).ok()?.backend)?;
     let leads_there = backend.address == outer.destination.widen() && backend.is_v6() == (A::VERSION == 6);
     let overhead = backend.overhead(outer.gue_port.is_some());
     outer.mtu.checked_sub(u32::from(overhead)).filter(|fitting| leads_there && *fitting >= B::LEAST_MTU)

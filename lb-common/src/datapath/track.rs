@@ -53,6 +53,27 @@ pub(super) fn owner<A: Family>(tables: &impl TablesFor<A>, asked: &Asked<'_, A>)
     existing(backend).map(|backend| Choice { backend, reason, opened, hash })
 }
 
+/// The owner of the flow that an ICMP error is about, as that of a packet that begins none. The error is no packet of the flow, and leaves
+/// no trace.
+#[inline(always)]
+pub(super) fn owner_of_quoted<A: Family>(
+    tables: &impl TablesFor<A>,
+    service: &Service,
+    key: &FlowKey<A>,
+) -> Result<Choice, Reason> {
+    let hash = select::hash(service, key, tables.seed());
+    let slot = tables.slot(service.slot_index(hash)).ok_or(Reason::Inconsistent)?;
+    let (backend, reason) = if tracks(service, slot) {
+        match tables.flow(key) {
+            Some(flow) => (flow.backend, Reason::Recorded),
+            None => (slot.settled(), Reason::Older),
+        }
+    } else {
+        (slot.current(), Reason::Settled)
+    };
+    existing(backend).map(|backend| Choice { backend, reason, opened: false, hash })
+}
+
 /// Whether a slot's flows are looked up and recorded.
 #[inline(always)]
 pub(super) const fn tracks(service: &Service, slot: Slot) -> bool {
@@ -182,11 +203,14 @@ mod tests {
         tables
     }
 
-    fn owner_of(tables: &HostTables, protocol: u8, flags: tcp::Flags, now: u32) -> (BackendId, Reason) {
-        let key = key(protocol);
+    fn service(key: FlowKey<U32be>, protocol: u8) -> Service {
         let service = ServiceKey::v4(key.destination, key.ports.destination(), protocol);
         let service = Service::new(service, Forward::DsrIpip, 1, 0, 1, ServiceFlags::TRACK_ALWAYS);
-        let service = service.selecting(Select::LeastConnections);
+        service.selecting(Select::LeastConnections)
+    }
+
+    fn owner_of(tables: &HostTables, protocol: u8, flags: tcp::Flags, now: u32) -> (BackendId, Reason) {
+        let (key, service) = (key(protocol), service(key(protocol), protocol));
         let segment = Segment { protocol, flags, checksum: U16be::ZERO, piece: Piece::Whole };
         let asked = Asked { service: &service, key: &key, segment: &segment, hash: None, now: Ticks(now) };
         owner(tables, &asked).map(|choice| (choice.backend, choice.reason)).unwrap()
@@ -201,6 +225,27 @@ mod tests {
             tables.load(CURRENT).map(|load| load.flows)
         };
         assert_eq!([Reason::Opened, Reason::Recorded].map(load_after), [Some(1); 2]);
+    }
+
+    #[test]
+    fn an_error_about_a_flow_leaves_no_trace() {
+        for former in [OPEN, BackendFlags::default()] {
+            let tables = moved(protocol::TCP, former);
+            let (before, key) = (tables.flows.borrow().clone(), key(protocol::TCP));
+            let service = service(key, protocol::TCP);
+            let owner = owner_of_quoted(&tables, &service, &key).map(|choice| choice.backend);
+            assert_eq!((owner, &*tables.flows.borrow()), (Ok(FORMER), &before));
+            assert_eq!(tables.load(CURRENT).map(|load| load.flows), Some(0));
+        }
+    }
+
+    #[test]
+    fn an_error_about_an_older_flow_is_no_use_of_its_slot() {
+        let (tables, key) = (moved(protocol::TCP, OPEN), key(protocol::TCP));
+        tables.flows.borrow_mut().clear();
+        let owner = owner_of_quoted(&tables, &service(key, protocol::TCP), &key);
+        assert_eq!(owner.map(|choice| choice.backend), Ok(CURRENT));
+        assert!(tables.settled_use.borrow().is_empty() && tables.flows.borrow().is_empty());
     }
 
     #[test]
