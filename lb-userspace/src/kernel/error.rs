@@ -11,10 +11,17 @@ const OLDEST_KERNEL: &str = "6.0";
 pub enum LoadError {
     /// The operator must give rights.
     #[error(
-        "loading the kernel programs is not permitted: run as root, or grant the capabilities \
-         CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (inside a container the runtime must allow bpf as well)"
+        "loading the kernel programs is not permitted{}: run as root, or grant the capabilities \
+         CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (inside a container the runtime must allow bpf as well)",
+        lacking(.missing)
     )]
-    Permission(#[source] io::Error),
+    Permission {
+        /// The capabilities that are missing, as far as can be seen from here.
+        missing: Vec<&'static str>,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// The environment must give memory.
     #[error(
         "there is no memory for map `{map}`: lower `limits.flows`, raise the service's memory limit, \
@@ -94,6 +101,16 @@ pub enum LoadError {
     /// We built the object wrongly, or the kernel cannot take its kind.
     #[error("the embedded kernel object cannot be used")]
     Object(#[source] aya::EbpfError),
+}
+
+impl LoadError {
+    pub(super) fn permission(source: io::Error) -> Self {
+        Self::Permission { missing: super::rights::missing(), source }
+    }
+}
+
+fn lacking(missing: &[&str]) -> String {
+    if missing.is_empty() { String::new() } else { format!(" without {}", missing.join(", ")) }
 }
 
 /// A program could not be attached to an interface.

@@ -304,7 +304,7 @@ fn without_rights_the_refusal_names_them() {
         return;
     }
     let error = Datapath::load(&Settings::default(), StageSet::NONE).unwrap_err();
-    assert!(matches!(error, LoadError::Permission(_)), "{error:?}");
+    assert!(matches!(error, LoadError::Permission { .. }), "{error:?}");
 }
 
 /// Slots that every flow falls into.

@@ -35,6 +35,7 @@ mod program;
 mod programs;
 pub mod records;
 mod remedy;
+mod rights;
 mod settings;
 mod trial;
 pub mod waiting;

@@ -179,7 +179,7 @@ fn explain(error: EbpfError) -> LoadError {
 
 fn explain_map(name: String, error: io::Error) -> LoadError {
     match error.raw_os_error() {
-        Some(libc::EPERM) => LoadError::Permission(error),
+        Some(libc::EPERM) => LoadError::permission(error),
         // Of a global, whose name begins with a dot, it is the length of its one value that is too much for the kernel.
         Some(libc::E2BIG) if name.starts_with('.') => refused(format!("create map `{name}`"), error),
         Some(libc::ENOMEM | libc::E2BIG) => LoadError::Memory { map: name, source: error },
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_refused_map_is_blamed_on_rights_memory_or_the_kernel() {
         let explain = |errno| explain_map("FLOWS".into(), Error::from_raw_os_error(errno));
-        assert!(matches!(explain(libc::EPERM), LoadError::Permission(_)));
+        assert!(matches!(explain(libc::EPERM), LoadError::Permission { .. }));
         assert!(matches!(explain(libc::ENOMEM), LoadError::Memory { .. }));
         assert!(matches!(explain(libc::EINVAL), LoadError::Refused { .. }));
         assert!(matches!(explain(libc::E2BIG), LoadError::Memory { .. }));

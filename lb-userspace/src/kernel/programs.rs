@@ -3,7 +3,7 @@
 use super::error::parse_verifier_log;
 use super::facts::Facts;
 use super::object::{open, refused};
-use super::{LoadError, Program, Settings, cookies, error};
+use super::{LoadError, Program, Settings, cookies, error, rights};
 use aya::Ebpf;
 use aya::maps::ProgramArray;
 use aya::programs::{self, ProgramError, ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
@@ -227,16 +227,19 @@ pub(super) fn load_uninterrupted(
 pub(super) fn explain_program(program: &str, error: ProgramError) -> LoadError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
-            explain_refusal(program, io_error, &verifier_log.to_string())
+            explain_refusal(program, io_error, &verifier_log.to_string(), &rights::missing())
         }
         error => refused(format!("load program `{program}`"), error),
     }
 }
 
-/// Without rights the verifier is not even asked, so its log is empty.
-fn explain_refusal(program: &str, source: io::Error, log: &str) -> LoadError {
-    if log.is_empty() && source.raw_os_error() == Some(libc::EPERM) {
-        return LoadError::Permission(source);
+/// Without the right to load programs the verifier is not even asked, so its log is empty. Without those to compute with
+/// pointers, which are `CAP_PERFMON`'s, it refuses what it would take else, and blames the program.
+fn explain_refusal(program: &str, source: io::Error, log: &str, missing: &[&'static str]) -> LoadError {
+    let is_unasked = log.is_empty() && source.raw_os_error() == Some(libc::EPERM);
+    let is_refused = matches!(source.raw_os_error(), Some(libc::EPERM | libc::EACCES)) && !missing.is_empty();
+    if is_unasked || is_refused {
+        return LoadError::Permission { missing: missing.to_vec(), source };
     }
     if let Some(short) = error::short_of_descriptors(&source) {
         return short;
@@ -252,9 +255,14 @@ mod tests {
 
     #[test]
     fn a_refused_program_gives_the_verifiers_reason_unless_rights_are_missing() {
-        let explain = |errno, log| explain_refusal("lb_balance", Error::from_raw_os_error(errno), log);
-        assert!(matches!(explain(libc::EPERM, ""), LoadError::Permission(_)));
-        let refused = explain(libc::EACCES, "R1 invalid mem access\nprocessed 3 insns").to_string();
+        let explain = |errno, log, missing: &[&'static str]| {
+            explain_refusal("lb_balance", Error::from_raw_os_error(errno), log, missing)
+        };
+        assert!(matches!(explain(libc::EPERM, "", &[]), LoadError::Permission { .. }));
+        let log = "R1 invalid mem access\nprocessed 3 insns";
+        let refused = explain(libc::EACCES, log, &[]).to_string();
         assert!(refused.contains("`lb_balance`: R1 invalid mem access"), "{refused}");
+        let lacking = explain(libc::EACCES, log, &["CAP_PERFMON"]).to_string();
+        assert!(lacking.contains("not permitted without CAP_PERFMON: run as root"), "{lacking}");
     }
 }
