@@ -15,6 +15,8 @@ use tokio::time::timeout;
 const LONGEST_REQUEST: u64 = 4096;
 /// How long a connection may be silent, or leave an answer unread: nobody types requests by hand.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the socket's file is looked for, which whoever tidies folders may have removed.
+const LOOK: Duration = Duration::from_secs(1);
 /// Until connections are accepted again after the system refused, which it does while descriptors are short.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -105,10 +107,18 @@ impl Socket {
     }
 
     /// Serves connections until dropped.
-    pub async fn serve(self, queue: mpsc::UnboundedSender<Asked>) {
-        let mut failing = false;
+    pub async fn serve(mut self, queue: mpsc::UnboundedSender<Asked>) {
+        let (mut failing, mut is_lost) = (false, false);
+        let mut looks = tokio::time::interval(LOOK);
         loop {
-            match self.listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = looks.tick() => {
+                    self.look(&mut is_lost);
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((stream, _)) => {
                     failing = false;
                     tokio::task::spawn_local(serve_one(stream, queue.clone()));
@@ -124,6 +134,26 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Makes the socket anew where its file is gone, and tells of that, or once that it cannot be made.
+    fn look(&mut self, is_lost: &mut bool) {
+        let seen = std::fs::symlink_metadata(&self.path);
+        if !seen.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return;
+        }
+        match bind_at(&self.path) {
+            Ok(listener) => {
+                tracing::warn!(path = %self.path.display(), "control socket: its file was gone, and is made anew");
+                (self.listener, self.file, *is_lost) = (listener, file_id(&self.path), false);
+            }
+            Err(error) if !std::mem::replace(is_lost, true) => {
+                tracing::error!(path = %self.path.display(), %error, "control socket: its file is gone and cannot be made anew");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
         // Who removed ours may have made another in its place, or another daemon has. Gone already is as good.
@@ -134,12 +164,16 @@ impl Drop for Socket {
 }
 
 fn bind_anew(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => bind_at(path),
+    }
+}
+
+/// Binds where nothing is.
+fn bind_at(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -264,6 +298,26 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _inside = runtime.enter();
         Socket::bind(path)
+    }
+
+    #[test]
+    fn a_socket_whose_file_is_removed_is_made_anew_unless_another_has_its_place() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/control.sock");
+        let mut socket = Socket::bind(&path).unwrap();
+        let mut is_lost = false;
+        std::fs::remove_dir_all(folder.path().join("deep")).unwrap();
+        socket.look(&mut is_lost);
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+        std::fs::remove_file(&path).unwrap();
+        let another = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let theirs = file_id(&path);
+        socket.look(&mut is_lost);
+        assert_eq!(file_id(&path), theirs);
+        drop((another, socket));
+        assert!(path.exists(), "it is not ours to remove");
     }
 
     #[test]
