@@ -1,4 +1,4 @@
-//! Where Prometheus reads metrics: `GET /metrics` and `GET /healthz`, one request a connection, each within a time and a length.
+//! Where Prometheus reads metrics: `GET /metrics` and `GET /healthz`, or HEAD, one request a connection, each within a time and a length.
 //!
 //! It hands requests to the daemon's queue, as the control socket does, and decides nothing. A scraper that is slow, or one that
 //! comes in hundreds, costs nobody anything: where all places are taken, who says nothing makes room for who has come.
@@ -148,7 +148,7 @@ async fn converse(
 
 async fn answer(
     mut stream: TcpStream,
-    asked: Target,
+    (asked, part): (Target, Part),
     queue: &mpsc::UnboundedSender<Asked>,
     stands: &Standing,
 ) -> io::Result<()> {
@@ -156,10 +156,10 @@ async fn answer(
         Target::Metrics => metrics(queue).await,
         Target::Health => written("200 OK", "text/plain", "ok\n"),
         Target::Unknown => written("404 Not Found", "text/plain", "metrics are at /metrics\n"),
-        Target::NotGet => written("405 Method Not Allowed", "text/plain", "only GET\n"),
+        Target::NotGet => written("405 Method Not Allowed\r\nAllow: GET, HEAD", "text/plain", "only GET\n"),
         Target::Nonsense => written("400 Bad Request", "text/plain", "not a request\n"),
     };
-    let mut rest = answer.as_bytes();
+    let mut rest = part.of(&answer).as_bytes();
     while !rest.is_empty() {
         stands.begin(Step::Answer);
         let taken = stream.write(rest).await?;
@@ -178,11 +178,27 @@ enum Target {
     Nonsense,
 }
 
-async fn read(stream: &mut TcpStream, stands: &Standing) -> io::Result<Target> {
+/// What of the answer the client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Head,
+}
+
+impl Part {
+    fn of(self, answer: &str) -> &str {
+        match (self, answer.find("\r\n\r\n")) {
+            (Self::Head, Some(end)) => answer.get(..end + 4).unwrap_or(answer),
+            _ => answer,
+        }
+    }
+}
+
+async fn read(stream: &mut TcpStream, stands: &Standing) -> io::Result<(Target, Part)> {
     let mut head = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut head).await? == 0 {
-            return Ok(Target::Nonsense);
+            return Ok((Target::Nonsense, Part::Whole));
         }
         stands.moved.set(Instant::now());
         if let Some(target) = parse(&head) {
@@ -192,19 +208,24 @@ async fn read(stream: &mut TcpStream, stands: &Standing) -> io::Result<Target> {
 }
 
 /// `None`: there is more to come.
-fn parse(bytes: &[u8]) -> Option<Target> {
+fn parse(bytes: &[u8]) -> Option<(Target, Part)> {
     let mut room = room();
     let limits = Limits { head: LONGEST, ..Limits::DEFAULT };
-    match Head::parse(bytes, &mut room, &limits) {
-        Ok(None) => None,
-        Err(_) => Some(Target::Nonsense),
-        Ok(Some(head)) if head.method != "GET" => Some(Target::NotGet),
-        Ok(Some(head)) => Some(match head.path().as_deref() {
-            Ok("/metrics") => Target::Metrics,
-            Ok("/healthz") => Target::Health,
-            _ => Target::Unknown,
-        }),
-    }
+    let head = match Head::parse(bytes, &mut room, &limits) {
+        Ok(head) => head?,
+        Err(_) => return Some((Target::Nonsense, Part::Whole)),
+    };
+    let part = match head.method {
+        "GET" => Part::Whole,
+        "HEAD" => Part::Head,
+        _ => return Some((Target::NotGet, Part::Whole)),
+    };
+    let target = match head.path().as_deref() {
+        Ok("/metrics") => Target::Metrics,
+        Ok("/healthz") => Target::Health,
+        _ => Target::Unknown,
+    };
+    Some((target, part))
 }
 
 /// Asks the daemon.
@@ -231,20 +252,36 @@ mod tests {
     use std::io::{Read as _, Write as _};
 
     #[test]
-    fn only_a_get_of_what_there_is_is_answered() {
+    fn only_who_asks_for_what_there_is_is_answered() {
         let rows = [
-            ("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", Some(Target::Metrics)),
-            ("GET /metrics?x=1 HTTP/1.0\r\n\r\n", Some(Target::Metrics)),
-            ("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", Some(Target::Health)),
-            ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", Some(Target::Unknown)),
-            ("POST /metrics HTTP/1.1\r\nHost: h\r\n\r\n", Some(Target::NotGet)),
-            ("\u{16}\u{3}\u{1}", Some(Target::Nonsense)),
+            ("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", Some((Target::Metrics, Part::Whole))),
+            ("GET /metrics?x=1 HTTP/1.0\r\n\r\n", Some((Target::Metrics, Part::Whole))),
+            ("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", Some((Target::Health, Part::Whole))),
+            ("HEAD /healthz HTTP/1.1\r\nHost: h\r\n\r\n", Some((Target::Health, Part::Head))),
+            ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", Some((Target::Unknown, Part::Whole))),
+            ("POST /metrics HTTP/1.1\r\nHost: h\r\n\r\n", Some((Target::NotGet, Part::Whole))),
+            ("\u{16}\u{3}\u{1}", Some((Target::Nonsense, Part::Whole))),
             ("GET /met", None),
         ];
         for (bytes, expected) in rows {
             assert_eq!(parse(bytes.as_bytes()), expected, "{bytes:?}");
         }
-        assert_eq!(parse(&[b"GET /", &[b'a'; 9000][..]].concat()), Some(Target::Nonsense), "endless");
+        assert_eq!(
+            parse(&[b"GET /", &[b'a'; 9000][..]].concat()),
+            Some((Target::Nonsense, Part::Whole)),
+            "endless"
+        );
+    }
+
+    #[test]
+    fn who_asks_for_the_head_gets_no_more() {
+        let page = written("200 OK", "text/plain", "ok\n");
+        assert_eq!(Part::Whole.of(&page), page);
+        let head = Part::Head.of(&page);
+        assert!(
+            head.ends_with("Connection: close\r\n\r\n") && head.contains("Content-Length: 3\r\n"),
+            "{head}"
+        );
     }
 
     /// Serves pages that say `page`, and has `client` speak with it on another thread.
