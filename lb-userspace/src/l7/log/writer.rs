@@ -104,7 +104,7 @@ impl Log {
     pub fn start() -> io::Result<Self> {
         let (sender, batches) = sync_channel(WAITING);
         let shared = Arc::new(Shared::default());
-        let writer = Writer { files: HashMap::new(), shared: Arc::clone(&shared), is_failing: false };
+        let writer = Writer { files: HashMap::new(), shared: Arc::clone(&shared), failing: HashMap::new() };
         let (living, end) = sync_channel(0);
         let work = move || {
             let _living = living;
@@ -163,7 +163,8 @@ fn is_torn(path: &Path) -> bool {
 struct Writer {
     files: HashMap<Arc<LogTarget>, File>,
     shared: Arc<Shared>,
-    is_failing: bool,
+    /// The lines that were lost in a row, of each place that cannot be written.
+    failing: HashMap<Arc<LogTarget>, u64>,
 }
 
 impl Writer {
@@ -181,16 +182,27 @@ impl Writer {
 
     fn take(&mut self, batch: &Batch) {
         match self.write(batch) {
-            Ok(()) => self.is_failing = false,
+            Ok(()) => {
+                if let Some(lost) = self.failing.remove(&batch.target) {
+                    tracing::info!(log = %batch.target, lost, "the access log is written again");
+                }
+            }
             Err(error) => {
                 self.shared.unwritten.fetch_add(batch.lines, Ordering::Relaxed);
                 // A file that fails may be one that is there no more.
                 self.files.remove(&batch.target);
-                if !std::mem::replace(&mut self.is_failing, true) {
+                if self.note_lost(batch) {
                     tracing::error!(log = %batch.target, %error, "the access log cannot be written; lines are lost");
                 }
             }
         }
+    }
+
+    /// Whether they are the first that this place loses.
+    fn note_lost(&mut self, batch: &Batch) -> bool {
+        let before = self.failing.get(&batch.target).copied();
+        self.failing.insert(Arc::clone(&batch.target), before.unwrap_or(0) + batch.lines);
+        before.is_none()
     }
 
     fn write(&mut self, batch: &Batch) -> io::Result<()> {
@@ -263,6 +275,25 @@ mod tests {
         assert!(log.queue.put(batch(Path::new("/no/such/folder/access.log"), "lost\n")));
         log.finish(PATIENCE);
         assert_eq!(shared.unwritten.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_told_of_once_though_others_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gone, there) = (folder.path().join("gone/access.log"), folder.path().join("access.log"));
+        let mut writer = Writer { files: HashMap::new(), shared: Arc::default(), failing: HashMap::new() };
+        let mut told = 0;
+        for _ in 0..3 {
+            writer.take(&batch(&there, "line\n"));
+            let before = writer.failing.len();
+            writer.take(&batch(&gone, "lost\n"));
+            told += writer.failing.len() - before;
+        }
+        assert_eq!((told, writer.failing.get(&batch(&gone, "").target)), (1, Some(&3)));
+        std::fs::create_dir(folder.path().join("gone")).unwrap();
+        writer.take(&batch(&gone, "line\n"));
+        assert!(writer.failing.is_empty());
+        assert_eq!(std::fs::read_to_string(&gone).unwrap(), "line\n");
     }
 
     #[test]
