@@ -172,10 +172,15 @@ impl File {
     }
 }
 
-/// Which keys a service has, by its kind.
+/// Which keys a service has, by its kind. Of one whose kind is mistaken, what it has tells which was meant, so that the mistake
+/// is not followed by more that are none.
 fn section_of(service: &DeTable<'_>) -> &'static Section {
-    let kind = service.get("kind").and_then(|kind| kind.get_ref().as_str());
-    if kind == Some("http") { &sections::HTTP_SERVICE } else { &sections::SERVICE }
+    let is_of_packets = match service.get("kind").map(|kind| kind.get_ref().as_str()) {
+        Some(Some("http")) => false,
+        None | Some(Some("l4")) => true,
+        Some(_) => service.contains_key("vip") || service.contains_key("forward"),
+    };
+    if is_of_packets { &sections::SERVICE } else { &sections::HTTP_SERVICE }
 }
 
 /// What `read` makes of each of these tables.

@@ -19,7 +19,10 @@ pub fn reference() -> String {
 
 fn write_reference(text: &mut String) -> fmt::Result {
     writeln!(text, "{HEAD}\n```toml\n{EXAMPLE}```")?;
-    writeln!(text, "\nA file holds at most {MAX_SERVICES} services and {MAX_BACKENDS} backends in all.")?;
+    writeln!(
+        text,
+        "\nA file holds at most {MAX_SERVICES} services of layer 4, with {MAX_BACKENDS} backends in all."
+    )?;
     sections::ALL.iter().try_for_each(|section| write_section(text, section))
 }
 

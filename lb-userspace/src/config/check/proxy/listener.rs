@@ -23,8 +23,7 @@ pub(super) fn check(raw: &raw::File, report: &mut Report) {
         );
     });
     for (span, addr) in addresses(raw) {
-        let mut rivals = raw.services.iter().filter(|service| takes_connections_of(service, addr));
-        if let Some((vip, _)) = rivals.next().and_then(|service| service.vip.spanned()) {
+        if let Some(vip) = vip_that_takes(raw, addr) {
             report.add(
                 Finding::value(span, format!("connections to {addr} never come to this listener"))
                     .label("expected an address that is no VIP of another service")
@@ -33,6 +32,35 @@ pub(super) fn check(raw: &raw::File, report: &mut Report) {
             );
         }
     }
+    if let Some((span, addr)) = raw.metrics.spanned() {
+        check_metrics(raw, (span, *addr), report);
+    }
+}
+
+/// Metrics are served by a socket of their own.
+fn check_metrics(raw: &raw::File, (span, addr): (Range<usize>, SocketAddr), report: &mut Report) {
+    let taken = addresses(raw).find(|(_, listened)| is_shared(*listened, addr));
+    let taken = taken.map(|(listener, _)| (listener, "the listener", "is a listener's"));
+    let steered = || vip_that_takes(raw, addr).map(|vip| (vip, "this VIP takes its connections", "is a VIP"));
+    if let Some((other, whose, why)) = taken.or_else(steered) {
+        report.add(
+            Finding::value(span, format!("the address of metrics, {addr}, {why}"))
+                .label("expected an address or port of its own")
+                .also(other, whose)
+                .help("serve them elsewhere, as in `address = \"127.0.0.1:9090\"`"),
+        );
+    }
+}
+
+/// Whether two sockets cannot both listen.
+fn is_shared(one: SocketAddr, other: SocketAddr) -> bool {
+    let either_is_all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one == other || one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && either_is_all
+}
+
+fn vip_that_takes(raw: &raw::File, addr: SocketAddr) -> Option<Range<usize>> {
+    let rival = raw.services.iter().find(|service| takes_connections_of(service, addr))?;
+    rival.vip.spanned().map(|(span, _)| span)
 }
 
 /// All addresses that are listened on.

@@ -89,6 +89,26 @@ fn addresses_of_listeners_are_refused_with_their_remedy() {
         .helps(
             r#"give that service `forward = "local"` and `listener = "203.0.113.1:80"`, or listen elsewhere"#,
         ),
+        row("metrics where a listener is", with("[metrics]\naddress = \"127.0.0.1:80\""))
+            .at("14:11")
+            .says("the address of metrics, 127.0.0.1:80, is a listener's")
+            .marks("expected an address or port of its own")
+            .also("3:14", "the listener")
+            .helps(r#"serve them elsewhere, as in `address = "127.0.0.1:9090"`"#),
+        row(
+            "metrics where packets go elsewhere",
+            packets("203.0.113.1:81", &format!("{NAT}\n[metrics]\naddress = \"203.0.113.1:81\"")),
+        )
+        .at("21:11")
+        .says("the address of metrics, 203.0.113.1:81, is a VIP")
+        .marks("expected an address or port of its own")
+        .also("15:7", "this VIP takes its connections")
+        .helps(r#"serve them elsewhere, as in `address = "127.0.0.1:9090"`"#),
+        row("a kind that there is not", instead("kind = \"http\"", "kind = \"htpp\""))
+            .at("8:8")
+            .says(r#"`kind` cannot be "htpp""#)
+            .marks(r#"expected "l4" or "http""#)
+            .helps(r#"did you mean "http"?"#),
         row(
             "a listener on a range that is another socket's",
             packets("203.0.113.1:80-90", "forward = \"local\"\nlistener = \"127.0.0.1:9\"")
