@@ -60,6 +60,9 @@ pub enum Error {
     /// A list of the guard's cannot be used.
     #[error(transparent)]
     List(#[from] crate::guard::lists::ListError),
+    /// Several files that the configuration names cannot be used.
+    #[error("{}", .0.join("\n"))]
+    Files(Vec<String>),
     /// No clock.
     #[error("cannot read the length of the kernel's tick: {0}")]
     Clock(io::Error),

@@ -72,6 +72,12 @@ pub fn mistakes(config: &Config) -> Vec<String> {
     told.chain(of_lists.iter().map(|mistake| chain(mistake))).collect()
 }
 
+/// What is wrong with a configuration of which one file could not be used: that, or all such files if they are several.
+fn with_all(config: &Config, first: Error) -> Error {
+    let all = mistakes(config);
+    if all.len() > 1 { Error::Files(all) } else { first }
+}
+
 /// How long the start waits for every backend's first verdict and way. What is not known then stays out until it is.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
@@ -126,7 +132,8 @@ async fn serve(options: Options, transport: Transport) -> Result<(), Error> {
     let (queue, asked) = mpsc::unbounded_channel();
     let scraping = Scraping::new(queue.clone());
     let (reports, verdicts) = mpsc::unbounded_channel();
-    let (front, front_verdicts) = proxy::Front::new(&config, transport)?;
+    let front = proxy::Front::new(&config, transport);
+    let (front, front_verdicts) = front.map_err(|first| with_all(&config, first.into()))?;
     let mut balancer = tokio::select! {
         biased;
         () = signals.stop() => {

@@ -4,7 +4,8 @@ use super::Error;
 use super::balancer::{Balancer, LoadedWith, chain};
 use super::proxy::Prepared;
 use super::tables::Cause;
-use crate::config::{Config, Service};
+use super::{Error, with_all};
+use crate::config::{Config, MAX_WEIGHT, Service};
 use crate::control::server::Asked;
 use crate::control::{Explanation, Request, Response, metrics};
 use crate::plan::{BackendKey, Plan, PlanError, stages};
@@ -58,8 +59,9 @@ impl Balancer {
         if !self.loader.has(stages) {
             return Err(NotReloaded::Lacks(stages));
         }
-        let lists = self.load_lists(&config).map_err(|error| kept(&error))?;
-        let front = self.front.prepare(&config).map_err(|error| kept(&error))?;
+        let kept_all = |first: Error| kept(&with_all(&config, first));
+        let lists = self.load_lists(&config).map_err(|error| kept_all(error.into()))?;
+        let front = self.front.prepare(&config).map_err(|error| kept_all(error.into()))?;
         let metrics = self.scraping.prepare(config.metrics).await.map_err(|error| kept(&error))?;
         let former = (std::mem::replace(&mut self.config, config), self.planner.clone());
         self.checks.trust_unchecked(&former.0, &self.config);

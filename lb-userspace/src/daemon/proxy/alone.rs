@@ -4,7 +4,7 @@ use super::super::balancer::LoadedWith;
 use super::super::orders::{Ordered, answer, explained, needs_restart};
 use super::super::scraping::Scraping;
 use super::super::source::Source;
-use super::super::{Options, Signals, Told, needs_no_interface};
+use super::super::{Options, Signals, Told, needs_no_interface, with_all};
 use super::{FIRST_LOOK, Front, Key, Looks};
 use crate::config::Config;
 use crate::control::server::Socket;
@@ -41,7 +41,8 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
     let place = scraping.prepare(config.metrics).await?;
     scraping.take_up(place);
     spawn_local(Socket::bind(&options.control)?.serve(queue));
-    let (front, mut verdicts) = Front::new(&config, transport)?;
+    let front = Front::new(&config, transport);
+    let (front, mut verdicts) = front.map_err(|first| with_all(&config, first.into()))?;
     let started_with = LoadedWith::of(&config);
     let mut alone = Alone { source, front, scraping, transport, started: Instant::now(), started_with };
     alone.first_look(&mut verdicts).await;
@@ -143,7 +144,7 @@ impl Alone {
 
     async fn take_up(&mut self, config: &Config) -> Result<(), daemon::Error> {
         needs_no_interface(config)?;
-        let prepared = self.front.prepare(config)?;
+        let prepared = self.front.prepare(config).map_err(|first| with_all(config, first.into()))?;
         let metrics = self.scraping.prepare(config.metrics).await?;
         self.front.take_up(config, prepared)?;
         self.scraping.take_up(metrics);

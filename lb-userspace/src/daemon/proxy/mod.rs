@@ -44,8 +44,11 @@ pub enum Error {
     #[error(transparent)]
     Settings(#[from] settings::Error),
     /// Certificates and keys.
-    #[error("TLS cannot be spoken as configured")]
-    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Tls(#[from] tls::Unusable),
+    /// What all TLS here has in common.
+    #[error("TLS cannot be spoken here")]
+    Library(#[from] TlsError),
     /// An address of a listener.
     #[error("listener \"{listener}\" cannot listen on {address}")]
     Listen {
@@ -366,3 +369,39 @@ mod tests {
         assert!(found[0].contains("its folder is not there"), "{found:?}");
     }
 }
+    #[test]
+    fn every_file_of_tls_that_cannot_be_used_is_told_with_whose_it_is() {
+        let text = "[[listener]]\nname = \"one\"\naddresses = [\"127.0.0.1:8443\"]\nservice = \"web\"\n\
+                    tls = { certificates = [{ cert = \"/no/a.crt\", key = \"/no/a.key\" }, \
+                    { cert = \"/no/b.crt\", key = \"/no/b.key\" }], client = { ca = \"/no/ca.crt\" } }\n\
+                    [[service]]\nname = \"web\"\nkind = \"http\"\ntls = { ca = \"/no/web.crt\" }\n\
+                    [[service.backend]]\nname = \"a\"\naddr = \"10.0.0.1:443\"\n";
+        let config = crate::config::parse("lb.toml", text).unwrap().config;
+        let told: Vec<_> =
+            mistakes(&config.proxy).iter().map(|mistake| crate::daemon::chain(mistake)).collect();
+        let expected = [
+            ("listener \"one\"", "a"),
+            ("listener \"one\"", "b"),
+            ("listener \"one\"", "ca"),
+            ("service \"web\"", "web"),
+        ];
+        for (told, (user, file)) in told.iter().zip(expected) {
+            assert!(
+                told.starts_with(&format!(
+                    "{user} cannot speak TLS as configured: cannot read /no/{file}.crt: "
+                )),
+                "{told}"
+            );
+        }
+        assert_eq!(told.len(), expected.len());
+    }
+
+    #[test]
+    fn what_an_address_is_refused_for_is_told_with_a_remedy() {
+        let said = |errno| why_refused(&io::Error::from_raw_os_error(errno));
+        assert!(said(libc::EACCES).contains("CAP_NET_BIND_SERVICE"));
+        assert!(said(libc::EADDRINUSE).contains("`ss -ltnp`"));
+        assert!(said(libc::EADDRNOTAVAIL).contains("no interface"));
+        assert_eq!(said(libc::ENOMEM), "");
+    }
+

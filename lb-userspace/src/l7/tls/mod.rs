@@ -20,5 +20,5 @@ pub use client::ClientTls;
 pub use error::TlsError;
 pub use identity::{base64, client_cert, server_name};
 pub use server::Shared;
-pub use store::{Store, files_of, mistakes};
+pub use store::{Store, Unusable, files_of, mistakes};
 pub use validity::{Shown, warnings};

@@ -9,6 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
+use std::slice;
 use std::sync::Arc;
 
 /// Tickets a client is given with a handshake. One more is one more signature's worth of work for each connection; a client
@@ -66,6 +67,14 @@ impl Shared {
             config.ticketer = self.tickets(tls)?;
         }
         Ok(Server { config: Arc::new(config), certificates })
+    }
+
+    /// All that is the matter with a listener's files, of which [`Self::server`] told the first.
+    pub(super) fn mistakes(&self, tls: &Tls, first: TlsError) -> Vec<TlsError> {
+        let each = tls.certificates.iter().map(slice::from_ref);
+        let of_certificates = each.filter_map(|one| Certificates::read(&self.provider, one).err());
+        let all: Vec<_> = of_certificates.chain(self.clients(tls).err()).collect();
+        if all.is_empty() { vec![first] } else { all }
     }
 
     /// Who resumes a session is not asked for a certificate again, so a ticket must not be good where more is asked of clients

@@ -19,7 +19,7 @@ pub struct Store {
 
 impl Store {
     /// Reads all files that the settings name.
-    pub fn read(shared: &Shared, settings: &Settings) -> Result<Self, TlsError> {
+    pub fn read(shared: &Shared, settings: &Settings) -> Result<Self, Unusable> {
         let (store, mistakes) = Self::default().follow(shared, settings, &mut |_| true);
         mistakes.into_iter().next().map_or(Ok(store), Err)
     }
@@ -31,7 +31,7 @@ impl Store {
         shared: &Shared,
         settings: &Settings,
         has_changed: &mut dyn FnMut(&Path) -> bool,
-    ) -> (Self, Vec<TlsError>) {
+    ) -> (Self, Vec<Unusable>) {
         let mut store =
             Self { servers: self.servers.clone(), clients: self.clients.clone(), shown: self.shown.clone() };
         let mut mistakes = Vec::new();
@@ -39,7 +39,8 @@ impl Store {
             if let Some(tls) = &listener.config.tls
                 && (store.servers.get(id).is_none() || files_shown(tls).any(&mut *has_changed))
             {
-                mistakes.extend(store.take_server(id, shared, (tls, listener.config.http2)).err());
+                let taken = store.take_server(id, shared, (tls, listener.config.http2));
+                mistakes.extend(of_listener(taken, &listener.config.name));
             }
         }
         for (id, service) in settings.services.iter() {
@@ -48,7 +49,7 @@ impl Store {
             {
                 match shared.client(tls, service.config.http2) {
                     Ok(client) => store.clients.put(id, client),
-                    Err(mistake) => mistakes.push(mistake),
+                    Err(source) => mistakes.push(Unusable::of("service", &service.config.name, source)),
                 }
             }
         }
@@ -60,9 +61,10 @@ impl Store {
         id: ListenerId,
         shared: &Shared,
         (tls, http2): (&Tls, bool),
-    ) -> Result<(), TlsError> {
-        let read = shared.server(tls, http2)?;
-        let shown = tls.certificates.iter().map(Shown::read).collect::<Result<_, _>>()?;
+    ) -> Result<(), Vec<TlsError>> {
+        let read = shared.server(tls, http2).map_err(|first| shared.mistakes(tls, first))?;
+        let shown = tls.certificates.iter().map(Shown::read).collect::<Result<_, _>>();
+        let shown = shown.map_err(|mistake| vec![mistake])?;
         self.servers.put(id, read);
         self.shown.put(id, shown);
         Ok(())
@@ -112,8 +114,26 @@ impl Store {
     }
 }
 
+/// A file that cannot be used, and who was to.
+#[derive(Debug, thiserror::Error)]
+#[error("{user} cannot speak TLS as configured")]
+pub struct Unusable {
+    user: String,
+    source: TlsError,
+}
+
+impl Unusable {
+    fn of(kind: &str, name: &str, source: TlsError) -> Self {
+        Self { user: format!("{kind} \"{name}\""), source }
+    }
+}
+
+fn of_listener(taken: Result<(), Vec<TlsError>>, name: &str) -> impl Iterator<Item = Unusable> {
+    taken.err().into_iter().flatten().map(move |source| Unusable::of("listener", name, source))
+}
+
 /// What of the files that the settings name cannot be used.
-pub fn mistakes(settings: &Settings) -> Result<Vec<TlsError>, TlsError> {
+pub fn mistakes(settings: &Settings) -> Result<Vec<Unusable>, TlsError> {
     Ok(Store::default().follow(&Shared::new()?, settings, &mut |_| true).1)
 }
 
