@@ -92,6 +92,11 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// What is asked for by name.
+    #[error(
+        "`io = \"io_uring\"` cannot be had here; with `io = \"auto\"` workers go by epoll where it is so"
+    )]
+    NoRing(#[source] io::Error),
     /// A thread.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),

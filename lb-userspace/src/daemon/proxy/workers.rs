@@ -34,7 +34,7 @@ impl Workers {
     /// Starts as many as the settings say.
     pub(super) fn start(snapshot: &Snapshot) -> Result<Self, Error> {
         let proxy = &snapshot.settings.proxy;
-        let kind = choose(proxy.io);
+        let kind = choose(proxy.io)?;
         let workers = (0..snapshot.workers).map(|number| Worker::start(number, kind, snapshot.clone()));
         let workers = workers.collect::<io::Result<Vec<_>>>().map_err(Error::Worker)?;
         tracing::info!(workers = workers.len(), io = kind.as_str(), "serving");
@@ -118,16 +118,36 @@ impl Worker {
     }
 }
 
-/// What is asked for where it works.
-fn choose(io: Io) -> Kind {
+/// What is asked for; of what may be either, what works.
+fn choose(io: Io) -> Result<Kind, Error> {
     if io == Io::Epoll {
-        return Kind::Epoll;
+        return Ok(Kind::Epoll);
     }
     // The kernel is asked on a thread of its own, for this one has a runtime.
     let detected = std::thread::spawn(Kind::detect).join();
     let (kind, why_not) = detected.unwrap_or((Kind::Epoll, None));
-    if let Some(reason) = why_not {
-        tracing::warn!(%reason, "io_uring cannot be used here; workers go by epoll");
+    settle(io, kind, why_not)
+}
+
+fn settle(io: Io, kind: Kind, why_not: Option<io::Error>) -> Result<Kind, Error> {
+    match why_not {
+        Some(reason) if io == Io::Uring => return Err(Error::NoRing(reason)),
+        Some(reason) => tracing::warn!(%reason, "io_uring cannot be used here; workers go by epoll"),
+        None => {}
     }
-    kind
+    Ok(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_that_cannot_be_had_is_done_without_unless_it_is_asked_for() {
+        let refused = || Some(io::Error::from_raw_os_error(libc::EPERM));
+        assert!(matches!(settle(Io::Auto, Kind::Epoll, refused()), Ok(Kind::Epoll)));
+        assert!(matches!(settle(Io::Uring, Kind::Ring, None), Ok(Kind::Ring)));
+        let told = settle(Io::Uring, Kind::Epoll, refused()).unwrap_err().to_string();
+        assert!(told.contains("`io = \"auto\"`"), "{told}");
+    }
 }

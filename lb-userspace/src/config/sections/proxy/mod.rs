@@ -46,7 +46,7 @@ pub(in crate::config) static PROXY: Section = Section {
             value: Value::Choice(Io::CHOICES),
             presence: Presence::Default("\"auto\""),
             example: "io = \"epoll\"",
-            meaning: "How bytes are moved. `auto`: by io_uring where the kernel allows it, else by epoll; the log says which. Read at start.",
+            meaning: "How bytes are moved. `auto`: by io_uring where the kernel allows it, else by epoll; the log says which. `io_uring`: by that or not at all, so where the kernel forbids it the daemon does not start. `epoll`: by that. Read at start.",
             why: "Many container runtimes forbid io_uring.",
         },
         Key {
