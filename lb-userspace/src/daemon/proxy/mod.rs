@@ -50,7 +50,7 @@ pub enum Error {
     #[error("TLS cannot be spoken here")]
     Library(#[from] TlsError),
     /// An address of a listener.
-    #[error("listener \"{listener}\" cannot listen on {address}")]
+    #[error("listener \"{listener}\" cannot listen on {address}{}", why_refused(.source))]
     Listen {
         /// The listener's name.
         listener: String,
@@ -325,6 +325,17 @@ fn try_addresses(settings: &Settings, former: Option<&Settings>) -> Result<(), E
     Ok(())
 }
 
+/// What an address's refusal means to whoever named it.
+fn why_refused(refusal: &io::Error) -> &'static str {
+    match refusal.raw_os_error() {
+        Some(libc::EACCES) => ", which takes root or CAP_NET_BIND_SERVICE",
+        Some(libc::EADDRNOTAVAIL) => ", for no interface here has this address",
+        Some(libc::EADDRINUSE) => ", where another process listens (`ss -ltnp` names it)",
+        Some(libc::EAFNOSUPPORT) => ", for this host does not speak its protocol",
+        _ => "",
+    }
+}
+
 /// How long a start waits for the sockets of a daemon that has just ended: those of a ring live on for a moment.
 const PREDECESSORS: Duration = Duration::from_secs(2);
 /// The same of a reload, for the sockets that the last one closed. The daemon's other work waits meanwhile.
@@ -363,18 +374,6 @@ mod tests {
     }
 
     #[test]
-    fn a_start_and_a_check_refuse_the_same_log() {
-        let text = "[[listener]]\nname = \"h\"\naddresses = [\"127.0.0.1:8087\"]\n\
-                    access_log = { to = \"/nowhere/access.log\" }\n\
-                    [[route]]\nname = \"r\"\nrespond = { body = \"hi\" }\n";
-        let config = crate::config::parse("lb.toml", text).unwrap().config;
-        let refused = try_logs(&Settings::build(&config.proxy, None).unwrap()).unwrap_err();
-        let found: Vec<_> = mistakes(&config.proxy).iter().map(ToString::to_string).collect();
-        assert_eq!(found, [refused.to_string()]);
-        assert!(found[0].contains("its folder is not there"), "{found:?}");
-    }
-}
-    #[test]
     fn every_file_of_tls_that_cannot_be_used_is_told_with_whose_it_is() {
         let text = "[[listener]]\nname = \"one\"\naddresses = [\"127.0.0.1:8443\"]\nservice = \"web\"\n\
                     tls = { certificates = [{ cert = \"/no/a.crt\", key = \"/no/a.key\" }, \
@@ -410,3 +409,15 @@ mod tests {
         assert_eq!(said(libc::ENOMEM), "");
     }
 
+    #[test]
+    fn a_start_and_a_check_refuse_the_same_log() {
+        let text = "[[listener]]\nname = \"h\"\naddresses = [\"127.0.0.1:8087\"]\n\
+                    access_log = { to = \"/nowhere/access.log\" }\n\
+                    [[route]]\nname = \"r\"\nrespond = { body = \"hi\" }\n";
+        let config = crate::config::parse("lb.toml", text).unwrap().config;
+        let refused = try_logs(&Settings::build(&config.proxy, None).unwrap()).unwrap_err();
+        let found: Vec<_> = mistakes(&config.proxy).iter().map(ToString::to_string).collect();
+        assert_eq!(found, [refused.to_string()]);
+        assert!(found[0].contains("its folder is not there"), "{found:?}");
+    }
+}
