@@ -77,7 +77,7 @@ impl Balancer {
         self.scraping.take_up(metrics);
         self.follow_config();
         self.guard.bring(lists);
-        let summary = describe(&plan);
+        let summary = describe(&plan, self.config.proxy != former.0.proxy);
         self.apply(&plan, Cause::Reload).map_err(|error| tried_again(&error))?;
         Ok(format!("reloaded {}: {summary}{}", self.source, needs_restart(&self.loaded_with, &self.config)))
     }
@@ -253,10 +253,11 @@ pub(super) fn answer(result: Result<String, String>) -> Response {
     }
 }
 
-/// A sentence on what a plan changes.
-fn describe(plan: &Plan) -> String {
+/// A sentence on what a plan changes, beside layer 7.
+fn describe(plan: &Plan, is_proxy_changed: bool) -> String {
     if plan.writes.is_empty() {
-        return "the tables stay as they are".to_owned();
+        let beside = if is_proxy_changed { "layer 7 is as the file says now, " } else { "" };
+        return format!("{beside}the tables stay as they are");
     }
     let (moved, generation) = (plan.summary.slots_moved, plan.generation);
     let slots = if moved == 1 { "slot" } else { "slots" };
@@ -374,9 +375,10 @@ mod tests {
     #[test]
     fn a_plan_is_described_by_what_it_moves() {
         let mut plan = Plan { generation: 3, writes: Vec::new(), summary: Summary::default() };
-        assert_eq!(describe(&plan), "the tables stay as they are");
+        assert_eq!(describe(&plan, false), "the tables stay as they are");
+        assert_eq!(describe(&plan, true), "layer 7 is as the file says now, the tables stay as they are");
         plan.writes = vec![Write::Slot(0, Slot::settled_on(BackendId::from_bits(1)))];
         plan.summary.slots_moved = 1;
-        assert_eq!(describe(&plan), "generation 3, 1 slot moved");
+        assert_eq!(describe(&plan, true), "generation 3, 1 slot moved");
     }
 }
