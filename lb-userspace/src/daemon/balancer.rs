@@ -106,6 +106,7 @@ impl Balancer {
         (front, scraping): (Front, Scraping),
         queue: UnboundedSender<Asked>,
     ) -> Result<Self, Error> {
+        let started = Instant::now();
         let ports = ports::divide(&config.nat.ports, &ports::ephemeral());
         if let Some(warning) = &ports.warning {
             tracing::warn!("{warning}");
@@ -122,7 +123,7 @@ impl Balancer {
             loaded_with: LoadedWith::of(&config),
             source,
             config,
-            started: Instant::now(),
+            started,
             transport,
             tables,
             interfaces: Interfaces::new(loader.clone(), (program, mode), links),
