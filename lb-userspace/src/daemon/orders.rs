@@ -1,6 +1,5 @@
 //! What the operator orders: status, reload, drain and captures. Every answer says what happened, or why nothing did.
 
-use super::Error;
 use super::balancer::{Balancer, LoadedWith, chain};
 use super::proxy::Prepared;
 use super::tables::Cause;
@@ -39,7 +38,7 @@ impl Balancer {
                 answer(self.order(service, backend, Ordered::Drain { undo: *undo }))
             }
             Request::Weight { service, backend, weight } => {
-                answer(self.order(service, backend, Ordered::Weight(*weight)))
+                answer(Ordered::weight(*weight).and_then(|ordered| self.order(service, backend, ordered)))
             }
             Request::Capture(order) => {
                 drop(asker.send(self.capture(order)));
@@ -94,7 +93,7 @@ impl Balancer {
         if self.front.has(service) {
             return self.front.order(service, backend, ordered);
         }
-        let (key, by_file) = find(&self.config.services, service, backend)?;
+        let (key, by_file) = find(&self.config, service, backend)?;
         let by_order = self.overrides.of(&key);
         if let Some(answer) = ordered.beside_the_point(by_file, by_order) {
             return Ok(format!("{service}/{backend} {answer}"));
@@ -147,6 +146,16 @@ pub(super) enum Ordered {
 }
 
 impl Ordered {
+    /// A weight that a backend can have, or the file's. The command sees to that; others who ask may not.
+    pub(super) fn weight(wanted: Option<u16>) -> Result<Self, String> {
+        match wanted {
+            Some(weight) if !(1..=MAX_WEIGHT).contains(&weight.into()) => Err(format!(
+                "no backend has weight {weight}: it is from 1 to {MAX_WEIGHT}; `drain` gives one no new flows or requests"
+            )),
+            _ => Ok(Self::Weight(wanted)),
+        }
+    }
+
     /// What to say where the order changes nothing, by drain and weight in the file and by earlier orders.
     pub(super) fn beside_the_point(
         self,
@@ -200,8 +209,11 @@ fn tried_again(error: &Error) -> String {
 }
 
 /// A backend by its names, and its drain and weight in the file.
-fn find(services: &[Service], service: &str, backend: &str) -> Result<(BackendKey, (bool, u16)), String> {
-    let found = find_service(services, service)?;
+fn find(config: &Config, service: &str, backend: &str) -> Result<(BackendKey, (bool, u16)), String> {
+    let of_requests = config.proxy.services.iter().map(|service| service.name.as_str());
+    let names = config.services.iter().map(|service| service.name.as_str()).chain(of_requests);
+    let mut all = config.services.iter();
+    let found = all.find(|candidate| candidate.name == service).ok_or_else(|| no_service(service, names))?;
     let present = found.backends.iter().map(|candidate| (candidate.name.as_str(), candidate));
     let member = find_backend(service, backend, present)?;
     Ok((BackendKey::of(found, member), (member.drain, member.weight)))
@@ -218,7 +230,7 @@ pub(super) fn find_backend<'a, T>(
     present.find(|(name, _)| *name == backend).map(|(_, found)| found).ok_or_else(missing)
 }
 
-/// A service by its name.
+/// A service of layer 4 by its name.
 pub(super) fn find_service<'a>(services: &'a [Service], service: &str) -> Result<&'a Service, String> {
     let names = services.iter().map(|service| service.name.as_str());
     services.iter().find(|candidate| candidate.name == service).ok_or_else(|| no_service(service, names))
@@ -299,22 +311,36 @@ mod tests {
 
     #[test]
     fn names_that_are_not_there_are_answered_with_those_that_are() {
-        let services = example("").services;
-        let known = find(&services, "web", "web1").unwrap();
+        let requests = "[[service]]\nname = \"pages\"\nkind = \"http\"\n[[service.backend]]\nname = \"a\"\naddr = \"10.0.0.1:80\"\n";
+        let config = config::parse("example", &[config::EXAMPLE, requests].concat()).unwrap().config;
+        let services = &config.services;
+        let known = find(&config, "web", "web1").unwrap();
         assert_eq!(known, (BackendKey::of(&services[0], &services[0].backends[0]), (false, 3)));
         assert_eq!(
-            find(&services, "wbe", "web1").unwrap_err(),
-            format!(
-                "there is no service `wbe`; there are: {}",
-                list(services.iter().map(|s| s.name.as_str()))
-            )
+            find(&config, "wbe", "web1").unwrap_err(),
+            "there is no service `wbe`; there are: web, dns, pages"
         );
         assert!(
-            find(&services, "web", "web9")
+            find(&config, "web", "web9")
                 .unwrap_err()
                 .starts_with("service `web` has no backend `web9`; it has: web1, web2")
         );
-        assert_eq!(find(&[], "web", "web1").unwrap_err(), "there is no service `web`; there are: none");
+        let none = config::parse("none", "").unwrap().config;
+        assert_eq!(find(&none, "web", "web1").unwrap_err(), "there is no service `web`; there are: none");
+    }
+
+    #[test]
+    fn a_weight_that_the_file_could_not_have_is_refused() {
+        for weight in [None, Some(1), Some(1000)] {
+            assert_eq!(Ordered::weight(weight), Ok(Ordered::Weight(weight)));
+        }
+        for weight in [0, 1001, u16::MAX] {
+            let refused = Ordered::weight(Some(weight)).unwrap_err();
+            assert!(
+                refused.starts_with(&format!("no backend has weight {weight}: it is from 1 to 1000")),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

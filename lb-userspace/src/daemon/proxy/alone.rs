@@ -97,9 +97,9 @@ impl Alone {
             Request::Drain { service, backend, undo } => {
                 answer(self.front.order(service, backend, Ordered::Drain { undo: *undo }))
             }
-            Request::Weight { service, backend, weight } => {
-                answer(self.front.order(service, backend, Ordered::Weight(*weight)))
-            }
+            Request::Weight { service, backend, weight } => answer(
+                Ordered::weight(*weight).and_then(|ordered| self.front.order(service, backend, ordered)),
+            ),
             _ => Response::Refused {
                 message: "this is about services of layer 4, and the daemon runs without an interface"
                     .to_owned(),
