@@ -66,9 +66,13 @@ pub fn load(path: &Path) -> Result<Vec<Network>, ListError> {
     })
 }
 
+/// What some editors begin a file with.
+const MARK: char = '\u{feff}';
+
 /// The prefixes of a text, or the first line that is none, and what is wrong with it.
 fn parse(text: &str) -> Result<Vec<Network>, (usize, String)> {
-    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, bare(line)));
+    let lines =
+        text.trim_start_matches(MARK).lines().enumerate().map(|(number, line)| (number + 1, bare(line)));
     let written = lines.filter(|(_, line)| !line.is_empty());
     written.map(|(number, line)| network(line).map_err(|what| (number, what))).collect()
 }
@@ -98,7 +102,7 @@ mod tests {
 
     #[test]
     fn comments_blank_lines_and_addresses_are_read() {
-        let text = "# a list\n192.0.2.0/24 ; SBL1\n\n  2001:db8::/32\r\n198.51.100.7 # one\n::1";
+        let text = "\u{feff}# a list\n192.0.2.0/24 ; SBL1\n\n  2001:db8::/32\r\n198.51.100.7 # one\n::1";
         let read: Vec<String> = parse(text)
             .unwrap()
             .iter()
