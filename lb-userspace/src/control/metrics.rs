@@ -28,9 +28,18 @@ fn daemon(status: &Status, page: &mut Page) {
     page.sample(&[], status.uptime_seconds);
     page.gauge("lb_generation", "Number of the plan in force.");
     page.sample(&[], status.generation);
+    page.counter("lb_reloads_total", "Reloads of the configuration, by whether it came into force.");
+    page.sample(&[("outcome", "taken")], status.reloads.taken);
+    page.sample(&[("outcome", "refused")], status.reloads.refused);
+    page.gauge("lb_last_reload_taken", "Whether the last reload came into force; 1 before the first.");
+    page.sample(&[], u8::from(status.reloads.refusal.is_none()));
 }
 
 fn packets(status: &Status, page: &mut Page) {
+    page.gauge("lb_interface_balanced", "Whether what comes by an interface is balanced.");
+    for interface in &status.interfaces {
+        page.sample(&[("interface", &interface.name)], u8::from(interface.mode != "absent"));
+    }
     let reasons =
         || status.reasons.iter().map(|one| ([("verdict", &*one.verdict), ("reason", &*one.reason)], one));
     page.counter("lb_l4_packets_total", "Packets by what became of them and why.");
@@ -53,9 +62,12 @@ fn packets(status: &Status, page: &mut Page) {
 type Of = fn(&BackendStatus) -> Option<u64>;
 
 /// What is told of each backend of layer 4: whether it only grows, its name, its help, and the number.
-const BACKENDS: [(bool, &str, &str, Of); 12] = [
+const BACKENDS: [(bool, &str, &str, Of); 13] = [
     (false, "lb_l4_backend_up", "Whether its checks say that it serves.", |one| {
-        Some((one.state != "down").into())
+        Some(matches!(one.state.as_str(), "up" | "draining").into())
+    }),
+    (false, "lb_l4_backend_draining", "Whether it gets no new flows.", |one| {
+        Some((one.state == "draining").into())
     }),
     (false, "lb_l4_backend_weight", "Its weight.", |one| Some(one.weight.into())),
     (false, "lb_l4_backend_slots", "Slots that it owns: its share of new flows.", |one| {

@@ -21,7 +21,7 @@ pub use front::{
 };
 pub use status::{
     BackendStatus, BlockStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ListenerStatus,
-    ReasonStatus, RefusedMode, ServiceStatus, Status, Traffic,
+    ReasonStatus, RefusedMode, ReloadStatus, ServiceStatus, Status, Traffic,
 };
 
 use serde::{Deserialize, Serialize};

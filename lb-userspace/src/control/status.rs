@@ -15,6 +15,9 @@ pub struct Status {
     pub generation: u32,
     /// File the configuration was read from, or a word for the embedded default.
     pub config: String,
+    /// What became of reloads.
+    #[serde(default)]
+    pub reloads: ReloadStatus,
     /// How probes and other I/O of the daemon go: `io_uring` or `epoll`.
     pub transport: String,
     /// Interfaces the balancer is attached to.
@@ -34,6 +37,19 @@ pub struct Status {
     /// Layer 7; none where no listener is configured.
     #[serde(default)]
     pub front: Option<FrontStatus>,
+}
+
+/// Reloads since the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// Those whose configuration came into force.
+    pub taken: u64,
+    /// Those that changed nothing.
+    pub refused: u64,
+    /// The first line of why the last one was refused; none if it was taken.
+    pub refusal: Option<String>,
+    /// Since then.
+    pub refused_seconds_ago: Option<f64>,
 }
 
 /// The guard. What it dropped stands among the reasons.

@@ -6,8 +6,8 @@ mod front;
 mod text;
 
 use super::{
-    BackendStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ReasonStatus, ServiceStatus,
-    Status,
+    BackendStatus, FloodGuardStatus, GuardStatus, HealthStatus, InterfaceStatus, ReasonStatus, ReloadStatus,
+    ServiceStatus, Status,
 };
 use front::front;
 use std::fmt::Write as _;
@@ -20,6 +20,9 @@ const INDENT: usize = 2;
 #[must_use]
 pub fn render(status: &Status, width: usize) -> String {
     let mut text = wrapped(&head(status), width, INDENT);
+    if let Some(told) = refusal(&status.reloads) {
+        text.push_str(&wrapped(&told, width, INDENT));
+    }
     let has_flows = !status.interfaces.is_empty() || status.front.is_none();
     if has_flows {
         text.push_str(&wrapped(&head_of_flows(status), width, INDENT));
@@ -48,6 +51,15 @@ pub fn render(status: &Status, width: usize) -> String {
         }
     }
     text
+}
+
+/// A line on a reload that changed nothing, until one is taken.
+fn refusal(reloads: &ReloadStatus) -> Option<String> {
+    let (reason, ago) = reloads.refusal.as_ref().zip(reloads.refused_seconds_ago)?;
+    Some(format!(
+        "the last reload was refused {} ago, and what was before serves on: {reason}",
+        duration(ago)
+    ))
 }
 
 fn head(status: &Status) -> String {

@@ -14,6 +14,7 @@ use super::loader::Loader;
 use super::overrides::Overrides;
 use super::ports::{self, Ports};
 use super::proxy::Front;
+use super::reloads::Reloads;
 use super::routed::Routed;
 use super::scraping::Scraping;
 use super::source::Source;
@@ -63,6 +64,7 @@ pub(super) struct Balancer {
     pub(super) captures: Option<Captures>,
     pub(super) front: Front,
     pub(super) scraping: Scraping,
+    pub(super) reloads: Reloads,
 }
 
 /// What the programs were loaded with, which a reload cannot change.
@@ -114,7 +116,8 @@ impl Balancer {
         let settings = settings(&config, (links, mode), &ports);
         let datapath = Datapath::load_aside(settings, stages(&config.services)).await?;
         let Datapath { programs, tables, log, capture } = datapath;
-        let loader = Loader::new(programs, queue);
+        let reloads = Reloads::default();
+        let loader = Loader::new(programs, queue, reloads.clone());
         if let Some(log) = log {
             tokio::task::spawn_local(log.run());
         }
@@ -142,6 +145,7 @@ impl Balancer {
             captures: capture.map(|capture| Captures::new(capture.into())),
             front,
             scraping,
+            reloads,
         };
         balancer.follow_config();
         balancer.follow_mtus(links);

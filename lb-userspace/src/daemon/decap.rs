@@ -2,6 +2,7 @@
 
 use super::interfaces::Interfaces;
 use super::loader::Loader;
+use super::reloads::Reloads;
 use super::{Error, Signals, Told, block_on, find_links};
 use crate::health::Transport;
 use crate::kernel::{Link, Mode, Program, Programs, Resolver};
@@ -17,7 +18,7 @@ async fn serve(interfaces: &[String], mode: Mode, gue_port: u16) -> Result<(), E
     let links = find_links(interfaces)?;
     // Nobody asks for a reload.
     let (queue, _) = mpsc::unbounded_channel();
-    let loader = Loader::new(Programs::without_tables(gue_port)?, queue);
+    let loader = Loader::new(Programs::without_tables(gue_port)?, queue, Reloads::default());
     let mut attached = Interfaces::new(loader, (Program::Decap, mode), &links);
     let mut network = Resolver::start()?;
     attached.attach()?;

@@ -5,6 +5,7 @@
 
 use super::balancer::chain;
 use super::orders::{answer, kept};
+use super::reloads::Reloads;
 use crate::control::Request;
 use crate::control::server::{Answer, Asked};
 use crate::kernel::{AttachError, AttachedMode, Attachment, Link, LoadError, Program, Programs};
@@ -20,15 +21,16 @@ pub(super) struct Loader {
     programs: Arc<Mutex<Programs>>,
     /// Where a reload is asked for again.
     queue: UnboundedSender<Asked>,
+    reloads: Reloads,
     /// Whether the programs for TC were asked for beside native ones, and what came of it.
     is_asked_for_tc: bool,
     at_tc: Arc<OnceLock<Result<(), String>>>,
 }
 
 impl Loader {
-    pub(super) fn new(programs: Programs, queue: UnboundedSender<Asked>) -> Self {
+    pub(super) fn new(programs: Programs, queue: UnboundedSender<Asked>, reloads: Reloads) -> Self {
         let (programs, at_tc) = (Arc::new(Mutex::new(programs)), Arc::default());
-        Self { programs, queue, is_asked_for_tc: false, at_tc }
+        Self { programs, queue, reloads, is_asked_for_tc: false, at_tc }
     }
 
     /// Whether packets can go on to all of these stages now.
@@ -43,12 +45,15 @@ impl Loader {
     /// Loads these stages, then has the configuration read again for whoever asked. If the kernel refuses one, that is the
     /// answer.
     pub(super) fn load(&self, stages: StageSet, asker: oneshot::Sender<Answer>) {
-        let Self { programs, queue, .. } = self.clone();
+        let Self { programs, queue, reloads, .. } = self.clone();
         let work = move || {
             // Daemon or asker may have gone meanwhile.
             match add(&programs, stages) {
                 Ok(()) => drop(queue.send((Request::Reload, asker))),
-                Err(error) => drop(asker.send(answer(Err(kept(&chain(&error)))).into())),
+                Err(error) => {
+                    reloads.note_refused(&chain(&error));
+                    drop(asker.send(answer(Err(kept(&chain(&error)))).into()));
+                }
             }
         };
         if let Err(error) = thread::Builder::new().name("loader".to_owned()).spawn(work) {

@@ -23,6 +23,7 @@ mod orders;
 mod overrides;
 mod ports;
 mod proxy;
+mod reloads;
 mod report;
 mod routed;
 mod scraping;

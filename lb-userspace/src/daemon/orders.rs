@@ -25,7 +25,11 @@ impl Balancer {
             },
             Request::Reload => match self.reload().await {
                 Err(NotReloaded::Lacks(stages)) => return self.loader.load(stages, asker),
-                Err(NotReloaded::Told(message)) => answer(Err(message)),
+                Err(NotReloaded::Told(message)) => {
+                    self.reloads.note_refused(&message);
+                    answer(Err(message))
+                }
+                Err(NotReloaded::Unwritten(message)) => answer(Err(message)),
                 Ok(message) => answer(Ok(message)),
             },
             Request::Block { address, milliseconds, reason } => {
@@ -73,11 +77,12 @@ impl Balancer {
         };
         // In force from here on: what the kernel may yet refuse is written again.
         self.source = source;
+        self.reloads.note_taken();
         self.scraping.take_up(metrics);
         self.follow_config();
         self.guard.bring(lists);
         let summary = describe(&plan, self.config.proxy != former.0.proxy);
-        self.apply(&plan, Cause::Reload).map_err(|error| tried_again(&error))?;
+        self.apply(&plan, Cause::Reload).map_err(|error| NotReloaded::Unwritten(tried_again(&error)))?;
         Ok(format!("reloaded {}: {summary}{}", self.source, needs_restart(&self.loaded_with, &self.config)))
     }
 
@@ -114,10 +119,12 @@ impl Balancer {
     }
 }
 
-/// Why a configuration is not in force after it was read again.
+/// Why a configuration is not in force, or not in full, after it was read again.
 enum NotReloaded {
-    /// What to say of it.
+    /// What to say of one that is refused.
     Told(String),
+    /// What to say of one that the kernel does not know in full yet.
+    Unwritten(String),
     /// It takes stages that are not loaded.
     Lacks(StageSet),
 }

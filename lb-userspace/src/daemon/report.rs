@@ -25,6 +25,7 @@ impl Balancer {
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             generation: self.planner.generation(),
             config: self.source.to_string(),
+            reloads: self.reloads.status(),
             transport: self.transport.as_str().to_owned(),
             interfaces: self.interfaces.status(),
             services: services.collect::<Result<_, _>>()?,

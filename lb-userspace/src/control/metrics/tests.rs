@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::{
     FrontBackendStatus, FrontCertificateStatus, FrontListenerStatus, FrontRouteStatus, FrontServiceStatus,
-    FrontSheddingStatus, FrontStatus, HealthStatus, InterfaceStatus, ReasonStatus, TimesStatus,
+    FrontSheddingStatus, FrontStatus, HealthStatus, InterfaceStatus, ReasonStatus, ReloadStatus, TimesStatus,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -136,4 +136,37 @@ fn numbers_stand_where_they_belong() {
     ] {
         assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
     }
+}
+
+#[test]
+fn a_backend_counts_as_up_when_its_checks_have_said_so() {
+    let mut status = status();
+    for (state, up, draining) in [("up", 1, 0), ("draining", 1, 1), ("unknown", 0, 0), ("down", 0, 0)] {
+        status.services[0].backends[0].state = state.into();
+        let page = render(&status);
+        let labels = "{service=\"dns\",backend=\"a\"}";
+        assert!(page.contains(&format!("lb_l4_backend_up{labels} {up}\n")), "{state}: {page}");
+        assert!(page.contains(&format!("lb_l4_backend_draining{labels} {draining}\n")), "{state}: {page}");
+    }
+}
+
+#[test]
+fn a_refused_reload_and_a_lost_interface_can_be_alerted_on() {
+    let mut status = status();
+    status.reloads = ReloadStatus { taken: 2, refused: 1, ..ReloadStatus::default() };
+    status.interfaces = [("eth0", "native"), ("eth1", "absent")]
+        .map(|(name, mode)| InterfaceStatus { name: name.into(), mode: mode.into(), ..Default::default() })
+        .into();
+    let page = render(&status);
+    for line in [
+        "lb_reloads_total{outcome=\"taken\"} 2",
+        "lb_reloads_total{outcome=\"refused\"} 1",
+        "lb_last_reload_taken 1",
+        "lb_interface_balanced{interface=\"eth0\"} 1",
+        "lb_interface_balanced{interface=\"eth1\"} 0",
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line}: {page}");
+    }
+    status.reloads.refusal = Some("why".into());
+    assert!(render(&status).contains("lb_last_reload_taken 0\n"));
 }

@@ -2,6 +2,7 @@
 
 use super::super::balancer::LoadedWith;
 use super::super::orders::{Ordered, answer, explained, needs_restart};
+use super::super::reloads::Reloads;
 use super::super::scraping::Scraping;
 use super::super::source::Source;
 use super::super::{Options, Signals, Told, needs_no_interface, with_all};
@@ -25,6 +26,7 @@ struct Alone {
     started: Instant,
     /// What a reload cannot change.
     started_with: LoadedWith,
+    reloads: Reloads,
 }
 
 /// Serves until a signal to stop.
@@ -44,7 +46,8 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
     let front = Front::new(&config, transport);
     let (front, mut verdicts) = front.map_err(|first| with_all(&config, first.into()))?;
     let started_with = LoadedWith::of(&config);
-    let mut alone = Alone { source, front, scraping, transport, started: Instant::now(), started_with };
+    let (started, reloads) = (Instant::now(), Reloads::default());
+    let mut alone = Alone { source, front, scraping, transport, started, started_with, reloads };
     alone.first_look(&mut verdicts).await;
     alone.front.begin()?;
     tracing::info!(control = %options.control.display(), config = %alone.source, "ready");
@@ -112,6 +115,7 @@ impl Alone {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             config: self.source.to_string(),
+            reloads: self.reloads.status(),
             transport: self.transport.as_str().to_owned(),
             front: self.front.status().await,
             ..Status::default()
@@ -129,6 +133,7 @@ impl Alone {
         match outcome {
             Ok(waits) => {
                 self.source = source;
+                self.reloads.note_taken();
                 let message = format!("reloaded {}{waits}", self.source);
                 tracing::info!("{message}");
                 Response::Done { message }
@@ -136,6 +141,7 @@ impl Alone {
             Err(error) => {
                 let message =
                     format!("{}\nnothing changed; the old configuration serves on", daemon::chain(&error));
+                self.reloads.note_refused(&message);
                 tracing::error!("{message}");
                 Response::Refused { message }
             }
