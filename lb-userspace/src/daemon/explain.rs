@@ -31,7 +31,7 @@ impl Balancer {
                 require_one_family(to, order.client)?;
                 Ok(Explanation::Packets(Box::new(self.explain_packets(to, protocol, order.client))))
             }
-            _ => Ok(Explanation::Http(Box::new(self.front.explain(order).await?))),
+            _ => Ok(Explanation::Http(Box::new(self.front.explain(order, &self.config.services).await?))),
         }
     }
 

@@ -9,11 +9,12 @@ use super::message::Request;
 use super::respond::Failure;
 use super::rewrite::Peer;
 use super::route::Router;
-use super::settings::{Action, Listener, Route, ServiceId, Settings};
-use crate::config::proxy;
+use super::settings::{Action, Listener, ListenerId, Route, ServiceId, Settings};
+use crate::config::{Protocol, Service, Vip, proxy};
 use httparse::Header;
+use std::cmp::Reverse;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// A request to explain.
@@ -74,6 +75,9 @@ pub struct Way {
     pub head: String,
 }
 
+/// A listener and its number.
+type At<'a> = (ListenerId, &'a Arc<Listener>);
+
 /// Most routes that are told of one by one.
 const TOLD: usize = 20;
 
@@ -93,23 +97,43 @@ impl Question {
         Ok((https, host, uri.port_u16().unwrap_or(if https { 443 } else { 80 }), target.to_owned()))
     }
 
-    /// The listener that it comes to: of its scheme and port, and if the host is an address, listening there.
+    /// The listener that it comes to: of its scheme and port, and if the host is an address, listening there; else the one that a
+    /// service of packets hands its connections to, which also goes before where the host is an address of its VIP.
     #[must_use]
-    pub fn listener<'a>(
-        &self,
-        settings: &'a Settings,
-    ) -> Option<(super::settings::ListenerId, &'a Arc<Listener>)> {
-        let addr = self.host.parse::<std::net::IpAddr>().ok();
-        let of_port = |(_, listener): &(_, &Arc<Listener>)| {
-            let config = &listener.config;
-            config.tls.is_some() == self.https && config.addresses.iter().any(|at| at.port() == self.port)
+    pub fn listener<'a>(&self, settings: &'a Settings, of_packets: &[Service]) -> Option<At<'a>> {
+        let addr = self.host.parse::<IpAddr>().ok();
+        let handed = || {
+            let to = self.handed_to(addr, of_packets)?;
+            let is_it =
+                |at: &SocketAddr| at.port() == to.port() && (at.ip() == to.ip() || at.ip().is_unspecified());
+            self.of_scheme(settings).find(|(_, listener)| listener.config.addresses.iter().any(is_it))
         };
-        let is_there = |listener: &Listener| {
+        let of_port =
+            |(_, listener): &At<'_>| listener.config.addresses.iter().any(|at| at.port() == self.port);
+        let is_there = |(_, listener): &At<'_>| {
             let here = |at: &SocketAddr| Some(at.ip()) == addr && at.port() == self.port;
             listener.config.addresses.iter().any(here)
         };
-        let all = || settings.listeners.iter().filter(of_port);
-        all().find(|(_, listener)| is_there(listener)).or_else(|| all().next())
+        let all = || self.of_scheme(settings).filter(of_port);
+        let by_vip = addr.and_then(|_| handed());
+        by_vip.or_else(|| all().find(is_there)).or_else(|| all().next()).or_else(handed)
+    }
+
+    fn of_scheme<'a>(&self, settings: &'a Settings) -> impl Iterator<Item = At<'a>> {
+        settings.listeners.iter().filter(|(_, listener)| listener.config.tls.is_some() == self.https)
+    }
+
+    /// The socket that a service of packets hands connections to this port to; of several VIPs the most special has them.
+    fn handed_to(&self, addr: Option<IpAddr>, of_packets: &[Service]) -> Option<SocketAddr> {
+        let takes = |vip: &Vip| {
+            vip.protocol == Protocol::Tcp
+                && (vip.port..=vip.last_port).contains(&self.port)
+                && addr.is_none_or(|addr| vip.covers(addr))
+        };
+        let rivals = of_packets.iter().filter(|service| takes(&service.vip));
+        let special =
+            |service: &&Service| (service.vip.bits, Reverse(service.vip.last_port - service.vip.port));
+        rivals.max_by_key(special)?.listener
     }
 
     /// The request as it is sent.
@@ -321,8 +345,43 @@ addr = "10.0.0.1:80"
         let client = ([192, 0, 2, 7], 5555).into();
         let question =
             Question { https, host, port, target, method: method.to_owned(), fields: Vec::new(), client };
-        let (_, listener) = question.listener(&settings).unwrap();
+        let (_, listener) = question.listener(&settings, &[]).unwrap();
         (listener.config.name.clone(), question.read(&settings, listener))
+    }
+
+    #[test]
+    fn what_is_handed_on_from_a_vip_comes_to_its_listener() {
+        let vips = r#"
+[[listener]]
+name = "behind"
+addresses = "10.0.0.5:8443"
+tls = { certificates = [{ cert = "/c", key = "/k" }] }
+service = "web"
+[[service]]
+name = "front"
+vip = "203.0.113.20:443"
+forward = "local"
+listener = "10.0.0.5:8443"
+[[service]]
+name = "away"
+vip = "203.0.113.0/24:443-444"
+forward = "local"
+listener = "10.0.0.6:9"
+"#;
+        let config = config::parse("test", &[TEXT, vips].concat()).unwrap().config;
+        let settings = Settings::build(&config.proxy, None).unwrap();
+        let comes_to = |url: &str| {
+            let (https, host, port, target) = Question::parse(url).unwrap();
+            let (method, client) = ("GET".to_owned(), ([192, 0, 2, 7], 5555).into());
+            let question = Question { https, host, port, target, method, fields: Vec::new(), client };
+            question.listener(&settings, &config.services).map(|(_, listener)| listener.config.name.clone())
+        };
+        assert_eq!(comes_to("https://203.0.113.20/").as_deref(), Some("behind"));
+        assert_eq!(comes_to("https://198.51.100.1/").as_deref(), Some("main"));
+        assert_eq!(comes_to("https://example.org/").as_deref(), Some("main"));
+        assert_eq!(comes_to("https://example.org:8443/").as_deref(), Some("behind"));
+        assert_eq!(comes_to("http://203.0.113.20:443/"), None, "by its scheme");
+        assert_eq!(comes_to("https://203.0.113.9:444/"), None, "not one of ours");
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Alone {
             Request::Metrics => Response::Metrics { text: metrics::render(&self.status().await) },
             Request::Reload => self.reload().await,
             Request::Explain(order) if !order.is_of_packets() => {
-                let told = self.front.explain(order).await;
+                let told = self.front.explain(order, &[]).await;
                 explained(told.map(|told| Explanation::Http(Box::new(told))))
             }
             Request::Drain { service, backend, undo } => {

@@ -2,7 +2,7 @@
 
 use super::Front;
 use super::status::certificate;
-use crate::config::proxy::Balance;
+use crate::config::{self, proxy::Balance};
 use crate::control::{ExplainOrder, HttpExplanation, WayExplanation};
 use crate::l7::balance::{Balancer, Choice, Wish};
 use crate::l7::explain::{Outcome, Question, Way};
@@ -11,13 +11,17 @@ use crate::l7::site::{HASH_SEED, Look, Snapshot};
 use std::time::Duration;
 
 impl Front {
-    /// Tells which way a request would go now.
-    pub(in crate::daemon) async fn explain(&self, order: &ExplainOrder) -> Result<HttpExplanation, String> {
+    /// Tells which way a request would go now, where services of packets may hand its connection on.
+    pub(in crate::daemon) async fn explain(
+        &self,
+        order: &ExplainOrder,
+        of_packets: &[config::Service],
+    ) -> Result<HttpExplanation, String> {
         let (https, host, port, target) = Question::parse(&order.target)?;
         let (method, fields, client) = (order.method.clone(), order.headers.clone(), order.client);
         let question = Question { https, host, port, target, method, fields, client };
         let settings = &self.snapshot.settings;
-        let Some((id, listener)) = question.listener(settings) else {
+        let Some((id, listener)) = question.listener(settings, of_packets) else {
             return Ok(HttpExplanation { outcome: self.nobody(&question), ..HttpExplanation::default() });
         };
         let looks = match &self.workers {
