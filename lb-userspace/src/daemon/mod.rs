@@ -208,12 +208,16 @@ async fn first_look(balancer: &mut Balancer, inputs: &mut Inputs) {
 /// The life of the daemon: one thing after the other, until a signal ends it.
 async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signals) {
     let (mut next_look, mut files) = (Instant::now(), proxy::Looks::new());
+    let mut moving = Moving::begin();
     loop {
         tokio::select! {
             biased;
             told = signals.next() => match told {
                 Told::Stop => return,
-                Told::Reload => balancer.obey(asked_by_signal()).await,
+                Told::Reload => {
+                    balancer.obey(asked_by_signal()).await;
+                    moving = Moving::begin();
+                }
                 Told::Reopen => balancer.front.reopen_logs(),
             },
             Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
@@ -223,9 +227,43 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
                 Changed::Ways => balancer.follow_ways(),
                 Changed::Links => balancer.follow_links(),
             },
-            Some(asked) = inputs.asked.recv() => balancer.obey(asked).await,
+            Some(asked) = inputs.asked.recv() => {
+                let is_reload = asked.0 == Request::Reload;
+                balancer.obey(asked).await;
+                if is_reload {
+                    moving = Moving::begin();
+                }
+            }
+            () = moving.next_look() => balancer.follow_listeners(),
             () = tokio::time::sleep_until(next_look.into()) => next_look = balancer.look_at_flows(),
         }
+    }
+}
+
+/// The time after a start or a reload in which workers listen anew, while services of layer 4 may lead to their sockets.
+struct Moving {
+    next: tokio::time::Instant,
+    end: tokio::time::Instant,
+}
+
+impl Moving {
+    /// How often their sockets are looked for, beside the looks that there always are.
+    const OFTEN: Duration = Duration::from_millis(20);
+    /// How long it may take them.
+    const LONGEST: Duration = Duration::from_millis(500);
+
+    fn begin() -> Self {
+        let now = tokio::time::Instant::now();
+        Self { next: now, end: now + Self::LONGEST }
+    }
+
+    /// Waits until it is time; for ever when it is over.
+    async fn next_look(&mut self) {
+        if self.next > self.end {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep_until(self.next).await;
+        self.next = tokio::time::Instant::now() + Self::OFTEN;
     }
 }
 
@@ -317,6 +355,17 @@ fn announce(attachment: &Attachment) {
 mod tests {
     use super::*;
     use nix::sys::signal::{SigSet, Signal::SIGHUP};
+
+    #[tokio::test]
+    async fn sockets_that_move_are_looked_for_at_once_and_often_and_not_for_ever() {
+        let mut moving = Moving::begin();
+        let mut looks = 0;
+        while tokio::time::timeout(Moving::LONGEST, moving.next_look()).await.is_ok() {
+            looks += 1;
+        }
+        let most = Moving::LONGEST.as_millis() / Moving::OFTEN.as_millis() + 1;
+        assert!((2..=most).contains(&looks), "{looks}");
+    }
 
     #[test]
     fn signals_that_a_parent_left_blocked_are_heard() {
