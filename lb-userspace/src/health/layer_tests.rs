@@ -1,11 +1,14 @@
 //! Probes that speak what requests speak, against real backends, each scenario under both transports.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Response, Version};
+use rustls::HandshakeKind::{Full, Resumed};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::probe_tests::{LOOPBACK, TIMEOUT, on_both_transports, page, params};
+use super::turns::{Waited, by_turns};
 use super::{HealthState, Kind, Layers, Params, ProbeError, Prober, Stage, Transport, spawn};
 use crate::config::StatusRange;
 use crate::config::proxy::{ProxyHeader, UpstreamTls};
@@ -44,6 +48,8 @@ on_both_transports! {
     a_silent_http2_backend_times_out
     probes_by_tls_leave_no_sockets_behind
     a_check_by_tls_reports_the_rise
+    a_settled_check_resumes_its_session_until_a_probe_fails
+    what_other_handshakes_take_is_not_held_against_the_backend
 }
 
 fn chain() -> Vec<CertificateDer<'static>> {
@@ -370,4 +376,45 @@ async fn a_check_by_tls_reports_the_rise(transport: Transport) {
     let first = timeout(TIMEOUT * 2, reports.recv()).await.unwrap().unwrap();
     assert_eq!(first.transition.to, HealthState::Up);
     check.stop().await;
+}
+
+async fn a_settled_check_resumes_its_session_until_a_probe_fails(transport: Transport) {
+    let (acceptor, (told, mut seen)) = (acceptor(false, b"http/1.1"), unbounded_channel());
+    let answers = Rc::new(Cell::new(true));
+    let does_answer = Rc::clone(&answers);
+    let target = serve(move |stream| {
+        let (acceptor, told, does_answer) = (acceptor.clone(), told.clone(), does_answer.get());
+        async move {
+            let stream = acceptor.accept(stream).await.unwrap();
+            let _ = told.send(stream.get_ref().1.handshake_kind().unwrap());
+            if does_answer {
+                answer(stream).await;
+            }
+        }
+    })
+    .await;
+    let mut prober = Prober::new(layered(target, page(), by_tls()), transport, 1);
+    let mut kinds = Vec::new();
+    for passes in [true, true, true, false, true, true] {
+        answers.set(passes);
+        assert_eq!(prober.probe().await.is_ok(), passes);
+        kinds.push(seen.recv().await.unwrap());
+    }
+    assert_eq!(kinds, [Full, Resumed, Resumed, Resumed, Full, Resumed]);
+}
+
+async fn what_other_handshakes_take_is_not_held_against_the_backend(transport: Transport) {
+    let target = serve_tls(false).await;
+    let others = (0..4).map(|_| {
+        spawn_local(async {
+            by_turns(async { std::thread::sleep(TIMEOUT / 2) }, &Waited::default()).await;
+        })
+    });
+    let others: Vec<_> = others.collect();
+    let begin = Instant::now();
+    let latency = probe(target, page(), by_tls(), transport).await.unwrap();
+    assert!(begin.elapsed() >= TIMEOUT && latency < TIMEOUT, "{latency:?} of {:?}", begin.elapsed());
+    for other in others {
+        other.await.unwrap();
+    }
 }

@@ -3,15 +3,17 @@
 //! A probe with layers goes by tokio's reactor, whatever the transport: TLS and HTTP/2 want streams that can be polled, and
 //! whoever drops one of those leaves nothing behind on a ring.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use rustls::ClientConfig;
 use socket2::Socket;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::probe::Progress;
 use super::stream::{Polled, connect_epoll};
+use super::turns::by_turns;
 use super::{ProbeError, Stage};
 use crate::config::proxy::ProxyHeader;
 use crate::l7::proxy_protocol::{NOBODY_V1, NOBODY_V2};
@@ -47,30 +49,24 @@ impl Layers {
         }
     }
 
-    /// Connects, sends the header and shakes hands.
+    /// Connects, sends the header and shakes hands, with the session that `config` may have.
     pub(super) async fn connect(
         &self,
         socket: Socket,
         target: SocketAddr,
-        stage: &Cell<Stage>,
+        config: Option<Arc<ClientConfig>>,
+        progress: &Progress,
     ) -> Result<Box<dyn Polled>, ProbeError> {
         let mut stream = connect_epoll(socket, target).await?;
         stream.write_all(self.header()).await?;
-        match &self.tls {
+        match self.tls.as_ref().zip(config) {
             None => Ok(Box::new(stream)),
-            Some(tls) => {
-                stage.set(Stage::Securing);
-                secure(stream, tls, target).await
+            Some((tls, config)) => {
+                progress.stage.set(Stage::Securing);
+                let shake = async { TlsConnector::from(config).connect(tls.name(target.ip()), stream).await };
+                let shaken = by_turns(shake, &progress.waited).await.map_err(ProbeError::in_handshake)?;
+                Ok(Box::new(shaken))
             }
         }
     }
-}
-
-async fn secure(
-    stream: TcpStream,
-    tls: &ClientTls,
-    target: SocketAddr,
-) -> Result<Box<dyn Polled>, ProbeError> {
-    let shaken = TlsConnector::from(tls.probing()).connect(tls.name(target.ip()), stream).await;
-    shaken.map(|stream| Box::new(stream) as Box<dyn Polled>).map_err(ProbeError::in_handshake)
 }

@@ -4,7 +4,8 @@
 //! must never let two probes of one backend overlap.
 //!
 //! **Invariant**: a backend that stops answering is down within [`Params::silence_bound`], and within
-//! `interval × fall` if it refuses; late timers add to that once, not once a probe. `simulation` holds it to this.
+//! `interval × fall` if it refuses; late timers, and waits for a [turn](super::turns), add to that once, not once a
+//! probe. `simulation` holds it to this.
 
 use std::time::{Duration, Instant};
 
@@ -111,6 +112,9 @@ impl Machine {
 
     /// From the planned start of the last probe to that of the next.
     ///
+    /// The second probe comes at any time of the first interval: checks that a start or a reload begins at one instant are spread
+    /// over it by then.
+    ///
     /// Jitter only ever shortens, so a healthy backend is asked at least once an interval: that is the first interval
     /// of the bound. While failures are being counted there is none, and what the failure itself took is taken off the
     /// `fall - 1` gaps in equal parts: time-outs then end on the same bound as refusals. A quick failure keeps the
@@ -121,7 +125,11 @@ impl Machine {
         if counting {
             return interval.saturating_sub(spent / (self.params.fall - 1));
         }
-        interval.mul_f64(1.0 - f64::from(self.params.jitter_percent) / 100.0 * self.random.fraction())
+        let jitter = match self.evidence.state {
+            HealthState::Unknown if self.params.jitter_percent > 0 => 1.0,
+            _ => f64::from(self.params.jitter_percent) / 100.0,
+        };
+        interval.mul_f64(1.0 - jitter * self.random.fraction())
     }
 }
 

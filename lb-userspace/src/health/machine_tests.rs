@@ -113,6 +113,22 @@ fn jitter_shortens_the_interval_and_never_lengthens_it() {
 }
 
 #[test]
+fn checks_that_begin_together_are_spread_over_the_first_interval() {
+    let begin = Instant::now();
+    let second = |seed| {
+        let (mut machine, mut now) = (Machine::new(params(), begin, seed), begin);
+        probe_once(&mut machine, &mut now, Duration::ZERO, &PASS);
+        probe_once(&mut machine, &mut now, Duration::ZERO, &PASS).0
+    };
+    let seconds: Vec<_> = (0..1000).map(second).collect();
+    for part in 0..10 {
+        let part = begin + INTERVAL / 10 * part..begin + INTERVAL / 10 * (part + 1);
+        let count = seconds.iter().filter(|&&second| part.contains(&second)).count();
+        assert!((50..150).contains(&count), "{count}");
+    }
+}
+
+#[test]
 fn two_seeds_give_two_schedules() {
     let now = Instant::now();
     let [one, two] = [1, 2].map(|seed| {

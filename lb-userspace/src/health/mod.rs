@@ -16,8 +16,10 @@ mod machine;
 mod params;
 mod probe;
 mod random;
+mod sessions;
 mod socket;
 mod stream;
+mod turns;
 
 #[cfg(test)]
 mod layer_tests;

@@ -22,7 +22,6 @@ const SYSTEM: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/c
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
-    probing: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
     read: [u8; 32],
 }
@@ -41,11 +40,13 @@ impl ClientTls {
         Ok(ClientConnection::new(Arc::clone(&self.config), self.name(address))?.into())
     }
 
-    /// How a probe's connection begins: as others, but that it resumes no session. Only a whole handshake shows what the backend's
-    /// certificate is by now.
+    /// How connections begin of one backend's probes: as others, but that the first shakes hands anew and those behind it resume its
+    /// session alone.
     #[must_use]
     pub fn probing(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.probing)
+        let mut config = (*self.config).clone();
+        config.resumption = Resumption::in_memory_sessions(1);
+        Arc::new(config)
     }
 
     /// The name that the certificate of a backend at this address must have.
@@ -89,14 +90,7 @@ impl Shared {
             .sni
             .as_ref()
             .map(|name| ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone())));
-        let mut probing = config.clone();
-        probing.resumption = Resumption::disabled();
-        Ok(ClientTls {
-            config: Arc::new(config),
-            probing: Arc::new(probing),
-            name: name.transpose()?,
-            read: read.finalize().into(),
-        })
+        Ok(ClientTls { config: Arc::new(config), name: name.transpose()?, read: read.finalize().into() })
     }
 }
 
