@@ -197,7 +197,7 @@ async fn first_look(balancer: &mut Balancer, inputs: &mut Inputs) {
     while !balancer.knows_all() {
         tokio::select! {
             Some(report) = inputs.verdicts.recv() => { balancer.note(&report); }
-            Some(report) = inputs.front.recv() => balancer.front.judge(&report),
+            Some(report) = inputs.front.recv() => balancer.front.judge(&report, &mut inputs.front),
             Ok(()) = balancer.next_hops().changed() => {}
             () = tokio::time::sleep_until(deadline) => break,
         }
@@ -221,7 +221,7 @@ async fn turn(balancer: &mut Balancer, inputs: &mut Inputs, signals: &mut Signal
                 Told::Reopen => balancer.front.reopen_logs(),
             },
             Some(report) = inputs.verdicts.recv() => balancer.judge(&report, &mut inputs.verdicts),
-            Some(report) = inputs.front.recv() => balancer.front.judge(&report),
+            Some(report) = inputs.front.recv() => balancer.front.judge(&report, &mut inputs.front),
             () = files.next() => balancer.front.look_at_files(),
             changed = network_change(balancer) => match changed {
                 Changed::Ways => balancer.follow_ways(),

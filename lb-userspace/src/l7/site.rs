@@ -167,13 +167,9 @@ impl<W: Watch> Upstreams<W> {
 
     /// Takes the verdicts of health in: these addresses are down, all others up.
     pub fn judge(&self, is_down: impl Fn(SocketAddr) -> bool, now: Duration) {
-        for backend in &self.service.config.backends {
-            let down = is_down(backend.addr);
-            self.balance.borrow_mut().set_up(backend.addr, !down, now);
-            if down {
-                self.pool(backend.addr).close_idle();
-            }
-        }
+        self.balance.borrow_mut().judge(|addr| !is_down(addr), now);
+        let pools = self.pools.borrow();
+        pools.iter().filter(|(addr, _)| is_down(**addr)).for_each(|(_, pool)| pool.close_idle());
     }
 
     /// How the backends look to this worker.

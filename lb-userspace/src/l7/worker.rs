@@ -14,7 +14,7 @@ use super::tally::{WorkerCounts, class};
 use super::transport::{Acceptor, Watch, bind};
 use socket2::Socket;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
@@ -283,10 +283,10 @@ impl<W: Watch> Worker<W> {
     }
 
     fn judge(&self, down: &[(String, SocketAddr)]) {
+        let down: HashSet<(&str, SocketAddr)> = down.iter().map(|(name, addr)| (&**name, *addr)).collect();
         for upstreams in self.site().all_upstreams() {
-            let service = &upstreams.service.config.name;
-            let is_down = |addr| down.iter().any(|(name, other)| name == service && *other == addr);
-            upstreams.judge(is_down, self.elapsed());
+            let service = &*upstreams.service.config.name;
+            upstreams.judge(|addr| down.contains(&(service, addr)), self.elapsed());
         }
         self.admit_waiting();
     }

@@ -61,7 +61,7 @@ pub(in crate::daemon) async fn serve(options: Options, transport: Transport) -> 
                 Told::Reload => drop(alone.reload().await),
                 Told::Reopen => alone.front.reopen_logs(),
             },
-            Some(report) = verdicts.recv() => alone.front.judge(&report),
+            Some(report) = verdicts.recv() => alone.front.judge(&report, &mut verdicts),
             () = looks.next() => alone.front.look_at_files(),
             Some((request, answer)) = asked.recv() => {
                 // Whoever asked may have gone.
@@ -81,7 +81,7 @@ impl Alone {
             while !self.front.knows_all()
                 && let Some(report) = verdicts.recv().await
             {
-                self.front.judge(&report);
+                self.front.judge(&report, verdicts);
             }
         };
         // Who is not known then stays out until it is.

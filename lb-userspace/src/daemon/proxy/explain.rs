@@ -78,10 +78,7 @@ impl Front {
         let down = self.checks.down();
         let is_down = |addr| down.iter().any(|(name, other)| *name == service.config.name && *other == addr);
         let mut balancer = self.balancer_of(service);
-        let backends = &service.config.backends;
-        for one in backends {
-            balancer.set_up(one.addr, !is_down(one.addr), Duration::ZERO);
-        }
+        balancer.judge(|addr| !is_down(addr), Duration::ZERO);
         let wish = Wish { key: way.key, cookie: way.cookie.as_deref(), ..Wish::default() };
         let named = |balancer: &Balancer, id| balancer.name(id).map(str::to_owned);
         if let Some(bound) = balancer.bound(&wish, Duration::ZERO) {
@@ -92,7 +89,7 @@ impl Front {
             Choice::Full | Choice::None => None,
         };
         let by_hash = matches!(service.config.balance, Balance::IpHash | Balance::Hash(_));
-        match backends.iter().filter(|one| !one.drain && !is_down(one.addr)).count() {
+        match service.config.backends.iter().filter(|one| !one.drain && !is_down(one.addr)).count() {
             0 => (None, "no backend serves: the client is told 503"),
             1 => (picked, "no other takes new requests"),
             _ if by_hash => (picked, "the hash says so"),

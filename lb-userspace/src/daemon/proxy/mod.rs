@@ -173,9 +173,14 @@ impl Front {
         Ok(())
     }
 
-    /// Acts on a verdict.
-    pub(super) fn judge(&mut self, report: &Report<Key>) {
-        if self.checks.note(report) {
+    /// Acts on a verdict, and on all that wait behind it, with one order: where many backends fail at a time, workers have much else
+    /// to do.
+    pub(super) fn judge(&mut self, report: &Report<Key>, waiting: &mut UnboundedReceiver<Report<Key>>) {
+        let mut changed = self.checks.note(report);
+        while let Ok(report) = waiting.try_recv() {
+            changed |= self.checks.note(&report);
+        }
+        if changed {
             self.tell_down();
         }
     }

@@ -127,12 +127,9 @@ impl Balancer {
         }
     }
 
-    /// Takes a verdict of health in.
-    pub fn set_up(&mut self, addr: SocketAddr, up: bool, now: Duration) {
-        self.backends
-            .iter_mut()
-            .filter(|backend| backend.addr == addr)
-            .for_each(|backend| backend.set_up(up, now));
+    /// Takes the verdicts of health in.
+    pub fn judge(&mut self, is_up: impl Fn(SocketAddr) -> bool, now: Duration) {
+        self.backends.iter_mut().for_each(|backend| backend.set_up(is_up(backend.addr), now));
     }
 
     /// Where the backend listens.

@@ -153,7 +153,7 @@ impl Balancer {
 #[cfg(test)]
 mod tests {
     use super::super::simulation::backends;
-    use super::super::tests::{at, cookie, down, sticky};
+    use super::super::tests::{at, cookie, down, set_up, sticky};
     use super::super::{Outcome, Signer};
     use super::*;
     use crate::config::proxy::{self, Outliers, Service};
@@ -269,11 +269,10 @@ mod tests {
     fn a_backend_that_comes_up_calls_and_none_left_sends_all_away() {
         let (mut balancer, _) = full(backends(&[1, 1]));
         let seats = wait(&mut balancer, 3);
-        let addr = balancer.addr(BackendId(1)).unwrap();
         down(&mut balancer, 1);
         end(&mut balancer, 1);
         assert_eq!(calls(&seats), [None; 3]);
-        balancer.set_up(addr, true, at(1));
+        set_up(&mut balancer, 1, true, at(1));
         balancer.admit(|| 7, at(1));
         assert_eq!(calls(&seats), [Some(to(1)), None, None]);
         (0..2).for_each(|backend| down(&mut balancer, backend));

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::tests::at;
+use super::tests::{at, set_up};
 use super::{BackendId, Balancer, Choice, Outcome, Signer, Wish};
 use crate::config::parse;
 use crate::config::proxy::{Balance, Service};
@@ -145,10 +145,9 @@ fn a_backend_that_recovers_gets_its_share_back() {
 fn a_backend_that_comes_up_gets_its_share_little_by_little() {
     for balance in [Balance::RoundRobin, Balance::P2c] {
         let mut world = World::new(&Service { balance, slow_start: at(10), ..backends(&[1, 1]) });
-        let addr = world.balancer.backends[0].addr;
-        world.balancer.set_up(addr, false, at(0));
+        set_up(&mut world.balancer, 0, false, at(0));
         world.shares(at(0), 1000, alike);
-        world.balancer.set_up(addr, true, at(10));
+        set_up(&mut world.balancer, 0, true, at(10));
         let first = world.shares(at(10), 1000, alike)[0];
         let middle = world.shares(at(15), 1000, alike)[0];
         let last = world.shares(at(20), 10_000, alike)[0];

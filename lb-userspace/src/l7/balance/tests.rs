@@ -18,9 +18,15 @@ fn balancer(service: &Service) -> Balancer {
     Balancer::new(service, 1, &Signer::new(b"secret"), 1, at(0))
 }
 
+/// A verdict on one backend alone.
+pub(super) fn set_up(balancer: &mut Balancer, backend: usize, up: bool, now: Duration) {
+    let (addr, others) = (balancer.backends[backend].addr, balancer.backends.iter());
+    let others: Vec<_> = others.filter(|other| other.is_up()).map(|other| other.addr).collect();
+    balancer.judge(|other| if other == addr { up } else { others.contains(&other) }, now);
+}
+
 pub(super) fn down(balancer: &mut Balancer, backend: usize) {
-    let addr = balancer.backends[backend].addr;
-    balancer.set_up(addr, false, at(0));
+    set_up(balancer, backend, false, at(0));
 }
 
 fn all_ways() -> [Balance; 5] {
