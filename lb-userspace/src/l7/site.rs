@@ -95,6 +95,12 @@ impl<W: Watch> Site<W> {
         Self { snapshot, upstreams }
     }
 
+    /// Has nobody wait for what the next site has not.
+    pub fn give_way_to(&self, next: &Self) {
+        let gone = self.upstreams.iter().filter(|(id, _)| next.upstreams(*id).is_none());
+        gone.for_each(|(_, upstreams)| upstreams.balance.borrow_mut().close());
+    }
+
     /// A listener's settings, if there still is such a listener.
     #[must_use]
     pub fn listener(&self, id: ListenerId) -> Option<&Arc<Listener>> {

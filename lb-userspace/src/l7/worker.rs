@@ -249,7 +249,9 @@ impl<W: Watch> Worker<W> {
 
     /// Takes settings up. Sockets and connections of what did not change live on.
     fn serve(self: &Rc<Self>, snapshot: Snapshot) {
-        let site = Site::new(snapshot, Some(&self.site()), (self.counters.number, self.elapsed()));
+        let former = self.site();
+        let site = Site::new(snapshot, Some(&former), (self.counters.number, self.elapsed()));
+        former.give_way_to(&site);
         let wanted = addresses(&site.snapshot.settings);
         self.site.replace(Rc::new(site));
         self.admit_waiting();

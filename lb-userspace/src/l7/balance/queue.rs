@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::backend::BackendId;
+use super::backend::{Backend, BackendId};
 use super::{Balancer, Choice, Wish};
 
 /// Those who wait, the first in front.
@@ -108,6 +108,12 @@ impl Balancer {
         if let Some(at) = waiting.iter().position(|next| Rc::ptr_eq(&next.seat, seat)) {
             waiting.remove(at);
         }
+    }
+
+    /// The service is in no configuration any more: no backend of it is asked again, and whoever waits is told so.
+    pub fn close(&mut self) {
+        self.backends.iter_mut().for_each(Backend::leave);
+        self.queue.waiting.drain(..).for_each(|next| next.seat.call(Choice::None));
     }
 
     /// Whether anybody waits.
@@ -278,6 +284,16 @@ mod tests {
         (0..2).for_each(|backend| down(&mut balancer, backend));
         balancer.admit(|| 7, at(1));
         assert_eq!(calls(&seats), [None, Some(Choice::None), Some(Choice::None)]);
+    }
+
+    #[test]
+    fn a_service_that_goes_sends_all_away() {
+        let (mut balancer, _) = full(backends(&[1]));
+        let seats = wait(&mut balancer, 2);
+        balancer.close();
+        assert_eq!(calls(&seats), [Some(Choice::None); 2]);
+        end(&mut balancer, 0);
+        assert_eq!(balancer.pick(&WISH, 7, at(1)), Choice::None, "whatever room there is");
     }
 
     #[test]

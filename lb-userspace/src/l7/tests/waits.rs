@@ -4,6 +4,7 @@ use super::lab::{Lab, backend, free_address, mirror, over_both, service, to, to_
 use super::pace::narrow;
 use super::raw::{END_HEADERS, END_STREAM, GET, HEADERS, Raw, frame};
 use super::speak::{Client, LARGE, backend_by_http2, get, pattern, post, read, run, say};
+use crate::config::proxy::Proxy;
 use crate::l7::worker::Order;
 use bytes::Bytes;
 use std::io::Read as _;
@@ -62,7 +63,7 @@ fn who_goes_while_waiting_for_a_backend_leaves_the_queue() {
 }
 
 /// One exchange at a time, with a backend that notes the paths that it is asked for and answers when it is told to.
-fn one_at_a_time() -> (crate::config::proxy::Proxy, Arc<Mutex<Vec<String>>>, mpsc::Sender<()>) {
+fn one_at_a_time() -> (Proxy, Arc<Mutex<Vec<String>>>, mpsc::Sender<()>) {
     let (asked, (go, gate)) = (Arc::<Mutex<Vec<String>>>::default(), mpsc::channel::<()>());
     let (noted, gate) = (Arc::clone(&asked), Mutex::new(gate));
     let mut proxy = to_by_http2(backend(move |mut client| {
@@ -323,4 +324,30 @@ fn a_connection_that_began_by_other_rules_ends_with_its_next_answer() {
         assert_eq!((answer.status(), answer.field("connection")), (200, Some("close")));
         assert!(lab.counters.answers[1].load(Ordering::Relaxed) > before);
     });
+}
+
+#[test]
+fn who_waits_for_what_a_reload_takes_away_is_told_at_once() {
+    let takes_service = |proxy: &mut Proxy| {
+        proxy.services.clear();
+        proxy.listeners[0].service = None;
+    };
+    let takes_backends = |proxy: &mut Proxy| proxy.services[0].backends.clear();
+    for takes in [takes_service as fn(&mut Proxy), takes_backends] {
+        over_both(|start| {
+            let (mut proxy, _asked, go) = one_at_a_time();
+            let mut lab = start(proxy.clone());
+            run(async {
+                let (_held, answer) = waits_for(&lab, "/0").await;
+                let waiting = [waits_for(&lab, "/1").await, waits_for(&lab, "/2").await];
+                takes(&mut proxy);
+                lab.reload(&proxy);
+                for (_client, answer) in waiting {
+                    assert_eq!(timeout(SOON, answer).await, Ok(503));
+                }
+                go.send(()).unwrap();
+                assert_eq!(answer.await, 200, "what has begun goes on");
+            });
+        });
+    }
 }
