@@ -171,7 +171,7 @@ impl<W: Watch> Client<W> {
         .await;
         self.account.carried(own.asking.passed(), pump.passed());
         if let Err(broken) = &answered {
-            self.wire.cut_short();
+            self.wire.end_within(answer.to);
             let late = (self.wire.timer.has_expired(), own.upstream.wire.timer.has_expired());
             self.account.failed(if ask.is_over(&self.worker.clock) {
                 Failure::Deadline

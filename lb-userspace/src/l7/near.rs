@@ -84,7 +84,7 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
         // On the heap, so that no other exchange holds room for it.
         return Box::pin(tunnel(client, (begin.head, far, bodies), ask)).await;
     }
-    let keeps = begin.head.keeps_client;
+    let (keeps, to) = (begin.head.keeps_client, begin.head.to);
     let mut near = ClientEnd { client, bodies: &mut bodies, knows_interim: false, is_tunnel: false };
     let answered = match near.begin(begin.head, begin.is_whole) {
         Ok(()) => {
@@ -98,7 +98,7 @@ pub(super) async fn answer<W: Watch>(client: &mut Client<W>, begun: Begun, ask: 
     if let Err(Cut::Sender(failure) | Cut::Receiver(failure)) = answered {
         // A client that got nothing at all would take it for a connection that had ended before, and ask again.
         let _ = poll_fn(|cx| bodies.poll_flush(cx, &mut client.wire)).await;
-        client.wire.cut_short();
+        client.wire.end_within(to);
         client.account.failed(failure);
     }
     let (received, sent) = bodies.passed();

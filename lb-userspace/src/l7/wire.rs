@@ -2,6 +2,7 @@
 
 use super::buffer::Buffer;
 use super::deadline::Timer;
+use super::http1::Framing;
 use super::memory::{CONNECTION, Held, TLS};
 use super::transport::{Stream, Watch};
 use rustls::Connection;
@@ -9,6 +10,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// A connection to a client or to a backend, and its deadline.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Wire<W> {
     tls: Option<Box<Tls>>,
     /// Ends the connection when it is late.
     pub timer: Timer,
+    /// Whether its end is a reset.
+    is_broken_off: bool,
     _held: Held,
 }
 
@@ -46,7 +50,7 @@ enum End {
 impl<W: Watch> Wire<W> {
     /// A connection without TLS, so far.
     pub fn plain(stream: Stream<W>, timer: Timer) -> Self {
-        Self { stream, tls: None, timer, _held: Held::new(CONNECTION) }
+        Self { stream, tls: None, timer, is_broken_off: false, _held: Held::new(CONNECTION) }
     }
 
     /// Speaks TLS from now on, and shakes hands. `early` has been read from the stream already.
@@ -131,6 +135,16 @@ impl<W: Watch> Wire<W> {
         self.tls.iter_mut().for_each(|tls| tls.end = End::Cut);
     }
 
+    /// The same of an answer with this framing. Where only the end of the connection ends it, and there is no TLS, the peer is told by
+    /// a reset: any other end would be taken for the whole (RFC 9112, section 8).
+    pub fn end_within(&mut self, framing: Framing) {
+        self.cut_short();
+        if framing == Framing::UntilClose && self.tls.is_none() {
+            // It fails where the connection has ended already.
+            self.is_broken_off = self.stream.socket().set_linger(Some(Duration::ZERO)).is_ok();
+        }
+    }
+
     /// Whether the peer broke TLS's rules. What it sends from then on cannot be read, but [passed over](Self::pass_over).
     pub fn is_refused(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.end == End::Refused)
@@ -142,8 +156,11 @@ impl<W: Watch> Wire<W> {
         poll_fn(|cx| self.stream.poll_fill(cx, buffer)).await
     }
 
-    /// Tells the peer that nothing more follows; it may still send.
+    /// Tells the peer that nothing more follows; it may still send. What was broken off is ended by the drop alone.
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_broken_off {
+            return Poll::Ready(Ok(()));
+        }
         if let Some(tls) = &mut self.tls {
             if tls.end == End::Whole {
                 tls.connection.send_close_notify();

@@ -3,7 +3,9 @@
 use super::lab::{backend, free_address, mirror, over_both, to, to_by_http2};
 use super::pace::narrow;
 use super::speak::{self, run};
+use super::upstream::through;
 use crate::l7::worker::Order;
+use std::io::{ErrorKind, Read as _};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -320,5 +322,59 @@ fn a_worker_that_is_told_twice_to_end_waits_for_nobody() {
         client.rest();
         drop(lab);
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    });
+}
+
+/// How a connection by HTTP/1.0 ends that is answered so, be HTTP/2 or HTTP/1.1 spoken to the backend.
+fn end_of(lab: &super::lab::Lab) -> (String, Result<usize, ErrorKind>) {
+    let mut client = lab.connect();
+    client.send("GET / HTTP/1.0\r\nHost: h\r\n\r\n");
+    let (mut all, mut piece) = (Vec::new(), [0; 1024]);
+    loop {
+        match client.0.read(&mut piece) {
+            Ok(count @ 1..) => all.extend_from_slice(&piece[..count]),
+            end => return (String::from_utf8(all).unwrap(), end.map_err(|error| error.kind())),
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_only_the_end_ends_is_seen_to_be_cut_off() {
+    let cut_off = backend(|mut client| {
+        client.receive();
+        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+        std::thread::sleep(Duration::from_millis(100));
+    });
+    let reset = backend(|mut client| {
+        client.receive();
+        client.send("HTTP/1.1 200 OK\r\n\r\nhalf");
+        std::thread::sleep(Duration::from_millis(100));
+        socket2::SockRef::from(client.0.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let cut_off_by_http2 = speak::backend_by_http2(|_, _, (_, mut respond)| async move {
+        let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+        body.send_data("half".into(), false).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        body.send_reset(h2::Reason::INTERNAL_ERROR);
+    });
+    for proxy in [to(cut_off), to(reset), through(cut_off_by_http2)] {
+        over_both(|start| {
+            let (answer, end) = end_of(&start(proxy.clone()));
+            assert!(answer.ends_with("\r\n\r\nhalf"), "{answer}");
+            assert_eq!(end, Err(ErrorKind::ConnectionReset));
+        });
+    }
+}
+
+#[test]
+fn an_answer_that_only_the_end_ends_and_is_whole_ends_in_order() {
+    let whole = backend(|mut client| {
+        client.receive();
+        client.send("HTTP/1.1 200 OK\r\n\r\nwhole");
+    });
+    over_both(|start| {
+        let (answer, end) = end_of(&start(to(whole)));
+        assert!(answer.ends_with("\r\n\r\nwhole"), "{answer}");
+        assert_eq!(end, Ok(0));
     });
 }
