@@ -78,6 +78,8 @@ failures! {
         "The client took too long to take a piece of the answer.";
     BodyTooLong, "body_too_long", 413, Closes, "the body is too long", "The body is longer than the route allows.";
     ClientEnded, "client_ended", 499, Closes, "the client ended the connection", "The client went away.";
+    NeedsHttp1, "needs_http1", 401, Stays, "the backend logs connections in, which HTTP/2 does not know",
+        "The backend asks for a login by a connection of its client's own (NTLM), which a stream has not.";
     Certificate, "certificate", 403, Closes, "the client's certificate is missing or not believed",
         "The client's certificate is not one that the listener asks for.";
     Misdirected, "misdirected", 421, Stays, "the host is not one of this connection's",
@@ -148,10 +150,11 @@ impl Failure {
         }
     }
 
-    /// Whether the client can still be told: not if it is gone, nor if its answer has begun.
+    /// Whether the client can still be told by an answer: not if it is gone, nor if its answer has begun, nor if it has to ask by
+    /// another protocol.
     #[must_use]
     pub const fn is_told(self) -> bool {
-        !matches!(self, Self::ClientEnded | Self::SlowReader | Self::BackendBroke)
+        !matches!(self, Self::ClientEnded | Self::SlowReader | Self::BackendBroke | Self::NeedsHttp1)
     }
 
     /// What the client reads. A refusal names its rule, so that whoever wrote the client can mend it.

@@ -138,6 +138,7 @@ impl<W: Watch> Turn<W> {
             | Failure::Refused(_)
             | Failure::BodyTooLong
             | Failure::NoTunnel
+            | Failure::NeedsHttp1
             | Failure::Deadline => Outcome::Abandoned,
             _ => Outcome::Failed,
         };

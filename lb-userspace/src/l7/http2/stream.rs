@@ -17,7 +17,7 @@ use crate::l7::message::{FieldSink as _, Fields};
 use crate::l7::pace::Wait;
 use crate::l7::reply::{self, Reply};
 use crate::l7::respond::Failure;
-use crate::l7::rewrite::ResponseContext;
+use crate::l7::rewrite::{ResponseContext, takes_a_connection};
 use crate::l7::settings::Listener;
 use crate::l7::textual::Blame;
 use crate::l7::transport::Watch;
@@ -26,7 +26,8 @@ use crate::l7::worker::{Worker, count};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, Request, Response};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, Request, Response};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -120,7 +121,9 @@ impl<W: Watch> Stream<W> {
             }
             Err(failure) => {
                 self.account.failed(failure);
-                self.reset(Reason::CANCEL);
+                // By which clients ask again as they have to (RFC 9113, section 7).
+                let by_http1 = failure == Failure::NeedsHttp1;
+                self.reset(if by_http1 { Reason::HTTP_1_1_REQUIRED } else { Reason::CANCEL });
             }
         }
     }
@@ -254,8 +257,8 @@ impl<W: Watch> Caller<W> for Stream<W> {
     async fn ask(&mut self, ask: &mut Ask<W>, reached: Reached<W>) -> Result<(u16, Begun<W>), Lost> {
         let (mut far, mut sending) = (Backend::new(reached, ask)?, Sending::new(ask));
         let begin = converse::ask(self, &mut far, ask, &mut sending).await;
-        let begin =
-            begin.and_then(|begin| check_upgrade(begin, ask)).map_err(|failure| far.lost(failure, ask))?;
+        let begin = begin.and_then(|begin| check_login(check_upgrade(begin, ask)?, ask));
+        let begin = begin.map_err(|failure| far.lost(failure, ask))?;
         Ok((begin.status, Begun { begin, far, sending }))
     }
 }
@@ -264,6 +267,20 @@ impl<W: Watch> Caller<W> for Stream<W> {
 fn check_upgrade<W, H>(begin: Begin<H>, ask: &Ask<W>) -> Result<Begin<H>, Failure> {
     if ask.facts.upgrade && matches!(begin.status, 200..=299) {
         return Err(Failure::BadAnswer(Refusal::Status));
+    }
+    Ok(begin)
+}
+
+/// A login that takes a connection fails by HTTP/2, and does not by HTTP/1.1, where the backend is spoken to in that.
+fn check_login<W>(begin: Begin<Response<()>>, ask: &Ask<W>) -> Result<Begin<Response<()>>, Failure> {
+    let service = &ask.upstreams.service.config;
+    let challenges = begin.head.headers().get_all(WWW_AUTHENTICATE).iter();
+    if begin.status == 401
+        && !service.http2
+        && service.proxy_protocol.is_none()
+        && takes_a_connection(challenges.map(HeaderValue::as_bytes))
+    {
+        return Err(Failure::NeedsHttp1);
     }
     Ok(begin)
 }

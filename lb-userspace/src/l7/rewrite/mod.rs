@@ -28,7 +28,7 @@ pub use redirect::Redirect;
 pub use request::{Named, RequestContext, RequestEdits, request_id};
 pub(super) use response::written_hsts;
 pub use response::{ResponseContext, ResponseEdits};
-pub(super) use scheme::is_of_connection;
+pub(super) use scheme::{is_of_connection, takes_a_connection};
 
 use crate::config::proxy::{Edits, Field};
 use crate::l7::message::FieldSink;

@@ -23,9 +23,37 @@ pub(super) fn begins_so(credentials: &[u8]) -> bool {
     })
 }
 
+/// Whether what an answer of status 401 asks for takes several requests of one connection, whichever of its challenges is taken: NTLM
+/// always does, and Negotiate where a challenge goes on with what the client has sent. A bare Negotiate may be met by one request,
+/// with Kerberos. What is not understood may be met. Source: RFC 4559, sections 4 and 5.
+pub(in crate::l7) fn takes_a_connection<'a>(challenges: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut all = challenges.flat_map(list).peekable();
+    all.peek().is_some()
+        && all.all(|challenge| begins_so(challenge) && !challenge.eq_ignore_ascii_case(b"negotiate"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_request_may_meet_takes_no_connection() {
+        let rows: [(&[&[u8]], bool); 10] = [
+            (&[], false),
+            (&[b""], false),
+            (&[b"NTLM"], true),
+            (&[b"NTLM TlRMTVNTUAACAAAA"], true),
+            (&[b"Negotiate"], false),
+            (&[b"Negotiate TlRMTVNTUAACAAAA"], true),
+            (&[b"Negotiate", b"NTLM"], false),
+            (&[b"NTLM, Negotiate oYG2"], true),
+            (&[b"NTLM", b"Basic realm=\"x\""], false),
+            (&[b"Basic realm=\"a, NTLM\""], false),
+        ];
+        for (challenges, expected) in rows {
+            assert_eq!(takes_a_connection(challenges.iter().copied()), expected, "{challenges:?}");
+        }
+    }
 
     #[test]
     fn a_scheme_is_known_by_its_whole_name_wherever_it_stands() {

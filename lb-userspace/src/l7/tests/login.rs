@@ -128,3 +128,57 @@ fn a_stream_that_logs_a_connection_in_shares_it_with_nobody() {
         });
     }
 }
+
+/// A backend that says this to whoever has not shown a token of NTLM's third leg, by a connection that began with a first.
+fn asking(challenge: &'static str) -> SocketAddr {
+    backend(move |mut client| {
+        let mut has_begun = false;
+        while let Some(request) = client.receive() {
+            let credentials = request.field("authorization").unwrap_or_default().to_owned();
+            let answer = match (credentials.strip_prefix("NTLM "), has_begun) {
+                (Some("third"), true) => "200 OK\r\nContent-Length: 0".to_owned(),
+                (Some("first"), _) => {
+                    has_begun = true;
+                    "401 Unauthorized\r\nWWW-Authenticate: NTLM second\r\nContent-Length: 0".to_owned()
+                }
+                _ => format!("401 Unauthorized\r\n{challenge}\r\nContent-Length: 0"),
+            };
+            client.send(&format!("HTTP/1.1 {answer}\r\n\r\n"));
+        }
+    })
+}
+
+/// What a stream with these credentials gets: a status, or the reason that it is reset by.
+async fn by_stream(client: &mut speak::Client, credentials: &str) -> Result<u16, Option<h2::Reason>> {
+    let mut request = speak::get("/");
+    request.headers_mut().insert("authorization", credentials.parse().unwrap());
+    let (answer, _) = client.begin(request, true).await;
+    answer.await.map(|answer| answer.status().as_u16()).map_err(|error| error.reason())
+}
+
+#[test]
+fn a_login_that_takes_a_connection_is_sent_to_http1() {
+    let required = Err(Some(h2::Reason::HTTP_1_1_REQUIRED));
+    let rows = [
+        ("WWW-Authenticate: NTLM", "Basic x", required),
+        ("WWW-Authenticate: Negotiate", "NTLM first", required),
+        ("WWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM", "Basic x", Ok(401)),
+        ("WWW-Authenticate: NTLM\r\nWWW-Authenticate: Basic realm=\"x\"", "Basic x", Ok(401)),
+    ];
+    for (challenge, credentials, expected) in rows {
+        over_both(|start| {
+            let lab = start(to_by_http2(asking(challenge)));
+            run(async {
+                let mut client = speak::Client::connect(&lab).await;
+                assert_eq!(by_stream(&mut client, credentials).await, expected, "{challenge}");
+                assert_eq!(by_stream(&mut client, credentials).await, expected, "the connection goes on");
+            });
+            let mut client = lab.connect();
+            for (token, status) in [("first", 401), ("third", 200)] {
+                let asked =
+                    client.ask(&format!("GET / HTTP/1.1\r\nHost: h\r\nAuthorization: NTLM {token}\r\n\r\n"));
+                assert_eq!(asked.status(), status, "by HTTP/1.1 it works");
+            }
+        });
+    }
+}

@@ -6,9 +6,12 @@ use anyhow::{Result, ensure};
 
 use super::Claim;
 use super::scene::{SECURE, Scene};
+use crate::daemon::{Daemon, Mode};
 
 /// Where HTTP/2 is spoken without TLS.
 const CLEAR: &str = "127.0.0.1:8082";
+/// Where another daemon is the backend.
+const FAR: &str = "127.0.0.1:9085";
 /// More than all windows and buffers on the way hold.
 const LARGE: usize = 8 << 20;
 
@@ -19,6 +22,7 @@ pub(super) const CLAIMS: &[Claim] = &[
     ("many_streams_share_a_connection", streams),
     ("a_stream_outlives_a_reload", reload),
     ("a_host_that_another_certificate_is_for_is_misdirected", misdirected),
+    ("a_client_that_has_to_log_a_connection_in_comes_anew_by_http_1_1", login),
 ];
 
 /// What curl is told so that it believes in the name that the certificate is for.
@@ -140,6 +144,32 @@ fn misdirected(scene: &mut Scene) -> Result<()> {
         let asked = [wish, "-o", "/dev/null", "-w", "%{http_code}", "-H", &field, &url];
         let told = scene.curl(&[&NAMED[..], &asked].concat())?;
         ensure!(told == status, "{wish} for {host}: {told}");
+    }
+    Ok(())
+}
+
+/// The backend is another daemon, which answers by itself.
+fn login(scene: &mut Scene) -> Result<()> {
+    let rows = [("ntlm", "NTLM", "1.1 401"), ("negotiate", "Negotiate", "2 401")];
+    let asking = rows.map(|(name, scheme, _)| {
+        format!(
+            "[[route]]\nname = \"{name}\"\npath = {{ exact = \"/{name}\" }}\nrespond = {{ status = 401 }}\n\
+             response = {{ add = [{{ name = \"www-authenticate\", value = \"{scheme}\" }}] }}\n"
+        )
+    });
+    let listener = format!("[[listener]]\nname = \"far\"\naddresses = [\"{FAR}\"]\n");
+    let mut far = Daemon::launch(&scene.namespace, &[], Mode::Auto, &(listener + &asking.concat()))?;
+    far.wait_until_ready()?;
+    let service = format!(
+        "[[service]]\nname = \"far\"\nkind = \"http\"\n[[service.backend]]\nname = \"far\"\naddr = \"{FAR}\"\n\
+         [[route]]\nname = \"far\"\npath = {{ regex = \"/ntlm|/negotiate\" }}\nservice = \"far\"\n"
+    );
+    scene.daemon.reload_text(&scene.config(&service))?;
+    for (name, _, expected) in rows {
+        let url = format!("{URL}/{name}");
+        let asked = ["--http2", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", &url];
+        let told = scene.curl(&[&NAMED[..], &asked].concat())?;
+        ensure!(told == expected, "{name}: {told}");
     }
     Ok(())
 }
