@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
 /// How long, and for how many bytes, a client that still sends is listened to after its connection was ended: if it were
@@ -98,7 +99,8 @@ impl<W: Watch> Client<W> {
         }
         let left = loop {
             match client.turn().await {
-                Left::Open => {}
+                // Who has sent many requests at once, which need not be waited for, lets others have their turn.
+                Left::Open => consume_budget().await,
                 left => break left,
             }
         };

@@ -1,8 +1,11 @@
 //! Requests and answers as they pass.
 
-use super::lab::{backend, mirror, over_both, to, to_by_http2};
+use super::lab::{self, Lab, backend, mirror, over_both, to, to_by_http2};
 use super::speak::{self, run};
-use std::net::SocketAddr;
+use std::io::Write as _;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: example.org\r\n\r\n";
 
@@ -271,4 +274,36 @@ fn always(answer: &'static str) -> SocketAddr {
             client.send(answer);
         }
     })
+}
+
+/// How many other requests were answered while one was waited for.
+fn overtaken(lab: &Lab, client: &mut lab::Client) -> u64 {
+    let answered = || lab.counters.answers[3].load(Ordering::Relaxed);
+    let before = answered();
+    assert_eq!(client.ask(GET).status(), 404);
+    answered() - before
+}
+
+#[test]
+fn who_sends_many_requests_at_once_has_nobody_wait_for_all_of_them() {
+    // More would be in one buffer.
+    const MOST: u64 = 600;
+    over_both(|start| {
+        let mut proxy = to(mirror());
+        proxy.listeners[0].service = None;
+        let lab = start(proxy);
+        let mut client = lab.connect();
+        let flood = lab.connect().0.into_inner();
+        let mut answers = flood.try_clone().unwrap();
+        let requests = GET.repeat(10_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| while (&flood).write_all(requests.as_bytes()).is_ok() {});
+            scope.spawn(move || std::io::copy(&mut answers, &mut std::io::sink()));
+            std::thread::sleep(Duration::from_millis(300));
+            let mut counts: Vec<u64> = (0..9).map(|_| overtaken(&lab, &mut client)).collect();
+            counts.sort_unstable();
+            flood.shutdown(Shutdown::Both).unwrap();
+            assert!(counts[4] < MOST, "{counts:?}");
+        });
+    });
 }
