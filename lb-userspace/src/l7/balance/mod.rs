@@ -32,7 +32,7 @@ use hash::Hashed;
 use outlier::Cap;
 use queue::Queue;
 
-use crate::config::proxy::{Balance, Outliers, Service, Sticky};
+use crate::config::proxy::{self, Balance, Outliers, Service, Sticky};
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,14 +110,19 @@ impl Balancer {
         self.most = service.max_connections.div_ceil(workers.max(1));
         self.queue.length = service.queue.length;
         self.backends.iter_mut().for_each(Backend::leave);
-        for configured in &service.backends {
-            let tag = signer.tag(&service.name, &configured.name);
-            match self.backends.iter_mut().find(|backend| backend.is(configured)) {
-                Some(backend) => backend.stay(configured, tag),
-                None => self.add(Backend::new(configured, tag, now)),
-            }
+        let tag = |configured: &proxy::Backend| signer.tag(&service.name, &configured.name);
+        // Before any is added, which would take the place of one that seems to be gone.
+        let added: Vec<_> = service.backends.iter().filter(|one| !self.stays(one, tag(one))).collect();
+        for one in added {
+            self.add(Backend::new(one, tag(one), now));
         }
         self.hashed = Hashed::build(&self.balance, &self.backends, seed);
+    }
+
+    /// Whether the backend is there already; if so it stays.
+    fn stays(&mut self, configured: &proxy::Backend, tag: sticky::Tag) -> bool {
+        let known = self.backends.iter_mut().find(|backend| backend.is(configured));
+        known.map(|backend| backend.stay(configured, tag)).is_some()
     }
 
     fn add(&mut self, backend: Backend) {

@@ -69,7 +69,8 @@ impl Balancer {
     fn named(&self, cookie: Option<&[u8]>) -> Option<BackendId> {
         self.sticky.as_ref()?;
         let value = cookie?;
-        self.backends.iter().position(|backend| sticky::is_tag(&backend.tag, value)).and_then(id)
+        let is_named = |backend: &Backend| !backend.is_gone() && sticky::is_tag(&backend.tag, value);
+        self.backends.iter().position(is_named).and_then(id)
     }
 
     fn pick_free(&mut self, wish: &Wish<'_>, random: u64, now: Duration) -> Option<usize> {

@@ -125,6 +125,18 @@ fn a_cookie_leads_back_to_its_backend_even_while_it_drains() {
 }
 
 #[test]
+fn a_cookie_leads_to_a_backend_that_has_moved_while_its_last_exchanges_go_on_where_it_was() {
+    let mut service = sticky();
+    let mut balancer = balancer(&service);
+    let value = cookie(&balancer, BackendId(1)).as_bytes()[3..35].to_vec();
+    let wish = Wish { cookie: Some(&value), ..WISH };
+    balancer.begin(BackendId(1));
+    service.backends[1].addr = ([10, 0, 0, 99], 80).into();
+    balancer.follow(&service, 1, &Signer::new(b"secret"), 1, at(1));
+    assert_eq!(picked(&mut balancer, &wish), [to(3)]);
+}
+
+#[test]
 fn a_forged_cookie_leads_nowhere_in_particular() {
     let mut balancer = balancer(&sticky());
     let value = cookie(&balancer, BackendId(1));
@@ -156,6 +168,23 @@ fn a_backend_that_stays_keeps_its_number_and_one_that_goes_keeps_it_till_its_las
     balancer.follow(&service, 1, &signer, 1, at(4));
     assert_eq!(balancer.name(BackendId(0)), Some("b0"));
     assert_eq!(balancer.views(at(4)).count(), 4);
+}
+
+#[test]
+fn a_backend_that_comes_takes_the_place_of_none_that_stays() {
+    let mut service = backends(&[1, 1, 1]);
+    let mut balancer = balancer(&service);
+    down(&mut balancer, 2);
+    service.backends[0].addr = ([10, 0, 0, 99], 80).into();
+    service.backends[1].addr = ([10, 0, 0, 98], 80).into();
+    balancer.begin(BackendId(0));
+    balancer.follow(&service, 1, &Signer::new(b""), 1, at(1));
+    let places = [0, 1, 2, 3].map(|place| balancer.addr(BackendId(place)).unwrap().ip().to_string());
+    assert_eq!(
+        places[1..],
+        ["10.0.0.99".to_owned(), service.backends[2].addr.ip().to_string(), "10.0.0.98".to_owned()]
+    );
+    assert_eq!(picked(&mut balancer, &WISH), [to(1), to(3)], "what is known of one that stays is kept");
 }
 
 fn keyed<'a>(balance: &Balance, client: [u8; 4], path: &str, fields: &[(&'a str, &'a str)]) -> u64 {
