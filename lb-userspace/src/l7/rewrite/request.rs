@@ -108,8 +108,9 @@ const DROPPED: [&str; 11] = [
     "http2-settings",
 ];
 
-/// Further fields by which proxies tell of clients.
-const BELIEVED: [&str; 7] = [
+/// Further fields by which proxies tell of clients, or of what they asked for: servers that go by those (IIS, and frameworks that were
+/// made for it) would answer for another path than the one that was routed.
+const BELIEVED: [&str; 8] = [
     "x-real-ip",
     "x-forwarded-server",
     "x-forwarded-scheme",
@@ -117,6 +118,7 @@ const BELIEVED: [&str; 7] = [
     "x-forwarded-prefix",
     "x-forwarded-by",
     "x-original-url",
+    "x-rewrite-url",
 ];
 
 /// Names under which certificates of clients are told, whether this listener asks for any or not.
@@ -228,7 +230,7 @@ impl RequestEdits {
                     false
                 }
                 Some(Treatment::Believed) => context.peer.trusted,
-                Some(Treatment::Own(own)) if context.peer.trusted => {
+                Some(Treatment::Own(own)) if context.peer.trusted && !context.named.has(name) => {
                     let first = !there.has(own);
                     there.add(own);
                     if own.is_list() { !self.set.has(own) } else { first }
