@@ -149,6 +149,19 @@ fn connection_cannot_take_away_what_the_proxy_says() {
 }
 
 #[test]
+fn what_a_trusted_proxy_says_for_one_hop_is_said_anew() {
+    let way = Way { forwarded: Forwarded::X, trusted: true, ..PLAIN };
+    let sent = way.sends(&[
+        "connection: x-forwarded-proto, x-request-id",
+        "x-forwarded-proto: http",
+        "x-request-id: theirs",
+    ]);
+    for told in ["x-forwarded-proto: https", "x-request-id: 0123456789abcdef0123456789abcdef"] {
+        assert!(sent.contains(&told.to_owned()), "{sent:?}");
+    }
+}
+
+#[test]
 fn an_upgrade_keeps_its_two_fields_alone() {
     let way = Way { upgrade: true, ..PLAIN };
     let sent = way.passes(&["Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x"]);
@@ -172,6 +185,8 @@ fn a_client_cannot_say_who_it_is() {
         "X-Forwarded-Proto: http",
         "Forwarded: for=10.0.0.1",
         "X-Real-IP: 10.0.0.1",
+        "X-Original-URL: /admin",
+        "X-Rewrite-URL: /admin",
         "X-Request-Id: mine",
         "Client-Cert: :x:",
         "X-Cert: :x:",
@@ -366,6 +381,7 @@ fn a_cookie_is_not_bound_to_a_backends_own_host() {
     let rows = [
         ("a=b; Domain=10.0.0.11; Path=/", "a=b; Path=/"),
         ("a=b; Secure;domain = .Backend.Internal ", "a=b; Secure"),
+        ("a=b;\tdOMAIN = .10.0.0.11; Path=/", "a=b; Path=/"),
         ("a=b; Domain=internal", "a=b; Domain=internal"),
         ("a=b; Domain=example.org", "a=b; Domain=example.org"),
         ("domain=10.0.0.11; Path=/", "domain=10.0.0.11; Path=/"),
