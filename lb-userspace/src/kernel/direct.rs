@@ -31,9 +31,13 @@ impl Writer {
         self.send(table, &orders)
     }
 
-    /// Writes zeros to the first so many places.
-    pub(super) fn clear<T: Plain + Default>(&self, table: Table, count: u32) -> Result<(), TableError> {
-        let zeros: Vec<_> = (0..count).map(|index| (index, T::default())).collect();
+    /// Writes zeros to these places.
+    pub(super) fn clear<T: Plain + Default>(
+        &self,
+        table: Table,
+        places: impl IntoIterator<Item = u32>,
+    ) -> Result<(), TableError> {
+        let zeros: Vec<_> = places.into_iter().map(|place| (place, T::default())).collect();
         self.write(table, &zeros)
     }
 

@@ -135,7 +135,7 @@ impl GuardMaps {
         let vacant = vec![Raw(ListNode::VACANT); places.len()];
         bpf::update(self.lists.map().fd().as_fd(), &places, &vacant).map_err(refused("write to", LISTS))?;
         self.write_block_count(0)?;
-        self.writer.clear::<GuardRule>(Table::GuardRules, limits::GUARD_RULES)?;
+        self.writer.clear::<GuardRule>(Table::GuardRules, 0..limits::GUARD_RULES)?;
         zero(&self.buckets, self.buckets.len()).map_err(refused("write to", BUCKETS))?;
         zero(&self.budgets, limits::GUARD_RULES).map_err(refused("write to", BUDGETS))?;
         let keys: Result<Vec<_>, MapError> = self.blocks.keys().collect();

@@ -18,6 +18,7 @@ use lb_common::abi::{
     PrefixKey, QuicServer, Service, Slot, Table, Ticks, limits,
 };
 use lb_common::wire::{Plain, U32be, ethernet, ipv6};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -36,8 +37,16 @@ pub(super) const FRAGMENTS: &str = "FRAGMENTS";
 /// The map worth shrinking where it is not used.
 pub(super) const LARGE: &str = SLOT_USE;
 
-/// Backends that a test may write; [`Tables::reset`] empties no others.
-const TESTED_BACKENDS: u16 = 1024;
+/// Places that a test has written to: the only ones of these large tables that need be emptied after it.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Places of services.
+    pub services: BTreeSet<u32>,
+    /// Numbers of services, which take turns by them.
+    pub numbers: BTreeSet<u32>,
+    /// Backends.
+    pub backends: BTreeSet<BackendId>,
+}
 
 /// A value of the kernel border as aya wants it.
 #[repr(transparent)]
@@ -214,11 +223,13 @@ impl Tables {
         self.counted.clear(id);
     }
 
-    /// Empties all tables, of the slots the first so many, of the backends the first [`TESTED_BACKENDS`]; for tests, to which loading the programs is what takes long.
-    pub fn reset(&mut self, slots: u32) -> Result<(), TableError> {
-        self.writer.clear::<Service>(Table::Services, limits::SERVICE_ENTRIES)?;
-        self.writer.clear::<Backend>(Table::Backends, TESTED_BACKENDS.into())?;
-        self.writer.clear::<Slot>(Table::Slots, slots)?;
+    /// Empties all tables, of the slots the first so many, of services and backends those that were `written`; for tests, to which
+    /// loading the programs is what takes long.
+    pub fn reset(&mut self, slots: u32, written: &Written) -> Result<(), TableError> {
+        let backends = written.backends.iter().map(|id| u32::from(id.get()));
+        self.writer.clear::<Service>(Table::Services, written.services.iter().copied())?;
+        self.writer.clear::<Backend>(Table::Backends, backends)?;
+        self.writer.clear::<Slot>(Table::Slots, 0..slots)?;
         zero(&self.loads, limits::BACKENDS).map_err(refused("write to", LOADS))?;
         zero(&self.slot_use, slots).map_err(refused("write to", SLOT_USE))?;
         self.write_contents(Contents::default())?;
@@ -233,8 +244,10 @@ impl Tables {
         self.flows.empty();
         self.flows_v6.empty();
         self.counted.empty();
-        empty_counts(&mut self.turns, limits::SERVICE_NUMBERS).map_err(failed("write to", TURNS))?;
-        empty_counts(&mut self.insert_rate, 1).map_err(failed("write to", INSERT_RATE))
+        // Hosts have numbers above, and take no turns.
+        let numbers = written.numbers.range(..limits::SERVICE_NUMBERS).copied();
+        empty_counts(&mut self.turns, numbers).map_err(failed("write to", TURNS))?;
+        empty_counts(&mut self.insert_rate, [0]).map_err(failed("write to", INSERT_RATE))
     }
 
     /// Now, on the clock of the flow records.
@@ -290,10 +303,13 @@ fn empty<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>) -> Result<(), MapErro
     keys.iter().try_for_each(|key| unless_missing(map.remove(key)))
 }
 
-fn empty_counts<T: Pod + Default>(map: &mut PerCpuArray<MapData, T>, count: u32) -> Result<(), MapError> {
+fn empty_counts<T: Pod + Default>(
+    map: &mut PerCpuArray<MapData, T>,
+    places: impl IntoIterator<Item = u32>,
+) -> Result<(), MapError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, error)| MapError::IoError(error))?;
     let zeros = || PerCpuValues::try_from(vec![T::default(); cpus]).map_err(MapError::IoError);
-    (0..count).try_for_each(|index| map.set(index, zeros()?, 0))
+    places.into_iter().try_for_each(|index| map.set(index, zeros()?, 0))
 }
 
 /// To take away what is gone already is as good.

@@ -46,7 +46,7 @@ pub use capture::{Capture, CaptureSettings};
 pub use error::{AttachError, LoadError, NetlinkError, TableError};
 pub use link::Link;
 pub use listener::{Door, ListenError};
-pub use maps::Tables;
+pub use maps::{Tables, Written};
 pub use netlink::{NextHops, Resolver};
 pub use nexthop::{Links, NextHop, NextHopError};
 pub use object::{Datapath, probe_features};

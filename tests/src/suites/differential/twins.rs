@@ -9,11 +9,12 @@ use lb_common::datapath::{HostGuard, HostTables, Outcome, Reason, Verdict};
 use lb_common::wire::U32be;
 use lb_userspace::kernel::guard::Guarding;
 use lb_userspace::kernel::records::{FlowRecords, FlowWalk};
-use lb_userspace::kernel::{Datapath, Program, Settings, Tables};
+use lb_userspace::kernel::{Datapath, Program, Settings, Tables, Written};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::mem::take;
 use std::sync::Mutex;
 
 /// What the kernel's programs return. Source: include/uapi/linux/bpf.h, `enum xdp_action`, and `pkt_cls.h`, `TC_ACT_*`.
@@ -44,6 +45,8 @@ pub(super) struct Twins {
     pub(super) hook: Hook,
     /// Gone only while it is handed on.
     kernel: Option<Datapath>,
+    /// Where in its tables this case has written.
+    written: Written,
     _here: Pinned,
 }
 
@@ -75,8 +78,17 @@ const SLOTS: u32 = 256;
 /// through for each.
 const ENOUGH: u32 = 1 << 14;
 
-/// Programs that earlier cases loaded, which takes seconds, and what they were told; those that were used last come last.
-static IDLE: Mutex<Vec<(Settings, Datapath)>> = Mutex::new(Vec::new());
+/// Programs that an earlier case loaded, which takes seconds.
+struct Idle {
+    /// What they were told.
+    settings: Settings,
+    kernel: Datapath,
+    /// What that case left in their tables.
+    written: Written,
+}
+
+/// Those that were used last come last.
+static IDLE: Mutex<Vec<Idle>> = Mutex::new(Vec::new());
 
 /// How many of them are kept: for each case at a time those of XDP and of TC, and as many that were told something unusual.
 const KEPT: usize = 8;
@@ -92,13 +104,14 @@ impl Twins {
         let base = Settings { gue_port: GUE_PORT, ..base };
         let at_tc = hook != Hook::Xdp;
         let settings = Settings { new_flows: host.new_flows, spread, guard, at_tc, ..base };
-        let mut kernel = match take_idle(&settings) {
-            Some(kernel) => kernel,
-            None => Datapath::load(&settings, StageSet::NONE).context("load the kernel programs")?,
+        let Idle { mut kernel, written, .. } = match take_idle(&settings) {
+            Some(idle) => idle,
+            None => Idle::load(settings)?,
         };
-        kernel.tables.reset(SLOTS).context("empty the tables")?;
+        kernel.tables.reset(SLOTS, &written).context("empty the tables")?;
         kernel.tables.write_common_mtu(common_mtu)?;
-        let mut twins = Self { host, settings, hook, kernel: Some(kernel), _here: Pinned::here()? };
+        let (kernel, written) = (Some(kernel), Written::default());
+        let mut twins = Self { host, settings, hook, kernel, written, _here: Pinned::here()? };
         twins.copy()?;
         Ok(twins)
     }
@@ -109,7 +122,10 @@ impl Twins {
 
     /// Writes the host's services, backends and slots into the kernel's maps.
     pub(super) fn copy(&mut self) -> Result<()> {
-        let Self { host, kernel, .. } = self;
+        let Self { host, kernel, written, .. } = self;
+        written.services.extend(host.services.keys());
+        written.numbers.extend(host.services.values().map(|service| u32::from(service.id)));
+        written.backends.extend(host.backends.keys());
         let tables = &mut kernel.as_mut().context("the programs were handed on")?.tables;
         host.services.iter().try_for_each(|(place, service)| tables.write_service(*place, service))?;
         host.backends.iter().try_for_each(|(id, backend)| tables.write_backend(*id, backend))?;
@@ -163,10 +179,17 @@ impl Twins {
 }
 
 /// Idle programs that were told the same.
-fn take_idle(settings: &Settings) -> Option<Datapath> {
+fn take_idle(settings: &Settings) -> Option<Idle> {
     let mut idle = IDLE.lock().ok()?;
-    let place = idle.iter().rposition(|(told, _)| told == settings)?;
-    Some(idle.remove(place).1)
+    let place = idle.iter().rposition(|idle| idle.settings == *settings)?;
+    Some(idle.remove(place))
+}
+
+impl Idle {
+    fn load(settings: Settings) -> Result<Self> {
+        let kernel = Datapath::load(&settings, StageSet::NONE).context("load the kernel programs")?;
+        Ok(Self { settings, kernel, written: Written::default() })
+    }
 }
 
 /// What the guard is told, where the tables have rules for one.
@@ -195,7 +218,7 @@ fn copy_guard(guard: &HostGuard, tables: &mut Tables) -> Result<()> {
 impl Drop for Twins {
     fn drop(&mut self) {
         if let (Some(kernel), Ok(mut idle)) = (self.kernel.take(), IDLE.lock()) {
-            idle.push((self.settings, kernel));
+            idle.push(Idle { settings: self.settings, kernel, written: take(&mut self.written) });
             if idle.len() > KEPT {
                 idle.remove(0);
             }
