@@ -70,6 +70,16 @@ pub(crate) fn run_suite(workspace: &Workspace) -> Tally {
     }
 }
 
+/// Compiles ahead of the suite, in time that no other suite wants. What goes wrong is told by the suite itself, which compiles what
+/// is not there by then.
+pub(crate) fn compile_ahead(workspace: &Workspace) {
+    if missing().is_none()
+        && let Ok((cargo, _)) = compiler(workspace)
+    {
+        process::succeeds(&mut process::at_leisure(&cargo));
+    }
+}
+
 /// As many at once as there are CPUs: a fuzzer keeps one busy.
 fn run_side_by_side(workspace: &Workspace, built: &Path) -> Tally {
     let (next, sum) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
@@ -110,9 +120,16 @@ fn missing() -> Option<String> {
 }
 
 /// Compiles all targets; the folder they lie in.
+fn compile(workspace: &Workspace) -> Result<PathBuf> {
+    let (mut cargo, folder) = compiler(workspace)?;
+    process::run(&mut cargo)?;
+    Ok(folder)
+}
+
+/// What compiles all targets, and the folder they lie in then.
 ///
 /// The target is named although it is the host's own, so that build scripts and macros are not instrumented.
-fn compile(workspace: &Workspace) -> Result<PathBuf> {
+fn compiler(workspace: &Workspace) -> Result<(Command, PathBuf)> {
     let triple = process::output(process::host_command(workspace.root()).args(["-vV"]))?;
     let triple =
         triple.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo names no host")?;
@@ -121,8 +138,8 @@ fn compile(workspace: &Workspace) -> Result<PathBuf> {
     cargo.args(["build", "--release", "--locked", "--quiet", "--target", triple, "--manifest-path"]);
     cargo.arg(folder_of(workspace).join("Cargo.toml")).arg("--target-dir").arg(&folder);
     build::with_any_programs(workspace, &mut cargo);
-    process::run(cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f")))?;
-    Ok(folder.join(triple).join("release"))
+    cargo.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"));
+    Ok((cargo, folder.join(triple).join("release")))
 }
 
 fn folder_of(workspace: &Workspace) -> PathBuf {

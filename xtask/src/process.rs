@@ -71,6 +71,20 @@ fn is_host_only(name: &str) -> bool {
     (of_cargo && !CARGO_KEPT.iter().any(|kept| name.starts_with(kept))) || HOST_ONLY.contains(&name)
 }
 
+/// The same command, run only while no other process wants the CPU. Where `chrt` is missing it does not start.
+pub(crate) fn at_leisure(command: &Command) -> Command {
+    let mut idle = Command::new("chrt");
+    idle.args(["--idle", "0"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => idle.env(name, value),
+            None => idle.env_remove(name),
+        };
+    }
+    command.get_current_dir().map(|folder| idle.current_dir(folder));
+    idle
+}
+
 /// Runs to the end with our standard streams.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", describe(command)))?;
@@ -200,6 +214,16 @@ mod tests {
         let status = follow(&mut command, |line| lines.push(line.to_owned())).unwrap();
         assert!(!status.success());
         assert_eq!(lines, ["one", "\u{fffd}two", "three"]);
+    }
+
+    #[test]
+    fn what_runs_at_leisure_keeps_its_arguments_its_environment_and_its_folder() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exit 3"]).env("ADDED", "1").env_remove("GONE").current_dir("/");
+        let idle = at_leisure(&command);
+        assert_eq!(idle.get_args().collect::<Vec<_>>(), ["--idle", "0", "sh", "-c", "exit 3"]);
+        assert!(idle.get_envs().eq(command.get_envs()));
+        assert_eq!(idle.get_current_dir(), command.get_current_dir());
     }
 
     #[test]

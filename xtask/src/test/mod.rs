@@ -8,6 +8,7 @@ mod tally;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -17,7 +18,7 @@ pub(crate) use self::report::Report;
 pub(crate) use self::suite::Suite;
 pub(crate) use self::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{build, setup, vm};
+use crate::{build, fuzz, setup, vm};
 
 /// `cargo xtask test`: sets up, builds, and runs the named suites, or all of them.
 pub(crate) fn run(workspace: &Workspace, chosen: &[Suite]) -> ExitCode {
@@ -58,14 +59,24 @@ fn chosen_or_all(chosen: &[Suite]) -> &[Suite] {
 
 fn run_suites(workspace: &Workspace, suites: &[Suite], daemon: Option<&Path>) -> ExitCode {
     let mut sum = Tally::default();
-    for suite in suites {
-        heading(suite.title());
-        let began = Instant::now();
-        let tally = suite.run(workspace, daemon);
-        println!("{}: {tally}, in {} s", suite.name(), began.elapsed().as_secs());
-        sum.add(tally);
-    }
+    let compile_beside = suites.iter().find(|suite| suite.waits() && suites.contains(&Suite::Fuzz));
+    thread::scope(|scope| {
+        for suite in suites {
+            if Some(suite) == compile_beside {
+                scope.spawn(|| fuzz::compile_ahead(workspace));
+            }
+            sum.add(run_suite(workspace, *suite, daemon));
+        }
+    });
     finish(&sum)
+}
+
+fn run_suite(workspace: &Workspace, suite: Suite, daemon: Option<&Path>) -> Tally {
+    heading(suite.title());
+    let began = Instant::now();
+    let tally = suite.run(workspace, daemon);
+    println!("{}: {tally}, in {} s", suite.name(), began.elapsed().as_secs());
+    tally
 }
 
 fn heading(title: &str) {

@@ -10,7 +10,7 @@ use super::tally::Tally;
 use crate::workspace::Workspace;
 use crate::{build, fuzz, process, vm};
 
-/// In the order in which they run: what fails fastest comes first.
+/// In the order in which they run: what fails fastest comes first, and fuzzing when its targets have been compiled beside what waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Suite {
     /// rustfmt finds nothing to change
@@ -23,10 +23,10 @@ pub(crate) enum Suite {
     Host,
     /// Examples in the documentation
     Doc,
-    /// Fuzz targets, a few seconds each
-    Fuzz,
     /// Packet fixtures and network namespaces, in the kernel
     Kernel,
+    /// Fuzz targets, a few seconds each
+    Fuzz,
     /// Other kernels, in virtual machines
     Vm,
 }
@@ -68,6 +68,11 @@ impl Suite {
             Self::Kernel => "kernel: packet fixtures and network namespaces",
             Self::Vm => "vm: other kernels, in virtual machines",
         }
+    }
+
+    /// Whether it waits much of its time, so that something can be compiled beside it.
+    pub(super) fn waits(self) -> bool {
+        matches!(self, Self::Host | Self::Kernel)
     }
 
     pub(super) fn run(self, workspace: &Workspace, daemon: Option<&Path>) -> Tally {
