@@ -38,9 +38,9 @@ impl Asking {
         }
     }
 
-    /// Whether all of it went.
+    /// Whether all of it went. What a backend did not take any more is still in the client's buffer.
     pub(super) const fn was_sent(&self) -> bool {
-        self.going.is_over() && self.pump.has_ended()
+        self.going.is_over() && self.pump.is_through()
     }
 
     /// How far it has gone.

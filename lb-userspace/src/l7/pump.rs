@@ -95,6 +95,12 @@ impl Pump {
         self.inlet.has_ended()
     }
 
+    /// Whether all of the head and the body was written.
+    #[must_use]
+    pub const fn is_through(&self) -> bool {
+        self.has_ended() && self.data == 0 && self.outlet.is_empty(0)
+    }
+
     /// Bytes of body that have been written, those of a piece under way included.
     #[must_use]
     pub fn passed(&self) -> u64 {
@@ -207,5 +213,43 @@ impl Pump {
             self.end();
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::l7::deadline::Clock;
+    use crate::l7::transport::{Epoll, Ring, Stream};
+    use std::future::poll_fn;
+    use std::net::{TcpListener, TcpStream};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    /// One end of a connection, and the other one.
+    fn wire<W: Watch>(clock: &Rc<Clock>) -> (Wire<W>, socket2::Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = Rc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap().into());
+        let timer = clock.watch(Rc::clone(&near));
+        (Wire::plain(Stream::accepted(near).unwrap(), timer), listener.accept().unwrap().0.into())
+    }
+
+    /// What stays in the client's buffer would be taken for the next request (RFC 9112, section 6.3).
+    #[test]
+    fn a_body_whose_last_piece_was_not_taken_has_not_gone() {
+        async fn case<W: Watch>() {
+            let clock = Rc::default();
+            let ((mut client, _), (mut backend, gone)) = (wire::<W>(&clock), wire::<W>(&clock));
+            gone.set_linger(Some(Duration::ZERO)).unwrap();
+            drop(gone);
+            let (body, wait) = (Framing::Length(4), Duration::MAX.into());
+            let mut pump = Pump::new(b"head".to_vec(), body, body, Patience { read: wait, write: wait });
+            let mut input = Buffer::default();
+            input.extend(b"body");
+            let sent = poll_fn(|cx| pump.poll(cx, (&mut client, &mut input), &mut backend, &|_| true)).await;
+            assert!(matches!(sent, Err(Broken::Receiver(_))) && pump.has_ended() && !pump.is_through());
+        }
+        Epoll::run(case::<Epoll>()).unwrap();
+        Ring::run(case::<Ring>()).unwrap();
     }
 }
