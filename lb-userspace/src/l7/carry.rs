@@ -32,6 +32,9 @@ pub(super) trait Source {
     /// So many bytes were passed on: as many more may come.
     fn release(&mut self, bytes: usize);
 
+    /// The receiver has no room: what has come may have to wait for long.
+    fn gather(&mut self, _cx: &mut Context<'_>) {}
+
     /// What the wait for the next piece has lasted so far shall not count.
     fn wait_anew(&mut self);
 }
@@ -96,7 +99,11 @@ impl Carry {
     ) -> Poll<Result<(), Cut>> {
         loop {
             if !self.held.is_empty() {
-                ready!(self.poll_pass(cx, from, to)).map_err(Cut::Receiver)?;
+                let Poll::Ready(outcome) = self.poll_pass(cx, from, to) else {
+                    from.gather(cx);
+                    return Poll::Pending;
+                };
+                outcome.map_err(Cut::Receiver)?;
             } else if self.has_ended {
                 return to.poll_flush(cx).map_err(Cut::Receiver);
             } else {

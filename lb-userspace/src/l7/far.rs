@@ -89,6 +89,10 @@ impl<W: Watch> Source for Backend<W> {
         both!(self, end => end.release(bytes));
     }
 
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        both!(self, end => end.gather(cx));
+    }
+
     fn wait_anew(&mut self) {
         both!(self, end => end.wait_anew());
     }

@@ -6,7 +6,7 @@ use crate::l7::http1::Refusal;
 use crate::l7::pace::{Mark, Pace, Wait};
 use crate::l7::respond::Failure;
 use crate::l7::textual::Blame;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use std::pin::Pin;
@@ -61,6 +61,8 @@ pub(super) struct Incoming {
     /// Dropped before the stream.
     _entry: Option<Entry>,
     stream: RecvStream,
+    /// Pieces that came while nobody had room for them.
+    gathered: BytesMut,
     waiting: Waiting,
     blame: Blame,
 }
@@ -73,7 +75,8 @@ impl Incoming {
         blame: Blame,
     ) -> Self {
         let entry = stock.enter(&mut stream);
-        Self { _entry: entry, stream, waiting: Waiting::new(wait, passed), blame }
+        let (gathered, waiting) = (BytesMut::new(), Waiting::new(wait, passed));
+        Self { _entry: entry, stream, gathered, waiting, blame }
     }
 
     /// How long the next pieces may take.
@@ -82,7 +85,7 @@ impl Incoming {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.stream.is_end_stream()
+        self.gathered.is_empty() && self.stream.is_end_stream()
     }
 
     /// What the wait for the next piece has lasted so far shall not count.
@@ -96,6 +99,14 @@ impl Incoming {
         let _ = self.stream.flow_control().release_capacity(bytes);
     }
 
+    /// Takes what has come out of `h2`, which ends a connection, with whatever else goes by it, where too many small frames wait.
+    /// The window that the peer was given bounds how much that is. What else has come shows when the next piece is asked for.
+    pub(super) fn gather(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(Ok(data))) = self.stream.poll_data(cx) {
+            self.gathered.extend_from_slice(&data);
+        }
+    }
+
     /// `mark`: where the bodies are that count for its rate.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>, mark: Mark) -> Poll<Result<Piece, Failure>> {
         let Poll::Ready(piece) = self.poll_next(cx) else {
@@ -106,6 +117,9 @@ impl Incoming {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, h2::Error>> {
+        if !self.gathered.is_empty() {
+            return Poll::Ready(Ok(Piece::Data(std::mem::take(&mut self.gathered).freeze())));
+        }
         if let Some(data) = ready!(self.stream.poll_data(cx)).transpose()? {
             return Poll::Ready(Ok(Piece::Data(data)));
         }
@@ -135,6 +149,10 @@ impl Source for Incoming {
 
     fn release(&mut self, bytes: usize) {
         Self::release(self, bytes);
+    }
+
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        Self::gather(self, cx);
     }
 
     fn wait_anew(&mut self) {

@@ -113,8 +113,8 @@ impl<W: Watch> Io<W> {
         if self.is_shed {
             return Poll::Pending;
         }
-        if self.meter.is_spent() {
-            // Who asked for too much of nothing is not listened to any more; the driver ends it.
+        // Who asked for too much of nothing is not listened to any more; the driver ends it. Others are when it comes by again.
+        if self.meter.is_spent() || self.meter.is_crowded() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

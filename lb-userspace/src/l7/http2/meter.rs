@@ -8,6 +8,11 @@ use super::flood::Allowance;
 const HEADER: usize = 9;
 /// The flag of DATA and HEADERS that ends a stream. Source: RFC 9113, section 6.1.
 const END_STREAM: u8 = 1;
+/// Bytes of data below which `h2` counts what a frame costs besides.
+const SMALL: usize = 256;
+/// Small pieces of bodies that come before what came is passed on. With those of one read of `h2`'s, 8 KiB, these are fewer than the
+/// two thousand that it holds of a client.
+const CROWD: u32 = 512;
 
 /// Where in a peer's frames we are, and what it may still spend.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub(super) struct Meter {
     came: u64,
     budget: Allowance,
     is_spent: bool,
+    /// Small pieces of bodies since there were too many.
+    small: u32,
 }
 
 impl Meter {
@@ -32,12 +39,23 @@ impl Meter {
             came: 0,
             budget: Allowance::new(now),
             is_spent: false,
+            small: 0,
         }
     }
 
     /// Whether the peer has asked for too much of nothing.
     pub(super) const fn is_spent(&self) -> bool {
         self.is_spent
+    }
+
+    /// Whether so many small pieces of bodies have come that they have to be passed on before there are more: `h2` ends a connection
+    /// for which it holds too many. Told once.
+    pub(super) const fn is_crowded(&mut self) -> bool {
+        let is_crowded = self.small >= CROWD;
+        if is_crowded {
+            self.small = 0;
+        }
+        is_crowded
     }
 
     /// Bytes that came so far.
@@ -74,6 +92,7 @@ impl Meter {
     fn frame(&mut self, now: u32) {
         let [high, middle, low, kind, flags, ..] = self.header;
         self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        self.small += u32::from(kind == 0 && self.skip < SMALL);
         let price = price(kind, flags, self.skip);
         if price > 0 && !self.budget.spend(price, now) {
             self.is_spent = true;
@@ -131,6 +150,16 @@ mod tests {
                 assert_eq!(let_pass(&one, pieces), most, "type {kind} in pieces of {pieces}");
             }
         }
+    }
+
+    #[test]
+    fn a_crowd_of_small_pieces_is_told_of_once() {
+        let mut meter = Meter::new(0, 0);
+        let mut crowded = |payload: &[u8]| {
+            meter.observe(&frame(0, 0, payload), 0);
+            meter.is_crowded()
+        };
+        assert_eq!((1..=2048).filter(|_| crowded(b"small")).count(), 4);
     }
 
     #[test]

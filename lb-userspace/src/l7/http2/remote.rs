@@ -213,6 +213,10 @@ impl Source for Remote {
         self.incoming.iter_mut().for_each(|incoming| incoming.release(bytes));
     }
 
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        self.incoming.iter_mut().for_each(|incoming| incoming.gather(cx));
+    }
+
     fn wait_anew(&mut self) {
         self.incoming.iter_mut().for_each(Incoming::wait_anew);
     }

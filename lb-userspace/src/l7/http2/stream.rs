@@ -334,6 +334,10 @@ impl<W: Watch> Source for Stream<W> {
         self.incoming.release(bytes);
     }
 
+    fn gather(&mut self, cx: &mut Context<'_>) {
+        self.incoming.gather(cx);
+    }
+
     fn wait_anew(&mut self) {
         self.incoming.wait_anew();
     }

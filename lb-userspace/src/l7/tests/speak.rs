@@ -16,6 +16,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// More than all windows and buffers on the way hold.
 pub(super) const LARGE: usize = 8 << 20;
 
+/// Small frames wait here for as long as they have to: it is not these ends that are tested.
+const FRAMES: usize = usize::MAX;
+
 /// A client's connection.
 pub(super) struct Client(pub(super) SendRequest<Bytes>);
 
@@ -54,7 +57,8 @@ pub(super) fn post(path: &str) -> Request<()> {
 impl Client {
     pub(super) async fn connect(lab: &Lab) -> Self {
         let stream = TcpStream::connect(lab.address).await.unwrap();
-        let (send, connection) = h2::client::handshake(stream).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        let (send, connection) = builder.data_frame_budget(FRAMES).handshake(stream).await.unwrap();
         tokio::spawn(connection);
         Self(send)
     }
@@ -148,7 +152,8 @@ where
     backend_of_connections(move |connection, stream| {
         let serve = Arc::clone(&serve);
         async move {
-            let mut streams = h2::server::handshake(stream).await.unwrap();
+            let mut builder = h2::server::Builder::new();
+            let mut streams = builder.data_frame_budget(FRAMES).handshake(stream).await.unwrap();
             let mut requests = 0;
             while let Some(Ok(exchange)) = streams.accept().await {
                 tokio::spawn(serve(connection, requests, exchange));

@@ -7,7 +7,7 @@ use super::speak::{
 };
 use crate::config::proxy::Proxy;
 use bytes::Bytes;
-use h2::Reason;
+use h2::{Reason, SendStream};
 use http::{HeaderMap, Response};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -153,6 +153,81 @@ fn bodies_of_clients_of_http_1_1_pass_however_they_are_framed() {
         assert!(client.head().unwrap().starts_with("HTTP/1.1 200 "));
         client.send("xyz\r\n");
         assert_eq!(client.rest(), "", "what is no chunk ends the exchange");
+    });
+}
+
+/// Ten thousand messages of a few bytes, as fast as the peer's windows let them go. `sent` counts them.
+async fn send_messages(stream: &mut SendStream<Bytes>, sent: &AtomicUsize) -> Result<(), h2::Error> {
+    while sent.load(Ordering::Relaxed) < MESSAGES {
+        write(stream, b"twenty bytes, no more", false).await?;
+        sent.fetch_add(1, Ordering::Relaxed);
+    }
+    write(stream, b".", true).await
+}
+
+/// Few enough for a stream's window, and more than `h2` holds of such small ones.
+const MESSAGES: usize = 10_000;
+
+async fn until_sent(sent: &AtomicUsize, messages: usize) {
+    while sent.load(Ordering::Relaxed) < messages {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Who takes nothing is held up by its window alone (RFC 9113, section 5.2.1), however small the frames are that fill it.
+#[test]
+fn a_client_that_takes_no_messages_costs_others_on_the_backends_connection_nothing() {
+    over_both(|start| {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&sent);
+        let backend = backend_by_http2(move |connection, _, (request, mut respond)| {
+            let sent = Arc::clone(&counted);
+            async move {
+                if request.uri().path() == "/messages" {
+                    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                    send_messages(&mut stream, &sent).await.unwrap();
+                } else {
+                    until_sent(&sent, MESSAGES).await;
+                    say(&mut respond, connection.to_string());
+                }
+            }
+        });
+        let lab = start(through(backend));
+        run(async {
+            let mut idle = Client::connect(&lab).await;
+            let (messages, _) = idle.begin(get("/messages"), true).await;
+            let mut messages = messages.await.unwrap().into_body();
+            assert_eq!(Client::connect(&lab).await.ask(get("/")).await.text(), "0");
+            assert_eq!(read(&mut messages).await.unwrap().len(), MESSAGES * 21 + 1);
+        });
+    });
+}
+
+#[test]
+fn a_backend_that_takes_no_messages_costs_the_clients_other_streams_nothing() {
+    over_both(|start| {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&sent);
+        let backend = backend_by_http2(move |_, _, (request, mut respond)| {
+            let sent = Arc::clone(&counted);
+            async move {
+                if request.uri().path() == "/messages" {
+                    until_sent(&sent, MESSAGES).await;
+                    let body = read(&mut request.into_body()).await.unwrap();
+                    say(&mut respond, body.len().to_string());
+                } else {
+                    say(&mut respond, "well");
+                }
+            }
+        });
+        let lab = start(through(backend));
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            let (answer, mut stream) = client.begin(post("/messages"), false).await;
+            send_messages(&mut stream, &sent).await.unwrap();
+            assert_eq!(client.ask(get("/")).await.text(), "well");
+            assert_eq!(receive(answer).await.unwrap().text(), (MESSAGES * 21 + 1).to_string());
+        });
     });
 }
 
