@@ -6,7 +6,7 @@
 
 use super::buffer::Buffer;
 use super::census::Permit;
-use super::client::LINGER;
+use super::client::Linger;
 use super::reply;
 use super::respond::Failure;
 use super::settings::Listener;
@@ -109,11 +109,11 @@ impl Descriptors {
 async fn tell<W: Watch>(socket: Rc<Socket>, worker: &Worker<W>, why: Failure) -> io::Result<()> {
     let timer = worker.clock.watch(Rc::clone(&socket));
     let mut wire = Wire::plain(Stream::<W>::accepted(socket)?, timer);
-    wire.timer.set(LINGER.0);
+    wire.timer.set(Linger::BRIEFLY.silence);
     wire.write_all(&reply::refusal(why, &worker.date()).text()).await?;
     poll_fn(|cx| wire.poll_finish(cx)).await?;
     let (mut input, mut heard) = (Buffer::default(), 0);
-    while heard < LINGER.1 {
+    while heard < Linger::BRIEFLY.bytes {
         match wire.fill(&mut input).await? {
             0 => break,
             more => heard += more,

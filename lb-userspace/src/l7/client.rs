@@ -29,9 +29,28 @@ use std::time::Duration;
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
-/// How long, and for how many bytes, a client that still sends is listened to after its connection was ended: if it were
-/// closed at once, what was sent last could be lost on the way (RFC 9112 section 9.6).
-pub(super) const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+/// How a client that still sends is listened to after its connection was ended: if it were closed at once, what was sent last could
+/// be lost on the way (RFC 9112, section 9.6).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Linger {
+    /// How long it may say nothing.
+    pub(super) silence: Duration,
+    /// How long it is listened to.
+    whole: Duration,
+    /// For how many bytes.
+    pub(super) bytes: usize,
+}
+
+impl Linger {
+    /// To one that is turned away.
+    pub(super) const BRIEFLY: Self =
+        Self { silence: Duration::from_secs(1), whole: Duration::from_secs(1), bytes: 256 << 10 };
+
+    /// To one whose request was answered before all of it had come: most clients read no answer before they have sent theirs. The
+    /// times are those of `nginx` (`lingering_timeout`, `lingering_time`).
+    const PATIENTLY: Self =
+        Self { silence: Duration::from_secs(5), whole: Duration::from_secs(30), bytes: usize::MAX };
+}
 
 /// Bytes that end a line.
 const LINE_END: usize = 2;
@@ -130,7 +149,7 @@ impl<W: Watch> Client<W> {
         if let Some(tls) = site.snapshot.tls.accept(id) {
             if let Err(error) = wire.start_tls(tls.map_err(io::Error::other)?, &mut input).await {
                 counts.handshake_failures.add(1);
-                close(wire, input, Left::Done).await;
+                close(wire, input, None).await;
                 return Err(error);
             }
             wire.tls().into_iter().for_each(|tls| count_handshake(counts, tls));
@@ -309,18 +328,21 @@ impl<W: Watch> Client<W> {
     }
 
     async fn close(self, left: Left) {
-        close(self.wire, self.input, left).await;
+        let linger = if self.worker.is_draining() { Linger::BRIEFLY } else { Linger::PATIENTLY };
+        close(self.wire, self.input, (left == Left::Talking).then_some(linger)).await;
     }
 }
 
 /// Ends a connection, such that what was sent last arrives, be it the alert to a client that broke TLS's rules.
-pub(super) async fn close<W: Watch>(mut wire: Wire<W>, mut input: Buffer, left: Left) {
-    wire.timer.set(LINGER.0);
+pub(super) async fn close<W: Watch>(mut wire: Wire<W>, mut input: Buffer, linger: Option<Linger>) {
+    wire.timer.set(Linger::BRIEFLY.silence);
     // A client that is gone need not be told.
     let _ = poll_fn(|cx| wire.poll_finish(cx)).await;
-    let may_talk = left == Left::Talking || wire.is_refused();
+    let Some(linger) = linger.or(wire.is_refused().then_some(Linger::BRIEFLY)) else { return };
+    wire.timer.end_at(Some(wire.timer.clock().due(linger.whole)));
     let mut heard = 0;
-    while may_talk && heard < LINGER.1 {
+    while heard < linger.bytes {
+        wire.timer.set(linger.silence);
         match wire.pass_over(&mut input).await {
             Ok(0) | Err(_) => break,
             Ok(more) => heard += more,

@@ -11,7 +11,7 @@ use super::stream;
 use crate::l7::account::{Account, AsSent, Who};
 use crate::l7::ask::{self, Asker, Verdict};
 use crate::l7::attempt::Ends;
-use crate::l7::client::{self, Client, Left};
+use crate::l7::client::{self, Client, Linger};
 use crate::l7::message::Request;
 use crate::l7::pace::Mark;
 use crate::l7::reply;
@@ -98,7 +98,7 @@ pub(in crate::l7) async fn serve<W: Watch>(client: Client<W>) {
     }
     if let Some(io) = Rc::into_inner(io) {
         let io = io.into_inner();
-        client::close(io.wire, io.input, Left::Talking).await;
+        client::close(io.wire, io.input, Some(Linger::BRIEFLY)).await;
     }
 }
 

@@ -5,7 +5,7 @@ use super::pace::narrow;
 use super::speak::{self, run};
 use super::upstream::through;
 use crate::l7::worker::Order;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -122,6 +122,28 @@ fn an_answer_that_comes_before_the_end_of_the_request_arrives() {
         client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
         let answer = client.ask(&"x".repeat(1000));
         assert_eq!((answer.status(), answer.text()), (413, "no!"));
+    });
+}
+
+/// Many clients read no answer before they have sent their request, and whoever closes on one that sends takes the answer from it
+/// (RFC 9112, section 9.6).
+#[test]
+fn a_client_that_sends_all_of_a_large_request_first_gets_the_early_answer() {
+    let impatient = backend(|mut client| {
+        client.head();
+        client.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!");
+    });
+    over_both(|start| {
+        for (address, status) in [(impatient, 413), (free_address(), 502)] {
+            let lab = start(to(address));
+            let mut client = lab.connect();
+            client.send(&format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 32 << 20));
+            for _ in 0..32 {
+                client.0.get_mut().write_all(&[b'x'; 1 << 20]).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert_eq!(client.receive().unwrap().status(), status);
+        }
     });
 }
 
