@@ -133,13 +133,14 @@ fn a_client_that_sends_all_of_a_large_request_first_gets_the_early_answer() {
         client.head();
         client.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!");
     });
+    let piece = vec![b'x'; 1 << 20];
     over_both(|start| {
         for (address, status) in [(impatient, 413), (free_address(), 502)] {
             let lab = start(to(address));
             let mut client = lab.connect();
             client.send(&format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 32 << 20));
             for _ in 0..32 {
-                client.0.get_mut().write_all(&[b'x'; 1 << 20]).unwrap();
+                client.0.get_mut().write_all(&piece).unwrap();
                 std::thread::sleep(Duration::from_millis(5));
             }
             assert_eq!(client.receive().unwrap().status(), status);
