@@ -4,7 +4,7 @@ use super::lab::{Client, Lab, backend, free_address, mirror, over_both, service,
 use crate::config::proxy::{Action, Backend, Edits, Network, Proxy, Route, RouteDeadlines, Share};
 use crate::l7::memory::CONNECTION;
 use std::io::{BufRead as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -156,7 +156,7 @@ fn a_client_that_uploads_for_too_long_is_told_and_its_backend_is_not_blamed() {
             }
         });
         assert_eq!(client.receive().unwrap().status(), 504);
-        drop(client);
+        client.0.get_ref().shutdown(Shutdown::Both).unwrap();
         dripping.join().unwrap();
     });
 }
