@@ -10,7 +10,7 @@ use lb_common::wire::U32be;
 use lb_userspace::kernel::guard::Guarding;
 use lb_userspace::kernel::records::{FlowRecords, FlowWalk};
 use lb_userspace::kernel::{Datapath, Program, Settings, Tables, Written};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -47,27 +47,43 @@ pub(super) struct Twins {
     kernel: Option<Datapath>,
     /// Where in its tables this case has written.
     written: Written,
-    _here: Pinned,
+    here: Pinned,
 }
 
-/// Keeps this thread on one CPU: each has turns and a flood guard of its own, and the host's tables are one CPU's.
-struct Pinned(CpuSet);
+/// Keeps this thread on one CPU: each has turns and a flood guard of its own, and the host's tables are one CPU's. It is the one
+/// that the thread is on, so that two cases keep to two.
+struct Pinned {
+    before: CpuSet,
+    only: CpuSet,
+}
 
 impl Pinned {
     fn here() -> Result<Self> {
         let before = sched_getaffinity(Pid::from_raw(0)).context("ask for this thread's CPUs")?;
-        let first = (0..CpuSet::count()).find(|cpu| before.is_set(*cpu) == Ok(true));
         let mut only = CpuSet::new();
-        only.set(first.context("this thread has no CPU")?)?;
-        sched_setaffinity(Pid::from_raw(0), &only).context("keep to one CPU")?;
-        Ok(Self(before))
+        only.set(sched_getcpu().context("ask for this thread's CPU")?)?;
+        let pinned = Self { before, only };
+        keep_to(&pinned.only)?;
+        Ok(pinned)
     }
+
+    /// Does what starts threads that should have all CPUs.
+    fn away<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        keep_to(&self.before)?;
+        let done = work();
+        keep_to(&self.only)?;
+        Ok(done)
+    }
+}
+
+fn keep_to(cpus: &CpuSet) -> Result<()> {
+    sched_setaffinity(Pid::from_raw(0), cpus).context("choose this thread's CPUs")
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
         // The CPUs were this thread's before; were they refused now, it would only go on with one.
-        let _ = sched_setaffinity(Pid::from_raw(0), &self.0);
+        let _ = keep_to(&self.before);
     }
 }
 
@@ -111,7 +127,7 @@ impl Twins {
         kernel.tables.reset(SLOTS, &written).context("empty the tables")?;
         kernel.tables.write_common_mtu(common_mtu)?;
         let (kernel, written) = (Some(kernel), Written::default());
-        let mut twins = Self { host, settings, hook, kernel, written, _here: Pinned::here()? };
+        let mut twins = Self { host, settings, hook, kernel, written, here: Pinned::here()? };
         twins.copy()?;
         Ok(twins)
     }
@@ -150,12 +166,20 @@ impl Twins {
             Side::Decap => Program::Decap,
         };
         let stages = stages::taken(&self.host, packet);
-        self.kernel()?.programs.add(stages).context("load what the packet takes")?;
+        self.load_missing(stages).context("load what the packet takes")?;
         let (code, bytes) = self.run(program, packet)?;
         let expected_code = self.hook.code_of(&outcome);
         ensure!(code == expected_code, "kernel returned {code}, host {outcome:?}");
         ensure!(bytes == expected, "bytes differ:\nkernel {bytes:02x?}\nhost   {expected:02x?}");
         Ok((outcome, bytes))
+    }
+
+    fn load_missing(&mut self, stages: StageSet) -> Result<()> {
+        let programs = &mut self.kernel.as_mut().context("the programs were handed on")?.programs;
+        if programs.have(stages) {
+            return Ok(());
+        }
+        Ok(self.here.away(|| programs.add(stages))??)
     }
 
     fn run(&mut self, program: Program, packet: &[u8]) -> Result<(u32, Vec<u8>)> {
