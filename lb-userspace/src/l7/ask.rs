@@ -257,17 +257,19 @@ pub fn decide<W: Watch, F: Fields + ?Sized>(
 ) -> Result<Verdict<W>, Failure> {
     let request = &question.request;
     if let Some(redirect) = &asker.listener.redirect {
-        return Ok(Verdict::Reply(reply::redirect(redirect, None, request, facts)));
+        return Ok(Verdict::Reply(reply::redirect(redirect, (None, asker.date), request, facts)));
     }
     let route = asker.listener.route(request).ok_or(Failure::NoRoute)?;
     account.routed(route);
     let shares = match &route.action {
         Action::Forward(shares) => shares,
         Action::Redirect(redirect) => {
-            let edits = Some(&*route.response);
+            let edits = (Some(&*route.response), asker.date);
             return Ok(Verdict::Reply(reply::redirect(redirect, edits, request, facts)));
         }
-        Action::Respond(answer) => return Ok(Verdict::Reply(reply::fixed(answer, &route.response, facts))),
+        Action::Respond(answer) => {
+            return Ok(Verdict::Reply(reply::fixed(answer, &route.response, facts, asker.date)));
+        }
     };
     if let (Some(limit), Framing::Length(length)) = (route.body_limit, facts.framing)
         && length > limit

@@ -61,17 +61,18 @@ impl Reply {
     }
 }
 
-/// What a route says itself.
+/// What a route says itself, at this date.
 #[must_use]
-pub fn fixed(answer: &Answer, edits: &ResponseEdits, facts: &Facts) -> Reply {
-    say(answer.status, ("content-type", &answer.content_type), &answer.body, Some(edits), facts)
+pub fn fixed(answer: &Answer, edits: &ResponseEdits, facts: &Facts, date: &str) -> Reply {
+    let edits = (Some(edits), date);
+    say(answer.status, ("content-type", &answer.content_type), &answer.body, edits, facts)
 }
 
-/// Where the client is sent, by a route with these edits or by the listener itself.
+/// Where the client is sent, by a route with these edits or by the listener itself, at this date.
 #[must_use]
 pub fn redirect<F: ?Sized>(
     redirect: &Redirect,
-    edits: Option<&ResponseEdits>,
+    edits: (Option<&ResponseEdits>, &str),
     request: &Request<'_, F>,
     facts: &Facts,
 ) -> Reply {
@@ -120,10 +121,13 @@ fn say(
     status: u16,
     (name, value): (&str, &[u8]),
     body: &[u8],
-    edits: Option<&ResponseEdits>,
+    (edits, date): (Option<&ResponseEdits>, &str),
     facts: &Facts,
 ) -> Reply {
     let mut fields = Fields::default();
+    if edits.is_none_or(ResponseEdits::adds_date) {
+        fields.put("date", date.as_bytes());
+    }
     match edits {
         Some(edits) => edits.edit_own((name, value), &mut fields),
         None => fields.put(name, value),

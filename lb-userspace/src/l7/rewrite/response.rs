@@ -136,7 +136,13 @@ impl ResponseEdits {
         self.names.find(name).is_none() && !belongs_into_head(name)
     }
 
-    /// The one field of an answer of our own, and what the route puts beside it or in its place.
+    /// Whether answers that tell no date are given one, as those of our own are (RFC 9110, section 6.6.1).
+    #[must_use]
+    pub const fn adds_date(&self) -> bool {
+        self.adds_date
+    }
+
+    /// The one field of an answer of our own besides its date, and what the route puts beside it or in its place.
     pub fn edit_own(&self, (name, value): (&str, &[u8]), sink: &mut impl FieldSink) {
         if self.names.find(name) != Some(Treatment::Drop) {
             sink.put(name, value);

@@ -1,7 +1,8 @@
 //! What one client, one backend or one service too slow must not do to the others.
 
-use super::lab::{Client, Lab, backend, free_address, mirror, over_both, service, to};
-use crate::config::proxy::{Action, Backend, Edits, Network, Proxy, Route, RouteDeadlines, Share};
+use super::lab::{Client, Lab, backend, free_address, mirror, over_both, service, to, to_by_http2};
+use super::speak::{self, run};
+use crate::config::proxy::{Action, Backend, Edits, Network, Proxy, Respond, Route, RouteDeadlines, Share};
 use crate::l7::memory::CONNECTION;
 use std::io::{BufRead as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -487,6 +488,25 @@ fn answers_of_our_own_say_what_the_proxy_calls_itself() {
         let mut client = lab.connect();
         assert_eq!(client.ask(GET).field("server"), Some("front"));
         assert_eq!(client.ask("GET / HTTP/1.1\r\n\r\n").field("server"), Some("front"));
+    });
+}
+
+/// Whoever answers with a clock says when (RFC 9110, section 6.6.1).
+#[test]
+fn answers_of_our_own_have_a_date_unless_their_route_takes_it_out() {
+    over_both(|start| {
+        for remove in [vec![], vec!["date".to_owned()]] {
+            let mut proxy = to_by_http2(free_address());
+            let response = Edits { remove: remove.clone(), ..Edits::default() };
+            let action = Action::Respond(Respond::default());
+            proxy.routes = vec![Route { action, response, ..route("web") }];
+            let lab = start(proxy);
+            let told = lab.connect().ask(GET);
+            let again = run(async { speak::Client::connect(&lab).await.ask(speak::get("/")).await });
+            for date in [told.field("date"), again.field("date")] {
+                assert_eq!(date.is_some_and(|date| date.ends_with(" GMT")), remove.is_empty(), "{date:?}");
+            }
+        }
     });
 }
 
