@@ -205,9 +205,11 @@ fn a_side_that_only_listens_is_not_silent() {
             run(async {
                 let (answer, mut stream) = connect(&lab).await;
                 let mut body = answer.await.unwrap().into_body();
-                for _ in 0..TICKS {
-                    assert_eq!(&*body.data().await.unwrap().unwrap(), b".");
+                let mut heard = 0;
+                while heard < TICKS {
+                    heard += body.data().await.unwrap().unwrap().len();
                 }
+                assert_eq!(heard, TICKS);
                 for _ in 0..TICKS {
                     stream.send_data(Bytes::from_static(b"."), false).unwrap();
                     tokio::time::sleep(BEAT).await;
