@@ -339,12 +339,15 @@ name = "a"
 addr = "10.0.0.1:80"
 "#;
 
+    fn question(url: &str, method: &str) -> Question {
+        let (https, host, port, target) = Question::parse(url).unwrap();
+        let (method, client) = (method.to_owned(), ([192, 0, 2, 7], 5555).into());
+        Question { https, host, port, target, method, fields: Vec::new(), client }
+    }
+
     fn read(url: &str, method: &str) -> (String, Reading) {
         let settings = Settings::build(&config::parse("test", TEXT).unwrap().config.proxy, None).unwrap();
-        let (https, host, port, target) = Question::parse(url).unwrap();
-        let client = ([192, 0, 2, 7], 5555).into();
-        let question =
-            Question { https, host, port, target, method: method.to_owned(), fields: Vec::new(), client };
+        let question = question(url, method);
         let (_, listener) = question.listener(&settings, &[]).unwrap();
         (listener.config.name.clone(), question.read(&settings, listener))
     }
@@ -371,10 +374,8 @@ listener = "10.0.0.6:9"
         let config = config::parse("test", &[TEXT, vips].concat()).unwrap().config;
         let settings = Settings::build(&config.proxy, None).unwrap();
         let comes_to = |url: &str| {
-            let (https, host, port, target) = Question::parse(url).unwrap();
-            let (method, client) = ("GET".to_owned(), ([192, 0, 2, 7], 5555).into());
-            let question = Question { https, host, port, target, method, fields: Vec::new(), client };
-            question.listener(&settings, &config.services).map(|(_, listener)| listener.config.name.clone())
+            let listener = question(url, "GET").listener(&settings, &config.services);
+            listener.map(|(_, listener)| listener.config.name.clone())
         };
         assert_eq!(comes_to("https://203.0.113.20/").as_deref(), Some("behind"));
         assert_eq!(comes_to("https://198.51.100.1/").as_deref(), Some("main"));

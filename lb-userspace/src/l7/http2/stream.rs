@@ -274,15 +274,15 @@ fn check_upgrade<W, H>(begin: Begin<H>, ask: &Ask<W>) -> Result<Begin<H>, Failur
 /// A login that takes a connection fails by HTTP/2, and does not by HTTP/1.1, where the backend is spoken to in that.
 fn check_login<W>(begin: Begin<Response<()>>, ask: &Ask<W>) -> Result<Begin<Response<()>>, Failure> {
     let service = &ask.upstreams.service.config;
-    let challenges = begin.head.headers().get_all(WWW_AUTHENTICATE).iter();
-    if begin.status == 401
-        && !service.http2
-        && service.proxy_protocol.is_none()
-        && takes_a_connection(challenges.map(HeaderValue::as_bytes))
-    {
-        return Err(Failure::NeedsHttp1);
+    if begin.status != 401 || service.http2 || service.proxy_protocol.is_some() {
+        return Ok(begin);
     }
-    Ok(begin)
+    let challenges = begin.head.headers().get_all(WWW_AUTHENTICATE).iter();
+    if takes_a_connection(challenges.map(HeaderValue::as_bytes)) {
+        Err(Failure::NeedsHttp1)
+    } else {
+        Ok(begin)
+    }
 }
 
 impl<W: Watch> Near<W> for Stream<W> {

@@ -89,6 +89,24 @@ fn addresses_of_listeners_are_refused_with_their_remedy() {
         .helps(
             r#"give that service `forward = "local"` and `listener = "203.0.113.1:80"`, or listen elsewhere"#,
         ),
+        row(
+            "a listener on a range that is another socket's",
+            packets("203.0.113.1:80-90", "forward = \"local\"\nlistener = \"127.0.0.1:9\"")
+                .replace("0.0.0.0:80", "203.0.113.1:80"),
+        )
+        .at("3:14")
+        .says("connections to 203.0.113.1:80 never come to this listener")
+        .marks("expected an address that is no VIP of another service")
+        .also("15:7", "this VIP takes them")
+        .helps(
+            r#"give that service `forward = "local"` and `listener = "203.0.113.1:80"`, or listen elsewhere"#,
+        ),
+    ]);
+}
+
+#[test]
+fn addresses_of_metrics_that_others_have_are_refused_with_their_remedy() {
+    check([
         row("metrics where a listener is", with("[metrics]\naddress = \"127.0.0.1:80\""))
             .at("14:11")
             .says("the address of metrics, 127.0.0.1:80, is a listener's")
@@ -104,24 +122,16 @@ fn addresses_of_listeners_are_refused_with_their_remedy() {
         .marks("expected an address or port of its own")
         .also("15:7", "this VIP takes its connections")
         .helps(r#"serve them elsewhere, as in `address = "127.0.0.1:9090"`"#),
-        row("a kind that there is not", instead("kind = \"http\"", "kind = \"htpp\""))
-            .at("8:8")
-            .says(r#"`kind` cannot be "htpp""#)
-            .marks(r#"expected "l4" or "http""#)
-            .helps(r#"did you mean "http"?"#),
-        row(
-            "a listener on a range that is another socket's",
-            packets("203.0.113.1:80-90", "forward = \"local\"\nlistener = \"127.0.0.1:9\"")
-                .replace("0.0.0.0:80", "203.0.113.1:80"),
-        )
-        .at("3:14")
-        .says("connections to 203.0.113.1:80 never come to this listener")
-        .marks("expected an address that is no VIP of another service")
-        .also("15:7", "this VIP takes them")
-        .helps(
-            r#"give that service `forward = "local"` and `listener = "203.0.113.1:80"`, or listen elsewhere"#,
-        ),
     ]);
+}
+
+#[test]
+fn a_kind_that_there_is_not_is_one_mistake() {
+    check([row("a kind that there is not", instead("kind = \"http\"", "kind = \"htpp\""))
+        .at("8:8")
+        .says(r#"`kind` cannot be "htpp""#)
+        .marks(r#"expected "l4" or "http""#)
+        .helps(r#"did you mean "http"?"#)]);
 }
 
 #[test]
