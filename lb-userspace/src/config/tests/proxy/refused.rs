@@ -137,46 +137,46 @@ fn a_kind_that_there_is_not_is_one_mistake() {
 #[test]
 fn what_a_listener_leads_to_and_how_is_told_from_what_it_cannot() {
     check([
-row("a service that there is none of", instead("service = \"web\"", "service = \"wbe\""))
-.at("4:11")
-.says(r#"listener "main" leads to "wbe", which is no service of kind `http`"#)
-.marks(r#"expected the name of a service with `kind = "http"`"#)
-.helps(r#"did you mean "web"?"#),
-row("a service that is nothing like any", instead("service = \"web\"", "service = \"blog\""))
-.at("4:11")
-.says(r#"listener "main" leads to "blog", which is no service of kind `http`"#)
-.marks(r#"expected the name of a service with `kind = "http"`"#)
-.helps(r#"add a `[[service]]` with `name = "blog"` and `kind = "http"`"#),
-row("a service of packets", packets("203.0.113.1:81", NAT).replace("service = \"web\"", "service = \"p\""))
-.at("4:11")
-.says(r#"listener "main" leads to "p", which is no service of kind `http`"#)
-.marks(r#"expected the name of a service with `kind = "http"`"#)
-.helps(r#"that service is one of packets, which find it by its VIP: give it `kind = "http"`, or name another"#),
-row("strict transport without TLS", listener("hsts = {}"))
-.at("5:8")
-.says("`hsts` has no meaning here")
-.marks("expected only with `tls`")
-.helps("remove `hsts`"),
-row("a redirect to where the client is already", listener(&format!("redirect_to_https = 443\n{TLS}")).replacen("service = \"web\"\n", "", 1))
-.at("4:21")
-.says("`redirect_to_https` has no meaning here")
-.marks("expected only without `tls`")
-.helps("remove `redirect_to_https`"),
-row("a redirect and a service", listener("redirect_to_https = 443"))
-.at("4:11")
-.says("`service` has no meaning here")
-.marks("expected only without `redirect_to_https`, which answers everything")
-.helps("remove `service`"),
-row("TLS without a certificate", listener("tls = {}"))
-.at("5:7")
-.says("`tls` has no certificate")
-.marks("expected at least one")
-.helps(r#"add `certificates = [{ cert = "/etc/lb/www.pem", key = "/etc/lb/www.key" }]`"#),
-row("a certificate without its key", listener("tls = { certificates = [{ cert = \"/c\" }] }"))
-.at("5:25")
-.says("`certificates = [{ … }]` lacks the key `key`")
-.marks("expected `key`: the whole path of a file, starting with `/`")
-.helps(r#"add `key = "/etc/lb/www.key"`"#),
+        row("a service that there is none of", instead("service = \"web\"", "service = \"wbe\""))
+            .at("4:11")
+            .says(r#"listener "main" leads to "wbe", which is no service of kind `http`"#)
+            .marks(r#"expected the name of a service with `kind = "http"`"#)
+            .helps(r#"did you mean "web"?"#),
+        row("a service that is nothing like any", instead("service = \"web\"", "service = \"blog\""))
+            .at("4:11")
+            .says(r#"listener "main" leads to "blog", which is no service of kind `http`"#)
+            .marks(r#"expected the name of a service with `kind = "http"`"#)
+            .helps(r#"add a `[[service]]` with `name = "blog"` and `kind = "http"`"#),
+        row("a service of packets", packets("203.0.113.1:81", NAT).replace("service = \"web\"", "service = \"p\""))
+            .at("4:11")
+            .says(r#"listener "main" leads to "p", which is no service of kind `http`"#)
+            .marks(r#"expected the name of a service with `kind = "http"`"#)
+            .helps(r#"that service is one of packets, which find it by its VIP: give it `kind = "http"`, or name another"#),
+        row("strict transport without TLS", listener("hsts = {}"))
+            .at("5:8")
+            .says("`hsts` has no meaning here")
+            .marks("expected only with `tls`")
+            .helps("remove `hsts`"),
+        row("a redirect to where the client is already", listener(&format!("redirect_to_https = 443\n{TLS}")).replacen("service = \"web\"\n", "", 1))
+            .at("4:21")
+            .says("`redirect_to_https` has no meaning here")
+            .marks("expected only without `tls`")
+            .helps("remove `redirect_to_https`"),
+        row("a redirect and a service", listener("redirect_to_https = 443"))
+            .at("4:11")
+            .says("`service` has no meaning here")
+            .marks("expected only without `redirect_to_https`, which answers everything")
+            .helps("remove `service`"),
+        row("TLS without a certificate", listener("tls = {}"))
+            .at("5:7")
+            .says("`tls` has no certificate")
+            .marks("expected at least one")
+            .helps(r#"add `certificates = [{ cert = "/etc/lb/www.pem", key = "/etc/lb/www.key" }]`"#),
+        row("a certificate without its key", listener("tls = { certificates = [{ cert = \"/c\" }] }"))
+            .at("5:25")
+            .says("`certificates = [{ … }]` lacks the key `key`")
+            .marks("expected `key`: the whole path of a file, starting with `/`")
+            .helps(r#"add `key = "/etc/lb/www.key"`"#),
     ]);
 }
 
