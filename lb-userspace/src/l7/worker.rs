@@ -114,13 +114,16 @@ struct Listening {
     socket: Rc<Socket>,
 }
 
+/// The backends that are down, by their service's name and their address.
+pub type Down = Arc<[(String, SocketAddr)]>;
+
 /// What the daemon tells its workers.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// Serve this from now on.
-    Serve(Snapshot),
+    /// Serve this from now on. These of its backends are down, all others up: no request sees one that it adds before it is judged.
+    Serve(Snapshot, Down),
     /// These backends are down, all others up.
-    Down(Arc<Vec<(String, SocketAddr)>>),
+    Judge(Down),
     /// Tell how the backends look from here.
     Look(UnboundedSender<Vec<Look>>),
     /// Accept nothing more, and end when all connections have, or after this time; at once, if it is said again.
@@ -129,19 +132,19 @@ pub enum Order {
 
 /// Runs a worker until it is told to end, or nobody is left to tell it.
 pub async fn run<W: Watch>(
-    snapshot: Snapshot,
+    (snapshot, down): (Snapshot, Down),
     mut orders: UnboundedReceiver<Order>,
     (counters, seed): (Arc<Counters>, u64),
 ) {
     let worker = Rc::new(Worker::<W>::new(snapshot.clone(), counters, seed));
     // The first request may come before the first tick.
     worker.tell_time(&mut DateCache::default());
-    worker.serve(snapshot);
+    worker.serve(snapshot, &down);
     spawn_local(tick(Rc::clone(&worker)));
     let patience = loop {
         match orders.recv().await {
-            Some(Order::Serve(snapshot)) => worker.serve(snapshot),
-            Some(Order::Down(down)) => worker.judge(&down),
+            Some(Order::Serve(snapshot, down)) => worker.serve(snapshot, &down),
+            Some(Order::Judge(down)) => worker.judge(&down),
             // Whoever asked may have given up.
             Some(Order::Look(told)) => drop(told.send(worker.look())),
             Some(Order::Drain(patience)) => break patience,
@@ -248,13 +251,13 @@ impl<W: Watch> Worker<W> {
     }
 
     /// Takes settings up. Sockets and connections of what did not change live on.
-    fn serve(self: &Rc<Self>, snapshot: Snapshot) {
+    fn serve(self: &Rc<Self>, snapshot: Snapshot, down: &[(String, SocketAddr)]) {
         let former = self.site();
         let site = Site::new(snapshot, Some(&former), (self.counters.number, self.elapsed()));
         former.give_way_to(&site);
         let wanted = addresses(&site.snapshot.settings);
         self.site.replace(Rc::new(site));
-        self.admit_waiting();
+        self.judge(down);
         self.changed.notify_waiters();
         self.listening.borrow_mut().retain(|address, listening| {
             let stays = wanted.get(address) == Some(&listening.id);

@@ -6,6 +6,7 @@ use crate::config::{Check, CheckKind};
 use crate::health::{self, Evidence, HealthState, Layers, Params, Report, Transport};
 use crate::l7::site::Snapshot;
 use crate::l7::tls::ClientTls;
+use crate::l7::worker::Down;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
@@ -77,7 +78,7 @@ impl Checks {
     }
 
     /// The backends that are checked and not up.
-    pub(super) fn down(&self) -> Vec<Key> {
+    pub(super) fn down(&self) -> Down {
         let is_up = |key: &Key| self.verdicts.get(key).is_some_and(|state| *state == HealthState::Up);
         self.running.keys().filter(|key| !is_up(key)).cloned().collect()
     }

@@ -119,7 +119,7 @@ impl Front {
         tracing::info!(files = files.join(", "), "read again");
         self.snapshot = Snapshot { tls: Arc::new(tls), ..self.snapshot.clone() };
         if let Some(workers) = &self.workers {
-            workers.serve(&self.snapshot);
+            workers.serve(&self.snapshot, self.checks.down());
         }
         self.checks.follow(&self.file, &self.snapshot);
     }

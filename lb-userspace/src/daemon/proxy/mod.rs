@@ -22,6 +22,7 @@ use crate::l7::settings::{self, Settings};
 use crate::l7::site::Snapshot;
 use crate::l7::tls::{self, Shared, Store, TlsError};
 use crate::l7::transport;
+use crate::l7::worker::Down;
 use checks::Checks;
 pub(super) use checks::Key;
 use orders::Orders;
@@ -167,8 +168,7 @@ impl Front {
     /// Starts the workers, if there is anything to serve and they do not run yet.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
         if self.workers.is_none() {
-            self.workers = start(&self.snapshot)?;
-            self.tell_down();
+            self.workers = start(&self.snapshot, &self.checks.down())?;
         }
         Ok(())
     }
@@ -180,14 +180,8 @@ impl Front {
         while let Ok(report) = waiting.try_recv() {
             changed |= self.checks.note(&report);
         }
-        if changed {
-            self.tell_down();
-        }
-    }
-
-    fn tell_down(&self) {
-        if let Some(workers) = &self.workers {
-            workers.tell_down(self.checks.down());
+        if let Some(workers) = self.workers.as_ref().filter(|_| changed) {
+            workers.judge(self.checks.down());
         }
     }
 
@@ -210,10 +204,17 @@ impl Front {
         Prepared(snapshot, watch): Prepared,
     ) -> Result<(), Error> {
         match &self.workers {
-            Some(workers) => workers.serve(&snapshot),
-            None => self.workers = start(&snapshot)?,
-        }
+            Some(workers) => workers.serve(&snapshot, down),
+            None => match start(&snapshot, &down) {
+                Ok(workers) => self.workers = workers,
+                Err(error) => {
+                    self.checks.follow(&self.file, &self.snapshot);
+                    return Err(error);
+                }
+            },
         self.checks.follow(&config.proxy, &snapshot);
+        let down = self.checks.down();
+        }
         self.orders.follow(&config.proxy);
         self.file = config.proxy.clone();
         (self.snapshot, self.watch) = (snapshot, watch);
@@ -239,12 +240,12 @@ impl Front {
 }
 
 /// Workers that serve this, if there is anything to serve.
-fn start(snapshot: &Snapshot) -> Result<Option<Workers>, Error> {
+fn start(snapshot: &Snapshot, down: &Down) -> Result<Option<Workers>, Error> {
     if snapshot.settings.listeners.iter().next().is_none() {
         return Ok(None);
     }
     try_addresses(&snapshot.settings, None)?;
-    Workers::start(snapshot).map(Some)
+    Workers::start(snapshot, down).map(Some)
 }
 
 /// Sees whether all logs can be written, so that the operator hears of it.

@@ -88,7 +88,7 @@ impl Front {
         let settings = Settings::build(&self.orders.over(&self.file), Some(&self.snapshot.settings))?;
         self.snapshot.settings = Arc::new(settings);
         if let Some(workers) = &self.workers {
-            workers.serve(&self.snapshot);
+            workers.serve(&self.snapshot, self.checks.down());
         }
         Ok(())
     }

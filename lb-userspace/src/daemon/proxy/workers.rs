@@ -1,11 +1,10 @@
 //! The worker threads.
 
 use super::Error;
-use super::checks::Key;
 use crate::config::proxy::Io;
 use crate::l7::site::{Look, Snapshot};
 use crate::l7::transport::{Epoll, Kind, Ring, Watch};
-use crate::l7::worker::{Counters, Order, run};
+use crate::l7::worker::{Counters, Down, Order, run};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::sync::Arc;
@@ -31,11 +30,12 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts as many as the settings say.
-    pub(super) fn start(snapshot: &Snapshot) -> Result<Self, Error> {
+    /// Starts as many as the settings say, which serve this.
+    pub(super) fn start(snapshot: &Snapshot, down: &Down) -> Result<Self, Error> {
         let proxy = &snapshot.settings.proxy;
         let kind = choose(proxy.io)?;
-        let workers = (0..snapshot.workers).map(|number| Worker::start(number, kind, snapshot.clone()));
+        let workers = (0..snapshot.workers)
+            .map(|number| Worker::start(number, kind, (snapshot.clone(), Down::clone(down))));
         let workers = workers.collect::<io::Result<Vec<_>>>().map_err(Error::Worker)?;
         tracing::info!(workers = workers.len(), io = kind.as_str(), "serving");
         Ok(Self { kind, workers })
@@ -48,14 +48,14 @@ impl Workers {
         }
     }
 
-    /// Has all serve a snapshot.
-    pub(super) fn serve(&self, snapshot: &Snapshot) {
-        self.tell(&Order::Serve(snapshot.clone()));
+    /// Has all serve a snapshot, of which these backends are down.
+    pub(super) fn serve(&self, snapshot: &Snapshot, down: Down) {
+        self.tell(&Order::Serve(snapshot.clone(), down));
     }
 
     /// Tells all which backends are down.
-    pub(super) fn tell_down(&self, down: Vec<Key>) {
-        self.tell(&Order::Down(Arc::new(down)));
+    pub(super) fn judge(&self, down: Down) {
+        self.tell(&Order::Judge(down));
     }
 
     /// How the backends look to each. One that does not answer at once is left out.
@@ -97,13 +97,13 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(number: u32, kind: Kind, snapshot: Snapshot) -> io::Result<Self> {
+    fn start(number: u32, kind: Kind, served: (Snapshot, Down)) -> io::Result<Self> {
         let (orders, received) = unbounded_channel();
         let counters = Arc::new(Counters::of(number));
         let own = (Arc::clone(&counters), RandomState::new().hash_one(number));
         let work = move || match kind {
-            Kind::Ring => Ring::run(run::<Ring>(snapshot, received, own)),
-            Kind::Epoll => Epoll::run(run::<Epoll>(snapshot, received, own)),
+            Kind::Ring => Ring::run(run::<Ring>(served, received, own)),
+            Kind::Epoll => Epoll::run(run::<Epoll>(served, received, own)),
         };
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(work)?;
         Ok(Self { orders, counters, thread })

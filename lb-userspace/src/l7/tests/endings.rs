@@ -4,9 +4,13 @@ use super::lab::{backend, free_address, mirror, over_both, to, to_by_http2};
 use super::pace::narrow;
 use super::speak::{self, run};
 use super::upstream::through;
-use crate::l7::worker::Order;
+use crate::config::proxy::Backend;
+use crate::l7::worker::{Down, Order};
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -155,13 +159,46 @@ fn a_backend_that_is_down_is_not_asked() {
         let lab = start(to(address));
         let mut client = lab.connect();
         assert_eq!(client.ask(GET).status(), 200);
-        lab.orders.send(Order::Down(vec![("web".to_owned(), address)].into())).unwrap();
+        lab.orders.send(Order::Judge(vec![("web".to_owned(), address)].into())).unwrap();
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(client.ask(GET).status(), 503);
-        lab.orders.send(Order::Down(Vec::new().into())).unwrap();
+        lab.orders.send(Order::Judge(Vec::new().into())).unwrap();
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(client.ask(GET).status(), 200);
     });
+}
+
+#[test]
+fn a_backend_that_a_reload_adds_is_asked_only_once_it_is_up() {
+    let well = mirror();
+    over_both(|start| {
+        let (ill, told) = tells_of_connections();
+        let mut proxy = to(well);
+        let mut lab = start(proxy.clone());
+        let mut client = lab.connect();
+        assert_eq!(client.ask(GET).status(), 200);
+        let added = Backend { name: "web2".to_owned(), addr: ill, ..proxy.services[0].backends[0].clone() };
+        proxy.services[0].backends.insert(0, added);
+        lab.reload_with(&proxy, [("web".to_owned(), ill)].into());
+        for _ in 0..200 {
+            assert_eq!(client.ask(GET).status(), 200);
+        }
+        assert!(told.try_recv().is_err(), "a backend was asked that is down");
+        lab.orders.send(Order::Judge(Down::default())).unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        while told.try_recv().is_err() {
+            assert_eq!(client.ask(GET).status(), 200);
+            assert!(Instant::now() < end, "a backend is not asked that came up");
+        }
+    });
+}
+
+/// A backend that hangs up on whoever connects, and tells of each.
+fn tells_of_connections() -> (SocketAddr, Receiver<()>) {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let address = backend(move |_| tell.lock().unwrap().send(()).unwrap_or_default());
+    (address, told)
 }
 
 #[test]

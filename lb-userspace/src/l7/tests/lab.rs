@@ -9,7 +9,7 @@ use crate::l7::settings::Settings;
 use crate::l7::site::Snapshot;
 use crate::l7::tls::{Shared, Store};
 use crate::l7::transport::{Epoll, Ring, Watch};
-use crate::l7::worker::{Counters, Order, run};
+use crate::l7::worker::{Counters, Down, Order, run};
 use socket2::{Domain, Socket, Type};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -51,11 +51,11 @@ impl Lab {
     fn start<W: Watch>(proxy: &Proxy, queue: log::Queue) -> Self {
         let address = proxy.listeners[0].addresses[0];
         let settings = Arc::new(Settings::build(proxy, None).unwrap());
-        let snapshot = snapshot(&settings, queue.clone());
+        let served = (snapshot(&settings, queue.clone()), Down::default());
         let (orders, received) = unbounded_channel();
         let counters = Arc::new(Counters::default());
         let kept = Arc::clone(&counters);
-        let thread = std::thread::spawn(move || W::run(run::<W>(snapshot, received, (kept, 1))).unwrap());
+        let thread = std::thread::spawn(move || W::run(run::<W>(served, received, (kept, 1))).unwrap());
         let lab = Self { address, orders, counters, settings, queue, thread: Some(thread) };
         while TcpStream::connect(address).is_err() {
             std::thread::sleep(Duration::from_millis(1));
@@ -65,8 +65,13 @@ impl Lab {
 
     /// Serves something else from now on.
     pub(super) fn reload(&mut self, proxy: &Proxy) {
+        self.reload_with(proxy, Down::default());
+    }
+
+    /// The same, where these backends are down.
+    pub(super) fn reload_with(&mut self, proxy: &Proxy, down: Down) {
         self.settings = Arc::new(Settings::build(proxy, Some(&self.settings)).unwrap());
-        self.orders.send(Order::Serve(snapshot(&self.settings, self.queue.clone()))).unwrap();
+        self.orders.send(Order::Serve(snapshot(&self.settings, self.queue.clone()), down)).unwrap();
     }
 
     pub(super) fn connect(&self) -> Client {
