@@ -216,7 +216,8 @@ fn evidence(backend: &BackendStatus) -> String {
 fn last_probe(health: &HealthStatus) -> String {
     match (&health.error, health.last_probe_ms_ago, health.latency_us) {
         (Some(error), Some(ago), _) => format!("{error}, {ago} ms ago"),
-        (None, Some(ago), Some(latency)) => format!("ok in {latency} µs, {ago} ms ago"),
+        (None, Some(ago), Some(latency @ ..10_000)) => format!("ok in {latency} µs, {ago} ms ago"),
+        (None, Some(ago), Some(latency)) => format!("ok in {} ms, {ago} ms ago", latency / 1000),
         _ if health.check == "none" => "not checked".to_owned(),
         _ => "none yet".to_owned(),
     }

@@ -67,7 +67,7 @@ impl Balancer {
         filter.from = order.from.map_or(CaptureSide::ANY, side_of_peer);
         filter.to = order.to.map_or(CaptureSide::ANY, side_of_peer);
         if let Some(name) = &order.service {
-            let service = super::orders::find_service(&self.config.services, name)?;
+            let service = super::orders::find_service(&self.config, name)?;
             filter.vip = side_of_vip(service.vip);
             for backend in self.planner.backends(service.vip) {
                 filter.add_backend(backend.id);

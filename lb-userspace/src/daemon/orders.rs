@@ -237,10 +237,19 @@ pub(super) fn find_backend<'a, T>(
     present.find(|(name, _)| *name == backend).map(|(_, found)| found).ok_or_else(missing)
 }
 
-/// A service of layer 4 by its name.
-pub(super) fn find_service<'a>(services: &'a [Service], service: &str) -> Result<&'a Service, String> {
-    let names = services.iter().map(|service| service.name.as_str());
-    services.iter().find(|candidate| candidate.name == service).ok_or_else(|| no_service(service, names))
+/// A service of packets by its name.
+pub(super) fn find_service<'a>(config: &'a Config, service: &str) -> Result<&'a Service, String> {
+    let names = config.services.iter().map(|service| service.name.as_str());
+    let missing = || {
+        if config.proxy.services.iter().any(|of_requests| of_requests.name == service) {
+            let names = list(names.clone());
+            return format!(
+                "service `{service}` gets requests, no packets; those that get packets are: {names}"
+            );
+        }
+        no_service(service, names.clone())
+    };
+    config.services.iter().find(|candidate| candidate.name == service).ok_or_else(missing)
 }
 
 /// What to say of a service that is not there.
@@ -331,6 +340,15 @@ mod tests {
             find(&config, "web", "web9")
                 .unwrap_err()
                 .starts_with("service `web` has no backend `web9`; it has: web1, web2")
+        );
+        assert_eq!(find_service(&config, "web").unwrap().name, "web");
+        assert_eq!(
+            find_service(&config, "wbe").unwrap_err(),
+            "there is no service `wbe`; there are: web, dns"
+        );
+        assert_eq!(
+            find_service(&config, "pages").unwrap_err(),
+            "service `pages` gets requests, no packets; those that get packets are: web, dns"
         );
         let none = config::parse("none", "").unwrap().config;
         assert_eq!(find(&none, "web", "web1").unwrap_err(), "there is no service `web`; there are: none");
