@@ -39,6 +39,9 @@ pub struct FrontStatus {
     /// Connections that ended before TLS was agreed on.
     #[serde(default)]
     pub handshake_failures: u64,
+    /// Why files of TLS cannot be used that were renewed; what was read before is in use.
+    #[serde(default)]
+    pub tls_unusable: Vec<String>,
     /// Connections that were to begin with a PROXY header and did not.
     #[serde(default)]
     pub proxy_header_failures: u64,

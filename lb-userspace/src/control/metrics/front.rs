@@ -67,6 +67,11 @@ fn tls(front: &FrontStatus, page: &mut Page) {
     page.sample(&[], front.resumed);
     page.counter("lb_tls_handshake_failures_total", "Connections that ended before TLS was agreed on.");
     page.sample(&[], front.handshake_failures);
+    page.gauge(
+        "lb_tls_unusable_files",
+        "Listeners' and services' renewed files that cannot be used; what was read before is.",
+    );
+    page.sample(&[], front.tls_unusable.len());
     page.gauge("lb_tls_certificate_expiry_timestamp_seconds", "When a certificate expires, since 1970.");
     for listener in &front.listeners {
         for certificate in &listener.certificates {

@@ -46,6 +46,7 @@ fn status() -> Status {
         },
         failures: [("no_route".to_owned(), 1)].into(),
         handshakes: [("1.3".to_owned(), 5)].into(),
+        tls_unusable: vec!["no key".into()],
         ..Default::default()
     };
     Status {
@@ -132,6 +133,7 @@ fn numbers_stand_where_they_belong() {
         "lb_http_copies_total{outcome=\"answered\"} 13",
         "lb_http_copies_total{outcome=\"lost\"} 14",
         "lb_http_failures_total{reason=\"no_route\"} 1",
+        "lb_tls_unusable_files 1",
         "lb_tls_certificate_expiry_timestamp_seconds{listener=\"main\",file=\"/c.pem\"} 7",
     ] {
         assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");

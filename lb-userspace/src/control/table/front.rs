@@ -42,8 +42,9 @@ pub(super) fn front(front: &FrontStatus) -> Vec<String> {
             classes(route.answers)
         )
     });
-    let heads = [head, answers, shedding(&front.shedding)].into_iter();
-    heads.chain(listeners).chain(routes).chain(services).collect()
+    let heads = [head, answers, shedding(&front.shedding)].into_iter().chain(access_log(front.log_lines));
+    let unusable = front.tls_unusable.iter().map(|why| format!("{why}; what was read before is in use"));
+    heads.chain(unusable).chain(listeners).chain(routes).chain(services).collect()
 }
 
 fn front_listener(listener: &FrontListenerStatus) -> String {
@@ -68,6 +69,12 @@ fn shedding(shedding: &FrontSheddingStatus) -> String {
         grouped(shed),
         grouped(refused)
     )
+}
+
+/// What became of the access log's lines, if there were any.
+fn access_log((handed, lost): (u64, u64)) -> Option<String> {
+    let told = || format!("access log: {} lines, {} lost", grouped(handed), grouped(lost));
+    (handed > 0 || lost > 0).then(told)
 }
 
 fn front_backend(backend: &FrontBackendStatus) -> String {
@@ -133,6 +140,19 @@ mod tests {
         );
         let unchecked = HealthStatus { check: "none".into(), ..HealthStatus::default() };
         assert_eq!(told_of("up", unchecked), "    last probe: not checked");
+    }
+
+    #[test]
+    fn what_of_the_log_is_lost_and_what_of_tls_cannot_be_used_is_told() {
+        let told = |log_lines, tls_unusable| {
+            front(&FrontStatus { tls_unusable, log_lines, ..FrontStatus::default() })
+        };
+        let why = "listener \"main\" cannot speak TLS as configured: no key in /etc/lb/www.key".to_owned();
+        let lines = told((1_200, 3), vec![why.clone()]);
+        assert!(lines.contains(&"access log: 1,200 lines, 3 lost".to_owned()), "{lines:?}");
+        assert!(lines.contains(&format!("{why}; what was read before is in use")), "{lines:?}");
+        let lines = told((0, 0), Vec::new());
+        assert!(!lines.iter().any(|line| line.contains("log") || line.contains("in use")), "{lines:?}");
     }
 
     #[test]

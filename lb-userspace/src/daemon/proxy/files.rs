@@ -110,18 +110,21 @@ impl Front {
 
     fn read_again(&mut self, changed: &[PathBuf]) {
         let settings = &self.snapshot.settings;
-        let is_changed = &mut |file: &Path| changed.iter().any(|other| other == file);
+        // What could not be used is tried again with whatever changes, so that no mistake is told longer than it lasts.
+        let all = !self.unusable.is_empty();
+        let is_changed = &mut |file: &Path| all || changed.iter().any(|other| other == file);
         let (tls, mistakes) = self.snapshot.tls.follow(&self.shared, settings, is_changed);
         for mistake in &mistakes {
             tracing::error!("{}; what was in use before stays in use", chain(mistake));
         }
+        self.unusable = mistakes.iter().map(|mistake| chain(mistake)).collect();
         let files: Vec<_> = changed.iter().map(|file| file.display().to_string()).collect();
         tracing::info!(files = files.join(", "), "read again");
         self.snapshot = Snapshot { tls: Arc::new(tls), ..self.snapshot.clone() };
+        self.checks.follow(&self.file, &self.snapshot);
         if let Some(workers) = &self.workers {
             workers.serve(&self.snapshot, self.checks.down());
         }
-        self.checks.follow(&self.file, &self.snapshot);
     }
 
     fn warn_of_ends(&self, now: SystemTime) {

@@ -127,6 +127,8 @@ pub(super) struct Front {
     orders: Orders,
     checks: Checks,
     watch: files::FileWatch,
+    /// Why files of TLS cannot be used that were renewed.
+    unusable: Vec<String>,
 }
 
 /// A configuration that was read and found possible.
@@ -157,7 +159,8 @@ impl Front {
         let mut checks = Checks::new(transport, told);
         checks.follow(&config.proxy, &snapshot);
         let (file, orders) = (config.proxy.clone(), Orders::default());
-        Ok((Self { shared, snapshot, workers: None, log, file, orders, checks, watch }, reports))
+        let unusable = Vec::new();
+        Ok((Self { shared, snapshot, workers: None, log, file, orders, checks, watch, unusable }, reports))
     }
 
     /// Whether every backend has its first verdict.
@@ -203,6 +206,8 @@ impl Front {
         config: &Config,
         Prepared(snapshot, watch): Prepared,
     ) -> Result<(), Error> {
+        self.checks.follow(&config.proxy, &snapshot);
+        let down = self.checks.down();
         match &self.workers {
             Some(workers) => workers.serve(&snapshot, down),
             None => match start(&snapshot, &down) {
@@ -212,13 +217,11 @@ impl Front {
                     return Err(error);
                 }
             },
-        self.checks.follow(&config.proxy, &snapshot);
-        let down = self.checks.down();
         }
         self.orders.follow(&config.proxy);
         self.file = config.proxy.clone();
         (self.snapshot, self.watch) = (snapshot, watch);
-        self.tell_down();
+        self.unusable.clear();
         Ok(())
     }
 

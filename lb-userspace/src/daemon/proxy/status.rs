@@ -38,6 +38,7 @@ impl Front {
                 .collect(),
             services: services.collect(),
             routes: routes.collect(),
+            tls_unusable: self.unusable.clone(),
             ..FrontStatus::default()
         };
         Some(self.with_counts(status, workers))

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::Claim;
 use super::life::Kept;
@@ -46,8 +46,17 @@ fn unusable(scene: &mut Scene) -> Result<()> {
     fs::copy(other, key)?;
     scene.wait_for("a word in the log", |scene| scene.daemon.log().contains("stays in use"))?;
     ensure!(shown(scene, "O = ec"), "the former is not shown");
+    ensure!(unusable_told(scene)? == 1, "`status` does not tell of it");
     certify(scene.files.path(), NAME, "ec", "mended")?;
-    scene.wait_for("the mended pair", |scene| shown(scene, "O = mended"))
+    scene.wait_for("the mended pair", |scene| shown(scene, "O = mended"))?;
+    ensure!(unusable_told(scene)? == 0, "`status` tells of what was mended");
+    Ok(())
+}
+
+/// Of how many of TLS's files `status` says that they cannot be used.
+fn unusable_told(scene: &Scene) -> Result<usize> {
+    let status = scene.daemon.status()?;
+    Ok(status["front"]["tls_unusable"].as_array().context("no word of files")?.len())
 }
 
 /// Has openssl write an OCSP response of this serial number's certificate, valid for so many days.
