@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
-use crate::{bpf, fingerprint, process, setup};
+use crate::{bpf, fingerprint, process, profile, setup};
 
 /// The whole build, as `cargo xtask build` does it.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
@@ -15,8 +15,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 
 /// Builds everything and returns the path of the daemon.
 pub(crate) fn daemon(workspace: &Workspace) -> Result<PathBuf> {
+    profile::tell(workspace);
+    daemon_by(workspace, profile::release_cargo(workspace))
+}
+
+/// The same by a cargo that has flags of its own.
+pub(crate) fn daemon_by(workspace: &Workspace, mut cargo: Command) -> Result<PathBuf> {
     programs(workspace)?;
-    let mut cargo = process::host_command(workspace.root());
     cargo.args(["build", "--release", "--locked", "--package", "lb-userspace"]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let messages = process::output_with_progress(&mut cargo).context("the daemon does not build")?;

@@ -8,7 +8,7 @@ use anyhow::{Context, Error, Result};
 use nix::unistd::geteuid;
 
 use crate::workspace::Workspace;
-use crate::{bpf, build, process, setup};
+use crate::{bpf, build, process, profile, setup};
 
 /// Sets up, builds, and becomes the demo: so that Ctrl-C, `kill` and the exit code are the demo's own, and nobody
 /// returns to a prompt while it still cleans up.
@@ -24,7 +24,7 @@ pub(crate) fn run(workspace: &Workspace, keep: bool) -> Result<()> {
 }
 
 fn build_demo(workspace: &Workspace) -> Result<PathBuf> {
-    let mut cargo = process::host_command(workspace.root());
+    let mut cargo = profile::release_cargo(workspace);
     cargo.args(["build", "--release", "--locked", "--package", "lb-tests", "--bin", "demo"]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let messages = process::output_with_progress(&mut cargo).context("the demo does not build")?;

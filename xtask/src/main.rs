@@ -11,6 +11,7 @@ mod demo;
 mod fingerprint;
 mod fuzz;
 mod process;
+mod profile;
 mod setup;
 mod test;
 mod vm;
@@ -74,6 +75,8 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Record what the daemon does under load, by which release builds of this compiler are optimised then
+    Profile,
     /// Check format, clippy and, where installed, cargo-deny
     Lint,
 }
@@ -102,6 +105,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Fuzz { target, seconds } => {
             fuzz::run(&workspace, target.as_deref(), Duration::from_secs(*seconds))?;
         }
+        Command::Profile => profile::record(&workspace)?,
         Command::Lint => return Ok(test::lint(&workspace)),
     }
     Ok(ExitCode::SUCCESS)

@@ -41,6 +41,18 @@ impl Workspace {
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from).join("fuzz")
     }
 
+    /// Cargo's folder for the daemon that counts what it does, and its counts.
+    pub(crate) fn profile_target_dir(&self) -> PathBuf {
+        env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| self.root.join("target"), PathBuf::from)
+            .join("profile")
+    }
+
+    /// What was recorded of the daemon under load, a file for each compiler.
+    pub(crate) fn profile_dir(&self) -> PathBuf {
+        self.root.join("lb-userspace/profile")
+    }
+
     /// Where the finished BPF objects lie for the daemon to embed. The path is fixed, whatever
     /// `CARGO_TARGET_DIR` says, because the daemon's build script must find it too.
     pub(crate) fn object_dir(&self) -> PathBuf {

@@ -18,7 +18,7 @@ use self::kernel::Kernel;
 use self::machine::{Machine, explain, lacking};
 use crate::test::{Report, Tally};
 use crate::workspace::Workspace;
-use crate::{bpf, process};
+use crate::{bpf, process, profile};
 
 /// The series that are tried unless others are named: Debian's two latest.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
@@ -72,7 +72,7 @@ fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
 
 /// The suites' program, which is a machine's first process. What went wrong is printed.
 fn build_init(workspace: &Workspace) -> Option<PathBuf> {
-    let mut cargo = process::host_command(workspace.root());
+    let mut cargo = profile::release_cargo(workspace);
     cargo.args(["build", "--release", "--locked", "--package", "lb-tests", "--bin", "lb-tests"]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let messages =

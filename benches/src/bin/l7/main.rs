@@ -8,6 +8,7 @@ mod memory;
 mod proxies;
 mod relay;
 mod scene;
+mod train;
 mod work;
 
 use std::fmt::{self, Display, Formatter};
@@ -41,6 +42,9 @@ struct Arguments {
     /// Requests a second of the work at a fixed rate.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(64..=200_000))]
     rate: u32,
+    /// Have `lb` do what it is compiled for, and measure nothing: `cargo xtask profile` counts what it does meanwhile.
+    #[arg(long)]
+    train: bool,
     /// Be the floor: this bench starts itself so.
     #[arg(long, hide = true)]
     floor: bool,
@@ -86,6 +90,9 @@ fn main() -> Result<()> {
     // The proxy has the other CPU to itself.
     let machine = Machine::pinned()?;
     let scene = Scene::build(arguments.rate)?;
+    if arguments.train {
+        return train::run(&scene);
+    }
     let mut measured: Vec<Vec<Measured>> = works.iter().map(|_| proxies()).collect();
     let mut notes = Vec::new();
     for round in 0..arguments.rounds {

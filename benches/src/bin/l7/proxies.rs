@@ -93,13 +93,45 @@ impl Display for Proxy {
     }
 }
 
+/// Ours with what real configurations have besides: a log, checks, sticky clients, routes that rewrite.
+pub(crate) fn fuller(io: &str, folder: &Path) -> String {
+    let log = format!("access_log = {{ to = \"{}/log\" }}", folder.display());
+    let service = "health = { http = \"/1k\" }\nsticky = { cookie = \"lb\" }";
+    configuration(io, folder, [&log, service]) + ROUTES
+}
+
+const ROUTES: &str = r#"
+[[route]]
+name = "api"
+hosts = ["api.example.org", "*.example.net"]
+path = "/api"
+service = "web"
+rewrite = { prefix = "/" }
+request = { set = [{ name = "X-Environment", value = "live" }], remove = ["X-Debug"] }
+response = { set = [{ name = "X-Frame-Options", value = "DENY" }] }
+[[route]]
+name = "admin"
+path = { exact = "/admin" }
+methods = "GET"
+respond = { status = 403 }
+[[route]]
+name = "all"
+service = "web"
+"#;
+
 fn ours(io: &str, folder: &Path) -> String {
+    configuration(io, folder, [""; 2])
+}
+
+/// With these lines for the proxy and for its service.
+fn configuration(io: &str, folder: &Path, [proxy, service]: [&str; 2]) -> String {
     let [first, second] = BACKENDS;
     let folder = folder.display();
     format!(
         "[proxy]
 io = \"{io}\"
 workers = 1
+{proxy}
 [[listener]]
 name = \"plain\"
 addresses = [\"127.0.0.1:{HTTP}\"]
@@ -112,6 +144,7 @@ tls = {{ certificates = [{{ cert = \"{folder}/cert.pem\", key = \"{folder}/key.p
 [[service]]
 name = \"web\"
 kind = \"http\"
+{service}
   [[service.backend]]
   name = \"one\"
   addr = \"{first}\"
@@ -184,6 +217,7 @@ http {{
   server {{
     listen {first} backlog=4096; listen {second} backlog=4096; root .;
     location = /1k {{ return 200 \"{kilobyte}\"; }}
+    location = /pieces {{ gzip on; gzip_types *; default_type text/plain; return 200 \"{kilobyte}\"; }}
   }}
 }}
 "

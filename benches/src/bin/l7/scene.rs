@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,17 +75,36 @@ impl Scene {
 
     /// What the work costs a proxy that is started for it.
     pub(crate) fn measure(&self, work: Work, proxy: Proxy, seconds: u64) -> Result<Sample> {
-        let mut command = proxy.command(self.folder.path(), &self.daemon)?;
+        let command = proxy.command(self.folder.path(), &self.daemon)?;
+        let lasting = Duration::from_secs(seconds);
+        self.while_it_runs(command, proxy.ports(), |process| self.measure_running(work, process, lasting))
+    }
+
+    /// Starts a proxy on its CPU, does something, and ends it.
+    pub(crate) fn while_it_runs<T>(
+        &self,
+        mut command: Command,
+        ports: &[u16],
+        work: impl FnOnce(&Process) -> Result<T>,
+    ) -> Result<T> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut process = on_cpu(PROXY_CPU, || self.namespace.spawn(command))?;
-        let answers =
-            proxy.ports().iter().try_for_each(|port| self.wait_for((Ipv4Addr::LOCALHOST, *port).into()));
-        let sample =
-            answers.and_then(|()| self.measure_running(work, &process, Duration::from_secs(seconds)));
+        let answers = ports.iter().try_for_each(|port| self.wait_for((Ipv4Addr::LOCALHOST, *port).into()));
+        let done = answers.and_then(|()| work(&process));
         // A process with a ring that is killed leaves its listening sockets for a moment, and the next shares its port with them.
         process.signal(Signal::SIGTERM)?;
         process.wait(PATIENCE)?;
-        sample
+        done
+    }
+
+    /// Where configurations lie, and what they name.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The daemon that is measured.
+    pub(crate) fn daemon(&self) -> &Path {
+        &self.daemon
     }
 
     fn measure_running(&self, work: Work, process: &Process, lasting: Duration) -> Result<Sample> {
@@ -111,31 +130,32 @@ impl Scene {
     }
 
     /// Has the work done for so long; the number of requests.
-    fn load(&self, work: Work, lasting: Duration) -> Result<u64> {
+    pub(crate) fn load(&self, work: Work, lasting: Duration) -> Result<u64> {
         let seconds = lasting.as_secs().max(1);
         match work {
-            Work::Https1K => self.wrk(64, seconds, &format!("https://127.0.0.1:{HTTPS}/1k")),
-            Work::Http1K => self.wrk(64, seconds, &format!("http://127.0.0.1:{HTTP}/1k")),
-            Work::Https100K => self.wrk(16, seconds, &format!("https://127.0.0.1:{HTTPS}/100k")),
-            Work::Http100K => self.wrk(16, seconds, &format!("http://127.0.0.1:{HTTP}/100k")),
-            Work::Https2 => self.h2load(seconds),
+            Work::Https1K => self.wrk(64, seconds, &[], &format!("https://127.0.0.1:{HTTPS}/1k")),
+            Work::Http1K => self.wrk(64, seconds, &[], &format!("http://127.0.0.1:{HTTP}/1k")),
+            Work::Https100K => self.wrk(16, seconds, &[], &format!("https://127.0.0.1:{HTTPS}/100k")),
+            Work::Http100K => self.wrk(16, seconds, &[], &format!("http://127.0.0.1:{HTTP}/100k")),
+            Work::Https2 => self.h2load(seconds, &[], "/1k"),
             Work::Handshake => self.namespace.run(|| clients::handshakes(lasting)),
             _ => self.namespace.run(|| Ok(clients::at_rate(self.rate, lasting)?.len() as u64)),
         }
     }
 
-    fn wrk(&self, connections: u32, seconds: u64, url: &str) -> Result<u64> {
+    pub(crate) fn wrk(&self, connections: u32, seconds: u64, more: &[&str], url: &str) -> Result<u64> {
         let (connections, lasting) = (format!("-c{connections}"), format!("-d{seconds}s"));
-        let text = self.output("wrk", &["-t1", &connections, &lasting, "--timeout", "5s", url])?;
+        let load = ["-t1", &connections, &lasting, "--timeout", "5s"];
+        let text = self.output("wrk", &[&load[..], more, &[url]].concat())?;
         ensure!(!text.contains("Socket errors") && !text.contains("Non-2xx"), "wrk: {text}");
         number_before(&text, " requests in ").with_context(|| format!("wrk said {text}"))
     }
 
-    fn h2load(&self, seconds: u64) -> Result<u64> {
-        let (lasting, url) = (seconds.to_string(), format!("https://127.0.0.1:{HTTPS}/1k"));
+    pub(crate) fn h2load(&self, seconds: u64, more: &[&str], path: &str) -> Result<u64> {
+        let (lasting, url) = (seconds.to_string(), format!("https://127.0.0.1:{HTTPS}{path}"));
         let tls = ["--tls13-ciphers", "TLS_AES_128_GCM_SHA256", "--groups", "X25519"];
         let load = ["-t1", "-c32", "-m10", "-D", &lasting];
-        let text = self.output("h2load", &[&load[..], &tls, &[&url]].concat())?;
+        let text = self.output("h2load", &[&load[..], &tls, more, &[&url]].concat())?;
         ensure!(text.contains("Application protocol: h2"), "HTTP/2 was not agreed on");
         ensure!(text.contains(" 0 failed, 0 errored"), "h2load: {text}");
         number_before(&text, " succeeded").with_context(|| format!("h2load said {text}"))
