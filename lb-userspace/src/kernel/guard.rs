@@ -124,16 +124,11 @@ impl GuardMaps {
         Ok(())
     }
 
-    /// Empties all of them but the lists, of which none is in force then; for tests.
+    /// Empties all of them but the lists, which stay in force until others are written; for tests.
     pub(super) fn reset(&mut self) -> Result<(), TableError> {
         if self.buckets.len() == 1 {
             return Ok(());
         }
-        self.write_list(&List::default())?;
-        let beside = self.current.list;
-        let places: Vec<u32> = (beside..).take(self.list_room()).collect();
-        let vacant = vec![Raw(ListNode::VACANT); places.len()];
-        bpf::update(self.lists.map().fd().as_fd(), &places, &vacant).map_err(refused("write to", LISTS))?;
         self.write_block_count(0)?;
         self.writer.clear::<GuardRule>(Table::GuardRules, 0..limits::GUARD_RULES)?;
         zero(&self.buckets, self.buckets.len()).map_err(refused("write to", BUCKETS))?;

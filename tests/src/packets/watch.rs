@@ -4,8 +4,8 @@ use super::annex::{client, every_mode, other_client, vip};
 use super::row::Setup;
 use crate::family::Family;
 use lb_common::abi::{
-    BlockKey, Contents, GuardFlags, GuardRule, Origin, PortRange, Rate, Service, ServiceFlags, SourceMask,
-    Ticks, limits,
+    BlockKey, Contents, GuardFlags, GuardRule, List, Origin, PortRange, Rate, Service, ServiceFlags,
+    SourceMask, Ticks, limits,
 };
 use lb_common::datapath::HostTables;
 use lb_common::wire::{U32be, ipv6, protocol};
@@ -13,6 +13,7 @@ use lb_userspace::guard::martians;
 use lb_userspace::guard::network::Network;
 use lb_userspace::guard::trie::Marks;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 /// Ports of the VIPs that a range leads to.
 pub(super) const RANGED: u16 = 2001;
@@ -46,7 +47,7 @@ pub(super) fn with<const FLAGS: u32>(tables: &mut HostTables, setup: &Setup) {
     let numbers: Vec<u32> = tables.services.values().map(|service| service.id.into()).collect();
     tables.guard.rules =
         numbers.into_iter().chain([limits::GUARD_HOSTS]).map(|number| (number, rule)).collect();
-    tables.guard.lists = lists().build();
+    tables.guard.lists.clone_from(&LISTS);
 }
 
 /// The same, and the third client blocked, as the allowed one would be if that were possible.
@@ -68,7 +69,10 @@ pub(super) fn by_network<const FLAGS: u32>(tables: &mut HostTables, setup: &Setu
     tables.guard.rules.values_mut().for_each(|rule| rule.mask = wider);
 }
 
-fn lists() -> Marks {
+/// Built once: it takes longer than all else that a row starts with.
+static LISTS: LazyLock<List> = LazyLock::new(|| marks().build());
+
+fn marks() -> Marks {
     let mut marks = Marks::default();
     martians::networks(false).for_each(|network| marks.add(network, Origin::MARTIAN));
     for family in Family::BOTH {

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::report::Report;
 use super::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{build, fuzz, process, profile, vm};
+use crate::{build, fuzz, process, vm};
 
 /// In the order in which they run: what fails fastest comes first, and fuzzing when its targets have been compiled beside what waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,7 +102,7 @@ impl Suite {
     fn run_tests(self, workspace: &Workspace, daemon: Option<&Path>) -> Tally {
         let mut sum = self.known_skips();
         for line in self.command_lines() {
-            let furnished = || self.furnish(self.command(workspace, line), daemon);
+            let furnished = || self.furnish(cargo(workspace, line), daemon);
             let mut tally = self.follow(&mut furnished());
             if (1..=SECOND_ATTEMPTS).contains(&tally.failures.len()) {
                 self.try_again(&mut tally, furnished);
@@ -157,7 +157,7 @@ impl Suite {
     }
 
     fn commands(self, workspace: &Workspace) -> Vec<Command> {
-        self.command_lines().iter().map(|line| self.command(workspace, line)).collect()
+        self.command_lines().iter().map(|line| cargo(workspace, line)).collect()
     }
 
     /// What cargo is asked, one command a line.
@@ -174,20 +174,18 @@ impl Suite {
             Self::Host => &["test --workspace --lib --bins --tests --locked --no-fail-fast"],
             Self::Doc => &["test --workspace --doc --locked --no-fail-fast"],
             Self::Fuzz | Self::Vm => &[],
-            Self::Kernel => &["run --release --locked --quiet --package lb-tests --bin lb-tests"],
+            // Built as the unit tests are, which leaves little of it to build. The daemon that it starts is the release.
+            Self::Kernel => &["run --locked --quiet --package lb-tests --bin lb-tests"],
         }
     }
+}
 
-    fn command(self, workspace: &Workspace, arguments: &str) -> Command {
-        // What is built beside the daemon is built as it is, or their common parts would be built twice.
-        let mut command = match self {
-            Self::Kernel => profile::release_cargo(workspace),
-            _ => process::host_command(workspace.root()),
-        };
-        command.args(arguments.split_whitespace());
-        build::with_any_programs(workspace, &mut command);
-        command
-    }
+/// A cargo command with these arguments.
+fn cargo(workspace: &Workspace, arguments: &str) -> Command {
+    let mut command = process::host_command(workspace.root());
+    command.args(arguments.split_whitespace());
+    build::with_any_programs(workspace, &mut command);
+    command
 }
 
 #[cfg(test)]
