@@ -83,11 +83,12 @@ pub fn all() -> Vec<Case> {
     steady.chain(suites.into_iter().flatten()).filter(is_awaited_no_more).collect()
 }
 
-/// The cases for a kernel that is tried in a virtual machine, which is slow: what depends on the kernel, and no more. If some were
-/// `asked` for by name, also what no kernel outside may have descriptors for, and takes minutes there.
+/// The cases for a kernel that is tried in a virtual machine, which is slow: what depends on the kernel, and of the fixtures a
+/// sample. If some were `asked` for by name, it is picked from all, and from what no kernel outside may have descriptors for.
 #[must_use]
 pub fn of_a_guest(verified: Vec<Verified>, asked: bool) -> Vec<Case> {
-    let suites = [verifier::cases(verified), smoke::cases(), local::lookups(), differential::in_one_load()];
+    let fixtures = if asked { differential::in_one_load() } else { differential::sample_in_one_load() };
+    let suites = [verifier::cases(verified), smoke::cases(), local::lookups(), fixtures];
     let long = asked.then(l7::idle).into_iter().flatten();
     suites.into_iter().flatten().chain(long).collect()
 }

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use super::image;
 use crate::process;
 
-/// Several times as long as it takes under emulation, so that only a hang ends here.
-const LIMIT_SECONDS: u32 = 600;
+/// Several times as long as it takes two machines at once under emulation, so that only a hang ends here.
+const LIMIT_SECONDS: u32 = 1800;
 /// The memory of a machine: the daemon's tables at their usual sizes, twice, and room.
 const MEGABYTES: u32 = 2048;
 /// How much slower than usual things may be under emulation: ten times was seen.
