@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lb_benches::machine::Machine;
 use lb_benches::samples::Samples;
-use proxies::Proxy;
+use proxies::{Peer, Proxy};
 use scene::Scene;
 use serde::Serialize;
 use work::Work;
@@ -42,6 +42,11 @@ struct Arguments {
     /// Requests a second of the work at a fixed rate.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(64..=200_000))]
     rate: u32,
+    /// Measure this proxy, too; give it again for more. In its command, which is split at blanks and run in the foreground, stand
+    /// for what it must use: `{http}` and `{https}` the ports, `{first}` and `{second}` the backends, and `{folder}` where
+    /// `cert.pem`, `key.pem` and both in `both.pem` are.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    peer: Vec<Peer>,
     /// Have `lb` do what it is compiled for, and measure nothing: `cargo xtask profile` counts what it does meanwhile.
     #[arg(long)]
     train: bool,
@@ -54,7 +59,7 @@ struct Arguments {
 #[derive(Serialize)]
 struct Row {
     work: &'static str,
-    proxy: &'static str,
+    proxy: String,
     transport: &'static str,
     /// Microseconds of the proxy's CPU for each request; of `p99`, of latency; of `idle-memory`, KiB for each connection.
     cpu_us_per_request: f64,
@@ -93,14 +98,17 @@ fn main() -> Result<()> {
     if arguments.train {
         return train::run(&scene);
     }
-    let mut measured: Vec<Vec<Measured>> = works.iter().map(|_| proxies()).collect();
+    let peers = arguments.peer.iter().map(Proxy::Peer);
+    let proxies: Vec<_> = Proxy::USUAL.into_iter().chain(peers).collect();
+    let nothing = || proxies.iter().map(|_| Measured::default()).collect();
+    let mut measured: Vec<Vec<Measured>> = works.iter().map(|_| nothing()).collect();
     let mut notes = Vec::new();
     for round in 0..arguments.rounds {
         for (work, measured) in works.iter().zip(&mut measured) {
-            for turn in 0..Proxy::ALL.len() {
+            for turn in 0..proxies.len() {
                 // Another goes first in each round.
-                let place = (turn + round as usize) % Proxy::ALL.len();
-                let proxy = Proxy::ALL[place];
+                let place = (turn + round as usize) % proxies.len();
+                let proxy = proxies[place];
                 if !proxy.does(*work) {
                     continue;
                 }
@@ -115,7 +123,8 @@ fn main() -> Result<()> {
             }
         }
     }
-    let rows = works.iter().zip(&measured).flat_map(|(work, measured)| rows(*work, measured)).collect();
+    let of_all = works.iter().zip(&measured);
+    let rows = of_all.flat_map(|(work, measured)| rows(*work, &proxies, measured)).collect();
     notes.dedup();
     let report = Report { machine, rows, notes };
     print!("{report}");
@@ -125,10 +134,6 @@ fn main() -> Result<()> {
     }
     ensure!(report.rows.iter().any(|row| row.proxy == "lb"), "nothing of ours was measured");
     Ok(())
-}
-
-fn proxies() -> Vec<Measured> {
-    Proxy::ALL.iter().map(|_| Measured::default()).collect()
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Work>> {
@@ -143,13 +148,13 @@ fn chosen(names: &[String]) -> Result<Vec<Work>> {
     names.iter().map(find).collect()
 }
 
-fn rows(work: Work, measured: &[Measured]) -> Vec<Row> {
-    let nginx = Proxy::ALL.iter().position(|proxy| *proxy == Proxy::Nginx);
+fn rows(work: Work, proxies: &[Proxy<'_>], measured: &[Measured]) -> Vec<Row> {
+    let nginx = proxies.iter().position(|proxy| *proxy == Proxy::Nginx);
     let base = nginx.map_or(f64::NAN, |place| measured[place].cost.median());
-    let row = |(proxy, Measured { cost, per_second }): (&Proxy, &Measured)| {
+    let row = |(proxy, Measured { cost, per_second }): (&Proxy<'_>, &Measured)| {
         (!cost.is_empty()).then(|| Row {
             work: work.name(),
-            proxy: proxy.name(),
+            proxy: proxy.name().to_owned(),
             transport: proxy.transport(),
             cpu_us_per_request: cost.median(),
             ratio_to_nginx: cost.median() / base,
@@ -158,7 +163,7 @@ fn rows(work: Work, measured: &[Measured]) -> Vec<Row> {
             per_second: (!per_second.is_empty()).then(|| per_second.median()),
         })
     };
-    Proxy::ALL.iter().zip(measured).filter_map(row).collect()
+    proxies.iter().zip(measured).filter_map(row).collect()
 }
 
 impl Display for Report {

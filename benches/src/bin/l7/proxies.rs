@@ -5,8 +5,9 @@ use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, ensure};
 
 use crate::work::Work;
 
@@ -18,24 +19,64 @@ pub(crate) const BACKENDS: [&str; 2] = ["127.0.0.1:19001", "127.0.0.1:19002"];
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proxy {
+pub(crate) enum Proxy<'a> {
     Uring,
     Epoll,
     Nginx,
     Haproxy,
     /// Not a proxy: the least that one has to do ([`crate::relay`]).
     Floor,
+    Peer(&'a Peer),
 }
 
-impl Proxy {
-    pub(crate) const ALL: [Self; 5] = [Self::Uring, Self::Epoll, Self::Nginx, Self::Haproxy, Self::Floor];
+/// A proxy that is measured besides, as whoever runs the bench starts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    name: String,
+    /// The program and its arguments, with the names of [`Peer::command`] in braces.
+    words: Vec<String>,
+}
 
-    pub(crate) const fn name(self) -> &'static str {
+impl Peer {
+    fn command(&self, folder: &Path) -> Result<Command> {
+        let folder = folder.display();
+        let filled = self.words.iter().map(|word| {
+            word.replace("{http}", &HTTP.to_string())
+                .replace("{https}", &HTTPS.to_string())
+                .replace("{first}", BACKENDS[0])
+                .replace("{second}", BACKENDS[1])
+                .replace("{folder}", &folder.to_string())
+        });
+        let filled: Vec<_> = filled.collect();
+        let (program, arguments) = filled.split_first().context("a peer without a command")?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Ok(command)
+    }
+}
+
+impl FromStr for Peer {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, command) = text.split_once('=').context("expected NAME=COMMAND")?;
+        let words: Vec<_> = command.split_whitespace().map(str::to_owned).collect();
+        ensure!(!name.is_empty() && !words.is_empty(), "expected NAME=COMMAND");
+        Ok(Self { name: name.to_owned(), words })
+    }
+}
+
+impl<'a> Proxy<'a> {
+    /// Those that are always measured.
+    pub(crate) const USUAL: [Self; 5] = [Self::Uring, Self::Epoll, Self::Nginx, Self::Haproxy, Self::Floor];
+
+    pub(crate) fn name(self) -> &'a str {
         match self {
             Self::Uring | Self::Epoll => "lb",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Floor => "floor",
+            Self::Peer(peer) => &peer.name,
         }
     }
 
@@ -49,8 +90,13 @@ impl Proxy {
         if matches!(self, Self::Floor) { &[HTTP] } else { &[HTTP, HTTPS] }
     }
 
+    /// How it waits for its sockets, as far as is known.
     pub(crate) const fn transport(self) -> &'static str {
-        if matches!(self, Self::Uring) { "io_uring" } else { "epoll" }
+        match self {
+            Self::Uring => "io_uring",
+            Self::Peer(_) => "",
+            Self::Epoll | Self::Nginx | Self::Haproxy | Self::Floor => "epoll",
+        }
     }
 
     /// The command that runs it in the foreground, its configuration written into a folder that has `cert.pem` and `key.pem`.
@@ -81,15 +127,19 @@ impl Proxy {
                 command.arg("--floor");
                 command
             }
+            Self::Peer(peer) => peer.command(folder)?,
         };
         command.current_dir(folder);
         Ok(command)
     }
 }
 
-impl Display for Proxy {
+impl Display for Proxy<'_> {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}-{}", self.name(), self.transport())
+        match self.transport() {
+            "" => formatter.write_str(self.name()),
+            transport => write!(formatter, "{}-{transport}", self.name()),
+        }
     }
 }
 
@@ -222,4 +272,21 @@ http {{
 }}
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_started_by_its_words_filled_in() {
+        let peer: Peer = "other=bin/other --port {http} --to={first} {folder}/cert.pem".parse().unwrap();
+        let command = peer.command(Path::new("/f")).unwrap();
+        let words: Vec<_> = command.get_args().collect();
+        assert_eq!((peer.name.as_str(), command.get_program().to_str()), ("other", Some("bin/other")));
+        assert_eq!(words, ["--port", "18080", "--to=127.0.0.1:19001", "/f/cert.pem"]);
+        for other in ["other", "=other", "other=", "other=  "] {
+            assert!(other.parse::<Peer>().is_err(), "{other}");
+        }
+    }
 }

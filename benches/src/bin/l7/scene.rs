@@ -74,7 +74,7 @@ impl Scene {
     }
 
     /// What the work costs a proxy that is started for it.
-    pub(crate) fn measure(&self, work: Work, proxy: Proxy, seconds: u64) -> Result<Sample> {
+    pub(crate) fn measure(&self, work: Work, proxy: Proxy<'_>, seconds: u64) -> Result<Sample> {
         let command = proxy.command(self.folder.path(), &self.daemon)?;
         let lasting = Duration::from_secs(seconds);
         self.while_it_runs(command, proxy.ports(), |process| self.measure_running(work, process, lasting))
