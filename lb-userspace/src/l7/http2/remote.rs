@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(in crate::l7) struct Remote {
     answer: ResponseFuture,
     outgoing: Outgoing,
-    /// There once the answer's head has come.
+    /// There once the answer's head has come, unless that is all of it.
     incoming: Option<Incoming>,
     /// Whether the request was whole with its head.
     is_whole: bool,
@@ -106,12 +106,14 @@ impl Remote {
             websocket::put_accept(request, &mut head.headers);
             return Ok(self.begin_tunnel(&head.headers, body, near, ask));
         }
-        let framing = framing(&head.headers, body.is_end_stream(), ask.facts.is_head())?;
+        let status = head.status.as_u16();
+        let (framing, length_elsewhere) =
+            frame(&head.headers, status, body.is_end_stream(), ask.facts.is_head())?;
         let told = Told {
-            status: head.status.as_u16(),
+            status,
             fields: &head.headers,
-            framing: framing.0,
-            length_elsewhere: framing.1,
+            framing,
+            length_elsewhere,
             upgrade: None,
             names_fields: false,
             text: b"",
@@ -119,12 +121,11 @@ impl Remote {
         if told.status == 101 {
             return Err(Failure::BadAnswer(Refusal::SwitchUnasked));
         }
-        let begin = Begin {
-            status: told.status,
-            is_whole: framing.0 == Framing::NONE,
-            head: near.render(&told, ask),
-        };
-        self.receive(body);
+        let begin =
+            Begin { status: told.status, is_whole: framing == Framing::NONE, head: near.render(&told, ask) };
+        if !begin.is_whole {
+            self.receive(body);
+        }
         Ok(begin)
     }
 
@@ -155,13 +156,19 @@ impl Remote {
     }
 }
 
-/// Where an answer's body ends, and the length that one would have that is not sent.
-fn framing(fields: &HeaderMap, has_ended: bool, is_head: bool) -> Result<(Framing, Option<u64>), Failure> {
+/// Where an answer's body ends, and the length that one would have that is not sent. Without a body by its status, there is none
+/// even if the stream goes on: by HTTP/1.1 it would be taken for the next answer.
+fn frame(
+    fields: &HeaderMap,
+    status: u16,
+    has_ended: bool,
+    is_head: bool,
+) -> Result<(Framing, Option<u64>), Failure> {
     let told = fields.get(CONTENT_LENGTH).map(|value| parse_length(value.as_bytes())).transpose();
     let told = told.map_err(Failure::BadAnswer)?;
     Ok(match told {
-        length if is_head => (Framing::NONE, length),
-        _ if has_ended => (Framing::NONE, None),
+        length if is_head || status == 304 => (Framing::NONE, length),
+        _ if has_ended || status == 204 => (Framing::NONE, None),
         Some(length) => (Framing::Length(length), None),
         None => (Framing::Chunked, None),
     })
@@ -201,12 +208,12 @@ impl<W> Far<W> for Remote {
 
 impl Source for Remote {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Failure>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(Err(Failure::Internal)) };
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(Piece::End)) };
         incoming.poll_piece(cx, Mark::default())
     }
 
     fn has_ended(&self) -> bool {
-        self.incoming.as_ref().is_some_and(Incoming::has_ended)
+        self.incoming.as_ref().is_none_or(Incoming::has_ended)
     }
 
     fn release(&mut self, bytes: usize) {

@@ -1,6 +1,6 @@
 //! Backends that speak HTTP/2, and clients of either version.
 
-use super::lab::{free_address, over_both, to, to_by_http2};
+use super::lab::{Message, free_address, over_both, to, to_by_http2};
 use super::speak::{
     Client, LARGE, backend_by_http2, backend_of_connections, get, pattern, post, read, receive, run, say,
     write,
@@ -276,6 +276,54 @@ fn an_answer_that_is_wrong_behind_its_head_reaches_a_client_of_http_1_1_so_far()
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         let told = client.rest();
         assert!(told.starts_with("HTTP/1.1 200 "), "{told:?}");
+    });
+}
+
+#[test]
+fn an_answer_without_a_body_by_its_status_has_none_whatever_follows_it() {
+    // Its stream goes on for an empty frame, or for one that must not be.
+    let backend = backend_by_http2(|_, _, (request, mut respond)| async move {
+        let (path, mut answer) = (request.uri().path().to_owned(), Response::new(()));
+        *answer.status_mut() = if path.starts_with("/304") { 304 } else { 204 }.try_into().unwrap();
+        if path.starts_with("/304") {
+            answer.headers_mut().insert("content-length", "1234".parse().unwrap());
+        }
+        if path.ends_with("ended") {
+            respond.send_response(answer, true).unwrap();
+        } else {
+            let body = if path.ends_with("empty") { "" } else { "HTTP/1.1 200 forged" };
+            let mut stream = respond.send_response(answer, false).unwrap();
+            // It may have been given up.
+            drop(stream.send_data(Bytes::from(body), true));
+        }
+    });
+    let paths = || {
+        let of = |status: u16| ["ended", "empty", "full"].map(|how| (status, format!("/{status}/{how}")));
+        of(304).into_iter().chain(of(204))
+    };
+    let length_of = |status: u16| (status == 304).then_some("1234");
+    over_both(|start| {
+        let lab = start(across(backend));
+        for (status, path) in paths() {
+            let mut plain = lab.connect();
+            // The second answer is where the first must have ended.
+            for _ in 0..2 {
+                plain.send(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+                let answer = Message { head: plain.head().expect("a head"), body: Vec::new() };
+                assert_eq!(answer.status(), status, "{path}");
+                assert_eq!(answer.field("content-length"), length_of(status), "{path}");
+                assert_eq!(answer.field("transfer-encoding"), None, "{path}");
+            }
+        }
+        let lab = start(through(backend));
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            for (status, path) in paths() {
+                let said = client.ask(get(&path)).await;
+                assert_eq!((said.status(), said.text()), (status, ""), "{path}");
+                assert_eq!(said.field("content-length"), length_of(status), "{path}");
+            }
+        });
     });
 }
 
