@@ -29,18 +29,6 @@ pub(crate) fn daemon_by(workspace: &Workspace, mut cargo: Command) -> Result<Pat
     binaries.find(|path| path.ends_with("lb-userspace")).context("cargo built no binary `lb-userspace`")
 }
 
-/// Builds a program of the suites' package as the unit tests are built, which leaves little of it to build for them, and returns
-/// its path.
-pub(crate) fn of_suites(workspace: &Workspace, name: &str) -> Result<PathBuf> {
-    let mut cargo = process::host_command(workspace.root());
-    cargo.args(["build", "--locked", "--package", "lb-tests", "--bin", name]);
-    cargo.args(["--message-format", "json-render-diagnostics"]);
-    let messages =
-        process::output_with_progress(&mut cargo).with_context(|| format!("{name} does not build"))?;
-    let mut binaries = bpf::executables(&messages).into_iter();
-    binaries.find(|path| path.ends_with(name)).with_context(|| format!("cargo built no binary `{name}`"))
-}
-
 fn programs(workspace: &Workspace) -> Result<()> {
     let toolchain = setup::ensure(workspace)?;
     let sources =

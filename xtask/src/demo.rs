@@ -1,13 +1,14 @@
 //! Shows lb to a newcomer, after a complete build.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 use nix::unistd::geteuid;
 
 use crate::workspace::Workspace;
-use crate::{build, setup};
+use crate::{bpf, build, process, profile, setup};
 
 /// Sets up, builds, and becomes the demo: so that Ctrl-C, `kill` and the exit code are the demo's own, and nobody
 /// returns to a prompt while it still cleans up.
@@ -16,9 +17,17 @@ pub(crate) fn run(workspace: &Workspace, keep: bool) -> Result<()> {
         println!("demo: this builds everything as you; the demo itself needs root, and says how to start it");
     }
     setup::run(workspace)?;
-    let daemon = build::daemon(workspace)?;
-    let demo = build::of_suites(workspace, "demo")?;
+    let (daemon, demo) = (build::daemon(workspace)?, build_demo(workspace)?);
     let mut command = Command::new(&demo);
     command.args(keep.then_some("--keep")).env("LB_DAEMON", daemon);
     Err(Error::from(command.exec()).context(format!("cannot start {}", demo.display())))
+}
+
+fn build_demo(workspace: &Workspace) -> Result<PathBuf> {
+    let mut cargo = profile::release_cargo(workspace);
+    cargo.args(["build", "--release", "--locked", "--package", "lb-tests", "--bin", "demo"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    let messages = process::output_with_progress(&mut cargo).context("the demo does not build")?;
+    let mut binaries = bpf::executables(&messages).into_iter();
+    binaries.find(|path| path.ends_with("demo")).context("cargo built no binary `demo`")
 }

@@ -18,7 +18,7 @@ use self::kernel::Kernel;
 use self::machine::{Machine, explain, lacking};
 use crate::test::{Report, Tally};
 use crate::workspace::Workspace;
-use crate::{build, process};
+use crate::{bpf, process};
 
 /// The series that are tried unless others are named: Debian's two latest.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
@@ -70,9 +70,14 @@ fn sum(tallies: impl Iterator<Item = Tally>) -> Tally {
     })
 }
 
-/// The suites' program, which is a machine's first process. What went wrong is printed.
+/// The suites' program, built as for the kernel suite, which is a machine's first process. What went wrong is printed.
 fn build_init(workspace: &Workspace) -> Option<PathBuf> {
-    build::of_suites(workspace, "lb-tests").inspect_err(|error| println!("{error:#}")).ok()
+    let mut cargo = process::host_command(workspace.root());
+    cargo.args(["build", "--locked", "--package", "lb-tests", "--bin", "lb-tests"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    let messages =
+        process::output_with_progress(&mut cargo).inspect_err(|error| println!("{error:#}")).ok()?;
+    bpf::executables(&messages).into_iter().find(|path| path.ends_with("lb-tests"))
 }
 
 /// Packs our programs with a kernel's modules, boots the kernel, and tells what came of it.
