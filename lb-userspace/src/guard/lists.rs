@@ -2,6 +2,7 @@
 
 use super::network::Network;
 use crate::file;
+use std::fmt::{self, Display, Formatter};
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -26,15 +27,13 @@ pub enum ListError {
         /// The file.
         path: PathBuf,
     },
-    /// The operator's fault: a line that is no prefix.
-    #[error("{}:{line}: {what}; expected {EXPECTED}", path.display())]
-    Line {
+    /// The operator's fault: lines that are no prefixes.
+    #[error("{}:{wrong}; expected {EXPECTED}", path.display())]
+    Lines {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What stands there.
-        what: String,
+        /// The lines.
+        wrong: WrongLines,
     },
     /// The operator's fault: more than the tables were made for.
     #[error("the lists take {nodes} nodes and there is room for {room}; raise `guard.prefixes` and restart")]
@@ -45,6 +44,18 @@ pub enum ListError {
         room: usize,
     },
 }
+
+/// Lines that are no prefixes: each by its number, from 1, and what stands there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct WrongLines {
+    /// The first of them.
+    told: Vec<(usize, String)>,
+    /// How many more there are.
+    others: usize,
+}
+
+/// Most lines that a message tells: whoever has more has given the wrong file.
+const MOST_TOLD: usize = 10;
 
 const EXPECTED: &str = "a prefix such as `192.0.2.0/24` or `2001:db8::/32`, or an address";
 /// Longest piece of a line that a message repeats.
@@ -59,22 +70,47 @@ pub fn load(path: &Path) -> Result<Vec<Network>, ListError> {
     if bytes.len() as u64 > LONGEST {
         return Err(ListError::TooLong { path: path.to_owned() });
     }
-    parse(&String::from_utf8_lossy(&bytes)).map_err(|(line, what)| ListError::Line {
-        path: path.to_owned(),
-        line,
-        what,
-    })
+    parse(&String::from_utf8_lossy(&bytes)).map_err(|wrong| ListError::Lines { path: path.to_owned(), wrong })
 }
 
 /// What some editors begin a file with.
 const MARK: char = '\u{feff}';
 
-/// The prefixes of a text, or the first line that is none, and what is wrong with it.
-fn parse(text: &str) -> Result<Vec<Network>, (usize, String)> {
+/// The prefixes of a text, or the lines that are none.
+fn parse(text: &str) -> Result<Vec<Network>, WrongLines> {
     let lines =
         text.trim_start_matches(MARK).lines().enumerate().map(|(number, line)| (number + 1, bare(line)));
-    let written = lines.filter(|(_, line)| !line.is_empty());
-    written.map(|(number, line)| network(line).map_err(|what| (number, what))).collect()
+    let (mut networks, mut wrong) = (Vec::new(), WrongLines::default());
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
+        match network(line) {
+            Ok(network) => networks.push(network),
+            Err(what) => wrong.add(number, what),
+        }
+    }
+    if wrong.told.is_empty() { Ok(networks) } else { Err(wrong) }
+}
+
+impl WrongLines {
+    fn add(&mut self, number: usize, what: String) {
+        if self.told.len() < MOST_TOLD {
+            self.told.push((number, what));
+        } else {
+            self.others += 1;
+        }
+    }
+}
+
+/// Behind the file's name: `7: this; line 9: that; and 3 lines more`.
+impl Display for WrongLines {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let told: Vec<_> = self.told.iter().map(|(number, what)| format!("{number}: {what}")).collect();
+        f.write_str(&told.join("; line "))?;
+        match self.others {
+            0 => Ok(()),
+            1 => f.write_str("; and a line more"),
+            others => write!(f, "; and {others} lines more"),
+        }
+    }
 }
 
 /// A line without its comment.
@@ -111,25 +147,37 @@ mod tests {
         assert_eq!(read, ["192.0.2.0/24", "2001:db8::/32", "198.51.100.7/32", "::1/128"]);
     }
 
+    fn wrong(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
     #[test]
-    fn the_first_bad_line_is_named_with_what_is_wrong() {
-        let wrong = |text: &str| parse(&format!("192.0.2.0/24\n{text}\nmore nonsense")).unwrap_err();
-        assert_eq!(wrong("example.org"), (2, "`example.org` is no prefix".into()));
-        assert_eq!(wrong("192.0.2.0/33"), (2, "`192.0.2.0/33` has no length that an address has".into()));
-        assert_eq!(wrong("192.0.2.0/+8").0, 2);
-        assert_eq!(wrong("192.0.2.0/").0, 2);
+    fn a_bad_line_is_named_with_what_is_wrong() {
+        assert_eq!(wrong("192.0.2.0/24\n\nexample.org # no\n::1"), "3: `example.org` is no prefix");
+        assert_eq!(wrong("192.0.2.0/33"), "1: `192.0.2.0/33` has no length that an address has");
+        assert_eq!(wrong("192.0.2.0/+8"), "1: `192.0.2.0/+8` has no length that an address has");
+        assert_eq!(wrong("192.0.2.0/"), "1: `192.0.2.0/` has no length that an address has");
         assert_eq!(
-            wrong("192.0.2.1/24").1,
-            "`192.0.2.1/24` has bits set behind its length, which may mean `192.0.2.0/24`"
+            wrong("192.0.2.1/24"),
+            "1: `192.0.2.1/24` has bits set behind its length, which may mean `192.0.2.0/24`"
         );
+    }
+
+    #[test]
+    fn all_bad_lines_are_named_unless_there_are_many() {
+        assert_eq!(wrong("a\n::1\nb"), "1: `a` is no prefix; line 3: `b` is no prefix");
+        let many = |count: usize| wrong(&"x\n".repeat(count));
+        assert!(many(10).ends_with("; line 10: `x` is no prefix"), "{}", many(10));
+        assert!(many(11).ends_with("; line 10: `x` is no prefix; and a line more"), "{}", many(11));
+        assert!(many(500).ends_with("; line 10: `x` is no prefix; and 490 lines more"), "{}", many(500));
     }
 
     #[test]
     fn a_message_says_file_line_and_what_was_expected() {
         let path = PathBuf::from("/etc/lb/deny.list");
-        let error = ListError::Line { path, line: 7, what: "`x` is no prefix".into() };
+        let error = ListError::Lines { path, wrong: parse("x").unwrap_err() };
         assert!(
-            error.to_string().starts_with("/etc/lb/deny.list:7: `x` is no prefix; expected a prefix such as")
+            error.to_string().starts_with("/etc/lb/deny.list:1: `x` is no prefix; expected a prefix such as")
         );
     }
 
