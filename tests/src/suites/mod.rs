@@ -80,7 +80,7 @@ pub fn all() -> Vec<Case> {
         cookies::cases(),
         l7::idle(),
     ];
-    steady.chain(suites.into_iter().flatten()).filter(is_awaited_no_more).collect()
+    steady.chain(suites.into_iter().flatten()).collect()
 }
 
 /// The cases for a kernel that is tried in a virtual machine, which is slow: what depends on the kernel, and of the fixtures a
@@ -91,12 +91,6 @@ pub fn of_a_guest(verified: Vec<Verified>, asked: bool) -> Vec<Case> {
     let suites = [verifier::cases(verified), smoke::cases(), local::lookups(), fixtures];
     let long = asked.then(l7::idle).into_iter().flatten();
     suites.into_iter().flatten().chain(long).collect()
-}
-
-const AWAITED: &[&str] = &[];
-
-fn is_awaited_no_more(case: &Case) -> bool {
-    !AWAITED.iter().any(|awaited| case.name().starts_with(awaited))
 }
 
 /// A claim about a stage.
