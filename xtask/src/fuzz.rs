@@ -30,7 +30,7 @@ const TARGETS: [&str; 9] = [
 ];
 
 /// How long each target runs as a suite: long enough for the seeds and what lies next to them.
-pub(crate) const IN_SUITE: Duration = Duration::from_secs(15);
+pub(crate) const IN_SUITE: Duration = Duration::from_secs(5);
 
 /// Where chance begins in a suite: it tries the same inputs each time, so that what it finds is of the change that is tested.
 const SEED_IN_SUITE: u32 = 1;
