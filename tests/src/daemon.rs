@@ -277,6 +277,19 @@ impl Daemon {
         Ok(Instant::now())
     }
 
+    /// Waits until it has logged these words, which it does beside its work; the log.
+    pub fn wait_for_log(&self, words: &str) -> Result<String> {
+        let deadline = Instant::now() + patience::of(STATE_PATIENCE);
+        loop {
+            let log = self.log();
+            if log.contains(words) {
+                return Ok(log);
+            }
+            ensure!(Instant::now() < deadline, "no {words:?} in the log:\n{log}");
+            thread::sleep(STATE_LOOK);
+        }
+    }
+
     /// Waits until `holds` says so of the status.
     pub fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
         let patience = patience::of(STATE_PATIENCE);

@@ -115,9 +115,7 @@ fn packet_log(set: Set) -> Result<()> {
     stage.fleet.kill(0)?;
     stage.wait_for(Kind::Http, 0, "down")?;
     ensure!(ask(&stage).is_err(), "a dead backend answered");
-    let told = |log: &str| log.lines().any(|line| line.contains("no backend can take a packet"));
-    stage.wait_until("the packet is logged", |_| told(&stage.daemon.log()))?;
-    let log = stage.daemon.log();
+    let log = stage.daemon.wait_for_log("no backend can take a packet")?;
     for line in log.lines() {
         serde_json::from_str::<serde_json::Value>(line).with_context(|| format!("the line {line}"))?;
     }

@@ -120,7 +120,7 @@ fn interface_made_again(set: Set) -> Result<()> {
         stage.wait_until("the interface is absent", |status| mode(status, "backend2") == "absent")?;
     ensure!(mode(&status, "backend1") == "native", "the other interface is {status:#}");
     stage.wait_for(Kind::Http, 1, "down")?;
-    ensure!(stage.daemon.log().contains("the interface is gone"), "the log:\n{}", stage.daemon.log());
+    stage.daemon.wait_for_log("the interface is gone")?;
     let tally = stage.who_answers(CONNECTIONS)?;
     ensure!(tally.of(&name(1)) == 0, "the other backend did not serve alone: {tally:?}");
     stage.house.wire_again(1)?;
@@ -160,8 +160,9 @@ fn bridge_in_its_place(set: Set) -> Result<()> {
     })?;
     let modes = ["client0", "backend1", "backend2"].map(|interface| mode(&status, interface));
     ensure!(modes == ["tc", "tc", "generic"], "{modes:?}: {status:#}");
-    let (log, page) = (stage.daemon.log(), stage.daemon.page()?.replace('\n', " "));
+    let page = stage.daemon.page()?.replace('\n', " ");
     let says = format!("native XDP is not used any more: {WHY}");
+    let log = stage.daemon.wait_for_log(&says)?;
     ensure!(log.matches(&says).count() == 1, "the log:\n{log}");
     ensure!(page.contains(&format!("backend1: not native, {WHY}")), "the page:\n{page}");
     stage.wait_for(Kind::Http, 1, "up")?;
@@ -207,7 +208,7 @@ fn interface_off_and_on(set: Set) -> Result<()> {
     stage.who_answers(CONNECTIONS).map(|_: Tally| ())?;
     stage.house.balancer.up("backend2")?;
     stage.wait_for(Kind::Http, 1, "up")?;
-    let log = stage.daemon.log();
+    let log = stage.daemon.wait_for_log("the way to a backend is found")?;
     for words in ["there is no way to a backend", "the way to a backend is found"] {
         let times = log.matches(words).count();
         ensure!(times == 1, "{words:?} is told {times} times:\n{log}");
@@ -263,7 +264,7 @@ fn nobody_finds(set: Set) -> Result<()> {
     let why = lost["next_hop_error"].as_str().context("why")?;
     ensure!(why.contains("10.20.2.77 does not answer on `backend2`"), "the reason is {why}");
     ensure!(lost["health"]["error"].is_string(), "no evidence: {lost:#}");
-    let log = stage.daemon.log();
+    let log = stage.daemon.wait_for_log("there is no way to a backend")?;
     ensure!(log.matches("there is no way to a backend").count() == 1, "the log:\n{log}");
     let tally = stage.who_answers(CONNECTIONS)?;
     ensure!(tally.of(&name(1)) == 0, "the other did not serve alone: {tally:?}");

@@ -78,9 +78,9 @@ fn bridge_is_reached(set: Set) -> Result<()> {
         let found = xdp::attached(&stage.house.balancer, link)?;
         ensure!(found == Some(Attached::Generic), "{link} has {found:?}");
     }
-    let (log, page) = (stage.daemon.log(), stage.daemon.page()?.replace('\n', " "));
+    let page = stage.daemon.page()?.replace('\n', " ");
     let why = "`bridge1` has none, and frames from native interfaces would not reach it";
-    ensure!(log.contains(&format!("native XDP is not used: {why}")), "the log:\n{log}");
+    stage.daemon.wait_for_log(&format!("native XDP is not used: {why}"))?;
     for link in stage.house.interfaces.iter().filter(|link| *link != "bridge1") {
         ensure!(page.contains(&format!("{link}: not native, {why}")), "the page:\n{page}");
     }
@@ -124,7 +124,7 @@ fn own_source_is_explained(set: Set) -> Result<()> {
     let unanswered = stage.house.client.run(|| Ok(echo::udp(vip, b"hello").is_err()))?;
     ensure!(unanswered, "the kernel took an answer from its own address");
     let says = "net.ipv4.conf.all.accept_local=1";
-    stage.daemon.wait_until(says, |_| stage.daemon.log().contains(says))?;
+    stage.daemon.wait_for_log(says)?;
     balancer.sysctl("net.ipv4.conf.all.accept_local", "1")?;
     served(&stage, &stage.house.client)
 }

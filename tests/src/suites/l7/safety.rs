@@ -44,7 +44,7 @@ fn unusable(scene: &mut Scene) -> Result<()> {
     let key = scene.files.path().join(format!("{NAME}.key"));
     let other = scene.files.path().join("star.example.net.key");
     fs::copy(other, key)?;
-    scene.wait_for("a word in the log", |scene| scene.daemon.log().contains("stays in use"))?;
+    scene.daemon.wait_for_log("stays in use")?;
     ensure!(shown(scene, "O = ec"), "the former is not shown");
     ensure!(unusable_told(scene)? == 1, "`status` does not tell of it");
     certify(scene.files.path(), NAME, "ec", "mended")?;
@@ -109,8 +109,7 @@ fn ends(scene: &mut Scene) -> Result<()> {
     let said = scene.attempt(&crate::daemon::binary().display().to_string(), &["check", &config])?;
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     ensure!(said.contains("is valid for "), "{said}");
-    ensure!(scene.daemon.log().contains("is valid for "), "the log does not warn");
-    Ok(())
+    scene.daemon.wait_for_log("is valid for ").map(drop)
 }
 
 fn bounded(scene: &mut Scene) -> Result<()> {
@@ -161,9 +160,7 @@ fn secret_and_rest(scene: &mut Scene) -> Result<()> {
     fs::write(&file, [7; 32])?;
     scene.daemon.reload_text(&named)?;
     scene.daemon.reload_text(&scene.config("").replacen("workers = 2\n", "workers = 7\n", 1))?;
-    let said = scene.daemon.log();
-    ensure!(said.contains("`workers` takes effect at the next start"), "{said}");
-    Ok(())
+    scene.daemon.wait_for_log("`workers` takes effect at the next start").map(drop)
 }
 
 fn own_answers(scene: &mut Scene) -> Result<()> {
