@@ -83,7 +83,8 @@ impl<W: Watch> Caller<W> for Client<W> {
         let Own { asking, upstream } = *own;
         let config = &ask.upstreams.service.config;
         let upstream = upstream.private(answer.is_private);
-        if answer.keeps_upstream && config.proxy_protocol.is_none() {
+        // Behind a head that has not gone whole the next request would be taken for more of it.
+        if asking.was_sent() && answer.keeps_upstream && config.proxy_protocol.is_none() {
             upstream.keep_without(answer.from, &config.pool);
         }
         ask.head = Rendered::Text(asking.into_head());

@@ -4,9 +4,10 @@ use super::lab::{Client, Lab, backend, free_address, mirror, over_both, service,
 use super::speak::{self, run};
 use crate::config::proxy::{Action, Backend, Edits, Network, Proxy, Respond, Route, RouteDeadlines, Share};
 use crate::l7::memory::CONNECTION;
-use std::io::{BufRead as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use socket2::{Domain, Socket, Type};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -249,6 +250,63 @@ fn a_request_that_one_backend_could_not_answer_goes_to_another_if_it_may() {
             posts.map(|answer| answer.status()).any(|status| status == 503),
             "what may not be repeated is not"
         );
+    });
+}
+
+/// A backend whose connections take little at a time, and that is sorry as soon as a request begins to come. It reads on when it may,
+/// and hands on all that has come by each connection.
+fn hasty(may_read: &Arc<AtomicBool>, heard: mpsc::Sender<String>) -> SocketAddr {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_tcp_mss(536).unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(16).unwrap();
+    let (listener, may_read) = (TcpListener::from(socket), Arc::clone(may_read));
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map(Result::unwrap) {
+            let (may_read, heard) = (Arc::clone(&may_read), heard.clone());
+            std::thread::spawn(move || {
+                stream.set_read_timeout(Some(ms(2000))).unwrap();
+                let mut client = Client(BufReader::new(stream));
+                client.0.fill_buf().unwrap();
+                client.send(SORRY);
+                while !may_read.load(Ordering::Relaxed) {
+                    std::thread::sleep(ms(5));
+                }
+                // Nobody may be left to be told.
+                let _ = heard.send(client.rest());
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_request_that_did_not_go_whole_is_not_the_beginning_of_the_next() {
+    let (fine, _) = always(OK);
+    let field = format!("X: {}\r\n", "x".repeat(9_000));
+    let large = format!("GET /large HTTP/1.1\r\nHost: h\r\n{}\r\n", field.repeat(90));
+    over_both(|start| {
+        let (may_read, (heard, all)) = (Arc::new(AtomicBool::new(false)), mpsc::channel());
+        let mut proxy = between(&[hasty(&may_read, heard), fine]);
+        proxy.services[0].retries.on_status = true;
+        proxy.listeners[0].limits.head = 1 << 20;
+        let lab = start(proxy);
+        let mut client = lab.connect();
+        // One of two at least goes to either.
+        for request in [&large, &large] {
+            assert_eq!(client.ask(request).text(), "ok");
+        }
+        may_read.store(true, Ordering::Relaxed);
+        for _ in 0..2 {
+            assert_eq!(client.ask("GET /next HTTP/1.1\r\nHost: h\r\n\r\n").text(), "ok");
+        }
+        drop((client, lab));
+        let came = all.recv_timeout(ms(5000)).expect("what came by a connection");
+        let came: Vec<_> = std::iter::once(came).chain(all.try_iter()).collect();
+        assert!(came.iter().any(|text| text.contains("/large")), "or nothing was tried again");
+        assert!(!came.iter().any(|text| text.contains("/large") && text.contains("/next")));
     });
 }
 
