@@ -24,12 +24,12 @@ use tokio::time::timeout;
 
 /// Bytes of one answer that are not passed on yet.
 const STREAM_WINDOW: u32 = 256 << 10;
-/// The same of all answers of a connection.
-const WINDOW: u32 = 4 << 20;
 /// Bytes of one request's body that the backend has not taken yet.
 const SEND_BUFFER: usize = 64 << 10;
 /// Exchanges on one connection: more than this is better had by another, even if the backend would take them.
-const STREAMS: usize = 256;
+const STREAMS: u32 = 256;
+/// Bytes of all answers of a connection: what its streams may hold together, so that answers that are not taken hold up no others.
+const WINDOW: u32 = STREAMS * STREAM_WINDOW;
 
 /// The connections of one worker to one backend.
 #[derive(Debug, Default)]
@@ -182,7 +182,7 @@ impl Shared {
 
 impl Line {
     fn has_room(&self) -> bool {
-        self.exchanges.get() < self.send.current_max_send_streams().min(STREAMS)
+        self.exchanges.get() < self.send.current_max_send_streams().min(STREAMS as usize)
     }
 }
 

@@ -203,6 +203,40 @@ fn a_client_that_takes_no_messages_costs_others_on_the_backends_connection_nothi
     });
 }
 
+/// However many of them there are: their answers fill the windows of their streams, and not the connection's.
+#[test]
+fn clients_that_take_nothing_cost_others_on_the_backends_connection_nothing() {
+    const IDLE: usize = 20;
+    const EACH: usize = 256 << 10;
+    over_both(|start| {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let backend = backend_by_http2(move |connection, _, (request, mut respond)| {
+            let sent = Arc::clone(&sent);
+            async move {
+                if request.uri().path() == "/large" {
+                    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                    write(&mut stream, &pattern(EACH), false).await.unwrap();
+                    sent.fetch_add(EACH, Ordering::Relaxed);
+                    // It is given up.
+                    drop(write(&mut stream, &pattern(LARGE), true).await);
+                } else {
+                    until_sent(&sent, IDLE * EACH).await;
+                    say(&mut respond, connection.to_string());
+                }
+            }
+        });
+        let lab = start(through(backend));
+        run(async {
+            let (mut idle, mut answers) = (Client::connect(&lab).await, Vec::new());
+            for _ in 0..IDLE {
+                let (answer, _) = idle.begin(get("/large"), true).await;
+                answers.push(answer.await.unwrap());
+            }
+            assert_eq!(Client::connect(&lab).await.ask(get("/")).await.text(), "0");
+        });
+    });
+}
+
 #[test]
 fn a_backend_that_takes_no_messages_costs_the_clients_other_streams_nothing() {
     over_both(|start| {
