@@ -17,7 +17,7 @@ use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -118,9 +118,6 @@ impl Remote {
             names_fields: false,
             text: b"",
         };
-        if told.status == 101 {
-            return Err(Failure::BadAnswer(Refusal::SwitchUnasked));
-        }
         let begin =
             Begin { status: told.status, is_whole: framing == Framing::NONE, head: near.render(&told, ask) };
         if !begin.is_whole {
@@ -188,6 +185,10 @@ impl<W> Far<W> for Remote {
     ) -> Poll<Result<Begin<N::Head>, Failure>> {
         if let Poll::Ready(Some(Ok(interim))) = self.answer.poll_informational(cx) {
             let (head, ()) = interim.into_parts();
+            // HTTP/2 has it not (RFC 9113, section 8.6): what the client then said would be taken for another protocol's.
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Err(Failure::BadAnswer(Refusal::SwitchUnasked)));
+            }
             let told = Told {
                 status: head.status.as_u16(),
                 fields: &head.headers,

@@ -8,7 +8,7 @@ use super::speak::{
 use crate::config::proxy::Proxy;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -358,6 +358,27 @@ fn an_answer_without_a_body_by_its_status_has_none_whatever_follows_it() {
                 assert_eq!(said.field("content-length"), length_of(status), "{path}");
             }
         });
+    });
+}
+
+/// HTTP/2 has no such answer (RFC 9113, section 8.6).
+#[test]
+fn a_backend_that_switches_protocols_has_not_answered() {
+    let switching = backend_by_http2(|_, _, (_, mut respond)| async move {
+        let mut switch = Response::new(());
+        *switch.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        respond.send_informational(switch).unwrap();
+        // It may have been given up.
+        drop(respond.send_response(Response::new(()), true));
+    });
+    over_both(|start| {
+        let lab = start(across(switching));
+        let mut plain = lab.connect();
+        for _ in 0..2 {
+            assert_eq!(plain.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").status(), 502);
+        }
+        let lab = start(through(switching));
+        run(async { assert_eq!(Client::connect(&lab).await.ask(get("/")).await.status(), 502) });
     });
 }
 
