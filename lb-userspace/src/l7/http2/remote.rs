@@ -107,8 +107,9 @@ impl Remote {
             return Ok(self.begin_tunnel(&head.headers, body, near, ask));
         }
         let status = head.status.as_u16();
-        let (framing, length_elsewhere) =
-            frame(&head.headers, status, body.is_end_stream(), ask.facts.is_head())?;
+        let is_head = ask.facts.is_head();
+        let is_whole = is_head || matches!(status, 204 | 304) || body.is_end_stream();
+        let (framing, length_elsewhere) = frame(&head.headers, status, is_whole, is_head)?;
         let told = Told {
             status,
             fields: &head.headers,
@@ -118,8 +119,7 @@ impl Remote {
             names_fields: false,
             text: b"",
         };
-        let begin =
-            Begin { status: told.status, is_whole: framing == Framing::NONE, head: near.render(&told, ask) };
+        let begin = Begin { status, is_whole, head: near.render(&told, ask) };
         if !begin.is_whole {
             self.receive(body);
         }
@@ -158,14 +158,14 @@ impl Remote {
 fn frame(
     fields: &HeaderMap,
     status: u16,
-    has_ended: bool,
+    is_whole: bool,
     is_head: bool,
 ) -> Result<(Framing, Option<u64>), Failure> {
     let told = fields.get(CONTENT_LENGTH).map(|value| parse_length(value.as_bytes())).transpose();
     let told = told.map_err(Failure::BadAnswer)?;
     Ok(match told {
         length if is_head || status == 304 => (Framing::NONE, length),
-        _ if has_ended || status == 204 => (Framing::NONE, None),
+        _ if is_whole => (Framing::NONE, None),
         Some(length) => (Framing::Length(length), None),
         None => (Framing::Chunked, None),
     })

@@ -361,6 +361,31 @@ fn an_answer_without_a_body_by_its_status_has_none_whatever_follows_it() {
     });
 }
 
+#[test]
+fn what_follows_an_empty_body_passes() {
+    let backend = backend_by_http2(|_, _, (_, mut respond)| async move {
+        let mut answer = Response::new(());
+        answer.headers_mut().insert("content-length", 0.into());
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "5".parse().unwrap());
+        respond.send_response(answer, false).unwrap().send_trailers(trailers).unwrap();
+    });
+    over_both(|start| {
+        let lab = start(through(backend));
+        run(async {
+            let said = Client::connect(&lab).await.ask(get("/")).await;
+            assert_eq!((said.text(), said.field("content-length")), ("", Some("0")));
+            assert_eq!(said.trailers.expect("trailers")["grpc-status"], "5");
+        });
+        let lab = start(across(backend));
+        let mut plain = lab.connect();
+        for _ in 0..2 {
+            let answer = plain.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!((answer.status(), answer.field("content-length")), (200, Some("0")));
+        }
+    });
+}
+
 /// HTTP/2 has no such answer (RFC 9113, section 8.6).
 #[test]
 fn a_backend_that_switches_protocols_has_not_answered() {
