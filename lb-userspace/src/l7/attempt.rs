@@ -12,8 +12,11 @@ use super::transport::Watch;
 use super::turn::{Gone, Turn};
 use super::worker::Worker;
 use crate::config::proxy::ProxyHeader;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 /// Who asks: a client's connection, or a stream of one.
 pub(super) trait Caller<W: Watch> {
@@ -31,6 +34,11 @@ pub(super) trait Caller<W: Watch> {
 
     /// Between whom its connection is. Asks the system.
     fn ends(&self) -> Ends;
+
+    /// Ready when nobody waits for an answer any more, where that shows.
+    fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 
     /// How far the request had gone when this answer began.
     fn gone(begun: &Self::Begun) -> Gone;
@@ -97,7 +105,7 @@ pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
     upstreams.budget.borrow_mut().deposit(rules, worker.clock.elapsed());
     let (mut retries, mut not) = (rules.count, None);
     loop {
-        let mut turn = Turn::take(&worker, ask, not).await?;
+        let mut turn = while_there(caller, pin!(Turn::take(&worker, ask, not))).await?;
         caller.account().turned(&upstreams.service.config.name, |note| turn.sign(note));
         let may_retry = |is_better| is_better && retries > 0 && withdraw(&worker, &upstreams);
         match ask_in_turn(caller, ask, &mut turn).await {
@@ -118,6 +126,18 @@ pub(super) async fn ask_backends<W: Watch, C: Caller<W>>(
         (retries, not) = (retries - 1, Some(turn.id));
         caller.account().retried();
     }
+}
+
+/// What comes of a wait, unless the one who asks goes meanwhile, whose place is another's then.
+async fn while_there<W: Watch, C: Caller<W>, T>(
+    caller: &mut C,
+    mut wait: Pin<&mut impl Future<Output = Result<T, Failure>>>,
+) -> Result<T, Failure> {
+    poll_fn(|cx| match wait.as_mut().poll(cx) {
+        Poll::Pending => caller.poll_gone(cx).map(|()| Err(Failure::ClientEnded)),
+        done @ Poll::Ready(_) => done,
+    })
+    .await
 }
 
 /// Whether the service's budget has a retry left, which is then spent.

@@ -243,6 +243,10 @@ impl<W: Watch> Caller<W> for Stream<W> {
         self.session.ends
     }
 
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Near::poll_gone(self, cx)
+    }
+
     fn gone(begun: &Begun<W>) -> Gone {
         begun.sending.going().gone()
     }

@@ -7,6 +7,7 @@ use super::speak::{Client, LARGE, backend_by_http2, get, pattern, post, read, ru
 use crate::config::proxy::Proxy;
 use crate::l7::worker::Order;
 use bytes::Bytes;
+use h2::Reason;
 use std::io::Read as _;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
@@ -57,6 +58,32 @@ fn who_goes_while_waiting_for_a_backend_leaves_the_queue() {
                     Ok(refused) => assert_eq!(refused.unwrap().status(), 503),
                 }
                 assert!(begin.elapsed() < LATE, "those who are gone wait on");
+            }
+        });
+    });
+}
+
+#[test]
+fn a_stream_that_is_reset_while_waiting_for_a_backend_leaves_the_queue() {
+    let busy = backend(|mut client| {
+        client.receive();
+        client.rest();
+    });
+    over_both(|start| {
+        let mut proxy = to_by_http2(busy);
+        proxy.services[0].max_connections = 1;
+        proxy.services[0].queue.length = 1;
+        proxy.services[0].queue.timeout = LATE;
+        let lab = start(proxy);
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            let _held = client.begin(get("/"), true).await;
+            sleep(SOON).await;
+            for _ in 0..2 {
+                let (waiting, mut stream) = client.begin(get("/"), true).await;
+                assert!(timeout(SOON, waiting).await.is_err(), "there is room to wait");
+                stream.send_reset(Reason::CANCEL);
+                sleep(SOON).await;
             }
         });
     });
