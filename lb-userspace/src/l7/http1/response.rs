@@ -87,7 +87,7 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
             fields,
             framing,
             length_elsewhere: match told {
-                Some(Framing::Length(length)) if asked.head || status == 304 => Some(length),
+                Some(Framing::Length(length)) if tells_length_elsewhere(status, asked) => Some(length),
                 _ => None,
             },
             keep_alive: noted.keeps_alive(version) && framing != Framing::UntilClose,
@@ -101,6 +101,11 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
     pub const fn is_interim(&self) -> bool {
         matches!(self.status, 100 | 102..=199)
     }
+}
+
+/// A status that never has a body tells of no length, not even for HEAD. Source: RFC 9110, section 8.6.
+const fn tells_length_elsewhere(status: u16, asked: Asked) -> bool {
+    status == 304 || asked.head && !matches!(status, 100..=199 | 204)
 }
 
 /// Source: RFC 9112, section 6.3.

@@ -164,7 +164,7 @@ fn frame(
     let told = fields.get(CONTENT_LENGTH).map(|value| parse_length(value.as_bytes())).transpose();
     let told = told.map_err(Failure::BadAnswer)?;
     Ok(match told {
-        length if is_head || status == 304 => (Framing::NONE, length),
+        length if status == 304 || is_head && status != 204 => (Framing::NONE, length),
         _ if is_whole => (Framing::NONE, None),
         Some(length) => (Framing::Length(length), None),
         None => (Framing::Chunked, None),

@@ -8,7 +8,7 @@ use super::speak::{
 use crate::config::proxy::Proxy;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -383,6 +383,28 @@ fn what_follows_an_empty_body_passes() {
             let answer = plain.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
             assert_eq!((answer.status(), answer.field("content-length")), (200, Some("0")));
         }
+    });
+}
+
+/// Source: RFC 9110, section 8.6.
+#[test]
+fn an_answer_that_never_has_a_body_tells_of_no_length_even_for_head() {
+    let empty = backend_by_http2(|_, _, (_, mut respond)| async move {
+        let mut answer = Response::new(());
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+        answer.headers_mut().insert("content-length", 5.into());
+        respond.send_response(answer, true).unwrap();
+    });
+    over_both(|start| {
+        let lab = start(through(empty));
+        let answer = lab.connect().ask("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!((answer.status(), answer.field("content-length")), (204, None));
+        run(async {
+            let mut head = get("/");
+            *head.method_mut() = Method::HEAD;
+            let answer = Client::connect(&lab).await.ask(head).await;
+            assert_eq!((answer.status(), answer.field("content-length")), (204, None));
+        });
     });
 }
 

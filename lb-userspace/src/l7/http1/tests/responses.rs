@@ -62,10 +62,14 @@ fn a_backend_s_mistakes_have_names() {
 
 #[test]
 fn what_a_body_would_be_long_is_kept_for_head() {
-    let bytes = head("HTTP/1.1 200 OK", &["Content-Length: 5"]);
-    let mut room = room();
-    let head = ResponseHead::parse(&bytes, &mut room, HEAD, &Limits::BACKEND).unwrap().unwrap();
-    assert_eq!(head.length_elsewhere, Some(5));
+    let told =
+        [("200 OK", Some(5)), ("304 Not Modified", Some(5)), ("204 No Content", None), ("103 Hints", None)];
+    for (status, length) in told {
+        let bytes = head(&format!("HTTP/1.1 {status}"), &["Content-Length: 5"]);
+        let mut room = room();
+        let head = ResponseHead::parse(&bytes, &mut room, HEAD, &Limits::BACKEND).unwrap().unwrap();
+        assert_eq!(head.length_elsewhere, length, "{status}");
+    }
 }
 
 #[test]
