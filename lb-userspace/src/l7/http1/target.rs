@@ -11,7 +11,7 @@ pub enum Form {
     Absolute,
     /// `example.org:443`, of CONNECT
     Authority,
-    /// `*`, of OPTIONS
+    /// `*`, of OPTIONS, or `http://example.org`, which says the same there
     Asterisk,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn split_target<'b>(method: &str, target: &'b str) -> Result<Target<'
         (false, "*") if method == "OPTIONS" => {
             Ok(Target { form: Form::Asterisk, authority: None, path: "*", query: None })
         }
-        (false, _) => absolute_form(target),
+        (false, _) => absolute_form(method, target),
     }
 }
 
@@ -49,7 +49,7 @@ fn authority_form(target: &str) -> Result<Target<'_>, Refusal> {
     Ok(Target { form: Form::Authority, authority: Some((target, 0)), path: "", query: None })
 }
 
-fn absolute_form(target: &str) -> Result<Target<'_>, Refusal> {
+fn absolute_form<'b>(method: &str, target: &'b str) -> Result<Target<'b>, Refusal> {
     let (scheme, rest) = target.split_once("://").ok_or(Refusal::TargetForm)?;
     let port = if scheme.eq_ignore_ascii_case("http") {
         80
@@ -60,7 +60,12 @@ fn absolute_form(target: &str) -> Result<Target<'_>, Refusal> {
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    split_path(Form::Absolute, Some((authority, port)), rest)
+    let authority = Some((authority, port));
+    if rest.is_empty() && method == "OPTIONS" {
+        // RFC 9112, section 3.2.4.
+        return Ok(Target { form: Form::Asterisk, authority, path: "*", query: None });
+    }
+    split_path(Form::Absolute, authority, rest)
 }
 
 /// Looks at each byte once, for what no URI has and for the query's beginning.

@@ -23,6 +23,9 @@ fn targets_of_all_forms_are_taken_apart() {
         ("GET http://example.org?a", "example.org:80", (Form::Absolute, "example.org", None, "/", Some("a"))),
         ("GET HTTPS://a:443/", "a", (Form::Absolute, "a", Some(443), "/", None)),
         ("OPTIONS *", "a", (Form::Asterisk, "a", None, "*", None)),
+        ("OPTIONS http://a:80", "a", (Form::Asterisk, "a", Some(80), "*", None)),
+        ("OPTIONS http://a/", "a", (Form::Absolute, "a", None, "/", None)),
+        ("OPTIONS http://a?b", "a", (Form::Absolute, "a", None, "/", Some("b"))),
         ("CONNECT a:443", "a:443", (Form::Authority, "a", Some(443), "", None)),
     ];
     for &(line, host, expected) in rows {
