@@ -2,7 +2,7 @@
 //! of memory, or because we go.
 
 use super::io::Handle;
-use super::session::Session;
+use super::session::{STREAM_WINDOW, STREAMS, Session, WINDOW};
 use crate::l7::deadline::TICK;
 use crate::l7::transport::Watch;
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub(super) struct Driver<W, F> {
     is_news: bool,
     leaving: Leaving,
     is_refused: bool,
+    /// The window of the connection, in bytes.
+    window: u32,
 }
 
 /// How far a connection is on its way to its end.
@@ -62,6 +64,7 @@ impl<W: Watch, F: Future<Output = ()>> Driver<W, F> {
             is_news: true,
             leaving: Leaving::No,
             is_refused: false,
+            window: WINDOW,
         }
     }
 
@@ -86,7 +89,23 @@ impl<W: Watch, F: Future<Output = ()>> Driver<W, F> {
         let _ = io.poll_send(cx);
         io.wait_idly(self.patience());
         self.session.stock.settle(&io);
+        drop(io);
+        self.widen();
         Poll::Pending
+    }
+
+    /// Lets bodies come beside those that wait for their backends, as long as there is memory for them: a backend that takes
+    /// nothing holds up the streams that go to it, and no others.
+    fn widen(&mut self) {
+        let Session { worker, stock, .. } = &*self.session;
+        // In steps of a stream's window, so that usual bodies cause none.
+        let full = u32::try_from(stock.waiting()).unwrap_or(u32::MAX) / STREAM_WINDOW;
+        let full = if full > 0 && worker.gauge.excess().is_some() { 0 } else { full.min(STREAMS) };
+        let window = WINDOW + full * STREAM_WINDOW;
+        if window != self.window {
+            self.window = window;
+            self.connection.set_target_window_size(window);
+        }
     }
 
     /// Ends what has become too much, and what is done.

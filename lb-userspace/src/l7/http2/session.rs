@@ -35,11 +35,12 @@ use std::sync::Arc;
 pub(in crate::l7) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Streams at a time. Browsers are content with a hundred.
-const STREAMS: u32 = 128;
+pub(super) const STREAMS: u32 = 128;
 /// Bytes of one request's body that are not passed on yet: what a round trip of 50 ms carries at 40 Mbit/s.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// The same of all streams together.
-const WINDOW: u32 = 1 << 20;
+pub(super) const STREAM_WINDOW: u32 = 256 << 10;
+/// Bytes of all requests' bodies that may be on their way to us at once. What has come and waits is let in beside them: see
+/// [`Driver`].
+pub(super) const WINDOW: u32 = 1 << 20;
 /// Bytes of one answer that the client has not taken yet.
 const SEND_BUFFER: usize = 64 << 10;
 /// Streams that a connection may make us reset for what is wrong with them, in all.

@@ -24,6 +24,8 @@ pub(super) struct Stock {
     counted: Cell<(u64, u32)>,
     /// Whether less is held than was counted.
     is_stale: Cell<bool>,
+    /// Bytes of bodies that lay here when they were counted.
+    waiting: Cell<usize>,
     held: RefCell<Held>,
 }
 
@@ -42,6 +44,7 @@ impl Stock {
             queued: Cell::new(0),
             counted: Cell::new((0, 0)),
             is_stale: Cell::new(false),
+            waiting: Cell::new(0),
             held: RefCell::new(Held::new(SESSION)),
         }
     }
@@ -61,6 +64,11 @@ impl Stock {
         self.queued.set(self.queued.get() + bytes);
     }
 
+    /// Bytes of bodies that came and were not passed on, as they were counted last.
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting.get()
+    }
+
     /// Counts what is held now.
     pub(super) fn settle<W: Watch>(&self, io: &Io<W>) {
         if !io.waits() {
@@ -72,6 +80,7 @@ impl Stock {
             self.counted.set((came, now));
             self.is_stale.set(self.queued.get() > 0);
             let waiting: usize = self.bodies.borrow().iter().map(FlowControl::used_capacity).sum();
+            self.waiting.set(waiting);
             self.held.borrow_mut().resize(SESSION + waiting + self.queued.get());
         }
     }

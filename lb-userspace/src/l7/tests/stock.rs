@@ -2,9 +2,11 @@
 
 use super::lab::{Lab, backend, over_both, to, to_by_http2};
 use super::raw::{END_HEADERS, END_STREAM, GET, HEADERS, PING, Raw, frame};
-use super::speak::{Client, LARGE, backend_by_http2, get, pattern, post, run, write};
+use super::speak::{Client, LARGE, backend_by_http2, get, pattern, post, receive, run, write};
 use crate::config::proxy::Proxy;
 use crate::l7::memory::{CONNECTION, SESSION};
+use socket2::SockRef;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -64,6 +66,74 @@ fn a_body_that_is_not_passed_on_is_counted_as_long_as_it_lies_there() {
             has_filled.store(true, Ordering::Relaxed);
             let _ = sending.await;
             wait_for(&lab, "it is gone", |held| held < WINDOW * 3 / 4).await;
+        });
+    });
+}
+
+/// A backend that takes the bodies of some requests, and nothing of those for `/deaf` until they are to end.
+fn deaf_to_some(is_over: &Arc<AtomicBool>) -> SocketAddr {
+    let is_over = Arc::clone(is_over);
+    backend(move |mut client| {
+        // So that little lies in the kernel.
+        SockRef::from(client.0.get_ref()).set_recv_buffer_size(4 << 10).unwrap();
+        while let Some(head) = client.head() {
+            if head.starts_with("POST /deaf ") {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                return;
+            }
+            let body = client.body_of(head).body;
+            client.send(&format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{:05}", body.len()));
+        }
+    })
+}
+
+/// Sends what nobody takes, on so many streams.
+async fn fill(client: &mut Client, streams: usize) {
+    for _ in 0..streams {
+        let (_answer, mut stream) = client.begin(post("/deaf"), false).await;
+        // It ends with the backend.
+        tokio::spawn(async move { while write(&mut stream, &pattern(64 << 10), false).await.is_ok() {} });
+    }
+}
+
+#[test]
+fn bodies_that_no_backend_takes_hold_up_no_others_on_the_connection() {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let backend = deaf_to_some(&is_over);
+    over_both(|start| {
+        is_over.store(false, Ordering::Relaxed);
+        let lab = start(to_by_http2(backend));
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            fill(&mut client, 10).await;
+            wait_for(&lab, "ten windows are full", |held| held >= 10 * WINDOW).await;
+            let (answer, mut stream) = client.begin(post("/"), false).await;
+            write(&mut stream, &pattern(70_000), true).await.unwrap();
+            assert_eq!(receive(answer).await.unwrap().text(), "70000");
+            is_over.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+#[test]
+fn bodies_that_no_backend_takes_are_let_in_only_while_there_is_memory() {
+    const MEMORY: u64 = 2 << 20;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let backend = deaf_to_some(&is_over);
+    over_both(|start| {
+        is_over.store(false, Ordering::Relaxed);
+        let lab = start(Proxy { memory: MEMORY, ..to_by_http2(backend) });
+        run(async {
+            let mut client = Client::connect(&lab).await;
+            fill(&mut client, 20).await;
+            wait_for(&lab, "memory is tight", |held| held >= MEMORY / 100 * 80).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            // What may have been on its way when memory became tight.
+            let most = MEMORY + (1 << 20);
+            wait_for(&lab, "no more is let in", |held| held <= most).await;
+            is_over.store(true, Ordering::Relaxed);
         });
     });
 }
