@@ -221,6 +221,7 @@ pub(super) fn limits(limits: &ClientLimits) -> Limits {
         line: size(limits.line),
         field: size(limits.head) / 2,
         fields: limits.fields.into(),
+        ..Limits::DEFAULT
     }
 }
 

@@ -12,12 +12,24 @@ pub(super) fn diagnose_request(text: &[u8], error: httparse::Error) -> Refusal {
         .unwrap_or_else(|| by_parser(error, Refusal::RequestLine))
 }
 
-/// Names what is wrong with a response's head.
+/// Names what is wrong with a response's head, whose lines may end by LF alone.
 pub(super) fn diagnose_response(text: &[u8], error: httparse::Error) -> Refusal {
     match error {
         httparse::Error::Status | httparse::Error::Version => by_parser(error, Refusal::StatusLine),
-        _ => diagnose_fields(text).unwrap_or_else(|| by_parser(error, Refusal::StatusLine)),
+        _ => diagnose_fields(&with_cr(text)).unwrap_or_else(|| by_parser(error, Refusal::StatusLine)),
     }
+}
+
+/// The same lines, none of which ends by LF alone.
+fn with_cr(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(line) => out.extend([line.strip_suffix(b"\r").unwrap_or(line), b"\r\n"].concat()),
+            None => out.extend(line),
+        }
+    }
+    out
 }
 
 /// Names what is wrong with the lines behind the first one.

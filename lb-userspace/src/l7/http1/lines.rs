@@ -2,7 +2,6 @@
 
 use super::Refusal;
 use httparse::Header;
-use std::ops::Range;
 
 /// Empty lines that are passed over before a head, for some clients send one behind a body (RFC 9112, section 2.2).
 const BLANK_LINES: usize = 2;
@@ -18,6 +17,8 @@ pub struct Limits {
     pub field: usize,
     /// Fields; [`MOST_FIELDS`](super::MOST_FIELDS) at most.
     pub fields: usize,
+    /// Whether lines may end by LF alone, which a reader may take for an end (RFC 9112, section 2.2).
+    pub takes_lf: bool,
 }
 
 impl Limits {
@@ -31,11 +32,19 @@ impl Limits {
         field: 16 << 10,
         // Browsers send about 20; chains of proxies add some.
         fields: 100,
+        // Two readers that do not agree on it see two requests in one.
+        takes_lf: false,
     };
 
     /// What a backend may send: it is ours, so only runaways are stopped.
-    pub const BACKEND: Self =
-        Self { head: 64 << 10, line: 8 << 10, field: 32 << 10, fields: super::MOST_FIELDS };
+    pub const BACKEND: Self = Self {
+        head: 64 << 10,
+        line: 8 << 10,
+        field: 32 << 10,
+        fields: super::MOST_FIELDS,
+        // Scripts that write their heads by hand end lines so. Clients are sent CR and LF.
+        takes_lf: true,
+    };
 
     /// Refuses a head of which this much is there and no end in sight.
     pub(super) fn check_unfinished(&self, text: &[u8]) -> Result<(), Refusal> {
@@ -48,30 +57,34 @@ impl Limits {
         }
     }
 
-    /// Refuses a head that is too large, has too long lines, or lines that end by LF alone, which the parser lets pass. A field's
-    /// name stands right behind the end of the line before, so that two bytes are looked at for each.
+    /// Refuses a head that is too large, has too long lines, or lines that end by LF alone and may not, which the parser lets pass. A
+    /// field's name stands right behind the end of the line before, so that two bytes are looked at for each.
     pub(super) fn check_lines(&self, head: &[u8], fields: &[Header<'_>]) -> Result<(), Refusal> {
         let (mut start, mut most) = (0, (self.line, Refusal::LineTooLong));
         for field in fields {
             let end = offset(head, field.name.as_bytes());
-            check_line(head, start..end, most)?;
+            self.check_line(head.get(start..end), most)?;
             (start, most) = (end, (self.field, Refusal::FieldTooLong));
         }
-        check_line(head, start..head.len().saturating_sub(2), most)?;
-        if !head.ends_with(b"\r\n") {
-            return Err(Refusal::BareLf);
-        }
+        let lines = self.strip_end(head)?;
+        self.check_line(lines.get(start..), most)?;
         if head.len() > self.head { Err(Refusal::HeadTooLarge) } else { Ok(()) }
     }
-}
 
-/// Refuses a line that does not end by CR and LF, or has more than so many bytes before them.
-#[inline]
-fn check_line(head: &[u8], line: Range<usize>, (most, too_long): (usize, Refusal)) -> Result<(), Refusal> {
-    match head.get(line).and_then(|line| line.strip_suffix(b"\r\n")) {
-        None => Err(Refusal::BareLf),
-        Some(line) if line.len() > most => Err(too_long),
-        Some(_) => Ok(()),
+    /// Refuses a line that does not end as it should, or has more than so many bytes before its end.
+    #[inline]
+    fn check_line(&self, line: Option<&[u8]>, (most, too_long): (usize, Refusal)) -> Result<(), Refusal> {
+        let line = self.strip_end(line.unwrap_or_default())?;
+        if line.len() > most { Err(too_long) } else { Ok(()) }
+    }
+
+    /// What stands before the end of a line.
+    #[inline]
+    fn strip_end<'b>(&self, line: &'b [u8]) -> Result<&'b [u8], Refusal> {
+        match line.strip_suffix(b"\r\n") {
+            None if self.takes_lf => line.strip_suffix(b"\n").ok_or(Refusal::BareLf),
+            stripped => stripped.ok_or(Refusal::BareLf),
+        }
     }
 }
 

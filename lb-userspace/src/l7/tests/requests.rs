@@ -84,6 +84,23 @@ fn an_answer_without_a_date_is_given_one() {
 }
 
 #[test]
+fn lines_that_a_backend_ends_by_lf_alone_go_on_with_a_cr() {
+    let backend = always("HTTP/1.1 200 OK\nX-Made-By: hand\nX-B: b\r\nContent-Length: 5\n\nhello");
+    over_both(|start| {
+        let lab = start(to_by_http2(backend));
+        let mut client = lab.connect();
+        for _ in 0..2 {
+            let answer = client.ask(GET);
+            assert!(answer.head.contains("\r\nX-Made-By: hand\r\nX-B: b\r\n"), "{}", answer.head);
+            assert!(!answer.head.replace("\r\n", "").contains('\n'), "{}", answer.head);
+            assert_eq!(answer.text(), "hello");
+        }
+        let answer = run(async { speak::Client::connect(&lab).await.ask(speak::get("/")).await });
+        assert_eq!((answer.field("x-made-by"), answer.text()), (Some("hand"), "hello"));
+    });
+}
+
+#[test]
 fn a_body_that_is_told_to_be_too_long_is_refused_before_anybody_is_asked() {
     over_both(|start| {
         let mut proxy = to_by_http2(super::lab::free_address());

@@ -135,7 +135,7 @@ fn empty_lines_before_a_request_are_passed_over_and_counted() {
 
 #[test]
 fn limits_hold_at_their_very_byte() {
-    let limits = Limits { line: 20, field: 30, fields: 2, head: 70 };
+    let limits = Limits { line: 20, field: 30, fields: 2, head: 70, takes_lf: false };
     let read = |bytes: &[u8]| Head::parse(bytes, &mut room(), &limits).map(|head| head.is_some());
     let line = |length: usize| format!("GET /{} HTTP/1.1", "x".repeat(length - 14));
     assert_eq!(read(&head(&line(20), &["Host: a"])), Ok(true));

@@ -56,8 +56,21 @@ fn a_backend_s_mistakes_have_names() {
         let switch = head("HTTP/1.1 101 Switching", fields);
         assert_eq!(read(&switch, UPGRADE), Err(Refusal::SwitchUnnamed), "{fields:?}");
     }
-    assert_eq!(read(b"HTTP/1.1 200 OK\nA: b\n\n", GET), Err(Refusal::BareLf));
     assert_eq!(read(b"\r\nHTTP/1.1 200 OK\r\n\r\n", GET), Err(Refusal::StatusLine));
+}
+
+#[test]
+fn a_backend_may_end_lines_by_lf_alone() {
+    let bytes = b"HTTP/1.1 200 OK\nA: b\r\nContent-Length: 5\n\nhello";
+    let mut room = room();
+    let head = ResponseHead::parse(bytes, &mut room, GET, &Limits::BACKEND).unwrap().unwrap();
+    assert_eq!((&bytes[head.len..], head.framing), (&b"hello"[..], Framing::Length(5)));
+    let fields: Vec<_> = head.fields.iter().map(|field| (field.name, field.value)).collect();
+    assert_eq!(fields, [("A", &b"b"[..]), ("Content-Length", b"5")]);
+    assert_eq!(read(b"HTTP/1.1 200 OK\nA: b\n c\n\n", GET), Err(Refusal::ObsFold));
+    assert_eq!(read(b"HTTP/1.1 200 OK\nA: b\rc\n\n", GET), Err(Refusal::BareCr));
+    let long = format!("HTTP/1.1 200 OK\nA: {}\n\n", "x".repeat(Limits::BACKEND.field - 2));
+    assert_eq!(read(long.as_bytes(), GET), Err(Refusal::FieldTooLong));
 }
 
 #[test]
